@@ -1,0 +1,230 @@
+"""The operators of `Tensor` and its maths of one argument: each one primitive, or two or three in a line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_seq import ops
+from tinygrad_seq.errors import ShapeError, explain
+from tinygrad_seq.recording import Recorded, as_tensor, binary, coerced, is_operand, unary
+
+if TYPE_CHECKING:
+    from tinygrad_seq.tensor import Tensor
+
+
+class ArithmeticMethods(Recorded):
+    """`+ - * / // % ** @`, comparisons, `& | ^ ~`, and exp, log, tanh and the like."""
+
+    __slots__ = ()
+
+    def __add__(self, other: Any) -> Tensor:
+        return binary(ops.add, self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return binary(ops.add, other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return binary(ops.sub, self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return binary(ops.sub, other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return binary(ops.mul, self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return binary(ops.mul, other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return binary(ops.div, self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return binary(ops.div, other, self)
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return _floor_divide(self, other) if is_operand(other) else NotImplemented
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return _floor_divide(other, self) if is_operand(other) else NotImplemented
+
+    def __mod__(self, other: Any) -> Tensor:
+        return self - other * _floor_divide(self, other) if is_operand(other) else NotImplemented
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return other - self * _floor_divide(other, self) if is_operand(other) else NotImplemented
+
+    def __pow__(self, other: Any) -> Tensor:
+        if type(other) in (int, float):
+            if other == 2:
+                return binary(ops.mul, self, self)
+            if other == 0.5:
+                return unary(ops.sqrt, self)
+            if other == -1:
+                return 1.0 / self
+        return binary(ops.pow_, self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return binary(ops.pow_, other, self)
+
+    def __neg__(self) -> Tensor:
+        return unary(ops.neg, self)
+
+    def __pos__(self) -> Tensor:
+        return self  # type: ignore[return-value]
+
+    def __abs__(self) -> Tensor:
+        return binary(ops.maximum, self, -self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return matmul(self, other) if is_operand(other) else NotImplemented
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return matmul(other, self) if is_operand(other) else NotImplemented
+
+    # Comparisons give bool tensors without a gradient.
+    def __lt__(self, other: Any) -> Tensor:
+        return binary(ops.less, self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return binary(ops.less, other, self)
+
+    def __eq__(self, other: Any) -> Any:
+        return binary(ops.equal, self, other)
+
+    def __ne__(self, other: Any) -> Any:
+        return ~binary(ops.equal, self, other) if is_operand(other) else NotImplemented
+
+    def __le__(self, other: Any) -> Tensor:
+        return (self < other) | (self == other) if is_operand(other) else NotImplemented
+
+    def __ge__(self, other: Any) -> Tensor:
+        return (self > other) | (self == other) if is_operand(other) else NotImplemented
+
+    def __and__(self, other: Any) -> Tensor:
+        return ops.where(_truth(self), _truth(other), False) if is_operand(other) else NotImplemented
+
+    def __or__(self, other: Any) -> Tensor:
+        return ops.where(_truth(self), True, _truth(other)) if is_operand(other) else NotImplemented
+
+    def __xor__(self, other: Any) -> Tensor:
+        return ops.where(_truth(self), ~_truth(other), _truth(other)) if is_operand(other) else NotImplemented
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __invert__(self) -> Tensor:
+        return ops.where(_truth(self), False, True)  # type: ignore[no-any-return]
+
+    __hash__ = object.__hash__
+
+    def exp(self) -> Tensor:
+        """e to the power x."""
+        return unary(ops.exp, self)
+
+    def log(self) -> Tensor:
+        """The natural logarithm."""
+        return unary(ops.log, self)
+
+    def sqrt(self) -> Tensor:
+        """The square root."""
+        return unary(ops.sqrt, self)
+
+    def sin(self) -> Tensor:
+        """The sine of x in radians."""
+        return unary(ops.sin, self)
+
+    def cos(self) -> Tensor:
+        """The cosine of x in radians."""
+        return unary(ops.cos, self)
+
+    def tanh(self) -> Tensor:
+        """The hyperbolic tangent."""
+        return unary(ops.tanh, self)
+
+    def erf(self) -> Tensor:
+        """The error function, 2/sqrt(pi) times the integral of exp(-u^2) from 0 to x."""
+        return unary(ops.erf, self)
+
+    def floor(self) -> Tensor:
+        """The largest whole number at most x; no gradient flows."""
+        return unary(ops.floor, self)
+
+    def abs(self) -> Tensor:
+        """|x|; its gradient at 0 is 0."""
+        return self.__abs__()
+
+    def maximum(self, other: Any) -> Tensor:
+        """The larger of two, element by element; ties share the gradient."""
+        return binary(ops.maximum, self, other)
+
+    def minimum(self, other: Any) -> Tensor:
+        """The smaller of two, element by element; ties share the gradient."""
+        return -binary(ops.maximum, -self, -as_tensor(other, self))
+
+    def clip(self, low: Any = None, high: Any = None) -> Tensor:
+        """x held between `low` and `high`; the gradient flows inside and at the bounds."""
+        x: Any = self
+        if low is not None:
+            x = ops.where(x < low, low, x)
+        if high is not None:
+            x = ops.where(x > high, high, x)
+        return x  # type: ignore[no-any-return]
+
+    clamp = clip
+
+    def matmul(self, other: Any) -> Tensor:
+        """The matrix product, `self @ other`."""
+        return matmul(self, other)
+
+    def to(self, dtype: Any) -> Tensor:
+        """The values in another dtype; the gradient comes back in this one."""
+        dtype = np.dtype(dtype)
+        return self if dtype == self.array.dtype else ops.cast(self, dtype=dtype)  # type: ignore[return-value]
+
+    def float(self) -> Tensor:
+        """The values as float32."""
+        return self.to(np.float32)
+
+    def double(self) -> Tensor:
+        """The values as float64."""
+        return self.to(np.float64)
+
+
+def _truth(x: Any) -> Any:
+    x = as_tensor(x)
+    return x if x.array.dtype.kind == "b" else x != 0
+
+
+def _floor_divide(x: Any, y: Any) -> Tensor:
+    x, y = coerced((x, y))
+    if x.dtype.kind == "f":
+        return (x / y).floor()
+    return (x.to(np.float64) / y.to(np.float64)).floor().to(x.dtype)
+
+
+def matmul(x: Any, y: Any) -> Tensor:
+    """The matrix product over the last two axes; vectors and leading axes as in `numpy.matmul`.
+
+    A stack of matrices times one matrix is computed as one long product.
+    """
+    x, y = as_tensor(x), as_tensor(y)
+    nx, ny = x.array.ndim, y.array.ndim
+    if nx == 0 or ny == 0:
+        rule = "expected at least one axis each."
+        raise ShapeError(explain("matmul: a number is no matrix", {"x": x, "y": y}, rule, "Use * instead."))
+    if nx == 1 or ny == 1:
+        out = matmul(x.reshape(1, -1) if nx == 1 else x, y.reshape(-1, 1) if ny == 1 else y)
+        shape = list(out.shape)
+        if ny == 1:
+            del shape[-1]
+        if nx == 1:
+            del shape[-1 if ny == 1 else -2]
+        return out.reshape(shape)
+    if nx > 2 and ny == 2 and x.shape[-1] == y.shape[0]:
+        *lead, inner = x.shape
+        rows = 1
+        for n in lead:
+            rows *= n
+        return ops.matmul(x.reshape(rows, inner), y).reshape(*lead, y.shape[1])  # type: ignore[no-any-return]
+    return ops.matmul(x, y)  # type: ignore[no-any-return]

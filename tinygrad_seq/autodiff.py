@@ -1,0 +1,224 @@
+"""Derivatives of any order: `backward`, `grad`, `value_and_grad`, `vjp`, `jvp`, `jacobian`, `hvp`, `checkpoint`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.errors import GraphError, ShapeError, describe_shape, explain
+from tinygrad_seq.nodes import STATE, Node, next_index, recording
+from tinygrad_seq.random import positions
+from tinygrad_seq.recording import WANTS, as_tensor, leaf, picked, wrap
+from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.walk import CHECKPOINT, is_inside, reachable, walk
+
+Function = Callable[..., Any]
+
+
+def _seed(call: str, output: Tensor, gradient: Any) -> Tensor:
+    if gradient is None:
+        if output.size != 1:
+            raise GraphError(
+                explain(
+                    f"{call}: only one number has a gradient by itself",
+                    {"output": output},
+                    f"expected 1 element, got {output.size}.",
+                    "Reduce it first, for example .sum() or .mean(), or pass the gradient of a loss to it.",
+                )
+            )
+        return wrap(np.ones(output.shape, output.dtype))
+    seed = as_tensor(gradient, output)
+    if seed.shape != output.shape:
+        named, rule = {"output": output, "gradient": seed}, f"expected shape {describe_shape(output.shape)}."
+        raise ShapeError(explain(f"{call}: the gradient's shape is not the output's", named, rule))
+    return seed if seed.dtype == output.dtype else seed.to(output.dtype)
+
+
+def backward(output: Tensor, gradient: Any, retain_graph: bool, create_graph: bool) -> None:
+    """What `Tensor.backward` does."""
+    if not output.mode & WANTS:
+        raise GraphError(
+            explain(
+                "backward: nothing here wants a gradient",
+                {"output": output},
+                "expected an output made from tensors with requires_grad=True, outside no_grad().",
+            )
+        )
+    seed = _seed("backward", output, gradient)
+    found, mine = walk(
+        [output], [seed], None, create_graph=create_graph, release=not (retain_graph or create_graph)
+    )
+    for node, g in found.items():
+        target = node.tensor() if node.op is None else None
+        if target is None:
+            continue
+        if not create_graph:
+            # Two leaves may have been handed one array (x + y), or a broadcast view: each gets its own.
+            g = wrap(g if node in mine and g.flags.owndata else np.array(g))
+        target.grad = g if target.grad is None else target.grad + g
+
+
+Tensor._walk = staticmethod(backward)  # type: ignore[assignment]
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    *,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
+) -> Any:
+    """d (sum of outputs . grad_outputs) / d each of `inputs`, without touching any `.grad`.
+
+    Returns one tensor for one input, a tuple for several; zeros where an output does not depend on an input.
+    With `create_graph` the results are on the tape and can be differentiated again.
+
+    >>> import tinygrad_seq as tgs
+    >>> x = tgs.tensor(3.0, requires_grad=True)
+    >>> (slope,) = tgs.grad(x**3, [x], create_graph=True)
+    >>> slope.item(), tgs.grad(slope, x).item()
+    (27.0, 18.0)
+    """
+    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    given = list(grad_outputs) if isinstance(grad_outputs, (list, tuple)) else [grad_outputs] * len(outs)
+    if len(given) != len(outs):
+        rule = f"expected {len(outs)} gradients, one for each output, got {len(given)}."
+        raise ShapeError(explain("grad: outputs and grad_outputs differ in number", None, rule))
+    for x in ins:
+        if not x.mode & WANTS:
+            rule = "expected inputs with requires_grad=True."
+            raise GraphError(explain("grad: an input does not want a gradient", {"input": x}, rule))
+    seeds = [_seed("grad", o, g) for o, g in zip(outs, given, strict=True)]
+    keep = create_graph if retain_graph is None else retain_graph
+    found, _ = walk(outs, seeds, ins, create_graph=create_graph, release=not keep)
+    results = []
+    for x in ins:
+        g = found.get(x.node or leaf(x))
+        if g is None:
+            g = np.zeros(x.shape, x.dtype)
+        results.append(g if isinstance(g, Tensor) else wrap(np.array(g)))
+    return results[0] if isinstance(inputs, Tensor) else tuple(results)
+
+
+def _leaves(inputs: Sequence[Any]) -> list[Tensor]:
+    """Fresh leaves that want gradients, on the tape of the inputs where those are recorded themselves."""
+    tensors = [as_tensor(x) for x in inputs]
+    return [t if t.mode & WANTS else t.detach().requires_grad_() for t in tensors]
+
+
+def _single(outputs: Any) -> Tensor:
+    if not isinstance(outputs, Tensor):
+        raise GraphError(explain("the function must return one tensor", {"returned": outputs}))
+    return outputs
+
+
+def value_and_grad(fn: Function, argnums: int | Sequence[int] = 0) -> Function:
+    """A function that returns `fn(*args)` and its gradients with respect to the arguments `argnums`."""
+    places = [argnums] if isinstance(argnums, int) else list(argnums)
+
+    def both(*args: Any, **settings: Any) -> tuple[Tensor, Any]:
+        full = list(args)
+        for i, t in zip(places, _leaves([args[i] for i in places]), strict=True):
+            full[i] = t
+        with recording(True):
+            value = _single(fn(*full, **settings))
+        gradients = grad(value, [full[i] for i in places])
+        return value.detach(), gradients[0] if isinstance(argnums, int) else gradients
+
+    return both
+
+
+def vjp(fn: Function, *inputs: Any) -> tuple[Tensor, Callable[[Any], tuple[Tensor, ...]]]:
+    """`fn(*inputs)` and the function that maps v, a gradient of the value, to v^T J for each input."""
+    leaves = _leaves(inputs)
+    with recording(True):
+        value = _single(fn(*leaves))
+
+    def pull(v: Any) -> tuple[Tensor, ...]:
+        return grad(value, leaves, [v], retain_graph=True)  # type: ignore[no-any-return]
+
+    return value.detach(), pull
+
+
+def jvp(fn: Function, inputs: Any, tangents: Any) -> tuple[Tensor, Tensor]:
+    """`fn(*inputs)` and J v: how the value changes as the inputs move along the tangents.
+
+    J v is the derivative of u -> u^T J, which is linear in u, along v: two reverse walks, no forward rules.
+    """
+    xs, vs = ([inputs], [tangents]) if isinstance(inputs, Tensor) else (list(inputs), list(tangents))
+    leaves = _leaves(xs)
+    with recording(True):
+        value = _single(fn(*leaves))
+    if not value.mode & WANTS:
+        return value.detach(), wrap(np.zeros(value.shape, value.dtype))
+    dummy = wrap(np.zeros(value.shape, value.dtype)).requires_grad_()
+    pulled = grad(value, leaves, [dummy], create_graph=True)
+    live = [(p, as_tensor(v, x)) for p, v, x in zip(pulled, vs, leaves, strict=True) if p.mode & WANTS]
+    if not live:
+        return value.detach(), wrap(np.zeros(value.shape, value.dtype))
+    pushed = grad([p for p, _ in live], dummy, [v for _, v in live])
+    return value.detach(), pushed
+
+
+def jacobian(fn: Function, inputs: Any) -> Any:
+    """d fn(x)[i] / d x[j] as one tensor of shape (*value, *x); a tuple of them for several inputs."""
+    single = isinstance(inputs, Tensor)
+    leaves = _leaves([inputs] if single else inputs)
+    with recording(True):
+        value = _single(fn(*leaves))
+    rows = np.zeros((value.size, *value.shape), value.dtype)
+    rows.reshape(value.size, value.size)[np.diag_indices(value.size)] = 1
+    if value.mode & WANTS:
+        pulled = [grad(value, leaves, [wrap(row)], retain_graph=True) for row in rows]
+    else:
+        pulled = [tuple(wrap(np.zeros(x.shape, x.dtype)) for x in leaves) for _ in rows]
+    stacked = tuple(
+        wrap(np.array([p[i].array for p in pulled], dtype=x.dtype).reshape(*value.shape, *x.shape))
+        for i, x in enumerate(leaves)
+    )
+    return stacked[0] if single else stacked
+
+
+def hvp(fn: Function, inputs: Any, v: Any) -> tuple[Tensor, Any]:
+    """`fn(x)`, one number, and the product of its Hessian with `v`; tuples for several inputs."""
+    single = isinstance(inputs, Tensor)
+    leaves = _leaves([inputs] if single else inputs)
+    vs = [as_tensor(t, x) for t, x in zip([v] if single else v, leaves, strict=True)]
+    with recording(True):
+        value = _single(fn(*leaves))
+        slopes = grad(value, leaves, create_graph=True)
+        live = [(s, t) for s, t in zip(slopes, vs, strict=True) if s.mode & WANTS]
+        products = (
+            grad([s for s, _ in live], leaves, [t for _, t in live])
+            if live
+            else tuple(wrap(np.zeros(x.shape, x.dtype)) for x in leaves)
+        )
+    return value.detach(), products[0] if single else products
+
+
+def checkpoint(fn: Function, *inputs: Any) -> Any:
+    """`fn(*inputs)` without keeping what happens inside; the backward pass runs `fn` again to get it.
+
+    Trades one more forward pass for memory: T steps in segments of sqrt(T) need memory of order sqrt(T).
+    Gradients are bit-equal to those without it. Tensors that `fn` closes over (parameters) get theirs too;
+    `fn` must compute the same again; the default random streams are put back to where they stood.
+    """
+    tensors = [as_tensor(x) for x in inputs]
+    before, start = positions(), next_index()
+    value = fn(*tensors)
+    outs = value if isinstance(value, tuple) else (value,)
+    if not any(o.mode & WANTS for o in outs):
+        return value
+    # What the segment hangs on: its inputs, and whatever else `fn` used that was there before or is a leaf.
+    inside = reachable([o.node for o in outs if o.node], lambda p: True, lambda n: is_inside(n, start))
+    outside = [n for n in inside if not is_inside(n, start) and n.wants]
+    parents = (*(t.node or leaf(t) for t in tensors), *outside)
+    saved = (*(t.array for t in tensors), *outside)
+    settings = {"fn": fn, "inputs": len(tensors), "before": before}
+    node = Node(CHECKPOINT, parents, settings, saved, None, STATE.place, (), outs[0].dtype, True)
+    results = picked(node, tuple(o.array for o in outs), WANTS)
+    return results if isinstance(value, tuple) else results[0]

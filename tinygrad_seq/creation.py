@@ -1,0 +1,94 @@
+"""Tensors from nothing: `tensor zeros ones full arange eye rand randn` and their `_like` forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq import ops
+from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.recording import FLOAT32, as_tensor, binary, wrap
+from tinygrad_seq.shapes import sizes_of
+from tinygrad_seq.tensor import Tensor
+
+
+def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor that owns a copy of `data`: Python floats become float32, arrays keep their dtype.
+
+    >>> tensor([[1.0, 2.0]])
+    Tensor([[1., 2.]], f32(1, 2))
+    """
+    return Tensor(data, dtype, requires_grad)
+
+
+def _wants(t: Tensor, requires_grad: bool) -> Tensor:
+    return t.requires_grad_() if requires_grad else t
+
+
+def zeros(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros."""
+    return _wants(wrap(np.zeros(sizes_of(shape), dtype)), requires_grad)
+
+
+def ones(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones."""
+    return _wants(wrap(np.ones(sizes_of(shape), dtype)), requires_grad)
+
+
+def full(shape: Any, value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of one value; float32, int64 or bool by the value's kind."""
+    kind = dtype or as_tensor(value).dtype
+    return _wants(wrap(np.full(sizes_of((shape,) if isinstance(shape, int) else tuple(shape)), value, kind)), requires_grad)
+
+
+def zeros_like(x: Tensor, dtype: Any = None) -> Tensor:
+    """Zeros of the shape and dtype of `x`."""
+    return wrap(np.zeros(x.shape, dtype or x.dtype))
+
+
+def ones_like(x: Tensor, dtype: Any = None) -> Tensor:
+    """Ones of the shape and dtype of `x`."""
+    return wrap(np.ones(x.shape, dtype or x.dtype))
+
+
+def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
+    """Numbers from `start` (0 where only one is given) up to but without `stop`."""
+    array = np.arange(start, step=step, dtype=dtype) if stop is None else np.arange(start, stop, step, dtype=dtype)
+    return wrap(array.astype(FLOAT32) if dtype is None and array.dtype.kind == "f" else array)
+
+
+def eye(n: int, m: int | None = None, dtype: Any = FLOAT32) -> Tensor:
+    """Ones on the diagonal of an n by m matrix, zeros elsewhere."""
+    return wrap(np.eye(n, m, dtype=dtype))
+
+
+def rand(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False, rng: Generator | None = None) -> Tensor:
+    """Numbers evenly spread over [0, 1), from `rng` or the default stream."""
+    return _wants((rng or stream("default")).rand(*sizes_of(shape), dtype=dtype), requires_grad)
+
+
+def randn(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False, rng: Generator | None = None) -> Tensor:
+    """Numbers of the standard normal distribution, from `rng` or the default stream."""
+    return _wants((rng or stream("default")).randn(*sizes_of(shape), dtype=dtype), requires_grad)
+
+
+def where(condition: Any, x: Any, y: Any) -> Tensor:
+    """`x` where the condition holds, `y` elsewhere; no gradient leaks from the side not taken."""
+    c = as_tensor(condition)
+    c = c if c.dtype == bool else c != 0
+    return ops.where(c, x, y)  # type: ignore[no-any-return]
+
+
+def _like(x: Any, y: Any) -> Any:
+    return y if isinstance(y, Tensor) else None
+
+
+def maximum(x: Any, y: Any) -> Tensor:
+    """The larger of two, element by element; ties share the gradient."""
+    return binary(ops.maximum, as_tensor(x, _like(x, y)), y)
+
+
+def minimum(x: Any, y: Any) -> Tensor:
+    """The smaller of two, element by element; ties share the gradient."""
+    return as_tensor(x, _like(x, y)).minimum(y)

@@ -1,0 +1,262 @@
+"""Ways through a long row of ids: three parts, streams to train on, windows to evaluate on.
+
+Arrays are time-major: `inputs` and `targets` are i64(T, B), T steps of B streams that run side by side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CheckpointError, DataError, DTypeError, ShapeError, explain
+
+__all__ = ["Batch", "Splits", "Streams", "split", "windows"]
+
+Ids = npt.NDArray[np.integer[Any]]
+
+
+class Batch(NamedTuple):
+    """What a model reads and what it must predict, both i64(T, B), and whether to forget the past first.
+
+    `targets` is `inputs` one step later. `fresh` is true where the streams start: there the carried state
+    begins anew.
+    """
+
+    inputs: npt.NDArray[np.int64]
+    targets: npt.NDArray[np.int64]
+    fresh: bool
+
+
+class Splits(NamedTuple):
+    """Three contiguous parts of one row of ids, in the order of the text."""
+
+    train: Ids
+    validation: Ids
+    test: Ids
+
+
+def split(ids: npt.ArrayLike, fractions: Sequence[float] = (0.90, 0.05, 0.05)) -> Splits:
+    """Cut a row of ids into three contiguous parts, without copying.
+
+    Contiguous, because windows drawn at random would let the training text leak into the others.
+    Validation and test are rounded down, train gets the rest.
+
+    Raises `DataError` if the fractions do not add up to 1, or if a part gets fewer than 2 ids (one to read,
+    one to predict) although its fraction is not 0.
+
+    >>> [len(part) for part in split(range(1000))]
+    [900, 50, 50]
+    """
+    row = _row("split", ids)
+    parts = tuple(float(fraction) for fraction in fractions)
+    if (
+        len(parts) != 3
+        or not all(part >= 0 for part in parts)
+        or not math.isclose(sum(parts), 1, abs_tol=1e-6)
+    ):
+        raise DataError(
+            explain(
+                "split: the fractions do not divide a text into three",
+                {"fractions": parts, "sum": round(sum(parts), 6)},
+                "expected three numbers from 0 to 1 (train, validation, test) with a sum of 1.",
+            )
+        )
+    # Without the small number, 0.29 of 100 would be 28.
+    validation, test = (int(len(row) * part + 1e-6) for part in parts[1:])
+    train = len(row) - validation - test
+    sizes = (train, validation, test)
+    if any(part > 0 and size < 2 for part, size in zip(parts, sizes, strict=True)):
+        enough = math.ceil(2 / min(part for part in parts if part > 0))
+        raise DataError(
+            explain(
+                "split: the text is too short for these fractions",
+                {"ids": row, "fractions": parts, "sizes": sizes},
+                "expected at least 2 ids in every part, one to read and one to predict.",
+                f"Use a longer text ({enough:,} ids are enough), or a fraction of 0 for a part to spare.",
+            )
+        )
+    return Splits(row[:train], row[train : train + validation], row[train + validation :])
+
+
+class Streams:
+    """Endless batches for training: B contiguous streams side by side, window by window.
+
+    The ids are cut into B equal rows. Stream b reads row b from left to right, `window` steps a batch, so a
+    state carried from one batch to the next is the state at that place of the text. When the next window
+    would not fit, all streams start their rows again, with `fresh` true. Every window has the same length, so
+    the ends that fill none are left out: fewer than B * window ids in all.
+
+    Raises `DataError` if there are fewer than B * (window + 1) ids.
+
+    >>> streams = Streams(range(10), batch=2, window=2)
+    >>> first = streams.next_batch()
+    >>> first.inputs.tolist(), first.targets.tolist(), first.fresh
+    ([[0, 5], [1, 6]], [[1, 6], [2, 7]], True)
+    >>> second = streams.next_batch()
+    >>> second.inputs.tolist(), second.targets.tolist(), second.fresh
+    ([[2, 7], [3, 8]], [[3, 8], [4, 9]], False)
+    """
+
+    def __init__(self, ids: npt.ArrayLike, batch: int, window: int) -> None:
+        row = _row("Streams", ids)
+        self.batch = _count("Streams", "batch", batch)
+        self.window = _count("Streams", "window", window)
+        if len(row) < self.batch * (self.window + 1):
+            raise DataError(_too_short(row, self.batch, self.window))
+        length = len(row) // self.batch
+        self._rows = row[: self.batch * length].reshape(self.batch, length)
+        self._total = len(row)
+        self._position = 0
+
+    @property
+    def batches_per_pass(self) -> int:
+        """Number of batches from one fresh start to the next."""
+        return (self._rows.shape[1] - 1) // self.window
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        return self.next_batch()
+
+    def next_batch(self) -> Batch:
+        """The next window of every stream, `inputs` and `targets` i64(window, batch); it never ends."""
+        start = self._position
+        stop = start + self.window
+        self._position = stop if stop < self.batches_per_pass * self.window else 0
+        return _batch(self._rows, start, stop)
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the streams stand, as plain numbers; `position` is the step within each row.
+
+        >>> streams = Streams(range(10), batch=2, window=2)
+        >>> _ = streams.next_batch()
+        >>> streams.state_dict()
+        {'position': 2, 'batch': 2, 'window': 2, 'ids': 10}
+        """
+        return {"position": self._position, **self._sizes()}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on from where another `Streams` of the same sizes stood.
+
+        Raises `CheckpointError` if the sizes differ or the position is none that these streams can have.
+
+        >>> streams = Streams(range(10), batch=2, window=2)
+        >>> streams.load_state_dict({"position": 2, "batch": 2, "window": 2, "ids": 10})
+        >>> streams.next_batch().inputs.tolist()
+        [[2, 7], [3, 8]]
+        """
+        saved, sizes = dict(state), self._sizes()
+        position = saved.pop("position", None)
+        if saved != sizes:
+            raise CheckpointError(
+                explain(
+                    "load_state_dict: the state belongs to other streams",
+                    {"state": dict(state), "these streams": sizes},
+                    "expected the same batch, window and number of ids.",
+                    "Resume with the same text and settings, or start the streams anew.",
+                )
+            )
+        last = (self.batches_per_pass - 1) * self.window
+        if not isinstance(position, Integral) or not 0 <= position <= last or position % self.window:
+            raise CheckpointError(
+                explain(
+                    "load_state_dict: these streams have no such position",
+                    {"position": position},
+                    f"expected a multiple of the window {self.window:,} from 0 to {last:,}.",
+                    "The saved state is damaged; start the streams anew.",
+                )
+            )
+        self._position = int(position)
+
+    def _sizes(self) -> dict[str, int]:
+        return {"batch": self.batch, "window": self.window, "ids": self._total}
+
+
+def windows(ids: npt.ArrayLike, batch: int, window: int) -> Iterator[Batch]:
+    """One pass for evaluation, the same every time: every id but the very first is a target exactly once.
+
+    Up to `batch` rows run side by side, fewer where a row would be shorter than one window. Each row begins
+    with the last id of the row before it, so that no target is lost between two rows. The last window of
+    the rows may be shorter. What is then left, fewer than B ids, follows as one more row by itself, with
+    `fresh` true: `inputs` and `targets` are i64(T, B) with T <= window and B <= batch.
+
+    Raises `DataError` if there are fewer than 2 ids.
+
+    >>> [(x.tolist(), y.tolist(), fresh) for x, y, fresh in windows(range(6), batch=2, window=2)]
+    [([[0, 2], [1, 3]], [[1, 3], [2, 4]], True), ([[4]], [[5]], True)]
+    """
+    row = _row("windows", ids)
+    batch, window = _count("windows", "batch", batch), _count("windows", "window", window)
+    if len(row) < 2:
+        raise DataError(
+            explain(
+                "windows: the text is too short to be evaluated",
+                {"ids": row},
+                "expected at least 2 ids, one to read and one to predict.",
+                "Use a longer text.",
+            )
+        )
+    return _windows(row, batch, window)
+
+
+def _windows(row: Ids, batch: int, window: int) -> Iterator[Batch]:
+    targets = len(row) - 1
+    count = max(1, min(batch, targets // window))
+    length = targets // count
+    rows = np.lib.stride_tricks.sliding_window_view(row, length + 1)[: count * length : length]
+    for part in (rows, row[None, count * length :]):
+        for start in range(0, part.shape[1] - 1, window):
+            yield _batch(part, start, min(start + window, part.shape[1] - 1))
+
+
+def _batch(rows: Ids, start: int, stop: int) -> Batch:
+    """Steps start to stop of every row, copied, so that nobody can write into the text."""
+    inputs = rows[:, start:stop].T.astype(np.int64, order="C")
+    targets = rows[:, start + 1 : stop + 1].T.astype(np.int64, order="C")
+    return Batch(inputs, targets, start == 0)
+
+
+def _row(caller: str, ids: npt.ArrayLike) -> Ids:
+    row = np.asarray(ids)
+    if row.ndim != 1:
+        raise ShapeError(
+            explain(
+                f"{caller}: this is not one row of ids", {"ids": row}, f"expected one axis, got {row.ndim}."
+            )
+        )
+    if row.size and row.dtype.kind not in "iu":
+        raise DTypeError(explain(f"{caller}: ids are whole numbers", {"ids": row}, "expected integers."))
+    return row
+
+
+def _count(caller: str, name: str, value: object) -> int:
+    if not isinstance(value, Integral) or int(value) < 1:
+        raise DataError(
+            explain(
+                f"{caller}: {name} is not a count", {name: value}, "expected a whole number from 1 upwards."
+            )
+        )
+    return int(value)
+
+
+def _too_short(row: Ids, batch: int, window: int) -> str:
+    total = len(row)
+    need = batch * (window + 1)
+    smaller = [
+        f"{name} of at most {most:,}"
+        for name, most in (("batch", total // (window + 1)), ("window", total // batch - 1))
+        if most >= 1
+    ]
+    way_out = f"Use a {' or a '.join(smaller)}, or a longer text." if smaller else "Use a longer text."
+    return explain(
+        "Streams: the text is too short for this batch and window",
+        {"ids": row, "batch": batch, "window": window},
+        f"expected at least {batch:,} * ({window:,} + 1) = {need:,} ids, got {total:,}.",
+        way_out,
+    )

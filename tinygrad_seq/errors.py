@@ -1,0 +1,87 @@
+"""The errors this package raises, and the one function that builds their text.
+
+A message says what is wrong in one clause, lists each operand with dtype, shape and origin, states the
+rule with the numbers, and ends with the usual way out. This file knows nothing of tensors: it reads
+`dtype`, `shape` and, where there is one, `origin` off whatever it is handed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class ShapeError(ValueError):
+    """Sizes that do not fit together."""
+
+
+class DTypeError(TypeError):
+    """A kind of number, or of object, where another is needed."""
+
+
+class RangeError(IndexError):
+    """An index or id outside its axis."""
+
+
+class GraphError(RuntimeError):
+    """A gradient that cannot be had from this tape."""
+
+
+class TraceError(RuntimeError):
+    """A step that cannot be traced."""
+
+
+class NonFiniteError(GraphError):
+    """A NaN or an infinity, found where it first arose."""
+
+
+class DataError(ValueError):
+    """Text, ids or files that cannot be read as what they should be."""
+
+
+class CheckpointError(ValueError):
+    """Saved weights or a run folder that are damaged or belong to something else."""
+
+
+_SHORT = {"float": "f", "int": "i", "uint": "u", "complex": "c"}
+
+
+def short_dtype(dtype: object) -> str:
+    """`float32` as `f32`, `int64` as `i64`, `bool` as `bool`."""
+    name = str(dtype)
+    kind = name.rstrip("0123456789")
+    return _SHORT[kind] + name[len(kind) :] if kind in _SHORT else name
+
+
+def describe(value: object) -> str:
+    """One operand: dtype, shape and origin of an array or tensor, the repr of anything else."""
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if not isinstance(shape, tuple) or dtype is None:
+        text = repr(value)
+        return text if len(text) <= 80 else text[:77] + "..."
+    text = f"{short_dtype(dtype)}{describe_shape(shape)}"
+    origin = getattr(value, "origin", "")
+    return f"{text}   {origin}" if origin else text
+
+
+def describe_shape(shape: tuple[int, ...]) -> str:
+    """`(32, 65)`, `(4,)`, `()`."""
+    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+def explain(
+    what: str,
+    operands: Mapping[str, object] | None = None,
+    rule: str = "",
+    way_out: str = "",
+) -> str:
+    """The text of an error: what is wrong, the operands, the rule in words, the way out.
+
+    >>> print(explain("split: sizes do not add up", {"sizes": (2, 3)}, "expected a sum of 6."))
+    split: sizes do not add up.
+      sizes: (2, 3)
+      expected a sum of 6.
+    """
+    lines = [what if what.endswith((".", "?")) else what + "."]
+    lines += [f"  {name}: {describe(value)}" for name, value in (operands or {}).items()]
+    lines += [f"  {line}" for line in (rule, way_out) if line]
+    return "\n".join(lines)

@@ -1,0 +1,203 @@
+"""What the tape is made of: nodes, the place they were made in, and the switch that turns recording off.
+
+A node keeps its op, parents, settings, what the gradient rules read, and a creation index. There is no list of
+nodes anywhere: sorting the reachable ones by index *is* the tape, and what nobody holds is freed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.numerics import Array
+from tinygrad_seq.ops import Op
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the model and when in the sequence an op ran: scope path, time step, pass."""
+
+    scope: str = ""
+    step: int | None = None
+    phase: str = "forward"
+
+    def __str__(self) -> str:
+        parts = [f"in {self.scope}"] if self.scope else []
+        if self.step is not None:
+            parts.append(f"step {self.step}")
+        if self.phase != "forward":
+            parts.append("backward pass")
+        return ", ".join(parts)
+
+
+class State(threading.local):
+    """Per thread: is recording on, where are we, and who watches the values (anomaly mode)."""
+
+    recording: bool = True
+    place: Place = Place()
+    watch: Callable[[Node | Leaf | None, Op, tuple[Any, ...], Array], None] | None = None
+
+
+STATE = State()
+_index = itertools.count()
+
+
+def next_index() -> int:
+    """A creation index: what is recorded from now on has a larger one."""
+    return next(_index)
+
+
+class Leaf:
+    """A tensor that no op made: a parameter, a batch, a constant. Kept by the tensor, never the reverse."""
+
+    __slots__ = ("__weakref__", "dtype", "hooks", "index", "name", "shape", "tensor", "value", "wants")
+    op: None = None
+    parents: tuple[Any, ...] = ()
+    place = Place()
+
+    def __init__(self, tensor: Any, wants: bool, name: str, value: float | int | bool | None = None):
+        self.index = next(_index)
+        self.tensor = weakref.ref(tensor)
+        self.shape: tuple[int, ...] = tensor.data.shape
+        self.dtype: np.dtype[Any] = tensor.data.dtype
+        self.wants = wants
+        self.name = name
+        self.value = value
+        self.hooks: list[Callable[[Any], Any]] | None = None
+
+
+class Node:
+    """A recorded op. `saved` holds per input the array its rules read, or the parent as a stub with a shape.
+
+    For an op with several outputs, `out` is a tuple and the outputs hang on it by `Pick` nodes.
+    """
+
+    __slots__ = (
+        "__weakref__", "dtype", "hooks", "index", "op", "out", "parents", "place", "saved", "settings", "shape",
+        "wants",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        op: Op,
+        parents: tuple[Any, ...],
+        settings: dict[str, Any] | None,
+        saved: tuple[Any, ...],
+        out: Any,
+        place: Place,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        wants: bool,
+    ):
+        self.op: Op = op
+        self.parents = parents
+        self.settings = settings
+        self.saved: tuple[Any, ...] | None = saved
+        self.out = out
+        self.place = place
+        self.shape = shape
+        self.dtype = dtype
+        self.wants = wants
+        self.index = next(_index)
+        self.hooks: list[Callable[[Any], Any]] | None = None
+
+
+PICK = Op("pick", lambda outs, *, i: outs[i], "pick")
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Nothing inside is recorded. Works as a `with` block and as a decorator.
+
+    >>> import tinygrad_seq as tgs
+    >>> w = tgs.ones(2, requires_grad=True)
+    >>> with tgs.no_grad():
+    ...     y = w * 2
+    >>> y.requires_grad
+    False
+    """
+    with recording(False):
+        yield
+
+
+@contextmanager
+def recording(on: bool) -> Iterator[None]:
+    """Recording switched on or off for a block."""
+    before = STATE.recording
+    STATE.recording = on
+    try:
+        yield
+    finally:
+        STATE.recording = before
+
+
+class At:
+    """A `with` block in another place of the model or of the sequence."""
+
+    __slots__ = ("before", "place")
+
+    def __init__(self, place: Place):
+        self.place = place
+
+    def __enter__(self) -> None:
+        self.before = STATE.place
+        STATE.place = self.place
+
+    def __exit__(self, *_: object) -> None:
+        STATE.place = self.before
+
+
+def scope(name: str) -> At:
+    """Ops inside carry `name` below the enclosing scope: `lstm`, then `lstm/gates`."""
+    here = STATE.place
+    return At(Place(f"{here.scope}/{name}" if here.scope else name, here.step, here.phase))
+
+
+def time_step(t: int) -> At:
+    """Ops inside carry the time step `t`."""
+    here = STATE.place
+    return At(Place(here.scope, t, here.phase))
+
+
+def at(place: Place, phase: str | None = None) -> At:
+    """Ops inside are recorded in `place`."""
+    return At(Place(place.scope, place.step, phase) if phase else place)
+
+
+# Arrays changed in place: owner's id -> (weak reference, tick of the change). Empty in nearly every program,
+# so that the walk's check costs nothing; keyed by the owner, so that views and detached tensors share it.
+_changed: dict[int, tuple[weakref.ref[Array], int]] = {}
+
+
+def _owner(array: Array) -> Array:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def mark_changed(array: Array) -> None:
+    """Note that the memory of `array` was written to; tapes that hold it refuse to use it."""
+    owner = _owner(array)
+    key = id(owner)
+    _changed[key] = (weakref.ref(owner, lambda _: _changed.pop(key, None)), next(_index))
+
+
+def changed_since(array: object, index: int) -> bool:
+    """Was the memory of `array` written to after the creation index `index`?"""
+    if not _changed or not isinstance(array, np.ndarray):
+        return False
+    owner = _owner(array)
+    entry = _changed.get(id(owner))
+    return entry is not None and entry[0]() is owner and entry[1] > index
+
+
+def any_changed() -> bool:
+    """Was any array still alive written to in place?"""
+    return bool(_changed)

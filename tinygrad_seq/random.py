@@ -1,0 +1,108 @@
+"""Random numbers by counter: a draw depends on the seed, the stream's name and its number in the stream, no more.
+
+One stream per purpose (`init`, `data`, `dropout`, `sampling`), so that drawing a sample or evaluating never
+changes what training draws next.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq import ops
+from tinygrad_seq.errors import DTypeError, explain
+from tinygrad_seq.numerics import mix
+from tinygrad_seq.recording import FLOAT32, wrap
+from tinygrad_seq.tensor import Tensor
+
+
+class Generator:
+    """A stream of random numbers: `seed` and `stream` say which, `drawn` how far it is.
+
+    >>> a, b = Generator(7), Generator(7)
+    >>> bool((a.rand(3) == b.rand(3)).all())
+    True
+    """
+
+    def __init__(self, seed: int | None = None, stream: str = "default"):
+        if seed is not None and not isinstance(seed, (int, np.integer)):
+            raise DTypeError(explain("Generator: a seed is a whole number", {"seed": seed}))
+        self.seed = int.from_bytes(os.urandom(8), "little") if seed is None else int(seed)
+        self.stream = stream
+        self.drawn = 0
+
+    def next_key(self) -> Tensor:
+        """The key of the next draw, for the `uniform` primitive."""
+        self.drawn += 1
+        # The three words are mixed one into the next, so that no two streams or draws are shifts of each other.
+        word = mix(mix(mix(self.seed & 0xFFFFFFFFFFFFFFFF) ^ zlib.crc32(self.stream.encode())) ^ self.drawn)
+        return wrap(np.asarray(word, dtype=np.uint64))
+
+    def rand(self, *shape: int, dtype: Any = FLOAT32) -> Tensor:
+        """Numbers evenly spread over [0, 1)."""
+        return ops.uniform(self.next_key(), shape=shape, dtype=dtype)  # type: ignore[no-any-return]
+
+    def uniform(self, low: float, high: float, shape: tuple[int, ...], dtype: Any = FLOAT32) -> Tensor:
+        """Numbers evenly spread over [low, high)."""
+        return self.rand(*shape, dtype=dtype) * (high - low) + low
+
+    def randn(self, *shape: int, dtype: Any = FLOAT32) -> Tensor:
+        """Numbers of the standard normal distribution (Box and Muller, 1958)."""
+        radius = ((1.0 - self.rand(*shape, dtype=dtype)).log() * -2.0).sqrt()
+        return radius * (self.rand(*shape, dtype=dtype) * (2.0 * np.pi)).cos()
+
+    def integers(self, low: int, high: int, shape: tuple[int, ...] = ()) -> Tensor:
+        """Whole numbers evenly spread over low .. high - 1."""
+        return (self.rand(*shape, dtype=np.float64) * (high - low)).floor().to(np.int64) + low
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on from here."""
+        return {"seed": self.seed, "stream": self.stream, "drawn": self.drawn}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.seed, self.stream, self.drawn = int(state["seed"]), str(state["stream"]), int(state["drawn"])
+
+    def __repr__(self) -> str:
+        return f"Generator(seed={self.seed}, stream={self.stream!r}, drawn={self.drawn})"
+
+
+_streams: dict[str, Generator] = {}
+_seed = int.from_bytes(os.urandom(8), "little")
+
+
+def stream(name: str) -> Generator:
+    """The default generator for a purpose: `init`, `data`, `dropout`, `sampling`, or a name of your own."""
+    if name not in _streams:
+        _streams[name] = Generator(_seed, name)
+    return _streams[name]
+
+
+def manual_seed(seed: int) -> None:
+    """Start every default stream afresh from `seed`."""
+    global _seed
+    _seed = Generator(seed).seed
+    _streams.clear()
+
+
+def positions() -> dict[str, dict[str, Any]]:
+    """Where each default stream stands."""
+    return {name: g.state_dict() for name, g in _streams.items()}
+
+
+@contextmanager
+def replayed(before: dict[str, dict[str, Any]]) -> Iterator[None]:
+    """Draw what was drawn from `before` on once more; afterwards the streams stand where they stood."""
+    now = positions()
+    for name, g in _streams.items():
+        g.load_state_dict(before.get(name, {"seed": g.seed, "stream": name, "drawn": 0}))
+    try:
+        yield
+    finally:
+        for name, state in now.items():
+            stream(name).load_state_dict(state)

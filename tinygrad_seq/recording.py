@@ -1,0 +1,271 @@
+"""Running an op on tensors, and putting it on the tape where something wants a gradient or is being traced."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tinygrad_seq import ops
+from tinygrad_seq.errors import DTypeError, explain
+from tinygrad_seq.nodes import PICK, STATE, Leaf, Node
+from tinygrad_seq.numerics import Array
+from tinygrad_seq.ops import Op
+from tinygrad_seq.refusals import refuse
+
+if TYPE_CHECKING:
+    from tinygrad_seq.tensor import Tensor
+
+WANTS, TRACED = 1, 2
+FLOAT32 = np.dtype(np.float32)
+_FAILURES = (ValueError, TypeError, IndexError)
+
+
+class Recorded:
+    """What recording needs of a tensor: its array, its node, and whether it wants a gradient or is traced."""
+
+    __slots__ = ("__weakref__", "array", "grad", "mode", "name", "node")
+    tensor_type: ClassVar[type[Any]]  # `Tensor`, entered by `tensor`
+
+    array: Array
+    node: Node | Leaf | None
+    mode: int
+    grad: Tensor | None
+    name: str
+
+
+def wrap(array: Array, node: Node | Leaf | None = None, mode: int = 0) -> Tensor:
+    """A tensor around an array, without a copy."""
+    t = _new(Recorded.tensor_type)
+    t.array = array
+    t.node = node
+    t.mode = mode
+    t.grad = None
+    t.name = ""
+    return t  # type: ignore[no-any-return]
+
+
+_new = object.__new__
+
+
+def leaf(x: Any) -> Leaf:
+    """The leaf node of a tensor that no op made; made at its first use."""
+    x.node = node = Leaf(x, bool(x.mode & WANTS), x.name)
+    return node
+
+
+# ---- operands that are not tensors yet ----------------------------------------------------------------------
+_constants: dict[tuple[Any, Any], Tensor] = {}
+
+
+def constant(value: float | int | bool, dtype: Any) -> Tensor:
+    """A Python number as a tensor of `dtype`; equal ones share one tensor and one node."""
+    key = (dtype, value)
+    t = _constants.get(key)
+    if t is None or (value == 0 and math.copysign(1.0, value) < 0):
+        t = wrap(np.asarray(value, dtype=dtype))
+        t.node = Leaf(t, False, "", value)
+        if len(_constants) > 4096:
+            _constants.clear()
+        if value != 0 or math.copysign(1.0, value) > 0:
+            _constants[key] = t
+    return t
+
+
+def is_operand(x: object) -> bool:
+    """May `x` stand beside a tensor in an expression?"""
+    return isinstance(x, (Recorded, int, float, np.ndarray, np.generic))
+
+
+def number_dtype(value: float | int | bool, like: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype a Python number takes beside a tensor: it never widens one."""
+    if like.kind == "f" or isinstance(value, (bool, np.bool_)):
+        return like if like.kind == "f" else np.dtype(bool)
+    if isinstance(value, (int, np.integer)):
+        return like if like.kind in "iu" else np.dtype(np.int64)
+    return FLOAT32
+
+
+def as_tensor(x: Any, like: Any = None) -> Tensor:
+    """`x` as a tensor, without a copy where it is an array; numbers take the dtype that suits `like`."""
+    if isinstance(x, Recorded):
+        return x  # type: ignore[return-value]
+    if isinstance(x, np.generic):
+        x = x.item()
+    if isinstance(x, (bool, int, float)):
+        if like is not None:
+            return constant(x, number_dtype(x, like.dtype))
+        return constant(x, np.dtype(bool if isinstance(x, bool) else np.int64 if isinstance(x, int) else FLOAT32))
+    if isinstance(x, np.ndarray):
+        return wrap(x)
+    raise DTypeError(
+        explain(f"{type(x).__name__} cannot stand beside a tensor", {"value": x}, "expected a tensor, array or number.")
+    )
+
+
+def _joined(kinds: list[np.dtype[Any]]) -> np.dtype[Any]:
+    floats = [k for k in kinds if k.kind == "f"]
+    return np.result_type(*(floats or kinds))
+
+
+def coerced(inputs: tuple[Any, ...]) -> list[Tensor]:
+    """The operands as tensors of one dtype: floats beat integers beat bools, and numbers never widen."""
+    like = [x for x in inputs if isinstance(x, (Recorded, np.ndarray))]
+    kind = _joined([x.dtype for x in like])
+    for x in inputs:
+        if not isinstance(x, (Recorded, np.ndarray)):
+            value = x.item() if isinstance(x, np.generic) else x
+            if isinstance(value, (bool, int, float)):
+                kind = _joined([kind, number_dtype(value, kind)])
+    tensors = []
+    for x in inputs:
+        number = not isinstance(x, (Recorded, np.ndarray)) and isinstance(x, (bool, int, float, np.generic))
+        t = constant(x.item() if isinstance(x, np.generic) else x, kind) if number else as_tensor(x)
+        tensors.append(t if t.array.dtype == kind else ops.cast(t, dtype=kind))
+    return tensors
+
+
+# ---- running ------------------------------------------------------------------------------------------------
+def unary(op: Op, x: Any) -> Tensor:
+    """An op of one input without settings: the short way through `record`."""
+    a = x.array
+    if op.floating and a.dtype.kind != "f":
+        return unary(op, ops.cast(x, dtype=FLOAT32))
+    try:
+        out = op.forward(a)
+    except _FAILURES as error:
+        raise refuse(op, (x,), {}, error) from None
+    if type(out) is not np.ndarray:
+        out = np.asarray(out)
+    mode = x.mode
+    state = STATE
+    node = None
+    if mode and state.recording:
+        places, flows, marks = op.kept((mode & 1 == 1,))
+        if flows or marks or mode & TRACED:
+            parent = x.node or leaf(x)
+            saved = (a,) if 0 in places else (parent,)
+            kept = out if -1 in places else None
+            node = Node(op, (parent,), None, saved, kept, state.place, out.shape, out.dtype, flows)
+            mode = (mode & TRACED) | flows
+        else:
+            mode = 0
+    else:
+        mode = 0
+    if state.watch is not None:
+        state.watch(node, op, (x,), out)
+    return wrap(out, node, mode)
+
+
+def binary(op: Op, x: Any, y: Any) -> Tensor:
+    """A map of two inputs: the short way through `record`. Returns NotImplemented for foreign operands."""
+    if not isinstance(y, Recorded):
+        if not is_operand(y):
+            return NotImplemented
+        if isinstance(y, np.ndarray):
+            y = wrap(y)
+        else:
+            y = constant(y, x.array.dtype) if type(y) is float and x.array.dtype.kind == "f" else as_tensor(y, x)
+    elif not isinstance(x, Recorded):
+        if not is_operand(x):
+            return NotImplemented
+        x = wrap(x) if isinstance(x, np.ndarray) else as_tensor(x, y)
+    a, b = x.array, y.array
+    if a.dtype is not b.dtype and a.dtype != b.dtype:
+        x, y = coerced((x, y))
+        a, b = x.array, y.array
+    if op.floating and a.dtype.kind != "f":
+        x, y = ops.cast(x, dtype=FLOAT32), ops.cast(y, dtype=FLOAT32)
+        a, b = x.array, y.array
+    try:
+        out = op.forward(a, b)
+    except _FAILURES as error:
+        raise refuse(op, (x, y), {}, error) from None
+    if type(out) is not np.ndarray:
+        out = np.asarray(out)
+    mx, my = x.mode, y.mode
+    mode = mx | my
+    state = STATE
+    node = None
+    if mode and state.recording:
+        places, flows, _ = op.kept((mx & 1 == 1, my & 1 == 1))
+        if flows or mode & TRACED:
+            px, py = x.node or leaf(x), y.node or leaf(y)
+            saved = (a if 0 in places else px, b if 1 in places else py)
+            kept = out if -1 in places else None
+            node = Node(op, (px, py), None, saved, kept, state.place, out.shape, out.dtype, flows)
+            mode = (mode & TRACED) | flows
+        else:
+            mode = 0
+    else:
+        mode = 0
+    if state.watch is not None:
+        state.watch(node, op, (x, y), out)
+    return wrap(out, node, mode)
+
+
+def record(op: Op, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    """Run `op` on tensors, arrays and numbers; what comes out is on the tape if anything wanted or traced went in."""
+    if op.kind == "map" and not settings:
+        if len(inputs) == 1:
+            return unary(op, inputs[0])
+        if op is not ops.where:
+            return binary(op, *inputs)
+        x, y = coerced(inputs[1:]) if _any_array(inputs[1:]) else map(as_tensor, inputs[1:])
+        inputs = (as_tensor(inputs[0]), x, y)
+    elif op is ops.matmul or op is ops.concat:
+        inputs = tuple(coerced(inputs)) if len({x.dtype for x in inputs}) > 1 else inputs
+    tensors = [as_tensor(x) for x in inputs]
+    arrays = [t.array for t in tensors]
+    try:
+        out = op.forward(*arrays, **settings)
+    except _FAILURES as error:
+        raise refuse(op, tensors, settings, error) from None
+    return finish(op, tensors, out, settings)
+
+
+def _any_array(inputs: tuple[Any, ...]) -> bool:
+    return any(isinstance(x, (Recorded, np.ndarray)) for x in inputs)
+
+
+def finish(op: Op, tensors: list[Tensor], out: Any, settings: dict[str, Any]) -> Any:
+    """The result of an op as a tensor, or as a tuple of tensors where the op has several outputs."""
+    several = type(out) is tuple
+    if not several and type(out) is not np.ndarray:
+        out = np.asarray(out)
+    mode = 0
+    for t in tensors:
+        mode |= t.mode
+    node = None
+    state = STATE
+    if mode and state.recording:
+        places, flows, marks = op.kept(tuple(t.mode & 1 == 1 for t in tensors))
+        if flows or marks or mode & TRACED:
+            parents = tuple([t.node or leaf(t) for t in tensors])
+            saved = tuple([t.array if i in places else p for i, (t, p) in enumerate(zip(tensors, parents, strict=True))])
+            kept = out if -1 in places else None
+            shape, dtype = ((), None) if several else (out.shape, out.dtype)
+            node = Node(op, parents, settings, saved, kept, state.place, shape, dtype, flows)  # type: ignore[arg-type]
+            mode = (mode & TRACED) | flows
+        else:
+            mode = 0
+    else:
+        mode = 0
+    if state.watch is not None:
+        for o in out if several else (out,):
+            state.watch(node, op, tuple(tensors), o)
+    return picked(node, out, mode) if several else wrap(out, node, mode)
+
+
+def picked(node: Node | None, outs: tuple[Array, ...], mode: int) -> tuple[Tensor, ...]:
+    """The outputs of an op that has several, each hung on the op's node by a `pick`."""
+    if node is None:
+        return tuple(wrap(o) for o in outs)
+    node.shape = tuple(o.shape for o in outs)  # type: ignore[assignment]
+    node.dtype = tuple(o.dtype for o in outs)  # type: ignore[assignment]
+    picks = (
+        Node(PICK, (node,), {"i": i}, (node,), None, node.place, o.shape, o.dtype, node.wants)
+        for i, o in enumerate(outs)
+    )
+    return tuple(wrap(o, pick, mode) for o, pick in zip(outs, picks, strict=True))

@@ -1,0 +1,93 @@
+"""Methods that reduce axes: sum, mean, max, min, var. `axis=`/`keepdims=`, or PyTorch's `dim=`/`keepdim=`."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_seq import ops
+from tinygrad_seq.recording import FLOAT32, Recorded
+from tinygrad_seq.shapes import axis_of
+
+if TYPE_CHECKING:
+    from tinygrad_seq.tensor import Tensor
+
+
+def axes_of(call: str, axis: Any, x: Recorded) -> tuple[int, ...]:
+    """The axes meant by None (all), a number or a tuple, sorted and counted from 0."""
+    ndim = x.array.ndim
+    if axis is None:
+        return tuple(range(ndim))
+    if isinstance(axis, (tuple, list)):
+        return tuple(sorted({axis_of(call, a, ndim, x) for a in axis}))
+    return (axis_of(call, axis, ndim, x),)
+
+
+class ReductionMethods(Recorded):
+    """`sum mean max min var std argmax argmin all any`."""
+
+    __slots__ = ()
+
+    def sum(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Tensor:
+        """The sum over `axis` (all axes where None)."""
+        axes = axes_of("sum", dim if axis is None else axis, self)
+        return ops.sum_(self, axis=axes, keepdims=keepdims or keepdim)  # type: ignore[no-any-return]
+
+    def max(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Tensor:
+        """The largest value over `axis`; equal ones share the gradient. Values only, as `torch.amax`."""
+        axes = axes_of("max", dim if axis is None else axis, self)
+        return ops.max_(self, axis=axes, keepdims=keepdims or keepdim)  # type: ignore[no-any-return]
+
+    def min(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Tensor:
+        """The smallest value over `axis`; equal ones share the gradient."""
+        return -(-self).max(axis, keepdims, dim=dim, keepdim=keepdim)
+
+    def mean(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Tensor:
+        """The mean over `axis`; integers are taken as float32."""
+        axes = axes_of("mean", dim if axis is None else axis, self)
+        x: Any = self if self.array.dtype.kind == "f" else ops.cast(self, dtype=FLOAT32)
+        count = math.prod(self.array.shape[a] for a in axes)
+        total = ops.sum_(x, axis=axes, keepdims=keepdims or keepdim)
+        return total * (1.0 / count if count else math.nan)  # type: ignore[no-any-return]
+
+    def var(
+        self,
+        axis: Any = None,
+        keepdims: bool = False,
+        *,
+        correction: float = 1,
+        dim: Any = None,
+        keepdim: bool = False,
+    ) -> Tensor:
+        """The variance over `axis`: the sum of squared deviations by n - correction (1 as in PyTorch)."""
+        axes = axes_of("var", dim if axis is None else axis, self)
+        deviation = self - self.mean(axes, keepdims=True)
+        count = math.prod(self.array.shape[a] for a in axes) - correction
+        total = ops.sum_(deviation * deviation, axis=axes, keepdims=keepdims or keepdim)
+        return total * (1.0 / count if count > 0 else math.nan)  # type: ignore[no-any-return]
+
+    def std(self, axis: Any = None, keepdims: bool = False, *, correction: float = 1, dim: Any = None) -> Tensor:
+        """The square root of `var`."""
+        return self.var(axis, keepdims, correction=correction, dim=dim).sqrt()
+
+    def argmax(self, axis: Any = None, *, dim: Any = None) -> Tensor:
+        """The place of the first largest value (over all elements where `axis` is None); no gradient."""
+        return self._place(np.argmax, "argmax", dim if axis is None else axis)
+
+    def argmin(self, axis: Any = None, *, dim: Any = None) -> Tensor:
+        """The place of the first smallest value; no gradient."""
+        return self._place(np.argmin, "argmin", dim if axis is None else axis)
+
+    def _place(self, find: Any, call: str, axis: Any) -> Tensor:
+        from_zero = None if axis is None else axis_of(call, axis, self.array.ndim, self)
+        return Recorded.tensor_type(np.asarray(find(self.array, axis=from_zero)))  # type: ignore[no-any-return]
+
+    def all(self, axis: Any = None) -> Tensor:
+        """True where no element is zero or False."""
+        return (self == 0).sum(axis) == 0  # type: ignore[no-any-return]
+
+    def any(self, axis: Any = None) -> Tensor:
+        """True where some element is neither zero nor False."""
+        return (self != 0).sum(axis) != 0  # type: ignore[no-any-return]

@@ -1,0 +1,141 @@
+"""What to say when NumPy refuses an op: the failure re-told with operands, origins and the rule in numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tinygrad_seq.errors import DTypeError, RangeError, ShapeError, describe_shape, explain
+from tinygrad_seq.ops import Op
+
+_NAMES = ("x", "y", "z")
+
+
+def refuse(op: Op, operands: Sequence[Any], settings: dict[str, Any], error: Exception) -> Exception:
+    """The typed error for an op that NumPy would not run on these operands."""
+    if op.name == "where":
+        named = dict(zip(("condition", "x", "y"), operands, strict=True))
+    elif op.name in ("gather", "scatter"):
+        names = ["x", "ids"] if len(operands) == 2 else ["x", *(f"ids{i}" for i in range(len(operands) - 1))]
+        named = dict(zip(names, operands, strict=True))
+    else:
+        named = {(_NAMES[i] if i < 3 else f"x{i}"): x for i, x in enumerate(operands[:8])}
+    shapes = [tuple(x.shape) for x in operands]
+    if isinstance(error, TypeError):
+        return DTypeError(explain(f"{op.name}: not defined for these dtypes", named, f"NumPy says: {error}"))
+    teller = _TELLERS.get(op.name) or (_broadcast if op.kind == "map" else _plain)
+    return teller(op, named, shapes, settings, error)
+
+
+def _plain(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
+    return ShapeError(explain(f"{op.name}: the operands do not fit", named, f"NumPy says: {error}"))
+
+
+def _broadcast(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
+    width = max(map(len, shapes))
+    for back in range(1, width + 1):
+        sizes = sorted({s[-back] for s in shapes if len(s) >= back} - {1})
+        if len(sizes) > 1:
+            rule = f"expected equal sizes, or 1, on axis -{back}, got {' and '.join(map(str, sizes))}."
+            return ShapeError(explain(f"{op.name}: shapes do not broadcast", named, rule))
+    return _plain(op, named, shapes, settings, error)
+
+
+def _matmul(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
+    x, y = shapes
+    if x[-1] != y[-2]:
+        rule = f"expected the last size of x ({x[-1]}) to equal the size of y before its last ({y[-2]})."
+        return ShapeError(explain("matmul: inner sizes differ", named, rule))
+    rule = f"expected the sizes before the last two to broadcast: {describe_shape(x[:-2])} and {describe_shape(y[:-2])}."
+    return ShapeError(explain("matmul: batch sizes do not broadcast", named, rule))
+
+
+def _reshape(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
+    shape = settings["shape"]
+    have, want = math.prod(shapes[0]), math.prod(shape)
+    if sum(n == -1 for n in shape) > 1:
+        rule = f"expected at most one -1 in {describe_shape(shape)}."
+    elif -1 in shape:
+        rule = f"expected {have} elements to divide into {describe_shape(shape)}."
+    else:
+        rule = f"expected {have} elements, {describe_shape(shape)} has {want}."
+    return ShapeError(explain(f"reshape: x does not fit {describe_shape(shape)}", named, rule))
+
+
+def _expand(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
+    rule = f"expected each size of x to be 1 or that of {describe_shape(settings['shape'])}, counted from the right."
+    return ShapeError(explain("expand: x does not broadcast to the shape asked for", named, rule))
+
+
+def _permute(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
+    rule = f"expected each axis from 0 to {len(shapes[0]) - 1} once, got {describe_shape(settings['axes'])}."
+    return ShapeError(explain("permute: the axes are not a reordering", named, rule))
+
+
+def _concat(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
+    axis = settings["axis"]
+    if len({len(s) for s in shapes}) > 1:
+        rule = f"expected equal numbers of axes, got {sorted({len(s) for s in shapes})}."
+    elif not -len(shapes[0]) <= axis < len(shapes[0]):
+        return axis_error("concat", axis, len(shapes[0]), named)
+    else:
+        odd = next(i for i, s in enumerate(shapes) for a, n in enumerate(s) if a != axis and n != shapes[0][a])
+        rule = f"expected equal sizes on every axis but {axis}; number {odd} is {describe_shape(shapes[odd])}."
+    return ShapeError(explain("concat: the pieces do not fit together", named, rule))
+
+
+def _gather(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
+    if isinstance(error, IndexError) and all(x.dtype.kind in "iu" for n, x in named.items() if n != "x"):
+        for (name, ids), size in zip(list(named.items())[1:], shapes[0], strict=False):
+            array = ids.array if hasattr(ids, "array") else ids
+            bad = array[(array < -size) | (array >= size)]
+            if bad.size:
+                rule = f"expected {name} from 0 to {size - 1}, got {int(bad.flat[0])}."
+                return RangeError(explain(f"gather: {name} out of range", named, rule))
+    if not isinstance(error, IndexError):
+        return _plain(op, named, shapes, settings, error)
+    return DTypeError(explain("gather: ids must be integers", named, f"NumPy says: {error}"))
+
+
+def _slice(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
+    index = settings["index"]
+    rule = f"asked for [{describe_index(index)}] of {describe_shape(shapes[0])}."
+    if "too many" in str(error):
+        return RangeError(explain("index: more axes than x has", named, rule))
+    return RangeError(explain("index: out of range", named, rule))
+
+
+def describe_index(index: tuple[Any, ...]) -> str:
+    """A basic index as it is written between brackets: `2, :, 1:3`."""
+    parts = []
+    for i in index:
+        if isinstance(i, slice):
+            ends = [("" if e is None else str(e)) for e in (i.start, i.stop)]
+            parts.append(":".join(ends) + (f":{i.step}" if i.step is not None else ""))
+        else:
+            parts.append("..." if i is Ellipsis else str(i))
+    return ", ".join(parts)
+
+
+def _reduce(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
+    rule = f"expected at least one element along {describe_shape(settings['axis'])} of {describe_shape(shapes[0])}."
+    return ShapeError(explain(f"{op.name}: nothing to reduce", named, rule))
+
+
+def axis_error(call: str, axis: object, ndim: int, operands: dict[str, Any]) -> RangeError:
+    """The error for an axis that is not there."""
+    rule = f"expected an axis from {-ndim} to {ndim - 1}, got {axis}." if ndim else f"x has no axes, got {axis}."
+    return RangeError(explain(f"{call}: axis out of range", operands, rule))
+
+
+_TELLERS = {
+    "matmul": _matmul,
+    "reshape": _reshape,
+    "expand": _expand,
+    "permute": _permute,
+    "concat": _concat,
+    "gather": _gather,
+    "slice": _slice,
+    "max": _reduce,
+}

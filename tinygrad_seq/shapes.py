@@ -1,0 +1,154 @@
+"""Methods that move values without changing them: reshape, permute, split and their kin; `concat` and `stack`."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_seq import ops
+from tinygrad_seq.errors import ShapeError, explain
+from tinygrad_seq.recording import Recorded, as_tensor
+from tinygrad_seq.refusals import axis_error
+
+if TYPE_CHECKING:
+    from tinygrad_seq.tensor import Tensor
+
+
+def axis_of(call: str, axis: Any, ndim: int, x: object) -> int:
+    """An axis counted from 0; negative ones count from the end."""
+    try:
+        i = operator.index(axis)
+    except TypeError:
+        raise axis_error(call, axis, ndim, {"x": x}) from None
+    if not -ndim <= i < ndim:
+        raise axis_error(call, axis, ndim, {"x": x})
+    return i % ndim
+
+
+def sizes_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """`(2, 3)` from `2, 3` or from one tuple or list."""
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        sizes = tuple(sizes[0])
+    return tuple([operator.index(n) for n in sizes])
+
+
+class ShapeMethods(Recorded):
+    """`reshape transpose permute expand squeeze unsqueeze flip split chunk` and `T`."""
+
+    __slots__ = ()
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same elements in rows of another length; one size may be -1."""
+        return ops.reshape(self, shape=sizes_of(shape))  # type: ignore[no-any-return]
+
+    view = reshape
+
+    def flatten(self, start: int = 0, end: int = -1) -> Tensor:
+        """Axes `start` to `end` laid into one."""
+        shape = self.array.shape
+        if not shape:
+            return self.reshape(1)
+        first, last = (axis_of("flatten", a, len(shape), self) for a in (start, end))
+        size = int(np.prod(shape[first : last + 1], dtype=np.int64))
+        return self.reshape(*shape[:first], size, *shape[last + 1 :])
+
+    def permute(self, *axes: Any) -> Tensor:
+        """The axes in another order."""
+        order = tuple(axis_of("permute", a, self.array.ndim, self) for a in sizes_of(axes))
+        return ops.permute(self, axes=order)  # type: ignore[no-any-return]
+
+    def transpose(self, first: int, second: int) -> Tensor:
+        """Two axes exchanged."""
+        order = list(range(self.array.ndim))
+        i, j = (axis_of("transpose", a, len(order), self) for a in (first, second))
+        order[i], order[j] = order[j], order[i]
+        return ops.permute(self, axes=tuple(order))  # type: ignore[no-any-return]
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802
+        """The axes in reverse order; the transpose of a matrix."""
+        return ops.permute(self, axes=tuple(range(self.array.ndim))[::-1])  # type: ignore[no-any-return]
+
+    def expand(self, *shape: Any) -> Tensor:
+        """Axes of size 1 repeated to `shape` without a copy; -1 keeps a size."""
+        sizes = sizes_of(shape)
+        own = (1,) * (len(sizes) - self.array.ndim) + self.array.shape
+        sizes = tuple(o if n == -1 else n for n, o in zip(sizes, own, strict=False))
+        return ops.expand(self, shape=sizes)  # type: ignore[no-any-return]
+
+    def squeeze(self, axis: Any = None, *, dim: Any = None) -> Tensor:
+        """Without the axes of size 1, or without `axis` if its size is 1."""
+        shape, axis = self.array.shape, dim if axis is None else axis
+        if axis is None:
+            return self.reshape(tuple(n for n in shape if n != 1))
+        i = axis_of("squeeze", axis, len(shape), self)
+        return self.reshape(shape[:i] + shape[i + 1 :]) if shape[i] == 1 else self  # type: ignore[return-value]
+
+    def unsqueeze(self, axis: int) -> Tensor:
+        """With a new axis of size 1 at `axis`."""
+        i = axis_of("unsqueeze", axis, self.array.ndim + 1, self)
+        shape = self.array.shape
+        return self.reshape((*shape[:i], 1, *shape[i:]))
+
+    def flip(self, *axes: Any) -> Tensor:
+        """The order reversed along `axes` (all, where none is given)."""
+        ndim = self.array.ndim
+        chosen = {axis_of("flip", a, ndim, self) for a in sizes_of(axes)} if axes else set(range(ndim))
+        index = tuple(slice(None, None, -1) if i in chosen else slice(None) for i in range(ndim))
+        return ops.slice_(self, index=index)  # type: ignore[no-any-return]
+
+    def split(self, sizes: int | Sequence[int], axis: int = 0, *, dim: int | None = None) -> tuple[Tensor, ...]:
+        """Pieces along `axis`: of one size (the last may be shorter), or of the sizes listed."""
+        axis = axis_of("split", axis if dim is None else dim, self.array.ndim, self)
+        total = self.array.shape[axis]
+        if isinstance(sizes, int):
+            if sizes < 1:
+                raise ShapeError(explain("split: a piece needs a size of at least 1", {"x": self, "size": sizes}))
+            sizes = [min(sizes, total - start) for start in range(0, total, sizes)] or [0]
+        if sum(sizes) != total or min(sizes, default=0) < 0:
+            rule = f"expected sizes that sum to {total}, the size of axis {axis}; they sum to {sum(sizes)}."
+            raise ShapeError(explain("split: sizes do not add up", {"x": self, "sizes": tuple(sizes)}, rule))
+        before, start, pieces = (slice(None),) * axis, 0, []
+        for size in sizes:
+            pieces.append(ops.slice_(self, index=(*before, slice(start, start + size))))
+            start += size
+        return tuple(pieces)
+
+    def chunk(self, chunks: int, axis: int = 0, *, dim: int | None = None) -> tuple[Tensor, ...]:
+        """At most `chunks` pieces of equal size along `axis`; the last may be shorter."""
+        axis = axis_of("chunk", axis if dim is None else dim, self.array.ndim, self)
+        if chunks < 1:
+            raise ShapeError(explain("chunk: at least one piece is needed", {"x": self, "chunks": chunks}))
+        return self.split(max(1, -(-self.array.shape[axis] // chunks)), axis)
+
+
+def concat(tensors: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Tensor:
+    """The tensors laid end to end along `axis`."""
+    pieces = [as_tensor(t) for t in tensors]
+    if not pieces:
+        raise ShapeError(explain("concat: no tensors given", None, "expected at least one."))
+    axis = axis_of("concat", axis if dim is None else dim, pieces[0].array.ndim, pieces[0])
+    return ops.concat(*pieces, axis=axis)  # type: ignore[no-any-return]
+
+
+cat = concat
+
+
+def stack(tensors: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Tensor:
+    """Tensors of one shape along a new axis."""
+    pieces = [as_tensor(t) for t in tensors]
+    if not pieces:
+        raise ShapeError(explain("stack: no tensors given", None, "expected at least one."))
+    shape = pieces[0].array.shape
+    for i, t in enumerate(pieces):
+        if t.array.shape != shape:
+            named = {"number 0": pieces[0], f"number {i}": t}
+            raise ShapeError(explain("stack: shapes differ", named, "expected one shape throughout."))
+    axis = axis_of("stack", axis if dim is None else dim, len(shape) + 1, pieces[0])
+    if axis == 0 and shape:
+        # One concat and one reshape for all, where a reshape for each would double a long sequence's tape.
+        return ops.concat(*pieces, axis=0).reshape(len(pieces), *shape)  # type: ignore[no-any-return]
+    return ops.concat(*(t.unsqueeze(axis) for t in pieces), axis=axis)  # type: ignore[no-any-return]

@@ -1,0 +1,290 @@
+"""`Tensor`: an array that remembers how it was made. What it is, how it leaves the tape, and NumPy's protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygrad_seq import ops
+from tinygrad_seq.arithmetic import ArithmeticMethods
+from tinygrad_seq.errors import DTypeError, GraphError, ShapeError, describe, describe_shape, explain
+from tinygrad_seq.indexing import IndexingMethods
+from tinygrad_seq.nodes import Node, mark_changed
+from tinygrad_seq.numerics import Array
+from tinygrad_seq.ops import Op
+from tinygrad_seq.recording import FLOAT32, WANTS, Recorded, as_tensor, leaf, record, wrap
+from tinygrad_seq.reductions import ReductionMethods
+from tinygrad_seq.shapes import ShapeMethods
+
+
+def array_of(data: Any, dtype: Any = None) -> Array:
+    """A fresh array of `data`: Python floats become float32, arrays keep their dtype."""
+    if isinstance(data, Recorded):
+        data = data.array
+    elif isinstance(data, (list, tuple)) and any(isinstance(x, Recorded) for x in data):
+        data = [np.asarray(x.array if isinstance(x, Recorded) else x) for x in data]
+    keep = dtype is not None or isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
+    try:
+        array = np.array(data, dtype=dtype)
+    except (ValueError, TypeError) as error:
+        raise DTypeError(explain("tensor: not numbers in equal rows", {"data": data}, f"NumPy says: {error}")) from None
+    if not keep and array.dtype.kind == "f":
+        array = array.astype(FLOAT32)
+    if array.dtype.kind not in "fiub":
+        rule = "expected floats, integers or booleans."
+        raise DTypeError(explain(f"tensor: no tensors of dtype {array.dtype}", {"data": data}, rule))
+    return array
+
+
+class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods):
+    """An n-dimensional array on the tape.
+
+    `Tensor(data)` copies. Lists of Python floats become float32, integers int64; arrays keep their dtype.
+    Ops on tensors that want a gradient are recorded; `backward()` reads the record.
+
+    >>> x = Tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    Tensor([2., 4.], f32(2,))
+    """
+
+    __slots__ = ()
+    _walk: ClassVar[Callable[..., None]]  # entered by `autodiff`, the level that walks
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Op.recorders[cls] = record
+
+    def __init__(self, data: Any, dtype: Any = None, requires_grad: bool = False, name: str = ""):
+        self.array = array_of(data, dtype)
+        self.node = None
+        self.mode = 0
+        self.grad = None
+        self.name = name
+        if requires_grad:
+            self.requires_grad = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype."""
+        return self.array.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.array.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.array.size
+
+    @property
+    def origin(self) -> str:
+        """Where it came from, as error texts say it."""
+        if isinstance(self.node, Node):
+            return f"from {self.node.op.name} {self.node.place}".rstrip()
+        if self.name:
+            return f"parameter {self.name!r}" if self.mode & WANTS else repr(self.name)
+        return ""
+
+    @property
+    def is_leaf(self) -> bool:
+        """True where no recorded op made it."""
+        return not isinstance(self.node, Node)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Does a gradient flow here? May be set on leaves of a floating dtype."""
+        return bool(self.mode & WANTS)
+
+    @requires_grad.setter
+    def requires_grad(self, on: bool) -> None:
+        if not self.is_leaf:
+            rule, way_out = "x was made by a recorded op.", "Use x.detach() for a leaf with the same value."
+            raise GraphError(explain("requires_grad: only a leaf's can be set", {"x": self}, rule, way_out))
+        if on and self.array.dtype.kind != "f":
+            rule = "expected a floating dtype, f32 or f64."
+            raise DTypeError(explain("requires_grad: only floating tensors have gradients", {"x": self}, rule))
+        self.mode = (self.mode & ~WANTS) | (WANTS if on else 0)
+        self.node = None
+
+    def requires_grad_(self, on: bool = True) -> Tensor:
+        """Set `requires_grad` and return the tensor."""
+        self.requires_grad = on
+        return self
+
+    @property
+    def data(self) -> Array:
+        """The array itself. Reading is free; `t.data -= step` is noticed by tapes that hold the array."""
+        return self.array
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        if value is self.array:
+            mark_changed(self.array)
+        else:
+            self.assign(value)
+
+    def assign(self, value: Any) -> Tensor:
+        """Take a new value of the same shape in a new array; tapes keep the old one. For leaves."""
+        array = value.array if isinstance(value, Tensor) else np.asarray(value)
+        if not self.is_leaf:
+            raise GraphError(explain("assign: x was made by a recorded op", {"x": self}, "expected a leaf."))
+        if array.shape != self.array.shape:
+            rule = f"expected shape {describe_shape(self.shape)}."
+            raise ShapeError(explain("assign: the value does not fit", {"x": self, "value": array}, rule))
+        self.array = array.astype(self.array.dtype, copy=not isinstance(value, Tensor))
+        return self
+
+    # ---- leaving the tape ------------------------------------------------------------------------------
+    def numpy(self) -> Array:
+        """The values as a read-only view; the gradient stops here. `.numpy().copy()` may be written to."""
+        view = self.array.view()
+        view.flags.writeable = False
+        return view
+
+    def item(self) -> Any:
+        """The value of a one-element tensor as a Python number."""
+        if self.array.size != 1:
+            raise ShapeError(explain("item: not one element", {"x": self}, f"expected 1 element, got {self.size}."))
+        return self.array.item()
+
+    def tolist(self) -> Any:
+        """The values as nested Python lists."""
+        return self.array.tolist()
+
+    def detach(self) -> Tensor:
+        """The same values off the tape: no gradient flows back, and the memory behind is let go."""
+        return wrap(self.array)
+
+    def clone(self) -> Tensor:
+        """A copy through which the gradient flows."""
+        return self * 1 if self.mode & WANTS else wrap(self.array.copy())
+
+    # ---- gradients -------------------------------------------------------------------------------------
+    def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
+        """Add d self / d leaf to the `.grad` of every leaf that wants one.
+
+        `gradient` is d loss / d self; needed unless `self` has one element. The graph is released on the way
+        unless `retain_graph`; with `create_graph` the gradients are on the tape themselves.
+        Raises GraphError where nothing wants a gradient or the graph was released before.
+        """
+        Tensor._walk(self, gradient, retain_graph, create_graph)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this intermediate tensor in `.grad` too."""
+
+        def keep(g: Tensor) -> None:
+            self.grad = g if self.grad is None else self.grad + g
+
+        self.register_hook(keep)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+        """Call `hook(gradient)` when this tensor's gradient is complete; what it returns, if not None, replaces it.
+
+        Returns a function that takes the hook away again.
+        """
+        if not self.mode & WANTS:
+            raise GraphError(explain("register_hook: no gradient flows here", {"x": self}))
+        node = self.node or leaf(self)
+        node.hooks = [*(node.hooks or []), hook]
+
+        def remove() -> None:
+            node.hooks = [h for h in node.hooks or [] if h is not hook]
+
+        return remove
+
+    # ---- Python's and NumPy's protocols ------------------------------------------------------------------
+    def __repr__(self) -> str:
+        values = np.array2string(self.array, separator=", ", prefix="Tensor(", threshold=60)
+        wants = ", requires_grad=True" if self.mode & WANTS and self.is_leaf else ""
+        return f"Tensor({values}, {' '.join(describe(self).split())}{wants})"
+
+    def __len__(self) -> int:
+        if not self.array.ndim:
+            raise TypeError("len: a tensor without axes has no length.")
+        return len(self.array)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        if self.array.size != 1:
+            rule = "expected 1 element; use .all() or .any()."
+            raise ShapeError(explain("bool: the truth of several elements is not one", {"x": self}, rule))
+        return bool(self.array)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.array.dtype.kind not in "iu":
+            raise DTypeError(explain("index: not an integer", {"x": self}, "expected an integer tensor."))
+        return int(self.item())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if copy or (dtype is not None and np.dtype(dtype) != self.array.dtype):
+            return np.array(self.array, dtype=dtype)
+        return self.numpy()
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method != "__call__" or kwargs or ufunc not in _UFUNCS:
+            return NotImplemented
+        return _UFUNCS[ufunc](*inputs)
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self.array.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> Any:
+        return self.array.__dlpack_device__()
+
+    def __copy__(self) -> Tensor:
+        return self.__deepcopy__({})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if not self.is_leaf:
+            rule = "only leaves can be copied with their gradient setting."
+            raise GraphError(explain("deepcopy: x was made by a recorded op", {"x": self}, rule, "Use x.detach()."))
+        twin = type(self).__new__(type(self))
+        twin.array, twin.node, twin.mode, twin.name = self.array.copy(), None, self.mode, self.name
+        twin.grad = None if self.grad is None else wrap(self.grad.array.copy())
+        return twin
+
+    def __reduce__(self) -> Any:
+        return (_rebuilt, (type(self), self.array, self.requires_grad, self.name))
+
+
+def _rebuilt(kind: type[Tensor], array: Array, wants: bool, name: str) -> Tensor:
+    return kind(array, requires_grad=wants, name=name)
+
+
+_UFUNCS: dict[Any, Callable[..., Any]] = {
+    np.add: ops.add, np.subtract: ops.sub, np.multiply: ops.mul, np.true_divide: ops.div, np.negative: ops.neg,
+    np.exp: ops.exp, np.log: ops.log, np.sqrt: ops.sqrt, np.sin: ops.sin, np.cos: ops.cos, np.tanh: ops.tanh,
+    np.floor: ops.floor, np.maximum: ops.maximum, np.power: ops.pow_, np.less: ops.less, np.equal: ops.equal,
+    np.absolute: abs,
+    np.minimum: lambda x, y: as_tensor(x, y).minimum(y),
+    np.square: lambda x: x * x,
+    np.floor_divide: lambda x, y: as_tensor(x, y) // y,
+    np.remainder: lambda x, y: as_tensor(x, y) % y,
+    np.matmul: lambda x, y: as_tensor(x) @ y,
+    np.greater: lambda x, y: as_tensor(x, y) > y,
+    np.less_equal: lambda x, y: as_tensor(x, y) <= y,
+    np.greater_equal: lambda x, y: as_tensor(x, y) >= y,
+    np.not_equal: lambda x, y: as_tensor(x, y) != y,
+    np.logical_not: lambda x: ~x,
+}  # fmt: skip
+
+Recorded.tensor_type = Tensor
+Op.recorders[Tensor] = record
