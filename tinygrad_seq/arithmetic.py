@@ -226,5 +226,5 @@ def matmul(x: Any, y: Any) -> Tensor:
         rows = 1
         for n in lead:
             rows *= n
-        return ops.matmul(x.reshape(rows, inner), y).reshape(*lead, y.shape[1])  # type: ignore[no-any-return]
-    return ops.matmul(x, y)  # type: ignore[no-any-return]
+        return binary(ops.matmul, x.reshape(rows, inner), y).reshape(*lead, y.shape[1])
+    return binary(ops.matmul, x, y)

@@ -214,7 +214,7 @@ def checkpoint(fn: Function, *inputs: Any) -> Any:
     if not any(o.mode & WANTS for o in outs):
         return value
     # What the segment hangs on: its inputs, and whatever else `fn` used that was there before or is a leaf.
-    inside = reachable([o.node for o in outs if o.node], lambda p: True, lambda n: is_inside(n, start))
+    inside = reachable([o.node for o in outs if o.node], since=start)
     outside = [n for n in inside if not is_inside(n, start) and n.wants]
     parents = (*(t.node or leaf(t) for t in tensors), *outside)
     saved = (*(t.array for t in tensors), *outside)

@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_seq import ops
 from tinygrad_seq.errors import DTypeError, GraphError, RangeError, explain
 from tinygrad_seq.nodes import STATE, Node, mark_changed
-from tinygrad_seq.recording import WANTS, Recorded, as_tensor
+from tinygrad_seq.recording import WANTS, Recorded, as_tensor, unary
 from tinygrad_seq.refusals import refuse
 from tinygrad_seq.shapes import axis_of
 
@@ -26,11 +26,17 @@ class IndexingMethods(Recorded):
     def __getitem__(self, key: Any) -> Tensor:
         kind = type(key)
         if kind is int or kind is slice:
-            return ops.slice_(self, index=(key,))  # type: ignore[no-any-return]
+            return unary(ops.slice_, self, {"index": (key,)})
+        if kind is tuple:
+            for e in key:
+                if type(e) is not slice and type(e) is not int:
+                    break
+            else:
+                return unary(ops.slice_, self, {"index": key})
         entries = _entries(self, key)
         if any(isinstance(e, (Recorded, np.ndarray)) for e in entries):
             return _advanced(self, entries)
-        return ops.slice_(self, index=entries)  # type: ignore[no-any-return]
+        return unary(ops.slice_, self, {"index": entries})
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Write into the array itself; a tape that still holds it will refuse to use it."""
@@ -113,14 +119,14 @@ def _advanced(x: Any, entries: tuple[Any, ...]) -> Tensor:
             basic.append(slice(None))
             ids.append(p)
     if any(b != slice(None) for b in basic):
-        x = ops.slice_(x, index=tuple(basic))
+        x = unary(ops.slice_, x, {"index": tuple(basic)})
     return _gathered(x, axes, [as_tensor(i) for i in ids])
 
 
 def _gathered(x: Any, axes: list[int], ids: list[Tensor]) -> Tensor:
     rest = [a for a in range(x.ndim) if a not in axes]
     if axes != list(range(len(axes))):
-        x = ops.permute(x, axes=(*axes, *rest))
+        x = unary(ops.permute, x, {"axes": (*axes, *rest)})
     out = ops.gather(x, *ids)
     new = out.ndim - len(rest)
     together = axes == list(range(axes[0], axes[0] + len(axes)))

@@ -28,6 +28,10 @@ class Place:
     step: int | None = None
     phase: str = "forward"
 
+    def backward(self) -> Place:
+        """The same place in the backward pass."""
+        return Place(self.scope, self.step, "backward")
+
     def __str__(self) -> str:
         parts = [f"in {self.scope}"] if self.scope else []
         if self.step is not None:
@@ -164,11 +168,6 @@ def time_step(t: int) -> At:
     """Ops inside carry the time step `t`."""
     here = STATE.place
     return At(Place(here.scope, t, here.phase))
-
-
-def at(place: Place, phase: str | None = None) -> At:
-    """Ops inside are recorded in `place`."""
-    return At(Place(place.scope, place.step, phase) if phase else place)
 
 
 # Arrays changed in place: owner's id -> (weak reference, tick of the change). Empty in nearly every program,

@@ -22,9 +22,10 @@ from tinygrad_seq import numerics
 from tinygrad_seq.numerics import Array
 
 Rule = Callable[..., Any]
+Plan = tuple[tuple[int, ...], bool]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Op:
     """A primitive: `forward` maps arrays to an array, `rules[i]` the output's gradient to that of input i.
 
@@ -43,9 +44,8 @@ class Op:
     joint_reads: tuple[int, ...] = ()
     floating: bool = False
     marks: bool = False
-    keep: dict[tuple[bool, ...], tuple[tuple[int, ...], bool, bool]] = field(
-        default_factory=dict, compare=False, repr=False
-    )
+    plans: dict[tuple[bool, ...], Plan] = field(default_factory=dict, repr=False)
+    flowing: tuple[tuple[int, Rule], ...] = ()
 
     recorders: ClassVar[dict[type, Callable[..., Any]]] = {}
 
@@ -57,17 +57,16 @@ class Op:
                 return recorder(self, inputs, settings)
         return self.forward(*inputs, **settings)
 
-    def kept(self, wants: tuple[bool, ...]) -> tuple[tuple[int, ...], bool, bool]:
-        """For inputs that want a gradient or not: the places their rules read, does any gradient flow, `marks`."""
-        answer = self.keep.get(wants)
+    def plan(self, wants: tuple[bool, ...]) -> Plan:
+        """What to record for inputs that want a gradient or not: (places the rules read, does any gradient flow)."""
+        answer = self.plans.get(wants)
         if answer is None:
             if self.joint is not None:
                 read, flows = set(self.joint_reads), any(wants)
             else:
-                pairs = [(rule, ps) for want, rule, ps in zip(wants, self.rules, self.reads, strict=True) if want]
-                read = {p for rule, ps in pairs for p in ps}
-                flows = any(rule for rule, _ in pairs)
-            answer = self.keep[wants] = (tuple(sorted(read)) if flows else (), flows, self.marks)
+                live = [i for i, rule in self.flowing if wants[i]]
+                read, flows = {p for i in live for p in self.reads[i]}, bool(live)
+            answer = self.plans[wants] = (tuple(sorted(read)) if flows else (), flows)
         return answer
 
 
@@ -84,7 +83,9 @@ def define(name: str, forward: Callable[..., Any], kind: str, *rules: Rule | Non
         for rule, words in zip(rules, wanted, strict=False)
     )
     floating = name in ("div", "exp", "log", "sqrt", "sin", "cos", "tanh", "erf")
-    OPS[name] = Op(name, forward, kind, rules, places, floating=floating, marks=name == "cut")
+    flowing = tuple((i, rule) for i, rule in enumerate(rules) if rule)
+    marks = name == "cut"
+    OPS[name] = Op(name, forward, kind, rules, places, floating=floating, marks=marks, flowing=flowing)
     return OPS[name]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -56,20 +55,20 @@ def leaf(x: Any) -> Leaf:
 
 
 # ---- operands that are not tensors yet ----------------------------------------------------------------------
-_constants: dict[tuple[Any, Any], Tensor] = {}
+_constants: dict[Any, dict[Any, Tensor]] = {}
 
 
-def constant(value: float | int | bool, dtype: Any) -> Tensor:
+def constant(value: float | int | bool, dtype: np.dtype[Any]) -> Tensor:
     """A Python number as a tensor of `dtype`; equal ones share one tensor and one node."""
-    key = (dtype, value)
-    t = _constants.get(key)
-    if t is None or (value == 0 and math.copysign(1.0, value) < 0):
+    known = _constants.setdefault(dtype, {})
+    t = known.get(value)
+    if t is None:
         t = wrap(np.asarray(value, dtype=dtype))
         t.node = Leaf(t, False, "", value)
-        if len(_constants) > 4096:
-            _constants.clear()
-        if value != 0 or math.copysign(1.0, value) > 0:
-            _constants[key] = t
+        if len(known) > 4096:
+            known.clear()
+        if value != 0:  # 0.0 and -0.0 are equal keys, but not equal constants
+            known[value] = t
     return t
 
 
@@ -127,27 +126,26 @@ def coerced(inputs: tuple[Any, ...]) -> list[Tensor]:
 
 
 # ---- running ------------------------------------------------------------------------------------------------
-def unary(op: Op, x: Any) -> Tensor:
-    """An op of one input without settings: the short way through `record`."""
+def unary(op: Op, x: Any, settings: dict[str, Any] | None = None) -> Tensor:
+    """An op of one input: the short way through `record`."""
     a = x.array
     if op.floating and a.dtype.kind != "f":
         return unary(op, ops.cast(x, dtype=FLOAT32))
     try:
-        out = op.forward(a)
+        out = op.forward(a, **settings) if settings else op.forward(a)
     except _FAILURES as error:
-        raise refuse(op, (x,), {}, error) from None
-    if type(out) is not np.ndarray:
+        raise refuse(op, (x,), settings or {}, error) from None
+    if type(out) is not _ndarray:
         out = np.asarray(out)
-    mode = x.mode
-    state = STATE
-    node = None
+    mode, state, node = x.mode, STATE, None
     if mode and state.recording:
-        places, flows, marks = op.kept((mode & 1 == 1,))
-        if flows or marks or mode & TRACED:
+        places, flows = op.plans.get(_WANTING[mode & 1]) or op.plan(_WANTING[mode & 1])
+        if flows or op.marks or mode & TRACED:
             parent = x.node or leaf(x)
-            saved = (a,) if 0 in places else (parent,)
-            kept = out if -1 in places else None
-            node = Node(op, (parent,), None, saved, kept, state.place, out.shape, out.dtype, flows)
+            node = Node(
+                op, (parent,), settings, (a if 0 in places else parent,), out if -1 in places else None,
+                state.place, out.shape, out.dtype, flows,
+            )  # fmt: skip
             mode = (mode & TRACED) | flows
         else:
             mode = 0
@@ -158,19 +156,21 @@ def unary(op: Op, x: Any) -> Tensor:
     return wrap(out, node, mode)
 
 
+_WANTING = ((False,), (True,))
+_WANTING_TWO = ((False, False), (True, False), (False, True), (True, True))
+_ndarray = np.ndarray
+
+
 def binary(op: Op, x: Any, y: Any) -> Tensor:
-    """A map of two inputs: the short way through `record`. Returns NotImplemented for foreign operands."""
-    if not isinstance(y, Recorded):
-        if not is_operand(y):
+    """An op of two inputs: the short way through `record`. Returns NotImplemented for foreign operands."""
+    if type(y) is float and isinstance(x, Recorded):
+        y = constant(y, number_dtype(y, x.array.dtype))
+    elif type(x) is float and isinstance(y, Recorded):
+        x = constant(x, number_dtype(x, y.array.dtype))
+    elif not (isinstance(x, Recorded) and isinstance(y, Recorded)):
+        if not (is_operand(x) and is_operand(y)):
             return NotImplemented
-        if isinstance(y, np.ndarray):
-            y = wrap(y)
-        else:
-            y = constant(y, x.array.dtype) if type(y) is float and x.array.dtype.kind == "f" else as_tensor(y, x)
-    elif not isinstance(x, Recorded):
-        if not is_operand(x):
-            return NotImplemented
-        x = wrap(x) if isinstance(x, np.ndarray) else as_tensor(x, y)
+        x, y = as_tensor(x, y), as_tensor(y, x)
     a, b = x.array, y.array
     if a.dtype is not b.dtype and a.dtype != b.dtype:
         x, y = coerced((x, y))
@@ -182,14 +182,13 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
         out = op.forward(a, b)
     except _FAILURES as error:
         raise refuse(op, (x, y), {}, error) from None
-    if type(out) is not np.ndarray:
+    if type(out) is not _ndarray:
         out = np.asarray(out)
-    mx, my = x.mode, y.mode
+    mx, my, state, node = x.mode, y.mode, STATE, None
     mode = mx | my
-    state = STATE
-    node = None
     if mode and state.recording:
-        places, flows, _ = op.kept((mx & 1 == 1, my & 1 == 1))
+        wants = _WANTING_TWO[(mx & 1) | (my & 1) << 1]
+        places, flows = op.plans.get(wants) or op.plan(wants)
         if flows or mode & TRACED:
             px, py = x.node or leaf(x), y.node or leaf(y)
             saved = (a if 0 in places else px, b if 1 in places else py)
@@ -207,14 +206,14 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
 
 def record(op: Op, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     """Run `op` on tensors, arrays and numbers; what comes out is on the tape if anything wanted or traced went in."""
-    if op.kind == "map" and not settings:
-        if len(inputs) == 1:
-            return unary(op, inputs[0])
-        if op is not ops.where:
-            return binary(op, *inputs)
+    if len(inputs) == 1 and op.joint is None:
+        return unary(op, as_tensor(inputs[0]), settings)
+    if not settings and len(inputs) == 2 and op.joint is None:
+        return binary(op, *inputs)
+    if op is ops.where:
         x, y = coerced(inputs[1:]) if _any_array(inputs[1:]) else map(as_tensor, inputs[1:])
         inputs = (as_tensor(inputs[0]), x, y)
-    elif op is ops.matmul or op is ops.concat:
+    elif op is ops.concat:
         inputs = tuple(coerced(inputs)) if len({x.dtype for x in inputs}) > 1 else inputs
     tensors = [as_tensor(x) for x in inputs]
     arrays = [t.array for t in tensors]
@@ -240,8 +239,8 @@ def finish(op: Op, tensors: list[Tensor], out: Any, settings: dict[str, Any]) ->
     node = None
     state = STATE
     if mode and state.recording:
-        places, flows, marks = op.kept(tuple(t.mode & 1 == 1 for t in tensors))
-        if flows or marks or mode & TRACED:
+        places, flows = op.plan(tuple([t.mode & 1 == 1 for t in tensors]))
+        if flows or op.marks or mode & TRACED:
             parents = tuple([t.node or leaf(t) for t in tensors])
             saved = tuple([t.array if i in places else p for i, (t, p) in enumerate(zip(tensors, parents, strict=True))])
             kept = out if -1 in places else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.recording import FLOAT32, Recorded
+from tinygrad_seq.recording import FLOAT32, Recorded, unary
 from tinygrad_seq.shapes import axis_of
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ class ReductionMethods(Recorded):
     def sum(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Tensor:
         """The sum over `axis` (all axes where None)."""
         axes = axes_of("sum", dim if axis is None else axis, self)
-        return ops.sum_(self, axis=axes, keepdims=keepdims or keepdim)  # type: ignore[no-any-return]
+        return unary(ops.sum_, self, {"axis": axes, "keepdims": keepdims or keepdim})
 
     def max(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Tensor:
         """The largest value over `axis`; equal ones share the gradient. Values only, as `torch.amax`."""
         axes = axes_of("max", dim if axis is None else axis, self)
-        return ops.max_(self, axis=axes, keepdims=keepdims or keepdim)  # type: ignore[no-any-return]
+        return unary(ops.max_, self, {"axis": axes, "keepdims": keepdims or keepdim})
 
     def min(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Tensor:
         """The smallest value over `axis`; equal ones share the gradient."""
@@ -49,7 +49,7 @@ class ReductionMethods(Recorded):
         axes = axes_of("mean", dim if axis is None else axis, self)
         x: Any = self if self.array.dtype.kind == "f" else ops.cast(self, dtype=FLOAT32)
         count = math.prod(self.array.shape[a] for a in axes)
-        total = ops.sum_(x, axis=axes, keepdims=keepdims or keepdim)
+        total = unary(ops.sum_, x, {"axis": axes, "keepdims": keepdims or keepdim})
         return total * (1.0 / count if count else math.nan)  # type: ignore[no-any-return]
 
     def var(
@@ -65,7 +65,7 @@ class ReductionMethods(Recorded):
         axes = axes_of("var", dim if axis is None else axis, self)
         deviation = self - self.mean(axes, keepdims=True)
         count = math.prod(self.array.shape[a] for a in axes) - correction
-        total = ops.sum_(deviation * deviation, axis=axes, keepdims=keepdims or keepdim)
+        total = unary(ops.sum_, deviation * deviation, {"axis": axes, "keepdims": keepdims or keepdim})
         return total * (1.0 / count if count > 0 else math.nan)  # type: ignore[no-any-return]
 
     def std(self, axis: Any = None, keepdims: bool = False, *, correction: float = 1, dim: Any = None) -> Tensor:

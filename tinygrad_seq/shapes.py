@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_seq import ops
 from tinygrad_seq.errors import ShapeError, explain
-from tinygrad_seq.recording import Recorded, as_tensor
+from tinygrad_seq.recording import Recorded, as_tensor, unary
 from tinygrad_seq.refusals import axis_error
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class ShapeMethods(Recorded):
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in rows of another length; one size may be -1."""
-        return ops.reshape(self, shape=sizes_of(shape))  # type: ignore[no-any-return]
+        return unary(ops.reshape, self, {"shape": sizes_of(shape)})
 
     view = reshape
 
@@ -58,26 +58,26 @@ class ShapeMethods(Recorded):
     def permute(self, *axes: Any) -> Tensor:
         """The axes in another order."""
         order = tuple(axis_of("permute", a, self.array.ndim, self) for a in sizes_of(axes))
-        return ops.permute(self, axes=order)  # type: ignore[no-any-return]
+        return unary(ops.permute, self, {"axes": order})
 
     def transpose(self, first: int, second: int) -> Tensor:
         """Two axes exchanged."""
         order = list(range(self.array.ndim))
         i, j = (axis_of("transpose", a, len(order), self) for a in (first, second))
         order[i], order[j] = order[j], order[i]
-        return ops.permute(self, axes=tuple(order))  # type: ignore[no-any-return]
+        return unary(ops.permute, self, {"axes": tuple(order)})
 
     @property
     def T(self) -> Tensor:  # noqa: N802
         """The axes in reverse order; the transpose of a matrix."""
-        return ops.permute(self, axes=tuple(range(self.array.ndim))[::-1])  # type: ignore[no-any-return]
+        return unary(ops.permute, self, {"axes": tuple(range(self.array.ndim))[::-1]})
 
     def expand(self, *shape: Any) -> Tensor:
         """Axes of size 1 repeated to `shape` without a copy; -1 keeps a size."""
         sizes = sizes_of(shape)
         own = (1,) * (len(sizes) - self.array.ndim) + self.array.shape
         sizes = tuple(o if n == -1 else n for n, o in zip(sizes, own, strict=False))
-        return ops.expand(self, shape=sizes)  # type: ignore[no-any-return]
+        return unary(ops.expand, self, {"shape": sizes})
 
     def squeeze(self, axis: Any = None, *, dim: Any = None) -> Tensor:
         """Without the axes of size 1, or without `axis` if its size is 1."""
@@ -98,7 +98,7 @@ class ShapeMethods(Recorded):
         ndim = self.array.ndim
         chosen = {axis_of("flip", a, ndim, self) for a in sizes_of(axes)} if axes else set(range(ndim))
         index = tuple(slice(None, None, -1) if i in chosen else slice(None) for i in range(ndim))
-        return ops.slice_(self, index=index)  # type: ignore[no-any-return]
+        return unary(ops.slice_, self, {"index": index})
 
     def split(self, sizes: int | Sequence[int], axis: int = 0, *, dim: int | None = None) -> tuple[Tensor, ...]:
         """Pieces along `axis`: of one size (the last may be shorter), or of the sizes listed."""
@@ -113,7 +113,7 @@ class ShapeMethods(Recorded):
             raise ShapeError(explain("split: sizes do not add up", {"x": self, "sizes": tuple(sizes)}, rule))
         before, start, pieces = (slice(None),) * axis, 0, []
         for size in sizes:
-            pieces.append(ops.slice_(self, index=(*before, slice(start, start + size))))
+            pieces.append(unary(ops.slice_, self, {"index": (*before, slice(start, start + size))}))
             start += size
         return tuple(pieces)
 

@@ -6,14 +6,15 @@ recorded; with it they run on Tensors and the gradient is itself on the tape.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from tinygrad_seq import nodes, ops
 from tinygrad_seq.errors import GraphError, ShapeError, describe_shape, explain
-from tinygrad_seq.nodes import PICK, STATE, Leaf, Node, Place, at, changed_since, next_index, recording
+from tinygrad_seq.nodes import PICK, STATE, At, Leaf, Node, changed_since, next_index, recording
 from tinygrad_seq.ops import Op
 from tinygrad_seq.random import replayed
 from tinygrad_seq.recording import WANTS, leaf, wrap
@@ -25,23 +26,25 @@ AnyNode = Node | Leaf
 CHECKPOINT = Op("checkpoint", lambda *_: None, "call")
 
 
-def reachable(
-    roots: Sequence[AnyNode],
-    follow: Callable[[AnyNode], bool],
-    look_past: Callable[[AnyNode], bool] = lambda node: True,
-) -> list[AnyNode]:
-    """The nodes that lead to `roots` through parents worth following, oldest first: the tape."""
+def reachable(roots: Sequence[AnyNode], *, wanting: bool = False, since: int = -1) -> list[AnyNode]:
+    """The nodes that lead to `roots`, oldest first: the tape.
+
+    With `wanting`, only through parents that want a gradient; nodes made before `since` are not looked past.
+    """
     seen: set[AnyNode] = set(roots)
     todo = list(seen)
     while todo:
         node = todo.pop()
-        if not look_past(node):
+        if node.index < since:
             continue
         for p in node.parents:
-            if p not in seen and follow(p):
+            if p not in seen and (p.wants or not wanting):
                 seen.add(p)
                 todo.append(p)
-    return sorted(seen, key=lambda node: node.index)
+    return sorted(seen, key=_by_index)
+
+
+_by_index = attrgetter("index")
 
 
 def is_inside(node: AnyNode, start: int) -> bool:
@@ -183,42 +186,44 @@ class Walk:
     ):
         self.roots, self.ends, self.useful, self.arrivals = roots, ends, useful, arrivals
         self.create_graph, self.release = create_graph, release
+        self.watch, self.suspicious = STATE.watch, nodes.any_changed()
         self.found: dict[AnyNode, Any] = {}
 
     def visit(self, order: Sequence[AnyNode]) -> None:
         """Take these nodes newest first and send each one's gradient on to its parents."""
-        take, ends, create_graph = self.arrivals.take, self.ends, self.create_graph
+        arrivals, ends, create_graph, here = self.arrivals, self.ends, self.create_graph, STATE.place
         for node in reversed(order):
-            g = take(node)
+            g = arrivals.take(node)
             if g is None:
                 continue
             if node.hooks:
                 g = _hooked(node, g, create_graph)
-            if type(node) is Leaf:
+            if type(node) is Leaf or (ends is not None and node in ends):
                 self.found[node] = g
+            if type(node) is not Node:
                 continue
-            if ends is not None and node in ends:
-                self.found[node] = g
-            if node.saved is None:  # type: ignore[union-attr]
-                raise _released(node, node in self.roots)  # type: ignore[arg-type]
+            if node.saved is None:
+                raise _released(node, node in self.roots)
+            if self.suspicious:
+                _refuse_changed(node)
             if create_graph:
-                with at(node.place, "backward"):
-                    self.propagate(node, g, *_lifted(node))  # type: ignore[arg-type]
+                STATE.place = node.place.backward()
+                self.propagate(node, g, *_lifted(node))
+                STATE.place = here
             else:
-                self.propagate(node, g, node.saved, node.out)  # type: ignore[arg-type, union-attr]
+                self.propagate(node, g, node.saved, node.out)
             if self.release:
-                node.saved = node.out = None  # type: ignore[union-attr]
+                node.saved = node.out = None
 
     def propagate(self, node: Node, g: Any, saved: Any, out: Any) -> None:
         """Send the gradient of one node's output on to its parents."""
-        op, settings, useful, arrivals = node.op, node.settings, self.useful, self.arrivals
-        if nodes.any_changed():
-            _refuse_changed(node)
-        if not op.rules:
+        op, settings, parents, useful, arrivals = node.op, node.settings, node.parents, self.useful, self.arrivals
+        if not op.flowing:
             self.propagate_jointly(node, g, saved, out)
             return
-        for p, rule in zip(node.parents, op.rules, strict=True):
-            if rule is None or p not in useful:
+        for i, rule in op.flowing:
+            p = parents[i]
+            if p not in useful:
                 continue
             if op is ops.slice_:
                 arrivals.add_part(p, g, settings["index"])  # type: ignore[index]
@@ -227,8 +232,8 @@ class Walk:
             if dx.shape != p.shape:
                 dx = sum_to(dx, p.shape)
             arrivals.add(p, dx)
-            if STATE.watch is not None:
-                STATE.watch(p, op, (), np.asarray(dx), node)
+            if self.watch is not None:
+                self.watch(p, op, (), np.asarray(dx))
 
     def propagate_jointly(self, node: Node, g: Any, saved: Any, out: Any) -> None:
         """The same for ops whose gradients come from one call, and for the outputs of ops that have several."""
@@ -246,8 +251,8 @@ class Walk:
         for p, want, dx in zip(parents, wanted, op.joint(wanted, gs, out, *saved, **settings), strict=True):  # type: ignore[misc]
             if want and dx is not None:
                 self.arrivals.add(p, dx if dx.shape == p.shape else sum_to(dx, p.shape))
-                if STATE.watch is not None:
-                    STATE.watch(p, op, (), np.asarray(dx), node)
+                if self.watch is not None:
+                    self.watch(p, op, (), np.asarray(dx))
 
     def replay(self, node: Node, gs: list[Any], saved: Any) -> None:
         """Record a checkpointed segment again on the nodes it hung on, and walk it as if it had been there.
@@ -257,11 +262,11 @@ class Walk:
         settings = node.settings or {}
         count, start = settings["inputs"], next_index()
         inputs = [x if isinstance(x, Tensor) else at_node(x, p) for x, p in zip(saved, node.parents, strict=True)][:count]
-        with recording(True), at(Place(node.place.scope, node.place.step)), replayed(settings["before"]):
+        with recording(True), At(node.place), replayed(settings["before"]):
             value = settings["fn"](*inputs)
         outs = value if isinstance(value, tuple) else (value,)
         roots = [o.node for o in outs if o.mode & WANTS]
-        inside = [n for n in reachable(roots, lambda p: p.wants, lambda n: is_inside(n, start)) if is_inside(n, start)]
+        inside = [n for n in reachable(roots, wanting=True, since=start) if is_inside(n, start)]
         for n in inside:
             if any(p in self.useful for p in n.parents):
                 self.useful.add(n)
@@ -274,10 +279,10 @@ class Walk:
 def _leading_to(roots: Sequence[AnyNode], ends: set[AnyNode] | None) -> list[AnyNode]:
     """The nodes between the roots and the ends (any leaf that wants a gradient), oldest first."""
     if ends is None:
-        return reachable([r for r in roots if r.wants], lambda p: p.wants)
+        return reachable([r for r in roots if r.wants], wanting=True)
     useful: set[AnyNode] = set()
     order = []
-    for node in reachable(roots, lambda p: True):
+    for node in reachable(roots):
         if node in ends or any(p in useful for p in node.parents):
             useful.add(node)
             order.append(node)
