@@ -14,6 +14,10 @@ class ShapeError(ValueError):
     """Sizes that do not fit together."""
 
 
+class ArgumentError(ValueError):
+    """A setting outside what is allowed."""
+
+
 class DTypeError(TypeError):
     """A kind of number, or of object, where another is needed."""
 

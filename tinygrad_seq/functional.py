@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.errors import DTypeError, RangeError, ShapeError, describe_shape, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError, describe_shape, explain
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.recording import FLOAT32, as_tensor, wrap
 from tinygrad_seq.tensor import Tensor
@@ -47,7 +47,7 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
         return 0.5 * x * (1.0 + (x * math.sqrt(0.5)).erf())
     if approximate == "tanh":
         return 0.5 * x * (1.0 + (math.sqrt(2.0 / math.pi) * (x + 0.044715 * (x * x * x))).tanh())
-    raise ShapeError(explain("gelu: no such form", {"approximate": approximate}, "expected 'none' or 'tanh'."))
+    raise ArgumentError(explain("gelu: no such form", {"approximate": approximate}, "expected 'none' or 'tanh'."))
 
 
 def silu(x: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ def _reduced(loss: Tensor, reduction: str, count: Any = None) -> Tensor:
         return loss.sum()
     if reduction == "mean":
         return loss.mean() if count is None else loss.sum() / count
-    raise ShapeError(explain("no such reduction", {"reduction": reduction}, "expected 'mean', 'sum' or 'none'."))
+    raise ArgumentError(explain("no such reduction", {"reduction": reduction}, "expected 'mean', 'sum' or 'none'."))
 
 
 def checked_ids(call: str, ids: Any, size: int, ignore: int | None = None) -> Tensor:
@@ -173,7 +173,7 @@ def cross_entropy(
     target = as_tensor(target)
     if not 0.0 <= label_smoothing <= 1.0:
         rule = f"expected a number from 0 to 1, got {label_smoothing}."
-        raise ShapeError(explain("cross_entropy: label_smoothing out of range", None, rule))
+        raise ArgumentError(explain("cross_entropy: label_smoothing out of range", None, rule))
     if target.dtype.kind == "f" and target.shape == x.shape:
         rows, p = _classes_last("cross_entropy", x, target)
         if label_smoothing:
@@ -242,7 +242,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Generator | N
     Draws from `rng`, or from the stream `dropout`.
     """
     if isinstance(p, bool) or not 0.0 <= p <= 1.0:
-        raise ShapeError(explain("dropout: p out of range", {"p": p}, "expected a probability from 0 to 1."))
+        raise ArgumentError(explain("dropout: p out of range", {"p": p}, "expected a probability from 0 to 1."))
     if not training or p == 0.0:
         return x
     if p == 1.0:

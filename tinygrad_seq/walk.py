@@ -330,7 +330,8 @@ def _released(node: Node, is_root: bool) -> GraphError:
             "backward: the walk reached a graph that an earlier backward() released",
             {"first released": Carried(node, here)},
             "a value carried over from there, such as a recurrent state, still hangs on it.",
-            "Cut it between windows: state = detach(state). Nothing is gained by retain_graph here.",
+            "Cut a carried state between windows: state = detach(state). For two losses on one graph, pass "
+            "retain_graph=True to the first backward().",
         )
     )
 

@@ -1,0 +1,174 @@
+"""Layers without a notion of time: Linear, Embedding, Dropout, LayerNorm, Sequential."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq import functional as F
+from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.nn.module import Module, Parameter
+from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.recording import FLOAT32
+from tinygrad_seq.tensor import Tensor
+
+
+def size(call: str, name: str, value: Any) -> int:
+    """A size as a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        rule = f"expected a whole number of at least 1, got {value!r}."
+        raise ArgumentError(explain(f"{call}: {name} is no size", None, rule))
+    return int(value)
+
+
+def uniform_parameter(bound: float, shape: tuple[int, ...], dtype: Any, rng: Generator | None) -> Parameter:
+    """A parameter drawn from U(-bound, bound), from `rng` or the stream `init`."""
+    return Parameter((rng or stream("init")).uniform(-bound, bound, shape, dtype or FLOAT32))
+
+
+class Linear(Module):
+    """y = x W^T + b.
+
+    x (..., in_features), y (..., out_features); `weight` (out_features, in_features), `bias` (out_features,),
+    both drawn from U(-k, k) with k = 1 / sqrt(in_features).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        dtype: Any = None,
+        rng: Generator | None = None,
+    ):
+        self.in_features = size("Linear", "in_features", in_features)
+        self.out_features = size("Linear", "out_features", out_features)
+        bound = 1.0 / math.sqrt(self.in_features)
+        self.weight = uniform_parameter(bound, (self.out_features, self.in_features), dtype, rng)
+        self.bias = uniform_parameter(bound, (self.out_features,), dtype, rng) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X W^T + b."""
+        return F.linear(x, self.weight, self.bias)
+
+    def describe(self) -> str:
+        """Sizes."""
+        return f"{self.in_features}, {self.out_features}{'' if self.bias is not None else ', bias=False'}"
+
+
+class Embedding(Module):
+    """y = weight[ids]: one learnt row for each of `num_embeddings` symbols.
+
+    ids (...) of integers, y (..., embedding_dim); `weight` drawn from N(0, 1), row `padding_idx` zero and
+    never trained.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        *,
+        dtype: Any = None,
+        rng: Generator | None = None,
+    ):
+        self.num_embeddings = size("Embedding", "num_embeddings", num_embeddings)
+        self.embedding_dim = size("Embedding", "embedding_dim", embedding_dim)
+        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
+            rule = f"expected an id from 0 to {num_embeddings - 1}, got {padding_idx}."
+            raise ArgumentError(explain("Embedding: padding_idx out of range", None, rule))
+        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        self.weight = Parameter((rng or stream("init")).randn(num_embeddings, embedding_dim, dtype=dtype or FLOAT32))
+        if self.padding_idx is not None:
+            self.weight.array[self.padding_idx] = 0.0
+
+    def forward(self, ids: Any) -> Tensor:
+        """weight[ids]."""
+        return F.embedding(ids, self.weight, self.padding_idx)
+
+    def describe(self) -> str:
+        """Sizes."""
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+
+
+class Dropout(Module):
+    """While training, zeroes each element with probability p and divides the others by 1 - p."""
+
+    def __init__(self, p: float = 0.5, *, rng: Generator | None = None):
+        if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0.0 <= p <= 1.0:
+            rule = f"expected a probability from 0 to 1, got {p!r}."
+            raise ArgumentError(explain("Dropout: p out of range", None, rule))
+        self.p = p
+        self.rng = rng
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Dropout where training, x itself where not."""
+        return F.dropout(x, self.p, self.training, self.rng)
+
+    def describe(self) -> str:
+        """The probability."""
+        return f"p={self.p}"
+
+
+class LayerNorm(Module):
+    """y = (x - mean) / sqrt(var + eps) * weight + bias, over the last axes (Ba, Kiros and Hinton, 2016).
+
+    x (..., *normalized_shape); `weight` starts at 1, `bias` at 0.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        *,
+        dtype: Any = None,
+    ):
+        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape = tuple(size("LayerNorm", "normalized_shape", n) for n in shape)
+        self.eps = eps
+        kind = dtype or FLOAT32
+        self.weight = Parameter(np.ones(self.normalized_shape, kind)) if elementwise_affine else None
+        self.bias = Parameter(np.zeros(self.normalized_shape, kind)) if elementwise_affine and bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The normalised x."""
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def describe(self) -> str:
+        """Sizes."""
+        return f"{self.normalized_shape}, eps={self.eps}"
+
+
+class Sequential(Module):
+    """Modules applied one after the other.
+
+    >>> from tinygrad_seq import zeros
+    >>> Sequential(Linear(3, 4), Linear(4, 2))(zeros(5, 3)).shape
+    (5, 2)
+    """
+
+    def __init__(self, *modules: Module):
+        for i, module in enumerate(modules):
+            setattr(self, str(i), module)
+
+    def forward(self, x: Any) -> Any:
+        """Each module's result is the next one's input."""
+        for module in self:
+            x = module(x)
+        return x
+
+    def __iter__(self) -> Iterator[Module]:
+        return (m for m in vars(self).values() if isinstance(m, Module))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __getitem__(self, i: int) -> Module:
+        return list(self)[i]

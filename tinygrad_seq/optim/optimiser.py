@@ -1,0 +1,116 @@
+"""`Optimizer`: parameter groups, state by parameter, saving. A rule is Tensor maths and one assignment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.errors import ArgumentError, CheckpointError, ShapeError, describe_shape, explain
+from tinygrad_seq.nodes import recording
+from tinygrad_seq.recording import wrap
+from tinygrad_seq.tensor import Tensor
+
+Group = dict[str, Any]
+
+
+class Optimizer:
+    """Updates parameters from their gradients. A subclass gives `update`; the names are PyTorch's.
+
+    `params` is an iterable of tensors, or of dicts with `params` and settings of their own (groups).
+    `param_groups` is a list of dicts; a schedule changes `group["lr"]`. `state[p]` holds tensors by name.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: Group):
+        groups = list(params) if not isinstance(params, Tensor) else [params]
+        if not groups:
+            raise ArgumentError(explain(f"{type(self).__name__}: no parameters given", None, "expected at least one."))
+        if not isinstance(groups[0], Mapping):
+            groups = [{"params": groups}]
+        self.defaults = defaults
+        self.param_groups: list[Group] = []
+        self.state: dict[Tensor, dict[str, Tensor]] = {}
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Add parameters with settings of their own."""
+        unknown = set(group) - set(self.defaults) - {"params"}
+        if unknown:
+            rule = f"expected some of {', '.join(self.defaults)}."
+            what = f"{type(self).__name__}: no such setting: {', '.join(sorted(unknown))}"
+            raise ArgumentError(explain(what, None, rule))
+        params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        known = {id(p) for g in self.param_groups for p in g["params"]}
+        for p in params:
+            if not isinstance(p, Tensor) or not p.is_leaf:
+                raise ArgumentError(explain(f"{type(self).__name__}: only leaf tensors are learnt", {"params": p}))
+            if id(p) in known:
+                raise ArgumentError(explain(f"{type(self).__name__}: a parameter stands in two groups", {"p": p}))
+            known.add(id(p))
+        self.param_groups.append({**self.defaults, **group, "params": params})
+
+    def update(self, p: Tensor, g: Tensor, state: dict[str, Tensor], group: Group) -> Tensor:
+        """The parameter's new value; moments are kept in `state`."""
+        raise TypeError(f"{type(self).__name__} defines no update().")
+
+    def step(self) -> None:
+        """One update of every parameter that has a gradient."""
+        with recording(False):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    if p.grad is None:
+                        continue
+                    if p.grad.shape != p.shape:
+                        rule = f"expected {describe_shape(p.shape)}."
+                        raise ShapeError(explain("step: a gradient does not fit", {"p": p, "grad": p.grad}, rule))
+                    p.assign(self.update(p, p.grad, self.state.setdefault(p, {}), group))
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Settings and moments, parameters by their number: arrays and plain values only."""
+        numbers = {p: i for i, p in enumerate(p for g in self.param_groups for p in g["params"])}
+        groups = [{**g, "params": [numbers[p] for p in g["params"]]} for g in self.param_groups]
+        state = {numbers[p]: {k: v.array.copy() for k, v in s.items()} for p, s in self.state.items()}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on from a saved state of the same groups."""
+        sizes = [len(g["params"]) for g in self.param_groups]
+        theirs = [len(g["params"]) for g in saved["param_groups"]]
+        if sizes != theirs:
+            rule = f"expected groups of {sizes} parameters, got {theirs}."
+            raise CheckpointError(explain("load_state_dict: the groups differ", None, rule))
+        params = [p for g in self.param_groups for p in g["params"]]
+        for i, entries in saved["state"].items():
+            for name, value in entries.items():
+                if np.ndim(value) and np.shape(value) != params[int(i)].shape:
+                    rule = f"expected {describe_shape(params[int(i)].shape)}, got {describe_shape(np.shape(value))}."
+                    raise CheckpointError(explain(f"load_state_dict: {name} of parameter {i} differs", None, rule))
+        for group, theirs_group in zip(self.param_groups, saved["param_groups"], strict=True):
+            group.update({k: v for k, v in theirs_group.items() if k != "params"})
+        self.state = {
+            params[int(i)]: {k: wrap(np.array(v)) for k, v in entries.items()} for i, entries in saved["state"].items()
+        }
+
+    def __repr__(self) -> str:
+        rows = [
+            f"  {len(g['params'])} parameters: " + ", ".join(f"{k}={v}" for k, v in g.items() if k != "params")
+            for g in self.param_groups
+        ]
+        return "\n".join([type(self).__name__, *rows])
+
+
+def required(call: str, **numbers: float) -> None:
+    """Each setting must be at least 0, and a beta or decay below 1."""
+    for name, value in numbers.items():
+        below_one = name.startswith("beta")
+        if not value >= 0.0 or (below_one and value >= 1.0):
+            rule = f"expected {name} " + ("from 0 to below 1" if below_one else "of at least 0") + f", got {value}."
+            raise ArgumentError(explain(f"{call}: {name} out of range", None, rule))

@@ -1,0 +1,96 @@
+"""How the learning rate changes from step to step: constant steps, exponential decay, cosine with warm-up."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.optim.optimiser import Optimizer
+
+
+class Schedule:
+    """Sets each group's `lr` to its first value times `factor(n)`; call `step()` once after each update.
+
+    A closed form of n, so that a run can be continued from its number of steps alone.
+    """
+
+    def __init__(self, optimizer: Optimizer):
+        self.optimizer = optimizer
+        self.base_lrs = [group["lr"] for group in optimizer.param_groups]
+        self.n = 0
+        self._set()
+
+    def factor(self, n: int) -> float:
+        """The factor after n steps."""
+        raise TypeError(f"{type(self).__name__} defines no factor().")
+
+    def _set(self) -> None:
+        for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            group["lr"] = lr * self.factor(self.n)
+
+    def step(self) -> None:
+        """Count one update and set the rates of the next."""
+        self.n += 1
+        self._set()
+
+    def get_last_lr(self) -> list[float]:
+        """The rate of each group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of steps and the first rates."""
+        return {"n": self.n, "base_lrs": list(self.base_lrs)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.n, self.base_lrs = int(state["n"]), list(state["base_lrs"])
+        self._set()
+
+
+class StepLR(Schedule):
+    """gamma^(n // step_size)."""
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1):
+        if step_size < 1:
+            raise ArgumentError(explain("StepLR: step_size out of range", None, f"expected at least 1, got {step_size}."))
+        self.step_size, self.gamma = step_size, gamma
+        super().__init__(optimizer)
+
+    def factor(self, n: int) -> float:
+        """gamma^(n // step_size)."""
+        return float(self.gamma ** (n // self.step_size))
+
+
+class ExponentialLR(Schedule):
+    """gamma^n."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float):
+        self.gamma = gamma
+        super().__init__(optimizer)
+
+    def factor(self, n: int) -> float:
+        """gamma^n."""
+        return float(self.gamma**n)
+
+
+class CosineWithWarmup(Schedule):
+    """Up in a line over `warmup` steps, then down half a cosine to `final` at `total` steps, and constant after.
+
+    (n + 1) / warmup for n < warmup; else final + (1 - final) (1 + cos(pi u)) / 2, where u runs from 0 to 1
+    (Loshchilov and Hutter, 2017).
+    """
+
+    def __init__(self, optimizer: Optimizer, total: int, warmup: int = 0, final: float = 0.0):
+        if not 0 <= warmup <= total or total < 1:
+            rule = f"expected 0 <= warmup <= total, got {warmup} and {total}."
+            raise ArgumentError(explain("CosineWithWarmup: steps out of range", None, rule))
+        self.total, self.warmup, self.final = total, warmup, final
+        super().__init__(optimizer)
+
+    def factor(self, n: int) -> float:
+        """The factor after n steps."""
+        if n < self.warmup:
+            return (n + 1) / self.warmup
+        done = min(1.0, (n - self.warmup) / max(1, self.total - self.warmup))
+        return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * done))
