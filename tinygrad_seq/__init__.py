@@ -1,6 +1,142 @@
-"""tinygrad_seq."""
-from tinygrad_seq.autodiff import *
+"""A small autograd engine for sequence models: write the recurrence as maths, read the tape it leaves behind.
+
+>>> import tinygrad_seq as tgs
+>>> x = tgs.tensor([1.0, 2.0], requires_grad=True)
+>>> (x**2).sum().backward()
+>>> x.grad
+Tensor([2., 4.], f32(2,))
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_seq import functional, nn, optim
+from tinygrad_seq.anomaly import detect_anomaly
+from tinygrad_seq.autodiff import checkpoint, grad, hvp, jacobian, jvp, value_and_grad, vjp
+from tinygrad_seq.check import gradcheck
+from tinygrad_seq.creation import (
+    arange,
+    eye,
+    full,
+    maximum,
+    minimum,
+    ones,
+    ones_like,
+    rand,
+    randn,
+    tensor,
+    where,
+    zeros,
+    zeros_like,
+)
+from tinygrad_seq.einsum import einsum
+from tinygrad_seq.errors import (
+    ArgumentError,
+    CheckpointError,
+    DataError,
+    DTypeError,
+    GraphError,
+    NonFiniteError,
+    RangeError,
+    ShapeError,
+    TraceError,
+)
+from tinygrad_seq.nn import (
+    LSTM,
+    Dropout,
+    Embedding,
+    LayerNorm,
+    Linear,
+    Module,
+    Parameter,
+    Sequential,
+    detach,
+    unroll,
+)
+from tinygrad_seq.nodes import no_grad, scope, time_step
+from tinygrad_seq.ops import cut
+from tinygrad_seq.random import Generator, manual_seed
+from tinygrad_seq.shapes import cat, concat, stack
+from tinygrad_seq.tape import Tape
 from tinygrad_seq.tensor import Tensor
-from tinygrad_seq.creation import *
-from tinygrad_seq.shapes import concat, stack
-from tinygrad_seq.nodes import no_grad
+
+if TYPE_CHECKING:
+    from tinygrad_seq import data, models, pictures, training
+    from tinygrad_seq.pictures import draw
+
+__version__ = "0.1.0"
+
+# What only some programs use is imported when it is first asked for: `import tinygrad_seq` stays quick.
+_LATER = {"data": None, "models": None, "training": None, "pictures": None, "draw": "tinygrad_seq.pictures"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'tinygrad_seq' has no attribute {name!r}")
+    home = _LATER[name]
+    return getattr(import_module(home), name) if home else import_module(f"tinygrad_seq.{name}")
+
+
+__all__ = [
+    "LSTM",
+    "ArgumentError",
+    "CheckpointError",
+    "DTypeError",
+    "DataError",
+    "Dropout",
+    "Embedding",
+    "Generator",
+    "GraphError",
+    "LayerNorm",
+    "Linear",
+    "Module",
+    "NonFiniteError",
+    "Parameter",
+    "RangeError",
+    "Sequential",
+    "ShapeError",
+    "Tape",
+    "Tensor",
+    "TraceError",
+    "arange",
+    "cat",
+    "checkpoint",
+    "concat",
+    "cut",
+    "data",
+    "detach",
+    "detect_anomaly",
+    "draw",
+    "einsum",
+    "eye",
+    "full",
+    "functional",
+    "grad",
+    "gradcheck",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "manual_seed",
+    "maximum",
+    "minimum",
+    "models",
+    "nn",
+    "no_grad",
+    "ones",
+    "ones_like",
+    "optim",
+    "pictures",
+    "rand",
+    "randn",
+    "scope",
+    "stack",
+    "tensor",
+    "time_step",
+    "training",
+    "unroll",
+    "value_and_grad",
+    "vjp",
+    "where",
+    "zeros",
+    "zeros_like",
+]

@@ -51,7 +51,9 @@ def _parsed(equation: str, tensors: list[Tensor]) -> tuple[list[str], str]:
     inputs = left.split(",")
     if len(inputs) != len(tensors):
         rule = f"expected {len(inputs)} operands, got {len(tensors)}."
-        raise ShapeError(explain(f"einsum {equation!r}: operands and terms differ in number", _named(tensors), rule))
+        raise ShapeError(
+            explain(f"einsum {equation!r}: operands and terms differ in number", _named(tensors), rule)
+        )
     spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in text]
     widths = [t.ndim - len(term.replace("...", "")) for term, t in zip(inputs, tensors, strict=True)]
     wide = max((w for w, term in zip(widths, inputs, strict=True) if "..." in term), default=0)
@@ -71,7 +73,9 @@ def _parsed(equation: str, tensors: list[Tensor]) -> tuple[list[str], str]:
     right = right.replace("...", dots)
     if len(set(right)) != len(right) or not set(right) <= set("".join(terms)):
         rule = "expected each letter of the result once, and in some operand."
-        raise ShapeError(explain(f"einsum {equation!r}: the result's letters do not fit", _named(tensors), rule))
+        raise ShapeError(
+            explain(f"einsum {equation!r}: the result's letters do not fit", _named(tensors), rule)
+        )
     return terms, right
 
 

@@ -1,4 +1,4 @@
-"""Composed maths: activations, softmax and its kin, losses, normalisation, embedding. Written once, from primitives.
+"""Composed maths, written once from primitives: activations, softmax, losses, normalisation, embedding.
 
 Everything here stays finite for inputs of +-1e4, in value and in gradient.
 """
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import ops
+from tinygrad_seq.creation import where
 from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError, describe_shape, explain
 from tinygrad_seq.random import Generator, stream
-from tinygrad_seq.recording import FLOAT32, as_tensor, wrap
+from tinygrad_seq.recording import as_tensor, wrap
 from tinygrad_seq.tensor import Tensor
 
 
@@ -35,7 +36,7 @@ def tanh(x: Tensor) -> Tensor:
 
 def relu(x: Tensor) -> Tensor:
     """max(x, 0); the gradient at 0 is 0 and NaN stays NaN."""
-    return ops.where(x <= 0.0, 0.0, x)  # type: ignore[no-any-return]
+    return where(x <= 0.0, 0.0, x)
 
 
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
@@ -47,7 +48,9 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
         return 0.5 * x * (1.0 + (x * math.sqrt(0.5)).erf())
     if approximate == "tanh":
         return 0.5 * x * (1.0 + (math.sqrt(2.0 / math.pi) * (x + 0.044715 * (x * x * x))).tanh())
-    raise ArgumentError(explain("gelu: no such form", {"approximate": approximate}, "expected 'none' or 'tanh'."))
+    raise ArgumentError(
+        explain("gelu: no such form", {"approximate": approximate}, "expected 'none' or 'tanh'.")
+    )
 
 
 def silu(x: Tensor) -> Tensor:
@@ -65,7 +68,7 @@ def _peak(x: Tensor, dim: int) -> Tensor:
     # The result does not depend on what is subtracted, so no gradient is lost by the cut. A row of -inf
     # (all masked) must not subtract it from itself.
     peak = ops.cut(x.max(dim, keepdims=True))
-    return ops.where(abs(peak) == math.inf, 0.0, peak)  # type: ignore[no-any-return]
+    return where(abs(peak) == math.inf, 0.0, peak)
 
 
 def softmax(x: Tensor, dim: int = -1) -> Tensor:
@@ -76,7 +79,7 @@ def softmax(x: Tensor, dim: int = -1) -> Tensor:
     """
     e = (x - _peak(x, dim)).exp()
     total = e.sum(dim, keepdims=True)
-    return e / ops.where(total == 0.0, 1.0, total)
+    return e / where(total == 0.0, 1.0, total)
 
 
 def logsumexp(x: Tensor, dim: int = -1, keepdim: bool = False) -> Tensor:
@@ -100,35 +103,45 @@ def _reduced(loss: Tensor, reduction: str, count: Any = None) -> Tensor:
         return loss.sum()
     if reduction == "mean":
         return loss.mean() if count is None else loss.sum() / count
-    raise ArgumentError(explain("no such reduction", {"reduction": reduction}, "expected 'mean', 'sum' or 'none'."))
+    raise ArgumentError(
+        explain("no such reduction", {"reduction": reduction}, "expected 'mean', 'sum' or 'none'.")
+    )
 
 
 def checked_ids(call: str, ids: Any, size: int, ignore: int | None = None) -> Tensor:
     """`ids` as a tensor of integers from 0 to size - 1 (or `ignore`); RangeError or DTypeError else."""
-    ids = as_tensor(ids)
-    if ids.dtype.kind not in "iu":
-        raise DTypeError(explain(f"{call}: ids must be integers", {"ids": ids}, "expected an integer dtype."))
-    wrong = (ids.array < 0) | (ids.array >= size)
+    checked = as_tensor(ids)
+    if checked.dtype.kind not in "iu":
+        raise DTypeError(
+            explain(f"{call}: ids must be integers", {"ids": checked}, "expected an integer dtype.")
+        )
+    wrong = (checked.array < 0) | (checked.array >= size)
     if ignore is not None:
-        wrong &= ids.array != ignore
+        wrong &= checked.array != ignore
     if wrong.any():
-        first = int(ids.array[wrong].flat[0])
+        first = int(checked.array[wrong].flat[0])
         rule = f"expected ids from 0 to {size - 1}, got {first} ({int(wrong.sum())} out of range)."
-        raise RangeError(explain(f"{call}: an id is out of range", {"ids": ids}, rule))
-    return ids  # type: ignore[no-any-return]
+        raise RangeError(explain(f"{call}: an id is out of range", {"ids": checked}, rule))
+    return checked
 
 
 def _classes_last(call: str, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """(N, C, d...) and (N, d...) as (M, C) and (M,); probabilities like x as (M, C)."""
-    if not 1 <= x.ndim:
-        raise ShapeError(explain(f"{call}: no axis of classes", {"input": x}, "expected (C,), (N, C) or (N, C, ...)."))
+    if not x.ndim >= 1:
+        raise ShapeError(
+            explain(f"{call}: no axis of classes", {"input": x}, "expected (C,), (N, C) or (N, C, ...).")
+        )
     axis = min(1, x.ndim - 1)
     rest = x.shape[:axis] + x.shape[axis + 1 :]
     if target.shape not in (rest, x.shape):
-        rule = f"expected ids of shape {describe_shape(rest)} or probabilities of shape {describe_shape(x.shape)}."
+        rule = f"expected ids {describe_shape(rest)} or probabilities {describe_shape(x.shape)}."
         raise ShapeError(explain(f"{call}: the target does not fit", {"input": x, "target": target}, rule))
     order = (*(i for i in range(x.ndim) if i != axis), axis)
-    flat = [t.permute(order).reshape(-1, x.shape[axis]) if t.ndim > 2 else t for t in (x, target) if t.shape == x.shape]
+    flat = [
+        t.permute(order).reshape(-1, x.shape[axis]) if t.ndim > 2 else t
+        for t in (x, target)
+        if t.shape == x.shape
+    ]
     rows = flat[0] if flat[0].ndim == 2 else flat[0].reshape(1, -1)
     if target.shape == rest:
         return rows, target.reshape(-1)
@@ -142,13 +155,15 @@ def nll_loss(logp: Tensor, target: Any, *, ignore_index: int = -100, reduction: 
     return _picked_nll(rows, flat, ids.shape, ignore_index, reduction)
 
 
-def _picked_nll(logp: Tensor, ids: Tensor, shape: Any, ignore: int, reduction: str, smoothing: float = 0.0) -> Tensor:
+def _picked_nll(
+    logp: Tensor, ids: Tensor, shape: Any, ignore: int, reduction: str, smoothing: float = 0.0
+) -> Tensor:
     counted = ids != ignore
-    safe = ops.where(counted, ids, 0)
+    safe = where(counted, ids, 0)
     loss = -ops.gather(logp, wrap(np.arange(ids.size)), safe)
     if smoothing:
         loss = (1.0 - smoothing) * loss - smoothing * logp.mean(-1)
-    loss = ops.where(counted, loss, 0.0)
+    loss = where(counted, loss, 0.0)
     count = ops.cast(counted, dtype=logp.dtype).sum().maximum(1.0)
     return _reduced(loss.reshape(shape) if reduction == "none" else loss, reduction, count)
 
@@ -180,7 +195,9 @@ def cross_entropy(
             p = p * (1.0 - label_smoothing) + label_smoothing / rows.shape[1]
         loss = -(p * log_softmax(rows)).sum(-1)
         axis = min(1, x.ndim - 1)
-        return _reduced(loss.reshape(x.shape[:axis] + x.shape[axis + 1 :]) if reduction == "none" else loss, reduction)
+        return _reduced(
+            loss.reshape(x.shape[:axis] + x.shape[axis + 1 :]) if reduction == "none" else loss, reduction
+        )
     ids = checked_ids("cross_entropy", target, x.shape[min(1, x.ndim - 1)] if x.ndim else 0, ignore_index)
     rows, flat = _classes_last("cross_entropy", x, ids)
     return _picked_nll(log_softmax(rows), flat, ids.shape, ignore_index, reduction, label_smoothing)
@@ -193,17 +210,17 @@ def mse_loss(x: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
 
 
 def binary_cross_entropy_with_logits(x: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
-    """-target log sigmoid(x) - (1 - target) log(1 - sigmoid(x)), as softplus(x) - x target; target in [0, 1]."""
+    """-y log sigmoid(x) - (1 - y) log(1 - sigmoid(x)), as softplus(x) - x y; the target y in [0, 1]."""
     target = _same_shape("binary_cross_entropy_with_logits", x, target)
     return _reduced(softplus(x) - x * target, reduction)
 
 
 def _same_shape(call: str, x: Tensor, target: Any) -> Tensor:
-    target = as_tensor(target, x)
-    if target.shape != x.shape:
+    y = as_tensor(target, x)
+    if y.shape != x.shape:
         rule = f"expected a target of shape {describe_shape(x.shape)}."
-        raise ShapeError(explain(f"{call}: the target does not fit", {"input": x, "target": target}, rule))
-    return target  # type: ignore[no-any-return]
+        raise ShapeError(explain(f"{call}: the target does not fit", {"input": x, "target": y}, rule))
+    return y
 
 
 # ---- layers' maths -----------------------------------------------------------------------------------------
@@ -242,25 +259,28 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Generator | N
     Draws from `rng`, or from the stream `dropout`.
     """
     if isinstance(p, bool) or not 0.0 <= p <= 1.0:
-        raise ArgumentError(explain("dropout: p out of range", {"p": p}, "expected a probability from 0 to 1."))
+        raise ArgumentError(
+            explain("dropout: p out of range", {"p": p}, "expected a probability from 0 to 1.")
+        )
     if not training or p == 0.0:
         return x
     if p == 1.0:
         return x * 0.0
     chance = (rng or stream("dropout")).rand(*x.shape)
-    return ops.where(chance < p, 0.0, x * (1.0 / (1.0 - p)))  # type: ignore[no-any-return]
+    return where(chance < p, 0.0, x * (1.0 / (1.0 - p)))
 
 
 def one_hot(ids: Any, num_classes: int, dtype: Any = np.int64) -> Tensor:
     """1 at each id, 0 elsewhere, along a new last axis of size `num_classes`."""
     ids = checked_ids("one_hot", ids, num_classes)
-    return ops.cast(ids.unsqueeze(-1) == np.arange(num_classes), dtype=np.dtype(dtype))  # type: ignore[no-any-return]
+    hits: Tensor = ids.unsqueeze(-1) == np.arange(num_classes)
+    return hits.to(dtype)
 
 
 def embedding(ids: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
-    """weight[ids]: ids (...) of integers, weight (V, E), result (..., E). No gradient reaches row `padding_idx`."""
+    """weight[ids]; ids (...), weight (V, E), result (..., E). No gradient reaches row `padding_idx`."""
     ids = checked_ids("embedding", ids, weight.shape[0])
     out: Tensor = ops.gather(weight, ids)
     if padding_idx is None:
         return out
-    return ops.where((ids == padding_idx).unsqueeze(-1), ops.cut(out), out)  # type: ignore[no-any-return]
+    return where((ids == padding_idx).unsqueeze(-1), ops.cut(out), out)

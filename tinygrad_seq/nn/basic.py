@@ -82,7 +82,9 @@ class Embedding(Module):
             rule = f"expected an id from 0 to {num_embeddings - 1}, got {padding_idx}."
             raise ArgumentError(explain("Embedding: padding_idx out of range", None, rule))
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
-        self.weight = Parameter((rng or stream("init")).randn(num_embeddings, embedding_dim, dtype=dtype or FLOAT32))
+        self.weight = Parameter(
+            (rng or stream("init")).randn(num_embeddings, embedding_dim, dtype=dtype or FLOAT32)
+        )
         if self.padding_idx is not None:
             self.weight.array[self.padding_idx] = 0.0
 

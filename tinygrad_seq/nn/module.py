@@ -1,4 +1,4 @@
-"""`Module`: a tree of parameters that is its own attributes, with PyTorch's names for what can be done to it."""
+"""`Module`: a tree of parameters that is its own attributes, with PyTorch's names for what it can do."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Module:
     """A layer or a model. Parameters and modules are found by walking attributes, in the order of definition.
 
     A subclass defines `forward`; calling the module runs it in a scope that bears the module's name, so that
-    errors, listings and pictures can say where an op belongs. Tensors that are no Parameters are constants and
-    are not saved.
+    errors, listings and pictures can say where an op belongs. Tensors that are no Parameters are constants
+    and are not saved.
 
     >>> from tinygrad_seq.nn import Linear
     >>> layer = Linear(3, 2)
@@ -116,7 +116,9 @@ class Module:
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own]
         arrays = {name: plain_array(name, state[name]) for name in own if name in state}
-        complaints = [f"missing: {name} {describe_shape(own[name].shape)}" for name in missing] if strict else []
+        complaints = (
+            [f"missing: {name} {describe_shape(own[name].shape)}" for name in missing] if strict else []
+        )
         if strict:
             complaints += [f"unexpected: {name}" for name in unexpected]
         complaints += [
@@ -237,5 +239,3 @@ def plain_array(name: str, value: Any) -> Array:
     if array.dtype.kind not in "fiub":
         raise CheckpointError(explain("load_state_dict: a value is no array of numbers", {name: value}))
     return array
-
-

@@ -1,4 +1,4 @@
-"""Layers with a loop over time. Back-propagation through time is nothing extra: the loop leaves its tape behind."""
+"""Layers with a loop over time. The loop leaves its tape behind, so BPTT is nothing extra."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def unroll(step: Callable[[Tensor, Any], tuple[Tensor, Any]], xs: Tensor, state:
 
 
 def detach(state: Any) -> Any:
-    """The same state, tensor or tuples of tensors, off the tape: what comes after learns nothing from before."""
+    """The same state (a tensor, or tuples of them) off the tape: later losses do not reach behind it."""
     if isinstance(state, Tensor):
         return state.detach()
     return type(state)(detach(s) for s in state)
@@ -48,9 +48,9 @@ class LSTM(Module):
         c = sigmoid(f) * c + sigmoid(i) * tanh(g)
         h = sigmoid(o) * tanh(c)
 
-    With T steps, B sequences, I inputs, H units, L layers: input (T, B, I), or (B, T, I) where `batch_first`, or
-    (T, I); output (T, B, H) likewise; the state is (h, c), each (L, B, H), or (L, H) for unbatched input.
-    Parameters bear PyTorch's names, gate order i f g o, and are drawn from U(-k, k), k = 1 / sqrt(H).
+    With T steps, B sequences, I inputs, H units, L layers: input (T, B, I), or (B, T, I) where `batch_first`,
+    or (T, I); output (T, B, H) likewise; the state is (h, c), each (L, B, H), or (L, H) for unbatched input.
+    Parameters bear PyTorch's names and gate order, and are drawn from U(-k, k), k = 1 / sqrt(H).
     """
 
     def __init__(

@@ -53,11 +53,13 @@ def clip_grad_norm_(
     if error_if_nonfinite and not math.isfinite(norm.item()):
         rule = "expected a finite norm."
         way_out = "Run the step inside detect_anomaly() to see where it first arises."
-        raise NonFiniteError(explain("clip_grad_norm_: the gradient is not finite", {"norm": norm}, rule, way_out))
+        raise NonFiniteError(
+            explain("clip_grad_norm_: the gradient is not finite", {"norm": norm}, rule, way_out)
+        )
     with recording(False):
         factor = (max_norm / (norm + 1e-6)).minimum(1.0)
         for p in params:
-            p.grad = p.grad * factor.to(p.dtype)  # type: ignore[operator]
+            p.grad = p.grad * factor.to(p.dtype)
     return norm
 
 

@@ -23,9 +23,11 @@ class Optimizer:
     """
 
     def __init__(self, params: Iterable[Any], defaults: Group):
-        groups = list(params) if not isinstance(params, Tensor) else [params]
+        groups: list[Any] = [params] if isinstance(params, Tensor) else list(params)
         if not groups:
-            raise ArgumentError(explain(f"{type(self).__name__}: no parameters given", None, "expected at least one."))
+            raise ArgumentError(
+                explain(f"{type(self).__name__}: no parameters given", None, "expected at least one.")
+            )
         if not isinstance(groups[0], Mapping):
             groups = [{"params": groups}]
         self.defaults = defaults
@@ -45,9 +47,13 @@ class Optimizer:
         known = {id(p) for g in self.param_groups for p in g["params"]}
         for p in params:
             if not isinstance(p, Tensor) or not p.is_leaf:
-                raise ArgumentError(explain(f"{type(self).__name__}: only leaf tensors are learnt", {"params": p}))
+                raise ArgumentError(
+                    explain(f"{type(self).__name__}: only leaf tensors are learnt", {"params": p})
+                )
             if id(p) in known:
-                raise ArgumentError(explain(f"{type(self).__name__}: a parameter stands in two groups", {"p": p}))
+                raise ArgumentError(
+                    explain(f"{type(self).__name__}: a parameter stands in two groups", {"p": p})
+                )
             known.add(id(p))
         self.param_groups.append({**self.defaults, **group, "params": params})
 
@@ -64,7 +70,9 @@ class Optimizer:
                         continue
                     if p.grad.shape != p.shape:
                         rule = f"expected {describe_shape(p.shape)}."
-                        raise ShapeError(explain("step: a gradient does not fit", {"p": p, "grad": p.grad}, rule))
+                        raise ShapeError(
+                            explain("step: a gradient does not fit", {"p": p, "grad": p.grad}, rule)
+                        )
                     p.assign(self.update(p, p.grad, self.state.setdefault(p, {}), group))
 
     def zero_grad(self) -> None:
@@ -91,17 +99,22 @@ class Optimizer:
         for i, entries in saved["state"].items():
             for name, value in entries.items():
                 if np.ndim(value) and np.shape(value) != params[int(i)].shape:
-                    rule = f"expected {describe_shape(params[int(i)].shape)}, got {describe_shape(np.shape(value))}."
-                    raise CheckpointError(explain(f"load_state_dict: {name} of parameter {i} differs", None, rule))
+                    theirs_shape = describe_shape(np.shape(value))
+                    rule = f"expected {describe_shape(params[int(i)].shape)}, got {theirs_shape}."
+                    raise CheckpointError(
+                        explain(f"load_state_dict: {name} of parameter {i} differs", None, rule)
+                    )
         for group, theirs_group in zip(self.param_groups, saved["param_groups"], strict=True):
             group.update({k: v for k, v in theirs_group.items() if k != "params"})
         self.state = {
-            params[int(i)]: {k: wrap(np.array(v)) for k, v in entries.items()} for i, entries in saved["state"].items()
+            params[int(i)]: {k: wrap(np.array(v)) for k, v in entries.items()}
+            for i, entries in saved["state"].items()
         }
 
     def __repr__(self) -> str:
         rows = [
-            f"  {len(g['params'])} parameters: " + ", ".join(f"{k}={v}" for k, v in g.items() if k != "params")
+            f"  {len(g['params'])} parameters: "
+            + ", ".join(f"{k}={v}" for k, v in g.items() if k != "params")
             for g in self.param_groups
         ]
         return "\n".join([type(self).__name__, *rows])
@@ -112,5 +125,9 @@ def required(call: str, **numbers: float) -> None:
     for name, value in numbers.items():
         below_one = name.startswith("beta")
         if not value >= 0.0 or (below_one and value >= 1.0):
-            rule = f"expected {name} " + ("from 0 to below 1" if below_one else "of at least 0") + f", got {value}."
+            rule = (
+                f"expected {name} "
+                + ("from 0 to below 1" if below_one else "of at least 0")
+                + f", got {value}."
+            )
             raise ArgumentError(explain(f"{call}: {name} out of range", None, rule))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.optim.optimiser import Group, Optimizer, required
 from tinygrad_seq.recording import wrap
 from tinygrad_seq.tensor import Tensor
@@ -44,7 +45,9 @@ class SGD(Optimizer):
         nesterov: bool = False,
     ):
         required("SGD", lr=lr, momentum=momentum, weight_decay=weight_decay)
-        required("SGD with nesterov", **({"momentum_minus_dampening": momentum - dampening} if nesterov else {}))
+        if nesterov and (momentum <= 0.0 or dampening != 0.0):
+            rule = f"expected momentum above 0 and dampening 0, got {momentum} and {dampening}."
+            raise ArgumentError(explain("SGD: nesterov needs momentum without dampening", None, rule))
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -64,14 +67,15 @@ class SGD(Optimizer):
             m = g if m is None else momentum * m + (1.0 - group["dampening"]) * g
             state["momentum_buffer"] = m
             g = g + momentum * m if group["nesterov"] else m
-        return p - group["lr"] * g
+        new: Tensor = p - group["lr"] * g
+        return new
 
 
 class Adam(Optimizer):
     """Adaptive moments (Kingma and Ba, 2015).
 
     g = g + weight_decay p;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;
-    p = p - lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps); with `amsgrad` v is its largest value so far.
+    p = p - lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps).  With `amsgrad` v is its largest so far.
     """
 
     decoupled = False
@@ -87,7 +91,13 @@ class Adam(Optimizer):
     ):
         name = type(self).__name__
         required(name, lr=lr, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay)
-        defaults = {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
+        defaults = {
+            "lr": lr,
+            "betas": tuple(betas),
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+        }
         super().__init__(params, defaults)
 
     def update(self, p: Tensor, g: Tensor, state: Moments, group: Group) -> Tensor:
@@ -105,7 +115,8 @@ class Adam(Optimizer):
             v = state["max_exp_avg_sq"] = state.get("max_exp_avg_sq", _zeros(p)).maximum(v)
         rate = (group["lr"] / (1.0 - b1**t)).to(p.dtype)
         scale = (1.0 / (1.0 - b2**t).sqrt()).to(p.dtype)
-        return p - rate * (m / (v.sqrt() * scale + group["eps"]))
+        new: Tensor = p - rate * (m / (v.sqrt() * scale + group["eps"]))
+        return new
 
 
 class AdamW(Adam):
@@ -168,7 +179,8 @@ class RMSprop(Optimizer):
         g = g / (v.sqrt() + group["eps"])
         if group["momentum"]:
             g = state["momentum_buffer"] = group["momentum"] * state.get("momentum_buffer", _zeros(p)) + g
-        return p - group["lr"] * g
+        new: Tensor = p - group["lr"] * g
+        return new
 
 
 class Adagrad(Optimizer):
@@ -206,4 +218,5 @@ class Adagrad(Optimizer):
         v = (_zeros(p) + group["initial_accumulator_value"] if v is None else v) + g * g
         state["sum"] = v
         rate = (group["lr"] / (1.0 + (t - 1.0) * group["lr_decay"])).to(p.dtype)
-        return p - rate * (g / (v.sqrt() + group["eps"]))
+        new: Tensor = p - rate * (g / (v.sqrt() + group["eps"]))
+        return new

@@ -53,7 +53,8 @@ class StepLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1):
         if step_size < 1:
-            raise ArgumentError(explain("StepLR: step_size out of range", None, f"expected at least 1, got {step_size}."))
+            rule = f"expected at least 1, got {step_size}."
+            raise ArgumentError(explain("StepLR: step_size out of range", None, rule))
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer)
 
@@ -75,7 +76,7 @@ class ExponentialLR(Schedule):
 
 
 class CosineWithWarmup(Schedule):
-    """Up in a line over `warmup` steps, then down half a cosine to `final` at `total` steps, and constant after.
+    """Up in a line over `warmup` steps, down half a cosine to `final` at `total` steps, then constant.
 
     (n + 1) / warmup for n < warmup; else final + (1 - final) (1 + cos(pi u)) / 2, where u runs from 0 to 1
     (Loshchilov and Hutter, 2017).
