@@ -121,8 +121,8 @@ def test_summary_and_repr_show_shapes_and_counts():
     assert model.summary() == (
         "Sequential                      16\n"
         "  0: Linear                     16\n"
-        "    weight      f32(4, 3)       12\n"
-        "    bias        f32(4,)          4\n"
+        "    weight    f32(4, 3)         12\n"
+        "    bias      f32(4,)            4\n"
         "  1: Dropout                     0"
     )
 
