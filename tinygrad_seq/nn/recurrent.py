@@ -12,7 +12,7 @@ from tinygrad_seq import functional as F
 from tinygrad_seq.errors import ArgumentError, ShapeError, describe_shape, explain
 from tinygrad_seq.nn.basic import size, uniform_parameter
 from tinygrad_seq.nn.module import Module
-from tinygrad_seq.nodes import scope, time_step
+from tinygrad_seq.nodes import collector_paused, scope, time_step
 from tinygrad_seq.random import Generator
 from tinygrad_seq.recording import as_tensor, wrap
 from tinygrad_seq.shapes import stack
@@ -27,10 +27,11 @@ def unroll(step: Callable[[Tensor, Any], tuple[Tensor, Any]], xs: Tensor, state:
     Ops made in step t carry t as their time mark.
     """
     outs = []
-    for t in range(xs.shape[0]):
-        with time_step(t):
-            out, state = step(xs[t], state)
-        outs.append(out)
+    with collector_paused():
+        for t in range(xs.shape[0]):
+            with time_step(t):
+                out, state = step(xs[t], state)
+            outs.append(out)
     return stack(outs), state
 
 

@@ -1,0 +1,86 @@
+"""What the unrolled LSTM holds between forward and backward, against a count on paper; and with checkpoints.
+
+    python benchmarks/memory_of_an_unrolled_lstm.py
+
+On paper, per step and unit of B x H float32 numbers, the rules read: tanh's output inside each of three sigmoids
+(3), the three gates (3) and the candidate (1) as factors, the old cell state as a factor (1), tanh(c) (1), and h
+for the next product (1): 10. Besides, once: the input X (it was there before and costs nothing) and the stacked
+output. The sigmoid is 0.5 tanh(0.5 x) + 0.5, so its factor and its tanh are two arrays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import math
+import tracemalloc
+
+import tinygrad_seq as tgs
+from tinygrad_seq import nn
+
+BATCH, HIDDEN = 32, 128
+
+
+def held_after_forward(layer: nn.LSTM, x: tgs.Tensor) -> tuple[int, int]:
+    """Bytes alive after the forward pass beyond those before it, and the peak up to the end of the backward pass."""
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    out, _ = layer(x)
+    loss = (out * out).sum()
+    held = tracemalloc.get_traced_memory()[0] - before - out.array.nbytes
+    loss.backward()
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    return held, peak
+
+
+def with_checkpoints(layer: nn.LSTM, x: tgs.Tensor, segment: int) -> tuple[int, int]:
+    """The same loss with the loop in checkpointed segments: bytes held, and the peak."""
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    zero = tgs.zeros(1, x.shape[1], layer.hidden_size)
+    h, c, total = zero, zero, tgs.zeros(())
+
+    def run(start: int, h: tgs.Tensor, c: tgs.Tensor) -> tuple[tgs.Tensor, ...]:
+        out, (h, c) = layer(x[start : start + segment], (h, c))
+        return (out * out).sum(), h, c
+
+    for start in range(0, x.shape[0], segment):
+        part, h, c = tgs.checkpoint(lambda h, c, start=start: run(start, h, c), h, c)
+        total = total + part
+    held = tracemalloc.get_traced_memory()[0] - before
+    total.backward()
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    return held, peak
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, nargs="+", default=[64, 256, 1024])
+    steps = parser.parse_args().steps
+    layer = nn.LSTM(HIDDEN, HIDDEN)
+    print(f"LSTM, B {BATCH}, H {HIDDEN}, float32; MB = 10^6 bytes")
+    print(f"{'T':>6} {'held MB':>9} {'a step kB':>10} {'paper MB':>9} {'ratio':>6} {'peak MB':>9}")
+    for length in steps:
+        x = tgs.randn(length, BATCH, HIDDEN)
+        held_after_forward(layer, x[:2])
+        layer.zero_grad()
+        held, peak = held_after_forward(layer, x)
+        layer.zero_grad()
+        paper = 10 * length * BATCH * HIDDEN * 4
+        print(
+            f"{length:6d} {held / 1e6:9.2f} {held / length / 1e3:10.1f} {paper / 1e6:9.2f} {held / paper:6.3f} "
+            f"{peak / 1e6:9.2f}"
+        )
+    segment = math.isqrt(length)
+    _, checkpointed = with_checkpoints(layer, x, segment)
+    print(
+        f"T {length}, checkpoints every {segment}: peak {checkpointed / 1e6:.2f} MB, {checkpointed / peak:.3f} of {peak / 1e6:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
