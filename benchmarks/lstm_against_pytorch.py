@@ -1,11 +1,11 @@
-"""The unrolled LSTM from primitives, eager, forward and backward: ours and PyTorch's, the same lines of maths.
+"""The unrolled LSTM from primitives, eager, forward and backward: the same lines on our engine and PyTorch's.
 
     pip install torch==2.13.0
     python benchmarks/lstm_against_pytorch.py
 
-One process, one set of weights, runs in turn; medians, spread and the median of the ratios of neighbouring runs.
-The peer is PyTorch's own primitives: once with the sigmoid as we write it, 0.5 tanh(0.5 x) + 0.5, once with its
-fused sigmoid. Both engines use the threads given (NumPy's matrix library is told by the environment).
+One process, one set of weights, runs in turn; medians, spread, and the median of the ratios of neighbouring
+runs. The peer is PyTorch's own primitives: once with the sigmoid as we write it, 0.5 tanh(0.5 x) + 0.5, once
+with its fused sigmoid. Both use the threads given (NumPy's matrix library is told by the environment).
 """
 
 from __future__ import annotations
@@ -63,9 +63,8 @@ def main() -> None:
     import tinygrad_seq as tgs
 
     torch.set_num_threads(args.threads)
-    print(
-        f"numpy {np.__version__}, torch {torch.__version__}, {args.threads} threads, {args.repeats} runs in turn"
-    )
+    versions = f"numpy {np.__version__}, torch {torch.__version__}"
+    print(f"{versions}, {args.threads} threads, {args.repeats} runs in turn")
     for batch, steps, hidden in SIZES:
         rng = np.random.default_rng(0)
         shapes = [(steps, batch, hidden), (batch, hidden), (batch, hidden)]

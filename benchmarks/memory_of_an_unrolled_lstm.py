@@ -2,10 +2,10 @@
 
     python benchmarks/memory_of_an_unrolled_lstm.py
 
-On paper, per step and unit of B x H float32 numbers, the rules read: tanh's output inside each of three sigmoids
-(3), the three gates (3) and the candidate (1) as factors, the old cell state as a factor (1), tanh(c) (1), and h
-for the next product (1): 10. Besides, once: the input X (it was there before and costs nothing) and the stacked
-output. The sigmoid is 0.5 tanh(0.5 x) + 0.5, so its factor and its tanh are two arrays.
+On paper, per step, in arrays of B x H float32 numbers, the rules read: tanh's output inside each of the three
+sigmoids (3), the three gates (3) and the candidate (1) as factors, the old cell state as a factor (1), tanh(c)
+(1), and h for the next product (1): 10 in all. The input was there before, and the stacked output is not
+counted on either side. A sigmoid is 0.5 tanh(0.5 x) + 0.5, so its tanh and its value are two arrays.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BATCH, HIDDEN = 32, 128
 
 
 def held_after_forward(layer: nn.LSTM, x: tgs.Tensor) -> tuple[int, int]:
-    """Bytes alive after the forward pass beyond those before it, and the peak up to the end of the backward pass."""
+    """Bytes alive after the forward pass beyond those before it, and the peak up to the backward pass's end."""
     gc.collect()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
@@ -71,14 +71,13 @@ def main() -> None:
         held, peak = held_after_forward(layer, x)
         layer.zero_grad()
         paper = 10 * length * BATCH * HIDDEN * 4
-        print(
-            f"{length:6d} {held / 1e6:9.2f} {held / length / 1e3:10.1f} {paper / 1e6:9.2f} {held / paper:6.3f} "
-            f"{peak / 1e6:9.2f}"
-        )
+        mb = (held / 1e6, held / length / 1e3, paper / 1e6, held / paper, peak / 1e6)
+        print("{:6d} {:9.2f} {:10.1f} {:9.2f} {:6.3f} {:9.2f}".format(length, *mb))
     segment = math.isqrt(length)
     _, checkpointed = with_checkpoints(layer, x, segment)
+    share = checkpointed / peak
     print(
-        f"T {length}, checkpoints every {segment}: peak {checkpointed / 1e6:.2f} MB, {checkpointed / peak:.3f} of {peak / 1e6:.2f}"
+        f"T {length}, checkpoints every {segment}: peak {checkpointed / 1e6:.2f} MB, {share:.3f} of that without"
     )
 
 
