@@ -2,10 +2,10 @@
 
     python benchmarks/memory_of_an_unrolled_lstm.py
 
-On paper, per step, in arrays of B x H float32 numbers, the rules read: tanh's output inside each of the three
-sigmoids (3), the three gates (3) and the candidate (1) as factors, the old cell state as a factor (1), tanh(c)
-(1), and h for the next product (1): 10 in all. The input was there before, and the stacked output is not
-counted on either side. A sigmoid is 0.5 tanh(0.5 x) + 0.5, so its tanh and its value are two arrays.
+On paper, per step, in arrays of B x H float32 numbers, the rules read: tanh's output inside each of the
+three sigmoids (3), the three gates (3) and the candidate (1) as factors, the old cell state as a factor (1),
+tanh(c) (1), and h for the next product (1): 10 in all. The input was there before, and the stacked output is
+not counted on either side. A sigmoid is 0.5 tanh(0.5 x) + 0.5, so its tanh and its value are two arrays.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BATCH, HIDDEN = 32, 128
 
 
 def held_after_forward(layer: nn.LSTM, x: tgs.Tensor) -> tuple[int, int]:
-    """Bytes alive after the forward pass beyond those before it, and the peak up to the backward pass's end."""
+    """Bytes alive after the forward pass beyond those before it, and the peak over both passes."""
     gc.collect()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
@@ -75,10 +75,8 @@ def main() -> None:
         print("{:6d} {:9.2f} {:10.1f} {:9.2f} {:6.3f} {:9.2f}".format(length, *mb))
     segment = math.isqrt(length)
     _, checkpointed = with_checkpoints(layer, x, segment)
-    share = checkpointed / peak
-    print(
-        f"T {length}, checkpoints every {segment}: peak {checkpointed / 1e6:.2f} MB, {share:.3f} of that without"
-    )
+    ending = f"peak {checkpointed / 1e6:.2f} MB, {checkpointed / peak:.3f} of that without"
+    print(f"T {length}, checkpoints every {segment}: {ending}")
 
 
 if __name__ == "__main__":
