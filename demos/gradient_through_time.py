@@ -3,8 +3,8 @@
     python demos/gradient_through_time.py
 
 The loss looks at the last output alone. Printed is the norm of its gradient at the hidden state of every
-step, as a bar on a logarithmic scale. In the RNN it shrinks by about the same factor at each step; in the LSTM
-the cell state carries it further; behind `detach` there is none at all.
+step, as a bar on a logarithmic scale. In the RNN it shrinks by about the same factor at each step; in the
+LSTM the cell state carries it further; behind `detach` there is none at all.
 """
 
 from __future__ import annotations

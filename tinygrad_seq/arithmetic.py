@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_seq import ops
 from tinygrad_seq.errors import ShapeError, explain
-from tinygrad_seq.recording import Recorded, as_tensor, binary, coerced, is_operand, unary
+from tinygrad_seq.recording import WANTS, Recorded, as_tensor, binary, coerced, is_operand, unary
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor
@@ -119,7 +119,7 @@ class ArithmeticMethods(Recorded):
     __hash__ = object.__hash__
 
     def exp(self) -> Tensor:
-        """e to the power x."""
+        """The exponential, e to the power x."""
         return unary(ops.exp, self)
 
     def log(self) -> Tensor:
@@ -163,7 +163,7 @@ class ArithmeticMethods(Recorded):
         return -binary(ops.maximum, -self, -as_tensor(other, self))
 
     def clip(self, low: Any = None, high: Any = None) -> Tensor:
-        """x held between `low` and `high`; the gradient flows inside and at the bounds."""
+        """The values held between `low` and `high`; the gradient flows inside and at the bounds."""
         x: Any = self
         if low is not None:
             x = ops.where(x < low, low, x)
@@ -178,9 +178,12 @@ class ArithmeticMethods(Recorded):
         return matmul(self, other)
 
     def to(self, dtype: Any) -> Tensor:
-        """The values in another dtype; the gradient comes back in this one."""
+        """The values in another dtype; the gradient comes back in this one, and none through integers."""
         dtype = np.dtype(dtype)
-        return self if dtype == self.array.dtype else ops.cast(self, dtype=dtype)  # type: ignore[return-value]
+        if dtype == self.array.dtype:
+            return self  # type: ignore[return-value]
+        x = ops.cut(self) if self.mode & WANTS and dtype.kind != "f" else self
+        return ops.cast(x, dtype=dtype)  # type: ignore[no-any-return]
 
     def float(self) -> Tensor:
         """The values as float32."""
@@ -197,10 +200,10 @@ def _truth(x: Any) -> Any:
 
 
 def _floor_divide(x: Any, y: Any) -> Tensor:
-    x, y = coerced((x, y))
-    if x.dtype.kind == "f":
-        return (x / y).floor()
-    return (x.to(np.float64) / y.to(np.float64)).floor().to(x.dtype)
+    a, b = coerced((x, y))
+    if a.dtype.kind == "f":
+        return (a / b).floor()
+    return (a.to(np.float64) / b.to(np.float64)).floor().to(a.dtype)
 
 
 def matmul(x: Any, y: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Derivatives of any order: `backward`, `grad`, `value_and_grad`, `vjp`, `jvp`, `jacobian`, `hvp`, `checkpoint`."""
+"""Derivatives of any order: `backward grad value_and_grad vjp jvp jacobian hvp`, and `checkpoint`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.errors import GraphError, ShapeError, describe_shape, explain
-from tinygrad_seq.nodes import STATE, Node, next_index, recording
+from tinygrad_seq.nodes import STATE, Leaf, Node, next_index, recording
 from tinygrad_seq.random import positions
 from tinygrad_seq.recording import WANTS, as_tensor, leaf, picked, wrap
 from tinygrad_seq.tensor import Tensor
-from tinygrad_seq.walk import CHECKPOINT, is_inside, reachable, walk
+from tinygrad_seq.walk import CHECKPOINT, AnyNode, is_inside, reachable, walk
 
 Function = Callable[..., Any]
 
@@ -60,7 +60,7 @@ def backward(output: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
         target.grad = g if target.grad is None else target.grad + g
 
 
-Tensor._walk = staticmethod(backward)  # type: ignore[assignment]
+Tensor._walk = staticmethod(backward)
 
 
 def grad(
@@ -71,7 +71,7 @@ def grad(
     create_graph: bool = False,
     retain_graph: bool | None = None,
 ) -> Any:
-    """d (sum of outputs . grad_outputs) / d each of `inputs`, without touching any `.grad`.
+    """The gradient of the sum of outputs . grad_outputs at each of `inputs`, without touching any `.grad`.
 
     Returns one tensor for one input, a tuple for several; zeros where an output does not depend on an input.
     With `create_graph` the results are on the tape and can be differentiated again.
@@ -165,7 +165,7 @@ def jvp(fn: Function, inputs: Any, tangents: Any) -> tuple[Tensor, Tensor]:
 
 
 def jacobian(fn: Function, inputs: Any) -> Any:
-    """d fn(x)[i] / d x[j] as one tensor of shape (*value, *x); a tuple of them for several inputs."""
+    """All d fn(x)[i] / d x[j] as one tensor of shape (*value, *x); a tuple of them for several inputs."""
     single = isinstance(inputs, Tensor)
     leaves = _leaves([inputs] if single else inputs)
     with recording(True):
@@ -204,8 +204,9 @@ def checkpoint(fn: Function, *inputs: Any) -> Any:
     """`fn(*inputs)` without keeping what happens inside; the backward pass runs `fn` again to get it.
 
     Trades one more forward pass for memory: T steps in segments of sqrt(T) need memory of order sqrt(T).
-    Gradients are bit-equal to those without it. Tensors that `fn` closes over (parameters) get theirs too;
-    `fn` must compute the same again; the default random streams are put back to where they stood.
+    Gradients are bit-equal to those without it. Tensors that `fn` closes over (parameters) get theirs too.
+    `fn` must compute the same again: the default random streams are put back to where they stood, and a
+    parameter that took a new value before the backward pass is an error.
     """
     tensors = [as_tensor(x) for x in inputs]
     before, start = positions(), next_index()
@@ -215,10 +216,18 @@ def checkpoint(fn: Function, *inputs: Any) -> Any:
         return value
     # What the segment hangs on: its inputs, and whatever else `fn` used that was there before or is a leaf.
     inside = reachable([o.node for o in outs if o.node], since=start)
-    outside = [n for n in inside if not is_inside(n, start) and n.wants]
-    parents = (*(t.node or leaf(t) for t in tensors), *outside)
-    saved = (*(t.array for t in tensors), *outside)
+    given = [t.node or leaf(t) for t in tensors]
+    outside = [n for n in inside if n.wants and not is_inside(n, start) and n not in given]
+    parents = (*given, *outside)
+    saved = (*(t.array for t in tensors), *(_value(n) for n in outside))
     settings = {"fn": fn, "inputs": len(tensors), "before": before}
     node = Node(CHECKPOINT, parents, settings, saved, None, STATE.place, (), outs[0].dtype, True)
-    results = picked(node, tuple(o.array for o in outs), WANTS)
+    picks = picked(node, tuple(o.array for o in outs), WANTS)
+    results = tuple(p if o.mode & WANTS else o.detach() for p, o in zip(picks, outs, strict=True))
     return results if isinstance(value, tuple) else results[0]
+
+
+def _value(node: AnyNode) -> Any:
+    """What a replay would read where `fn` closes over this node: a leaf's array, which may be set anew."""
+    tensor = node.tensor() if isinstance(node, Leaf) else None
+    return node if tensor is None else tensor.array

@@ -38,8 +38,8 @@ def ones(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False) -> Tens
 
 def full(shape: Any, value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of one value; float32, int64 or bool by the value's kind."""
-    kind = dtype or as_tensor(value).dtype
-    return _wants(wrap(np.full(sizes_of((shape,) if isinstance(shape, int) else tuple(shape)), value, kind)), requires_grad)
+    sizes = sizes_of((shape,))
+    return _wants(wrap(np.full(sizes, value, dtype or as_tensor(value).dtype)), requires_grad)
 
 
 def zeros_like(x: Tensor, dtype: Any = None) -> Tensor:
@@ -54,7 +54,8 @@ def ones_like(x: Tensor, dtype: Any = None) -> Tensor:
 
 def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
     """Numbers from `start` (0 where only one is given) up to but without `stop`."""
-    array = np.arange(start, step=step, dtype=dtype) if stop is None else np.arange(start, stop, step, dtype=dtype)
+    first, last = (0, start) if stop is None else (start, stop)
+    array = np.arange(first, last, step, dtype=dtype)
     return wrap(array.astype(FLOAT32) if dtype is None and array.dtype.kind == "f" else array)
 
 
@@ -63,12 +64,16 @@ def eye(n: int, m: int | None = None, dtype: Any = FLOAT32) -> Tensor:
     return wrap(np.eye(n, m, dtype=dtype))
 
 
-def rand(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False, rng: Generator | None = None) -> Tensor:
+def rand(
+    *shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False, rng: Generator | None = None
+) -> Tensor:
     """Numbers evenly spread over [0, 1), from `rng` or the default stream."""
     return _wants((rng or stream("default")).rand(*sizes_of(shape), dtype=dtype), requires_grad)
 
 
-def randn(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False, rng: Generator | None = None) -> Tensor:
+def randn(
+    *shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False, rng: Generator | None = None
+) -> Tensor:
     """Numbers of the standard normal distribution, from `rng` or the default stream."""
     return _wants((rng or stream("default")).randn(*sizes_of(shape), dtype=dtype), requires_grad)
 

@@ -34,6 +34,10 @@ class TraceError(RuntimeError):
     """A step that cannot be traced."""
 
 
+class GradientError(AssertionError):
+    """A gradient that disagrees with finite differences."""
+
+
 class NonFiniteError(GraphError):
     """A NaN or an infinity, found where it first arose."""
 

@@ -49,6 +49,15 @@ class IndexingMethods(Recorded):
                     "Build a new tensor with where() or concat(), or write to x.detach().",
                 )
             )
+        if isinstance(value, Recorded) and value.mode & WANTS and STATE.recording:
+            raise GraphError(
+                explain(
+                    "assignment: the gradient of the value would be lost",
+                    {"x": self, "value": value},
+                    "expected a value without gradient.",
+                    "Build x with stack(), concat() or where(), or write value.detach().",
+                )
+            )
         array = value.array if isinstance(value, Recorded) else value
         entries = tuple(e.array if isinstance(e, Recorded) else e for e in _entries(self, key))
         try:
@@ -78,7 +87,9 @@ def _entries(x: Any, key: Any) -> tuple[Any, ...]:
                 e = operator.index(e)
             except TypeError:
                 rule = "expected an integer, a slice, None, ..., or an array of integers or booleans."
-                raise DTypeError(explain("index: cannot index with this", {"x": x, "index": e}, rule)) from None
+                raise DTypeError(
+                    explain("index: cannot index with this", {"x": x, "index": e}, rule)
+                ) from None
         entries.append(e)
     return tuple(entries)
 

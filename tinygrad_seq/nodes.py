@@ -1,18 +1,19 @@
 """What the tape is made of: nodes, the place they were made in, and the switch that turns recording off.
 
-A node keeps its op, parents, settings, what the gradient rules read, and a creation index. There is no list of
-nodes anywhere: sorting the reachable ones by index *is* the tape, and what nobody holds is freed.
+A node keeps its op, parents, settings, what the gradient rules read, and a creation index. There is no list
+of nodes anywhere: sorting the reachable ones by index *is* the tape, and what nobody holds is freed.
 """
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -41,12 +42,25 @@ class Place:
         return ", ".join(parts)
 
 
+class Watch(Protocol):
+    """What looks at every value while anomaly mode is on."""
+
+    def made(self, node: Node | Leaf | None, op: Op, inputs: tuple[Any, ...], out: Array) -> None:
+        """An op ran."""
+
+    def sent(self, node: Node, parent: Node | Leaf, g: Any, dx: Any) -> None:
+        """The rule of a node turned the gradient of its result into that of a parent."""
+
+    def arrived(self, node: Node | Leaf, g: Any) -> None:
+        """The whole gradient of a node is there."""
+
+
 class State(threading.local):
     """Per thread: is recording on, where are we, and who watches the values (anomaly mode)."""
 
     recording: bool = True
     place: Place = Place()
-    watch: Callable[[Node | Leaf | None, Op, tuple[Any, ...], Array], None] | None = None
+    watch: Watch | None = None
 
 
 STATE = State()
@@ -74,7 +88,7 @@ class Leaf:
         self.wants = wants
         self.name = name
         self.value = value
-        self.hooks: list[Callable[[Any], Any]] | None = None
+        self.hooks: dict[object, Callable[[Any], Any]] | None = None
 
 
 class Node:
@@ -84,8 +98,8 @@ class Node:
     """
 
     __slots__ = (
-        "__weakref__", "dtype", "hooks", "index", "op", "out", "parents", "place", "saved", "settings", "shape",
-        "wants",
+        "__weakref__", "dtype", "hooks", "index", "op", "out", "parents", "place", "saved", "settings",
+        "shape", "wants",
     )  # fmt: skip
 
     def __init__(
@@ -110,7 +124,7 @@ class Node:
         self.dtype = dtype
         self.wants = wants
         self.index = next(_index)
-        self.hooks: list[Callable[[Any], Any]] | None = None
+        self.hooks: dict[object, Callable[[Any], Any]] | None = None
 
 
 PICK = Op("pick", lambda outs, *, i: outs[i], "pick")
@@ -140,6 +154,22 @@ def recording(on: bool) -> Iterator[None]:
         yield
     finally:
         STATE.recording = before
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Python's cyclic garbage collector off for a block, and on again if it was on.
+
+    A tape holds no cycles, yet the collector goes through all of it again each time it has grown by a quarter:
+    up to half of the time of building a long one.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class At:
@@ -189,7 +219,7 @@ def mark_changed(array: Array) -> None:
 
 
 def changed_since(array: object, index: int) -> bool:
-    """Was the memory of `array` written to after the creation index `index`?"""
+    """True where the memory of `array` was written to after the creation index `index`."""
     if not _changed or not isinstance(array, np.ndarray):
         return False
     owner = _owner(array)
@@ -198,5 +228,5 @@ def changed_since(array: object, index: int) -> bool:
 
 
 def any_changed() -> bool:
-    """Was any array still alive written to in place?"""
+    """True where some array still alive was written to in place."""
     return bool(_changed)

@@ -79,7 +79,8 @@ def uniform(key: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     word ^= word >> np.uint64(31)
     bits = 24 if dtype == np.float32 else 53
     word >>= np.uint64(64 - bits)
-    return (word.astype(dtype) * dtype.type(2.0**-bits)).reshape(shape)
+    numbers: Array = word.astype(dtype) * dtype.type(2.0**-bits)
+    return numbers.reshape(shape)
 
 
 def scatter(values: Array, ids: Sequence[Array], shape: tuple[int, ...]) -> Array:

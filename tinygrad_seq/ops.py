@@ -4,9 +4,9 @@ A rule has the signature `rule(g, out, *inputs, **settings)` and returns the gra
 gradient `g` of the output. Rules are plain maths on whatever carries it: on arrays for a first derivative, on
 Tensors when the gradient is itself to be recorded. So any order of derivative costs no further code.
 
-Rules never undo broadcasting; the walk (`autodiff`) does that once for all. Each rule states what it `reads`;
-nothing else is kept for it, and an input that it does not read arrives as a stub with `shape` and `dtype` only.
-This file knows nothing of tensors: a type that records itself enters `Op.recorders`.
+Rules never undo broadcasting; the walk does that once for all. Each rule states what it `reads`; nothing else
+is kept for it, and an input that it does not read arrives as a stub with `shape` and `dtype` only. This file
+knows nothing of tensors: a type that records itself enters `Op.recorders`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Op:
         return self.forward(*inputs, **settings)
 
     def plan(self, wants: tuple[bool, ...]) -> Plan:
-        """What to record for inputs that want a gradient or not: (places the rules read, does any gradient flow)."""
+        """For inputs that want a gradient or not: (places the rules read, does any gradient flow)."""
         answer = self.plans.get(wants)
         if answer is None:
             if self.joint is not None:
@@ -74,7 +74,7 @@ OPS: dict[str, Op] = {}
 
 
 def define(name: str, forward: Callable[..., Any], kind: str, *rules: Rule | None, reads: str = "") -> Op:
-    """Enter a primitive. `reads` has one word list per rule, between bars: `"y | x"`, with `out` for the output."""
+    """Enter a primitive. `reads` lists words for each rule, between bars: `"y | x"`; `out` is the output."""
     wanted = reads.split("|") + [""] * len(rules)
     places = tuple(
         tuple(-1 if word == "out" else rule.__code__.co_varnames.index(word) - 2 for word in words.split())
@@ -94,14 +94,19 @@ add = define("add", np.add, "map", lambda g, out, x, y: g, lambda g, out, x, y: 
 sub = define("sub", np.subtract, "map", lambda g, out, x, y: g, lambda g, out, x, y: -g)
 mul = define("mul", np.multiply, "map", lambda g, out, x, y: g * y, lambda g, out, x, y: g * x, reads="y | x")
 div = define(
-    "div", np.true_divide, "map", lambda g, out, x, y: g / y, lambda g, out, x, y: -(g * out / y), reads="y | out y"
+    "div",
+    np.true_divide,
+    "map",
+    lambda g, out, x, y: g / y,
+    lambda g, out, x, y: -(g * out / y),
+    reads="y | out y",
 )
 neg = define("neg", np.negative, "map", lambda g, out, x: -g)
 exp = define("exp", np.exp, "map", lambda g, out, x: g * out, reads="out")
 log = define("log", np.log, "map", lambda g, out, x: g / x, reads="x")
 sqrt = define("sqrt", np.sqrt, "map", lambda g, out, x: g / (out + out), reads="out")
 sin = define("sin", np.sin, "map", lambda g, out, x: g * cos(x), reads="x")
-cos = define("cos", np.cos, "map", lambda g, out, x: -(g * sin(x)), reads="x")
+cos: Op = define("cos", np.cos, "map", lambda g, out, x: -(g * sin(x)), reads="x")
 tanh = define("tanh", np.tanh, "map", lambda g, out, x: g - g * (out * out), reads="out")
 erf = define(
     "erf", numerics.erf, "map", lambda g, out, x: g * exp(-(x * x)) * (2.0 / math.sqrt(math.pi)), reads="x"
@@ -138,7 +143,7 @@ maximum = define(
     lambda g, out, x, y: _greater_share(g, y, x),
     reads="x y | x y",
 )
-where = define(
+where: Op = define(
     "where",
     np.where,
     "map",
@@ -147,7 +152,7 @@ where = define(
     lambda g, out, c, x, y: where(c, 0.0, g),
     reads=" | c | c",
 )
-cast = define(
+cast: Op = define(
     "cast", lambda x, *, dtype: x.astype(dtype), "map", lambda g, out, x, *, dtype: cast(g, dtype=x.dtype)
 )
 cut = define("cut", lambda x: x, "map", None)
@@ -172,7 +177,9 @@ def _max_rule(g: Any, out: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool
     return winners * (_spread(g, x, axis, keepdims) / sum_(winners, axis=axis, keepdims=True))
 
 
-sum_ = define("sum", lambda x, *, axis, keepdims: np.add.reduce(x, axis, keepdims=keepdims), "reduce", _sum_rule)
+sum_ = define(
+    "sum", lambda x, *, axis, keepdims: np.add.reduce(x, axis, keepdims=keepdims), "reduce", _sum_rule
+)
 max_ = define(
     "max",
     lambda x, *, axis, keepdims: np.maximum.reduce(x, axis, keepdims=keepdims),
@@ -200,26 +207,28 @@ def _concat_rule(wanted: Any, gs: Any, outs: Any, *xs: Any, axis: int) -> list[A
     return parts
 
 
-reshape = define(
+reshape: Op = define(
     "reshape",
     lambda x, *, shape: x.reshape(shape),
     "move",
     lambda g, out, x, *, shape: reshape(g, shape=x.shape),
 )
-permute = define(
+permute: Op = define(
     "permute",
     lambda x, *, axes: x.transpose(axes),
     "move",
     lambda g, out, x, *, axes: permute(g, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__))),
 )
-expand = define("expand", lambda x, *, shape: np.broadcast_to(x, shape), "move", lambda g, out, x, *, shape: g)
+expand = define(
+    "expand", lambda x, *, shape: np.broadcast_to(x, shape), "move", lambda g, out, x, *, shape: g
+)
 slice_ = define(
     "slice",
     lambda x, *, index: x[index],
     "move",
     lambda g, out, x, *, index: pad(g, index=index, shape=x.shape),
 )
-pad = define("pad", _pad, "move", lambda g, out, x, *, index, shape: slice_(g, index=index))
+pad: Op = define("pad", _pad, "move", lambda g, out, x, *, index, shape: slice_(g, index=index))
 concat = OPS["concat"] = Op(
     "concat", lambda *xs, axis: np.concatenate(xs, axis=axis), "move", joint=_concat_rule, joint_reads=()
 )
@@ -252,7 +261,7 @@ def _swap(x: Any) -> Any:
     return permute(x, axes=(*range(n - 2), n - 1, n - 2))
 
 
-matmul = define(
+matmul: Op = define(
     "matmul",
     np.matmul,
     "matmul",

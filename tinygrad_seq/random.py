@@ -1,4 +1,4 @@
-"""Random numbers by counter: a draw depends on the seed, the stream's name and its number in the stream, no more.
+"""Random numbers by counter: a draw depends on the seed, the stream's name and its number in the stream.
 
 One stream per purpose (`init`, `data`, `dropout`, `sampling`), so that drawing a sample or evaluating never
 changes what training draws next.
@@ -39,7 +39,7 @@ class Generator:
     def next_key(self) -> Tensor:
         """The key of the next draw, for the `uniform` primitive."""
         self.drawn += 1
-        # The three words are mixed one into the next, so that no two streams or draws are shifts of each other.
+        # Each word is mixed into the next, so that no two streams or draws are shifts of each other.
         word = mix(mix(mix(self.seed & 0xFFFFFFFFFFFFFFFF) ^ zlib.crc32(self.stream.encode())) ^ self.drawn)
         return wrap(np.asarray(word, dtype=np.uint64))
 
@@ -87,22 +87,29 @@ def manual_seed(seed: int) -> None:
     """Start every default stream afresh from `seed`."""
     global _seed
     _seed = Generator(seed).seed
-    _streams.clear()
+    _move((_seed, {}))
 
 
-def positions() -> dict[str, dict[str, Any]]:
-    """Where each default stream stands."""
-    return {name: g.state_dict() for name, g in _streams.items()}
+Positions = tuple[int, dict[str, dict[str, Any]]]
+
+
+def positions() -> Positions:
+    """The seed of the default streams, and where each of them stands."""
+    return _seed, {name: g.state_dict() for name, g in _streams.items()}
+
+
+def _move(to: Positions) -> None:
+    seed, states = to
+    for name, g in _streams.items():
+        g.load_state_dict(states.get(name, {"seed": seed, "stream": name, "drawn": 0}))
 
 
 @contextmanager
-def replayed(before: dict[str, dict[str, Any]]) -> Iterator[None]:
+def replayed(before: Positions) -> Iterator[None]:
     """Draw what was drawn from `before` on once more; afterwards the streams stand where they stood."""
     now = positions()
-    for name, g in _streams.items():
-        g.load_state_dict(before.get(name, {"seed": g.seed, "stream": name, "drawn": 0}))
+    _move(before)
     try:
         yield
     finally:
-        for name, state in now.items():
-            stream(name).load_state_dict(state)
+        _move(now)

@@ -1,4 +1,4 @@
-"""Running an op on tensors, and putting it on the tape where something wants a gradient or is being traced."""
+"""Running an op on tensors, and putting it on the tape where something wants a gradient or is traced."""
 
 from __future__ import annotations
 
@@ -33,6 +33,16 @@ class Recorded:
     grad: Tensor | None
     name: str
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes."""
+        return self.array.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype."""
+        return self.array.dtype
+
 
 def wrap(array: Array, node: Node | Leaf | None = None, mode: int = 0) -> Tensor:
     """A tensor around an array, without a copy."""
@@ -54,7 +64,7 @@ def leaf(x: Any) -> Leaf:
     return node
 
 
-# ---- operands that are not tensors yet ----------------------------------------------------------------------
+# ---- operands that are not tensors yet -------------------------------------------------------------------
 _constants: dict[Any, dict[Any, Tensor]] = {}
 
 
@@ -73,7 +83,7 @@ def constant(value: float | int | bool, dtype: np.dtype[Any]) -> Tensor:
 
 
 def is_operand(x: object) -> bool:
-    """May `x` stand beside a tensor in an expression?"""
+    """True where `x` may stand beside a tensor in an expression."""
     return isinstance(x, (Recorded, int, float, np.ndarray, np.generic))
 
 
@@ -95,11 +105,17 @@ def as_tensor(x: Any, like: Any = None) -> Tensor:
     if isinstance(x, (bool, int, float)):
         if like is not None:
             return constant(x, number_dtype(x, like.dtype))
-        return constant(x, np.dtype(bool if isinstance(x, bool) else np.int64 if isinstance(x, int) else FLOAT32))
+        return constant(
+            x, np.dtype(bool if isinstance(x, bool) else np.int64 if isinstance(x, int) else FLOAT32)
+        )
     if isinstance(x, np.ndarray):
         return wrap(x)
     raise DTypeError(
-        explain(f"{type(x).__name__} cannot stand beside a tensor", {"value": x}, "expected a tensor, array or number.")
+        explain(
+            f"{type(x).__name__} cannot stand beside a tensor",
+            {"value": x},
+            "expected a tensor, array or number.",
+        )
     )
 
 
@@ -125,7 +141,7 @@ def coerced(inputs: tuple[Any, ...]) -> list[Tensor]:
     return tensors
 
 
-# ---- running ------------------------------------------------------------------------------------------------
+# ---- running ---------------------------------------------------------------------------------------------
 def unary(op: Op, x: Any, settings: dict[str, Any] | None = None) -> Tensor:
     """An op of one input: the short way through `record`."""
     a = x.array
@@ -141,18 +157,16 @@ def unary(op: Op, x: Any, settings: dict[str, Any] | None = None) -> Tensor:
     if mode and state.recording:
         places, flows = op.plans.get(_WANTING[mode & 1]) or op.plan(_WANTING[mode & 1])
         if flows or op.marks or mode & TRACED:
-            parent = x.node or leaf(x)
-            node = Node(
-                op, (parent,), settings, (a if 0 in places else parent,), out if -1 in places else None,
-                state.place, out.shape, out.dtype, flows,
-            )  # fmt: skip
+            parents = (x.node or leaf(x),)
+            saved, kept = (a,) if 0 in places else parents, out if -1 in places else None
+            node = Node(op, parents, settings, saved, kept, state.place, out.shape, out.dtype, flows)
             mode = (mode & TRACED) | flows
         else:
             mode = 0
     else:
         mode = 0
     if state.watch is not None:
-        state.watch(node, op, (x,), out)
+        state.watch.made(node, op, (x,), out)
     return wrap(out, node, mode)
 
 
@@ -169,7 +183,7 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
         x = constant(x, number_dtype(x, y.array.dtype))
     elif not (isinstance(x, Recorded) and isinstance(y, Recorded)):
         if not (is_operand(x) and is_operand(y)):
-            return NotImplemented
+            return NotImplemented  # type: ignore[no-any-return]
         x, y = as_tensor(x, y), as_tensor(y, x)
     a, b = x.array, y.array
     if a.dtype is not b.dtype and a.dtype != b.dtype:
@@ -190,22 +204,22 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
         wants = _WANTING_TWO[(mx & 1) | (my & 1) << 1]
         places, flows = op.plans.get(wants) or op.plan(wants)
         if flows or mode & TRACED:
-            px, py = x.node or leaf(x), y.node or leaf(y)
-            saved = (a if 0 in places else px, b if 1 in places else py)
+            px, py = parents = x.node or leaf(x), y.node or leaf(y)
+            saved = (a if 0 in places else px, b if 1 in places else py) if places else parents
             kept = out if -1 in places else None
-            node = Node(op, (px, py), None, saved, kept, state.place, out.shape, out.dtype, flows)
+            node = Node(op, parents, None, saved, kept, state.place, out.shape, out.dtype, flows)
             mode = (mode & TRACED) | flows
         else:
             mode = 0
     else:
         mode = 0
     if state.watch is not None:
-        state.watch(node, op, (x, y), out)
+        state.watch.made(node, op, (x, y), out)
     return wrap(out, node, mode)
 
 
 def record(op: Op, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
-    """Run `op` on tensors, arrays and numbers; what comes out is on the tape if anything wanted or traced went in."""
+    """Run `op` on tensors, arrays and numbers; the result is on the tape if an input wants that."""
     if len(inputs) == 1 and op.joint is None:
         return unary(op, as_tensor(inputs[0]), settings)
     if not settings and len(inputs) == 2 and op.joint is None:
@@ -242,7 +256,9 @@ def finish(op: Op, tensors: list[Tensor], out: Any, settings: dict[str, Any]) ->
         places, flows = op.plan(tuple([t.mode & 1 == 1 for t in tensors]))
         if flows or op.marks or mode & TRACED:
             parents = tuple([t.node or leaf(t) for t in tensors])
-            saved = tuple([t.array if i in places else p for i, (t, p) in enumerate(zip(tensors, parents, strict=True))])
+            saved = tuple(
+                [t.array if i in places else p for i, (t, p) in enumerate(zip(tensors, parents, strict=True))]
+            )
             kept = out if -1 in places else None
             shape, dtype = ((), None) if several else (out.shape, out.dtype)
             node = Node(op, parents, settings, saved, kept, state.place, shape, dtype, flows)  # type: ignore[arg-type]
@@ -253,7 +269,7 @@ def finish(op: Op, tensors: list[Tensor], out: Any, settings: dict[str, Any]) ->
         mode = 0
     if state.watch is not None:
         for o in out if several else (out,):
-            state.watch(node, op, tuple(tensors), o)
+            state.watch.made(node, op, tuple(tensors), o)
     return picked(node, out, mode) if several else wrap(out, node, mode)
 
 

@@ -30,27 +30,36 @@ class ReductionMethods(Recorded):
 
     __slots__ = ()
 
-    def sum(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Tensor:
+    def sum(
+        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+    ) -> Tensor:
         """The sum over `axis` (all axes where None)."""
         axes = axes_of("sum", dim if axis is None else axis, self)
         return unary(ops.sum_, self, {"axis": axes, "keepdims": keepdims or keepdim})
 
-    def max(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Tensor:
+    def max(
+        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+    ) -> Tensor:
         """The largest value over `axis`; equal ones share the gradient. Values only, as `torch.amax`."""
         axes = axes_of("max", dim if axis is None else axis, self)
         return unary(ops.max_, self, {"axis": axes, "keepdims": keepdims or keepdim})
 
-    def min(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Tensor:
+    def min(
+        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+    ) -> Tensor:
         """The smallest value over `axis`; equal ones share the gradient."""
-        return -(-self).max(axis, keepdims, dim=dim, keepdim=keepdim)
+        x: Any = self
+        return -(-x).max(axis, keepdims, dim=dim, keepdim=keepdim)  # type: ignore[no-any-return]
 
-    def mean(self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Tensor:
+    def mean(
+        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+    ) -> Tensor:
         """The mean over `axis`; integers are taken as float32."""
         axes = axes_of("mean", dim if axis is None else axis, self)
         x: Any = self if self.array.dtype.kind == "f" else ops.cast(self, dtype=FLOAT32)
         count = math.prod(self.array.shape[a] for a in axes)
         total = unary(ops.sum_, x, {"axis": axes, "keepdims": keepdims or keepdim})
-        return total * (1.0 / count if count else math.nan)  # type: ignore[no-any-return]
+        return total * (1.0 / count if count else math.nan)
 
     def var(
         self,
@@ -66,9 +75,11 @@ class ReductionMethods(Recorded):
         deviation = self - self.mean(axes, keepdims=True)
         count = math.prod(self.array.shape[a] for a in axes) - correction
         total = unary(ops.sum_, deviation * deviation, {"axis": axes, "keepdims": keepdims or keepdim})
-        return total * (1.0 / count if count > 0 else math.nan)  # type: ignore[no-any-return]
+        return total * (1.0 / count if count > 0 else math.nan)
 
-    def std(self, axis: Any = None, keepdims: bool = False, *, correction: float = 1, dim: Any = None) -> Tensor:
+    def std(
+        self, axis: Any = None, keepdims: bool = False, *, correction: float = 1, dim: Any = None
+    ) -> Tensor:
         """The square root of `var`."""
         return self.var(axis, keepdims, correction=correction, dim=dim).sqrt()
 
@@ -86,8 +97,10 @@ class ReductionMethods(Recorded):
 
     def all(self, axis: Any = None) -> Tensor:
         """True where no element is zero or False."""
-        return (self == 0).sum(axis) == 0  # type: ignore[no-any-return]
+        x: Any = self
+        return (x == 0).sum(axis) == 0  # type: ignore[no-any-return]
 
     def any(self, axis: Any = None) -> Tensor:
         """True where some element is neither zero nor False."""
-        return (self != 0).sum(axis) != 0  # type: ignore[no-any-return]
+        x: Any = self
+        return (x != 0).sum(axis) != 0  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What to say when NumPy refuses an op: the failure re-told with operands, origins and the rule in numbers."""
+"""What to say when an op or a walk is refused: operands, origins and the rule in numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tinygrad_seq.errors import DTypeError, RangeError, ShapeError, describe_shape, explain
+from tinygrad_seq.errors import DTypeError, GraphError, RangeError, ShapeError, describe_shape, explain
+from tinygrad_seq.nodes import Leaf, Node, changed_since
 from tinygrad_seq.ops import Op
 
 _NAMES = ("x", "y", "z")
@@ -47,7 +48,8 @@ def _matmul(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) ->
     if x[-1] != y[-2]:
         rule = f"expected the last size of x ({x[-1]}) to equal the size of y before its last ({y[-2]})."
         return ShapeError(explain("matmul: inner sizes differ", named, rule))
-    rule = f"expected the sizes before the last two to broadcast: {describe_shape(x[:-2])} and {describe_shape(y[:-2])}."
+    lead = f"{describe_shape(x[:-2])} and {describe_shape(y[:-2])}"
+    rule = f"expected the sizes before the last two to broadcast: {lead}."
     return ShapeError(explain("matmul: batch sizes do not broadcast", named, rule))
 
 
@@ -64,7 +66,8 @@ def _reshape(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -
 
 
 def _expand(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
-    rule = f"expected each size of x to be 1 or that of {describe_shape(settings['shape'])}, counted from the right."
+    shape = describe_shape(settings["shape"])
+    rule = f"expected each size of x to be 1 or that of {shape}, counted from the right."
     return ShapeError(explain("expand: x does not broadcast to the shape asked for", named, rule))
 
 
@@ -80,8 +83,11 @@ def _concat(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) ->
     elif not -len(shapes[0]) <= axis < len(shapes[0]):
         return axis_error("concat", axis, len(shapes[0]), named)
     else:
-        odd = next(i for i, s in enumerate(shapes) for a, n in enumerate(s) if a != axis and n != shapes[0][a])
-        rule = f"expected equal sizes on every axis but {axis}; number {odd} is {describe_shape(shapes[odd])}."
+        first = shapes[0]
+        odd = next(
+            i for i, s in enumerate(shapes) if s[:axis] + s[axis + 1 :] != first[:axis] + first[axis + 1 :]
+        )
+        rule = f"expected equal sizes on all axes but {axis}; number {odd} is {describe_shape(shapes[odd])}."
     return ShapeError(explain("concat: the pieces do not fit together", named, rule))
 
 
@@ -119,13 +125,16 @@ def describe_index(index: tuple[Any, ...]) -> str:
 
 
 def _reduce(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
-    rule = f"expected at least one element along {describe_shape(settings['axis'])} of {describe_shape(shapes[0])}."
+    axes, shape = describe_shape(settings["axis"]), describe_shape(shapes[0])
+    rule = f"expected at least one element along {axes} of {shape}."
     return ShapeError(explain(f"{op.name}: nothing to reduce", named, rule))
 
 
 def axis_error(call: str, axis: object, ndim: int, operands: dict[str, Any]) -> RangeError:
     """The error for an axis that is not there."""
-    rule = f"expected an axis from {-ndim} to {ndim - 1}, got {axis}." if ndim else f"x has no axes, got {axis}."
+    rule = f"expected an axis from {-ndim} to {ndim - 1}, got {axis}."
+    if not ndim:
+        rule = f"x has no axes, got {axis}."
     return RangeError(explain(f"{call}: axis out of range", operands, rule))
 
 
@@ -139,3 +148,65 @@ _TELLERS = {
     "slice": _slice,
     "max": _reduce,
 }
+
+
+# ---- what the walk refuses ---------------------------------------------------------------------------------
+def released(node: Node, is_root: bool) -> GraphError:
+    """The error for a walk that reaches what an earlier walk released."""
+    if is_root:
+        return GraphError(
+            explain(
+                "backward: this graph was walked before and its memory released",
+                {"output": Made(node)},
+                "expected one backward() per forward pass.",
+                "Compute the value again, or keep the graph with backward(retain_graph=True).",
+            )
+        )
+    return GraphError(
+        explain(
+            "backward: the walk reached a graph that an earlier backward() released",
+            {"first released": Made(node)},
+            "a value carried over from there, such as a recurrent state, still hangs on it.",
+            "Cut a carried state between windows: state = detach(state). For two losses on one graph, pass "
+            "retain_graph=True to the first backward().",
+        )
+    )
+
+
+class Made:
+    """A node as an error text shows it: dtype, shape, and where it was made."""
+
+    def __init__(self, node: Node):
+        several = isinstance(node.dtype, tuple)  # several outputs: the first stands for all
+        self.shape, self.dtype = (node.shape[0], node.dtype[0]) if several else (node.shape, node.dtype)
+        self.origin = f"from {node.op.name} {node.place}".rstrip()
+
+
+def refuse_changed(node: Node) -> None:
+    """Raise where a value that the rules of this node read was written to since."""
+    for kept in (*(node.saved or ()), node.out):
+        if changed_since(kept, node.index):
+            raise GraphError(
+                explain(
+                    f"backward: a value that the gradient of {node.op.name} reads was changed in place",
+                    {"value": kept, "read by": Made(node)},
+                    "expected the value to be what it was in the forward pass.",
+                    "Make a new tensor (y = x + 1) instead of writing into x, or call backward() first.",
+                )
+            )
+
+
+def refuse_assigned(node: Node) -> None:
+    """Raise where a leaf that a checkpointed function closes over was given another array since."""
+    count = (node.settings or {})["inputs"]
+    for kept, p in zip((node.saved or ())[count:], node.parents[count:], strict=True):
+        tensor = p.tensor() if isinstance(p, Leaf) else None
+        if tensor is not None and tensor.array is not kept:
+            raise GraphError(
+                explain(
+                    "backward: a tensor that a checkpointed function reads took a new value",
+                    {"tensor": tensor, "read by": Made(node)},
+                    "expected the value of the forward pass, for the function runs again.",
+                    "Call backward() before assign().",
+                )
+            )

@@ -1,4 +1,4 @@
-"""Methods that move values without changing them: reshape, permute, split and their kin; `concat` and `stack`."""
+"""Methods that move values without changing them: reshape, permute, split, ...; `concat` and `stack`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ShapeMethods(Recorded):
         return unary(ops.permute, self, {"axes": tuple(order)})
 
     @property
-    def T(self) -> Tensor:  # noqa: N802
+    def T(self) -> Tensor:
         """The axes in reverse order; the transpose of a matrix."""
         return unary(ops.permute, self, {"axes": tuple(range(self.array.ndim))[::-1]})
 
@@ -100,13 +100,17 @@ class ShapeMethods(Recorded):
         index = tuple(slice(None, None, -1) if i in chosen else slice(None) for i in range(ndim))
         return unary(ops.slice_, self, {"index": index})
 
-    def split(self, sizes: int | Sequence[int], axis: int = 0, *, dim: int | None = None) -> tuple[Tensor, ...]:
+    def split(
+        self, sizes: int | Sequence[int], axis: int = 0, *, dim: int | None = None
+    ) -> tuple[Tensor, ...]:
         """Pieces along `axis`: of one size (the last may be shorter), or of the sizes listed."""
         axis = axis_of("split", axis if dim is None else dim, self.array.ndim, self)
         total = self.array.shape[axis]
         if isinstance(sizes, int):
             if sizes < 1:
-                raise ShapeError(explain("split: a piece needs a size of at least 1", {"x": self, "size": sizes}))
+                raise ShapeError(
+                    explain("split: a piece needs a size of at least 1", {"x": self, "size": sizes})
+                )
             sizes = [min(sizes, total - start) for start in range(0, total, sizes)] or [0]
         if sum(sizes) != total or min(sizes, default=0) < 0:
             rule = f"expected sizes that sum to {total}, the size of axis {axis}; they sum to {sum(sizes)}."

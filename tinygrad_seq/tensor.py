@@ -1,7 +1,8 @@
-"""`Tensor`: an array that remembers how it was made. What it is, how it leaves the tape, and NumPy's protocols."""
+"""`Tensor`: an array that remembers how it was made; how it leaves the tape; NumPy's protocols."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -29,7 +30,9 @@ def array_of(data: Any, dtype: Any = None) -> Array:
     try:
         array = np.array(data, dtype=dtype)
     except (ValueError, TypeError) as error:
-        raise DTypeError(explain("tensor: not numbers in equal rows", {"data": data}, f"NumPy says: {error}")) from None
+        raise DTypeError(
+            explain("tensor: not numbers in equal rows", {"data": data}, f"NumPy says: {error}")
+        ) from None
     if not keep and array.dtype.kind == "f":
         array = array.astype(FLOAT32)
     if array.dtype.kind not in "fiub":
@@ -67,16 +70,6 @@ class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods)
             self.requires_grad = True
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The sizes of the axes."""
-        return self.array.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The NumPy dtype."""
-        return self.array.dtype
-
-    @property
     def ndim(self) -> int:
         """The number of axes."""
         return self.array.ndim
@@ -112,7 +105,9 @@ class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods)
             raise GraphError(explain("requires_grad: only a leaf's can be set", {"x": self}, rule, way_out))
         if on and self.array.dtype.kind != "f":
             rule = "expected a floating dtype, f32 or f64."
-            raise DTypeError(explain("requires_grad: only floating tensors have gradients", {"x": self}, rule))
+            raise DTypeError(
+                explain("requires_grad: only floating tensors have gradients", {"x": self}, rule)
+            )
         self.mode = (self.mode & ~WANTS) | (WANTS if on else 0)
         self.node = None
 
@@ -154,7 +149,9 @@ class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods)
     def item(self) -> Any:
         """The value of a one-element tensor as a Python number."""
         if self.array.size != 1:
-            raise ShapeError(explain("item: not one element", {"x": self}, f"expected 1 element, got {self.size}."))
+            raise ShapeError(
+                explain("item: not one element", {"x": self}, f"expected 1 element, got {self.size}.")
+            )
         return self.array.item()
 
     def tolist(self) -> Any:
@@ -180,25 +177,34 @@ class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods)
         Tensor._walk(self, gradient, retain_graph, create_graph)
 
     def retain_grad(self) -> None:
-        """Keep the gradient of this intermediate tensor in `.grad` too."""
+        """Keep the gradient of this intermediate tensor in `.grad`, as leaves do anyway."""
+        here = weakref.ref(self)  # a tensor that its own tape held on to would be freed late
 
         def keep(g: Tensor) -> None:
-            self.grad = g if self.grad is None else self.grad + g
+            kept = here()
+            if kept is not None:
+                kept.grad = g if kept.grad is None else kept.grad + g
 
-        self.register_hook(keep)
+        if not self.is_leaf:
+            self._hook("retain_grad", keep)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
-        """Call `hook(gradient)` when this tensor's gradient is complete; what it returns, if not None, replaces it.
+        """Call `hook(gradient)` when the gradient here is complete; what it returns replaces it, unless None.
 
         Returns a function that takes the hook away again.
         """
+        return self._hook(object(), hook)
+
+    def _hook(self, key: object, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
         if not self.mode & WANTS:
-            raise GraphError(explain("register_hook: no gradient flows here", {"x": self}))
+            rule = "expected a tensor with requires_grad=True, or made from one."
+            raise GraphError(explain("register_hook: no gradient flows here", {"x": self}, rule))
         node = self.node or leaf(self)
-        node.hooks = [*(node.hooks or []), hook]
+        hooks = node.hooks = {} if node.hooks is None else node.hooks
+        hooks[key] = hook
 
         def remove() -> None:
-            node.hooks = [h for h in node.hooks or [] if h is not hook]
+            hooks.pop(key, None)
 
         return remove
 
@@ -255,7 +261,9 @@ class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods)
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:
             rule = "only leaves can be copied with their gradient setting."
-            raise GraphError(explain("deepcopy: x was made by a recorded op", {"x": self}, rule, "Use x.detach()."))
+            raise GraphError(
+                explain("deepcopy: x was made by a recorded op", {"x": self}, rule, "Use x.detach().")
+            )
         twin = type(self).__new__(type(self))
         twin.array, twin.node, twin.mode, twin.name = self.array.copy(), None, self.mode, self.name
         twin.grad = None if self.grad is None else wrap(self.grad.array.copy())
@@ -270,8 +278,9 @@ def _rebuilt(kind: type[Tensor], array: Array, wants: bool, name: str) -> Tensor
 
 
 _UFUNCS: dict[Any, Callable[..., Any]] = {
-    np.add: ops.add, np.subtract: ops.sub, np.multiply: ops.mul, np.true_divide: ops.div, np.negative: ops.neg,
-    np.exp: ops.exp, np.log: ops.log, np.sqrt: ops.sqrt, np.sin: ops.sin, np.cos: ops.cos, np.tanh: ops.tanh,
+    np.add: ops.add, np.subtract: ops.sub, np.multiply: ops.mul, np.true_divide: ops.div,
+    np.negative: ops.neg, np.exp: ops.exp, np.log: ops.log, np.sqrt: ops.sqrt,
+    np.sin: ops.sin, np.cos: ops.cos, np.tanh: ops.tanh,
     np.floor: ops.floor, np.maximum: ops.maximum, np.power: ops.pow_, np.less: ops.less, np.equal: ops.equal,
     np.absolute: abs,
     np.minimum: lambda x, y: as_tensor(x, y).minimum(y),

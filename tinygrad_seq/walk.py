@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import nodes, ops
-from tinygrad_seq.errors import GraphError, ShapeError, describe_shape, explain
-from tinygrad_seq.nodes import PICK, STATE, At, Leaf, Node, changed_since, next_index, recording
+from tinygrad_seq.errors import ShapeError, describe_shape, explain
+from tinygrad_seq.nodes import PICK, STATE, At, Leaf, Node, next_index, recording
 from tinygrad_seq.ops import Op
 from tinygrad_seq.random import replayed
-from tinygrad_seq.recording import WANTS, leaf, wrap
+from tinygrad_seq.recording import WANTS, leaf, picked, wrap
+from tinygrad_seq.refusals import refuse_assigned, refuse_changed, released
 from tinygrad_seq.tensor import Tensor
 
 AnyNode = Node | Leaf
@@ -48,7 +49,7 @@ _by_index = attrgetter("index")
 
 
 def is_inside(node: AnyNode, start: int) -> bool:
-    """Was this op recorded at or after the creation index `start`?"""
+    """True where this is an op, recorded at or after the creation index `start`."""
     return node.op is not None and node.index >= start
 
 
@@ -64,9 +65,9 @@ def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
 class Arrivals:
     """The gradients that have arrived so far, by node.
 
-    Full contributions are summed as they come, from the second on in a buffer of our own. What comes through a
-    slice touches only a part: arrays are added to the buffer in place; Tensors wait in `parts` and become one
-    concat where they tile an axis. A loop over `xs[t]` would else make T arrays of full size.
+    Full contributions are summed as they come, from the second on in a buffer of our own. What comes through
+    a slice touches only a part: arrays are added to the buffer in place; Tensors wait in `parts` and become
+    one concat where they tile an axis. A loop over `xs[t]` would else make T arrays of full size.
     """
 
     __slots__ = ("mine", "parts", "sums")
@@ -155,8 +156,8 @@ def walk(
 ) -> tuple[dict[AnyNode, Any], set[AnyNode]]:
     """The gradients at the targets (at every leaf that wants one, where None), as arrays or as Tensors.
 
-    Also returns the nodes whose array nobody else holds. With `release` a node lets go of what it saved as soon
-    as it has been used.
+    Also returns the nodes whose array nobody else holds. With `release` a node lets go of what it saved as
+    soon as it has been used.
     """
     roots = [t.node or leaf(t) for t in outputs]
     ends = {t.node or leaf(t) for t in targets} if targets is not None else None
@@ -167,7 +168,8 @@ def walk(
         if root in useful:
             arrivals.add(root, seed if create_graph else seed.array)
     trip = Walk(set(roots), ends, useful, arrivals, create_graph, release)
-    with recording(create_graph), np.errstate(all="ignore"):
+    # `At`, for a rule or a hook that raises must not leave us in the place of its node.
+    with recording(create_graph), At(STATE.place), np.errstate(all="ignore"):
         trip.visit(order)
     return trip.found, arrivals.mine
 
@@ -191,25 +193,27 @@ class Walk:
 
     def visit(self, order: Sequence[AnyNode]) -> None:
         """Take these nodes newest first and send each one's gradient on to its parents."""
-        arrivals, ends, create_graph, here = self.arrivals, self.ends, self.create_graph, STATE.place
+        ends, create_graph = self.ends, self.create_graph
+        sums, take = self.arrivals.sums, self.arrivals.take
         for node in reversed(order):
-            g = arrivals.take(node)
+            g = take(node) if create_graph else sums.pop(node, None)
             if g is None:
                 continue
             if node.hooks:
                 g = _hooked(node, g, create_graph)
+            if self.watch is not None:
+                self.watch.arrived(node, g)
             if type(node) is Leaf or (ends is not None and node in ends):
                 self.found[node] = g
-            if type(node) is not Node:
-                continue
+                if not any(p in self.useful for p in node.parents):
+                    continue  # the graph behind the last target stays whole
             if node.saved is None:
-                raise _released(node, node in self.roots)
+                raise released(node, node in self.roots)
             if self.suspicious:
-                _refuse_changed(node)
+                refuse_changed(node)
             if create_graph:
                 STATE.place = node.place.backward()
                 self.propagate(node, g, *_lifted(node))
-                STATE.place = here
             else:
                 self.propagate(node, g, node.saved, node.out)
             if self.release:
@@ -217,7 +221,8 @@ class Walk:
 
     def propagate(self, node: Node, g: Any, saved: Any, out: Any) -> None:
         """Send the gradient of one node's output on to its parents."""
-        op, settings, parents, useful, arrivals = node.op, node.settings, node.parents, self.useful, self.arrivals
+        op, settings, parents = node.op, node.settings, node.parents
+        useful, arrivals = self.useful, self.arrivals
         if not op.flowing:
             self.propagate_jointly(node, g, saved, out)
             return
@@ -226,6 +231,8 @@ class Walk:
             if p not in useful:
                 continue
             if op is ops.slice_:
+                if self.watch is not None:
+                    self.watch.sent(node, p, g, g)
                 arrivals.add_part(p, g, settings["index"])  # type: ignore[index]
                 continue
             dx = rule(g, out, *saved, **settings) if settings else rule(g, out, *saved)
@@ -233,15 +240,16 @@ class Walk:
                 dx = sum_to(dx, p.shape)
             arrivals.add(p, dx)
             if self.watch is not None:
-                self.watch(p, op, (), np.asarray(dx))
+                self.watch.sent(node, p, g, dx)
 
     def propagate_jointly(self, node: Node, g: Any, saved: Any, out: Any) -> None:
-        """The same for ops whose gradients come from one call, and for the outputs of ops that have several."""
+        """The same for ops whose gradients come from one call, and for the outputs of ops with several."""
         op, parents, settings = node.op, node.parents, node.settings or {}
         if op is PICK:
             # The outputs' gradients wait as one list at the node they were picked from.
-            waiting = self.arrivals.sums.setdefault(parents[0], [None] * len(parents[0].shape))
-            waiting[settings["i"]] = g
+            source, i = parents[0], settings["i"]
+            waiting = self.arrivals.sums.setdefault(source, [None] * len(source.shape))
+            waiting[i] = g if waiting[i] is None else waiting[i] + g
             return
         if op is CHECKPOINT:
             self.replay(node, g, saved)
@@ -252,16 +260,18 @@ class Walk:
             if want and dx is not None:
                 self.arrivals.add(p, dx if dx.shape == p.shape else sum_to(dx, p.shape))
                 if self.watch is not None:
-                    self.watch(p, op, (), np.asarray(dx))
+                    self.watch.sent(node, p, g, dx)
 
     def replay(self, node: Node, gs: list[Any], saved: Any) -> None:
         """Record a checkpointed segment again on the nodes it hung on, and walk it as if it had been there.
 
-        Its gradients meet those of the rest in the same order as without a checkpoint: the sums are bit-equal.
+        Its gradients meet those of the rest in the same order as without it: the sums are bit-equal.
         """
         settings = node.settings or {}
         count, start = settings["inputs"], next_index()
-        inputs = [x if isinstance(x, Tensor) else at_node(x, p) for x, p in zip(saved, node.parents, strict=True)][:count]
+        refuse_assigned(node)
+        pairs = zip(saved[:count], node.parents[:count], strict=True)
+        inputs = [x if isinstance(x, Tensor) else at_node(x, p) for x, p in pairs]
         with recording(True), At(node.place), replayed(settings["before"]):
             value = settings["fn"](*inputs)
         outs = value if isinstance(value, tuple) else (value,)
@@ -278,15 +288,14 @@ class Walk:
 
 def _leading_to(roots: Sequence[AnyNode], ends: set[AnyNode] | None) -> list[AnyNode]:
     """The nodes between the roots and the ends (any leaf that wants a gradient), oldest first."""
+    order = reachable([r for r in roots if r.wants], wanting=True)
     if ends is None:
-        return reachable([r for r in roots if r.wants], wanting=True)
+        return order
     useful: set[AnyNode] = set()
-    order = []
-    for node in reachable(roots):
+    for node in order:
         if node in ends or any(p in useful for p in node.parents):
             useful.add(node)
-            order.append(node)
-    return order
+    return [node for node in order if node in useful]
 
 
 def _lifted(node: Node) -> tuple[tuple[Any, ...], Any]:
@@ -295,7 +304,10 @@ def _lifted(node: Node) -> tuple[tuple[Any, ...], Any]:
         at_node(value, p) if isinstance(value, np.ndarray) else value
         for value, p in zip(node.saved or (), node.parents, strict=True)
     )
-    return saved, at_node(node.out, node) if isinstance(node.out, np.ndarray) else node.out
+    out = node.out
+    if type(out) is tuple:
+        return saved, picked(node, out, WANTS)
+    return saved, None if out is None else at_node(out, node)
 
 
 def at_node(array: Any, node: AnyNode) -> Tensor:
@@ -304,53 +316,12 @@ def at_node(array: Any, node: AnyNode) -> Tensor:
 
 
 def _hooked(node: AnyNode, g: Any, create_graph: bool) -> Any:
-    for hook in list(node.hooks or []):
+    for hook in list((node.hooks or {}).values()):
         changed = hook(g if create_graph else wrap(np.array(g)))
         if changed is not None:
             if changed.shape != node.shape:
                 rule = f"expected shape {describe_shape(node.shape)}."
                 raise ShapeError(explain("hook: it returned another shape", {"gradient": changed}, rule))
-            g = changed if create_graph else changed.array
+            changed = changed.to(node.dtype)
+            g = changed if create_graph else np.array(changed.array)
     return g
-
-
-def _released(node: Node, is_root: bool) -> GraphError:
-    here = f"{node.op.name} {node.place}".rstrip()
-    if is_root:
-        return GraphError(
-            explain(
-                "backward: this graph was walked before and its memory released",
-                {"output": node.op.name + " " + describe_shape(node.shape)},
-                "expected one backward() per forward pass.",
-                "Compute the value again, or keep the graph with backward(retain_graph=True).",
-            )
-        )
-    return GraphError(
-        explain(
-            "backward: the walk reached a graph that an earlier backward() released",
-            {"first released": Carried(node, here)},
-            "a value carried over from there, such as a recurrent state, still hangs on it.",
-            "Cut a carried state between windows: state = detach(state). For two losses on one graph, pass "
-            "retain_graph=True to the first backward().",
-        )
-    )
-
-
-class Carried:
-    """A node as an error text shows it: dtype, shape, and where it was made."""
-
-    def __init__(self, node: Node, here: str):
-        self.shape, self.dtype, self.origin = node.shape, node.dtype, f"from {here}"
-
-
-def _refuse_changed(node: Node) -> None:
-    for kept in (*(node.saved or ()), node.out):
-        if changed_since(kept, node.index):
-            raise GraphError(
-                explain(
-                    f"backward: a value that the gradient of {node.op.name} reads was changed in place",
-                    {"value": kept, "read by": Carried(node, f"{node.op.name} {node.place}".rstrip())},
-                    "expected the value to be what it was in the forward pass.",
-                    "Make a new tensor (y = x + 1) instead of writing into x, or call backward() first.",
-                )
-            )

@@ -1,0 +1,255 @@
+"""`detect_anomaly`: the first NaN or infinity, reported where it arose and with the growth that led there."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.errors import NonFiniteError, explain
+from tinygrad_seq.nodes import PICK, STATE, Leaf, Node, Place
+from tinygrad_seq.numerics import Array
+from tinygrad_seq.ops import Op
+from tinygrad_seq.walk import CHECKPOINT
+
+_LONGEST_CHAIN = 8
+
+# Said only of ops whose usual cause is certain.
+_WAYS_OUT = {
+    "exp": "Subtract the largest value first, as softmax does, or clip the argument.",
+    "log": "Keep the argument above 0: log(x + 1e-6), or log_softmax(x) for log(softmax(x)).",
+    "div": "Keep the divisor away from 0.",
+    "sqrt": "Keep the argument above 0: at 0 the slope is infinite, below it there is no root.",
+}
+
+
+@contextmanager
+def detect_anomaly() -> Iterator[None]:
+    """Raise NonFiniteError at the first op, forward or backward, whose result holds a NaN or an infinity.
+
+    The error names the op, its scope and time step, counts the elements at fault, and lists the inputs with
+    their largest |x| and the chain of largest values that led there. Inputs and constants may be infinite; an
+    op applied to them on purpose (a mask of -inf, log of 0) is reported all the same. Works as a `with` block
+    and as a decorator, for the thread it runs in; NumPy's own warnings are silent inside. Each result is
+    read twice, so use it to search, not to train.
+
+    >>> import tinygrad_seq as tgs
+    >>> x = tgs.tensor([1.0, 100.0], requires_grad=True)
+    >>> with detect_anomaly():
+    ...     y = x.exp()
+    Traceback (most recent call last):
+        ...
+    tinygrad_seq.errors.NonFiniteError: exp: 1 of 2 elements is +inf in the forward pass.
+      x: f32(2,)   largest |x| 1e+02
+      expected finite numbers; the inputs were finite.
+      growth before it: param  1e+02 -> exp  inf
+      Subtract the largest value first, as softmax does, or clip the argument.
+    """
+    before = STATE.watch
+    STATE.watch = before or Watcher()
+    try:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            yield
+    finally:
+        STATE.watch = before
+
+
+class Watcher:
+    """The largest magnitude that each node has shown, forward and backward, for as long as the node lives."""
+
+    def __init__(self) -> None:
+        self.sizes: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
+        # The largest contribution to the gradient of a node that is still to be walked, and where it came from;
+        # the second dictionary holds what had arrived when the walk came by.
+        self.pending: weakref.WeakKeyDictionary[Any, tuple[float, Any]] = weakref.WeakKeyDictionary()
+        self.arrivals: weakref.WeakKeyDictionary[Any, tuple[float, Any]] = weakref.WeakKeyDictionary()
+
+    def made(self, node: Node | Leaf | None, op: Op, inputs: Sequence[Any], out: Array) -> None:
+        """An op ran. A rule that is being recorded is judged by the gradient it returns, not by its steps."""
+        size = size_of(out)
+        if node is not None:
+            self.sizes[node] = max(size, self.sizes.get(node, 0.0))
+        if np.isfinite(size) or STATE.place.phase == "backward":
+            return
+        sizes = [size_of(x.array) for x in inputs]
+        names = _names(op, len(inputs))
+        told = {name: _measured(name, x, s) for name, x, s in zip(names, inputs, sizes, strict=False)}
+        bad = [name for name, s in zip(names, sizes, strict=False) if not np.isfinite(s)]
+        expected = f"{' and '.join(bad)} held some before." if bad else "the inputs were finite."
+        chain = [*self._forward_chain([x.node for x in inputs]), _entry_text(op.name, STATE.place, size)]
+        raise NonFiniteError(
+            explain(
+                f"{op.name}: {_count(out)} in the {_pass('forward', STATE.place)}",
+                told,
+                f"expected finite numbers; {expected}{_growth(chain)}",
+                "" if bad else _WAYS_OUT.get(op.name, ""),
+            )
+        )
+
+    def sent(self, node: Node, parent: Node | Leaf, g: Any, dx: Any) -> None:
+        """The rule of a node turned `g`, the gradient of its result, into `dx`, that of a parent."""
+        dx = np.asarray(dx)
+        size = size_of(dx)
+        self._expect(parent, size, node)
+        if np.isfinite(size):
+            return
+        arrived = [size_of(np.asarray(one)) for one in (g if isinstance(g, list) else [g]) if one is not None]
+        bad = not all(map(np.isfinite, arrived))
+        expected = "g held some before." if bad else f"g was finite, the rule of {node.op.name} made them."
+        chain = [*self._backward_chain(node), _entry(parent, size)]
+        raise NonFiniteError(
+            explain(
+                f"{node.op.name}: {_count(dx)} in the gradient it sends back ({_pass('backward', node.place)})",
+                {
+                    "g": _Told(node, f"gradient of its result, largest |g| {max(arrived, default=0.0):.2g}"),
+                    "flows to": _Told(parent, _origin(parent)),
+                },
+                f"expected finite numbers; {expected}{_growth(chain)}",
+                "" if bad else _WAYS_OUT.get(node.op.name, ""),
+            )
+        )
+
+    def _expect(self, parent: Node | Leaf, size: float, source: Node) -> None:
+        if size >= self.pending.get(parent, (0.0, None))[0]:
+            # Weak, for a parameter outlives the graph of each step.
+            self.pending[parent] = (size, weakref.ref(source))
+
+    def arrived(self, node: Node | Leaf, g: Any) -> None:
+        """The whole gradient of a node is there: the sum of what was sent to it, or the seed of the walk."""
+        largest, source = self.pending.pop(node, (None, None))
+        if isinstance(g, list):  # the outputs of one op, each of them judged when it arrived at its pick
+            self.arrivals[node] = (largest or 0.0, source)
+            return
+        g = np.asarray(g)
+        size = size_of(g)
+        self.arrivals[node] = (size, source)
+        if isinstance(node, Node) and node.op is PICK:
+            self._expect(node.parents[0], size, node)
+        if np.isfinite(size) or (largest is None and not node.hooks):
+            return
+        sent = 0.0 if largest is None else largest
+        cause = "a hook changed it, or their sum is too large." if node.hooks else "their sum is too large."
+        raise NonFiniteError(
+            explain(
+                f"backward: {_count(g)} in the gradients that meet at one tensor ({_pass('backward', node.place)})",
+                {"tensor": _Told(node, _origin(node))},
+                f"expected finite numbers; the largest that came in was {sent:.2g}: {cause}"
+                f"{_growth(self._backward_chain(node))}",
+            )
+        )
+
+    def _forward_chain(self, nodes: Sequence[Any]) -> list[str]:
+        """Where the largest values came from, oldest first."""
+        chain: list[str] = []
+        while len(chain) < _LONGEST_CHAIN - 1:
+            known = [(self._size(n), n) for n in _makers(nodes)]
+            size, node = max(known, key=lambda pair: pair[0], default=(-1.0, None))
+            if node is None or size < 0:
+                break
+            if not _only_moves(node):
+                chain.append(_entry(node, size))
+            nodes = node.parents
+        return chain[::-1]
+
+    def _size(self, node: Node | Leaf) -> float:
+        if isinstance(node, Node):
+            return self.sizes.get(node, -1.0)
+        owner = node.tensor()
+        size = -1.0 if owner is None else size_of(owner.array)
+        return np.inf if np.isnan(size) else size
+
+    def _backward_chain(self, node: Node | Leaf) -> list[str]:
+        """The largest gradients on the way to a node, in the order of the walk."""
+        chain: list[str] = []
+        at: Any = node
+        while at is not None and at in self.arrivals and len(chain) < _LONGEST_CHAIN - 1:
+            size, source = self.arrivals[at]
+            if at is node or not _only_moves(at):
+                chain.append(_entry(at, size))
+            at = source() if source is not None else None
+        return chain[::-1]
+
+
+def size_of(array: Array) -> float:
+    """The largest |x|; NaN where there is one, 0 for whole numbers and for nothing."""
+    if array.dtype.kind != "f" or not array.size:
+        return 0.0
+    with np.errstate(invalid="ignore"):
+        return float(np.maximum(array.max(), -array.min()))
+
+
+class _Told:
+    """An operand as an error text shows it: dtype, shape and a remark."""
+
+    def __init__(self, value: Any, remark: str):
+        self.shape, self.dtype, self.origin = value.shape, value.dtype, remark
+
+
+def _measured(name: str, x: Any, size: float) -> _Told:
+    remarks = [x.origin, f"largest |{name}| {size:.2g}" if x.dtype.kind == "f" else ""]
+    return _Told(x, ", ".join(filter(None, remarks)))
+
+
+def _names(op: Op, count: int) -> list[str]:
+    if op.name == "where":
+        return ["condition", "x", "y"]
+    return [("x", "y", "z")[i] if i < 3 else f"x{i}" for i in range(min(count, 8))]
+
+
+def _count(array: Array) -> str:
+    kinds = (("NaN", np.isnan(array)), ("+inf", np.isposinf(array)), ("-inf", np.isneginf(array)))
+    found = [(int(np.count_nonzero(hit)), kind) for kind, hit in kinds]
+    found = [(n, kind) for n, kind in found if n]
+    total = sum(n for n, _ in found)
+    are = f"{total} of {array.size} elements {'is' if total == 1 else 'are'}"
+    if len(found) == 1:
+        return f"{are} {found[0][1]}"
+    return f"{are} not finite, {' and '.join(f'{n} {kind}' for n, kind in found)},"
+
+
+def _pass(phase: str, place: Place) -> str:
+    return f"{phase} pass, {Place(place.scope, place.step)}".removesuffix(", ")
+
+
+def _label(node: Node | Leaf) -> str:
+    if isinstance(node, Node):
+        return node.op.name
+    return node.name or ("param" if node.wants else "input" if node.value is None else "const")
+
+
+def _origin(node: Node | Leaf) -> str:
+    if isinstance(node, Node):
+        return f"from {node.op.name} {node.place}".rstrip()
+    return f"parameter {node.name!r}" if node.wants and node.name else _label(node)
+
+
+def _entry(node: Node | Leaf, size: float) -> str:
+    return _entry_text(_label(node), node.place, size)
+
+
+def _entry_text(label: str, place: Place, size: float) -> str:
+    step = "" if place.step is None else f" step {place.step}"
+    return f"{label}{step}  {size:.2g}"
+
+
+def _growth(chain: Sequence[str]) -> str:
+    return f"\n  growth before it: {' -> '.join(chain)}" if len(chain) > 1 else ""
+
+
+def _only_moves(node: Node | Leaf) -> bool:
+    """Nothing grows where values are only moved."""
+    return node.op is not None and node.op.kind in ("move", "pick")
+
+
+def _makers(nodes: Sequence[Any]) -> list[Any]:
+    """The nodes themselves, looking through picks to what they pick from and through checkpoints to what went in."""
+    makers, todo = [], [n for n in nodes if n is not None]
+    for n in todo:  # grows while it is gone through
+        if n.op is PICK or n.op is CHECKPOINT:
+            todo.extend(n.parents)
+        else:
+            makers.append(n)
+    return makers

@@ -1,0 +1,105 @@
+"""The command line: `tgs COMMAND ...`, also `python -m tinygrad_seq COMMAND ...`.
+
+One file per command, imported when that command is asked for; each uses public names only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from tinygrad_seq import errors
+from tinygrad_seq.cli.parser import UsageError, checked_arguments, nearest_to, new_parser
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "demo": "a tour of about a minute, offline: trains, samples, draws",
+    "train": "train a character model on text",
+    "sample": "write text with a trained model",
+}
+
+_USER_ERRORS = (
+    errors.ShapeError, errors.ArgumentError, errors.DTypeError, errors.RangeError, errors.GraphError,
+    errors.TraceError, errors.DataError, errors.CheckpointError, UsageError, OSError,
+)  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 2 a mistake that the message explains, 130 Ctrl+C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    make_safe()
+    try:
+        return _run(arguments)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has had enough (`| head`); Python would complain when it closes the pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except _USER_ERRORS as error:
+        if "--debug" in arguments:
+            raise
+        print(error, file=sys.stderr)
+        return 2
+
+
+def make_safe() -> None:
+    """Let no character stop the program: UTF-8 unless the user says otherwise, `?` where that fails."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            if not os.environ.get("PYTHONIOENCODING"):
+                reconfigure(encoding="utf-8")
+            reconfigure(errors="replace")
+
+
+def _run(arguments: list[str]) -> int:
+    first = arguments[0] if arguments else "--help"
+    if first in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if first == "--version":
+        from tinygrad_seq import __version__
+
+        print(f"tinygrad_seq {__version__}")
+        return 0
+    if first not in COMMANDS:
+        kind = "option" if first.startswith("-") else "command"
+        known = ["--help", "--version"] if kind == "option" else list(COMMANDS)
+        raise UsageError(
+            errors.explain(
+                f"tgs: there is no {kind} {first!r}",
+                None,
+                f"expected one of {', '.join(known)}.",
+                nearest_to(first, known) + "See tgs --help.",
+            )
+        )
+    command = import_module(f"tinygrad_seq.cli.{first}")
+    parser = new_parser(first, COMMANDS[first], command.EXAMPLE)
+    command.add_arguments(parser)
+    return int(command.run(checked_arguments(parser, arguments[1:])))
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    return "\n".join(
+        [
+            "usage: tgs COMMAND [options]",
+            "",
+            "Small sequence models: train them, let them write, look at their graph.",
+            "",
+            "commands:",
+            *(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()),
+            "",
+            "example:",
+            "  tgs demo",
+            "",
+            "tgs COMMAND --help explains one command; tgs --version shows the version.",
+        ]
+    )

@@ -1,0 +1,61 @@
+"""A run that is shown while it goes on: what `tgs train` and `tgs demo` have in common."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+from tinygrad_seq.cli.graph_files import save_graph
+from tinygrad_seq.training import Event, Finished, Interrupted, Run, Started
+from tinygrad_seq.training.live import Lines, lines_for
+
+__all__ = ["follow", "prime_for", "sample_command"]
+
+
+def follow(
+    events: Generator[Event, None, None], endings: Sequence[str] = ("svg",), *, quiet: bool = False
+) -> Finished | Interrupted:
+    """Show a run until it ends, and draw its graph where it starts; returns its last event."""
+    last: Event | None = None
+    with lines_for(sys.stdout) as lines:
+        try:
+            for last in events:
+                _show(last, lines, endings, quiet)
+        except KeyboardInterrupt:
+            # Ctrl+C came while a line was being written: the run stands between two steps and ends there.
+            last = events.throw(KeyboardInterrupt())
+            _show(last, lines, endings, quiet)
+    assert isinstance(last, Finished | Interrupted)
+    return last
+
+
+def _show(event: Event, lines: Lines, endings: Sequence[str], quiet: bool) -> None:
+    if not quiet:
+        lines.show(event)
+    if isinstance(event, Started) and event.folder:
+        files, missing = save_graph(event.run, event.corpus.text, event.folder, endings)
+        if not quiet:
+            lines.write(f"graph   {', '.join(map(str, files))}")
+            if missing:
+                lines.write(missing)
+
+
+def prime_for(run: Run) -> str:
+    """Some characters that the model knows, to begin a sample with."""
+    known = set(run.vocabulary.symbols)
+    return next((prime for prime in ("The ", "the ") if set(prime) <= known), "")
+
+
+def sample_command(run: Run, folder: Path) -> str:
+    """The command that samples from a run, as it can be typed."""
+    prime = prime_for(run)
+    return f"tgs sample {_typed(str(folder))}" + (f" --prime {_typed(prime)}" if prime else "")
+
+
+def _typed(word: str) -> str:
+    if os.name == "nt":
+        return f'"{word}"' if " " in word else word
+    return shlex.quote(word)

@@ -1,0 +1,56 @@
+"""Arguments read by argparse, refused in this package's own words and with the nearest name."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from typing import NoReturn
+
+from tinygrad_seq.data.text_files import nearest
+from tinygrad_seq.errors import explain
+
+__all__ = ["Parser", "UsageError", "checked_arguments", "nearest_to", "new_parser"]
+
+
+class UsageError(ValueError):
+    """A command line that cannot be understood."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises `UsageError` where argparse would print its usage and leave."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse a command line."""
+        raise UsageError(explain(f"{self.prog}: {message}", None, "", f"See {self.prog} --help."))
+
+
+def new_parser(command: str, summary: str, example: str) -> Parser:
+    """The parser of a command, with the options that all commands have."""
+    parser = Parser(
+        prog=f"tgs {command}",
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"example:\n{example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def checked_arguments(parser: Parser, arguments: list[str]) -> argparse.Namespace:
+    """The arguments of a command; an unknown option is refused with the one that it looks like."""
+    known, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        first = next((one for one in unknown if one.startswith("-")), unknown[0])
+        if not first.startswith("-"):
+            parser.error(f"one argument too many: {first!r}")
+        option = first.split("=", 1)[0]
+        options = [name for action in parser._actions for name in action.option_strings]
+        way_out = nearest_to(option, options) + f"See {parser.prog} --help."
+        raise UsageError(explain(f"{parser.prog}: there is no option {option!r}", None, "", way_out))
+    return known
+
+
+def nearest_to(word: str, known: Iterable[str]) -> str:
+    """`Did you mean 'x'? ` or nothing."""
+    return nearest(word, list(known))

@@ -1,0 +1,67 @@
+"""`tgs train`: a character model, trained on text, in a folder of its own."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tinygrad_seq.cli.following import follow, sample_command
+from tinygrad_seq.training import Config, Finished, Interrupted, bits, free_folder, train, usual_name
+
+EXAMPLE = """\
+  tgs train builtin:topics --minutes 2
+  tgs train book.txt notes.txt --hidden 256 --layers 2 --dropout 0.2 --steps 5000 -o runs/books"""
+
+_DEFAULTS = Config()
+# Setting, kind, what it is; the option has the setting's name.
+_OPTIONS: list[tuple[str, type[int] | type[float], str]] = [
+    ("hidden", int, "units of each LSTM layer"),
+    ("layers", int, "LSTM layers"),
+    ("dropout", float, "probability of dropout between the layers and after the last"),
+    ("batch", int, "streams of text that run side by side"),
+    ("window", int, "characters that a gradient reaches back through"),
+    ("lr", float, "highest learning rate"),
+    ("clip", float, "bound on the norm of the gradient, 0 for none"),
+    ("seed", int, "the same seed and settings give the same run"),
+    ("eval_every", int, "steps from one validation to the next"),
+    ("sample_every", int, "steps from one sample to the next, 0 for none"),
+]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `tgs train`."""
+    parser.add_argument(
+        "corpus",
+        nargs="+",
+        metavar="CORPUS",
+        help="text files, - for standard input, builtin:topics (Python's language reference) "
+        "or builtin:stdlib (the source of its library)",
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help=f"updates (default {_DEFAULTS.steps:,})")
+    parser.add_argument(
+        "--minutes", type=float, metavar="N", help="time to train; with --steps, what ends first"
+    )
+    for name, kind, what in _OPTIONS:
+        usual = f"{what} (default {getattr(_DEFAULTS, name):g})"
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=usual)
+    parser.add_argument(
+        "-o", "--out", metavar="FOLDER", help="new folder for the run (default: a new one in runs)"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only the folder of the run")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train as the arguments say."""
+    names = ["corpus", "steps", "minutes", *(name for name, _, _ in _OPTIONS)]
+    config = Config(**{name: value for name in names if (value := getattr(args, name)) is not None})
+    folder = Path(args.out) if args.out else free_folder(Path("runs", usual_name(config)))
+    end = follow(train(config, folder=folder), quiet=args.quiet)
+    if args.quiet:
+        print(folder)
+    else:
+        if isinstance(end, Finished):
+            print(
+                f"result  validation {bits(end.validation):.3f} bits per character, best {bits(end.best):.3f}"
+            )
+        print(f"saved   {folder}\nnext    {sample_command(end.run, folder)}")
+    return 130 if isinstance(end, Interrupted) else 0

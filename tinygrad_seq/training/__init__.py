@@ -1,0 +1,38 @@
+"""Training, evaluating and sampling a character model, and the folder that a run leaves behind."""
+
+from tinygrad_seq.training.config import Config
+from tinygrad_seq.training.evaluation import bits, evaluate
+from tinygrad_seq.training.events import (
+    Evaluated,
+    Event,
+    Finished,
+    Interrupted,
+    Sampled,
+    Saved,
+    Started,
+    Step,
+)
+from tinygrad_seq.training.loop import train
+from tinygrad_seq.training.run_folder import Run, free_folder, load_run, usual_name
+from tinygrad_seq.training.sampling import sample, sample_stream
+
+__all__ = [
+    "Config",
+    "Evaluated",
+    "Event",
+    "Finished",
+    "Interrupted",
+    "Run",
+    "Sampled",
+    "Saved",
+    "Started",
+    "Step",
+    "bits",
+    "evaluate",
+    "free_folder",
+    "load_run",
+    "sample",
+    "sample_stream",
+    "train",
+    "usual_name",
+]

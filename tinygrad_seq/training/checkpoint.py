@@ -1,0 +1,129 @@
+"""One file of weights: safetensors, with what is needed to know whose weights they are.
+
+Nothing is ever unpickled: a file from a stranger can be refused, but it cannot run anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tinygrad_seq.data import Vocabulary
+from tinygrad_seq.errors import CheckpointError, explain
+from tinygrad_seq.files import atomic_write_bytes
+from tinygrad_seq.nn import Module
+from tinygrad_seq.numerics import Array
+
+__all__ = ["fingerprint", "load_weights", "save_weights"]
+
+_FORMAT = "tinygrad_seq weights"
+_VERSION = "1"
+_KEYS = ("format", "version", "vocabulary", "arrays")
+_WAY_OUT = "Copy the whole folder anew from where the model was trained, or train again."
+
+
+class _Saved(NamedTuple):
+    arrays: dict[str, Array]
+    metadata: dict[str, str]
+
+
+def fingerprint(vocabulary: Vocabulary) -> str:
+    """SHA-256 of the symbols in hexadecimal: it says which vocabulary some weights belong to."""
+    return hashlib.sha256(vocabulary.symbols.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def save_weights(
+    path: str | os.PathLike[str],
+    model: Module,
+    vocabulary: Vocabulary,
+    facts: Mapping[str, str] | None = None,
+) -> None:
+    """Write all parameters of a model to one safetensors file, whole or not at all.
+
+    The metadata hold the format and its version, the hash of the vocabulary, the hash of the arrays, and
+    `facts`, for whoever opens the file.
+
+    Raises `CheckpointError` if the file cannot be written.
+    """
+    from safetensors.numpy import save
+
+    arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    metadata = {
+        **(facts or {}),
+        "format": _FORMAT,
+        "version": _VERSION,
+        "vocabulary": fingerprint(vocabulary),
+        "arrays": _hash(arrays),
+    }
+    atomic_write_bytes(path, save(arrays, metadata))
+
+
+def load_weights(path: str | os.PathLike[str], model: Module, vocabulary: Vocabulary) -> dict[str, str]:
+    """Put the weights of a file into `model`, and return the facts that stand beside them.
+
+    The model is only changed when everything fits. Raises `CheckpointError` for a file that is missing,
+    damaged or of another format, for weights of another model (names and shapes are listed) and for weights
+    that were trained with another vocabulary.
+    """
+    name = os.fspath(path)
+    arrays, metadata = _read(name)
+    known = metadata.get("format") == _FORMAT
+    if known and metadata.get("version") != _VERSION:
+        what = f"has version {metadata.get('version')!r} of the format, this package reads {_VERSION!r}"
+        raise CheckpointError(_refusal(name, what, "Use the version of tinygrad_seq that wrote it."))
+    if known and metadata.get("arrays") != _hash(arrays):
+        raise CheckpointError(
+            _refusal(name, "is damaged: its arrays are not those that were written", _WAY_OUT)
+        )
+    own = model.state_dict()
+    model_fits = own.keys() == arrays.keys() and all(own[key].shape == a.shape for key, a in arrays.items())
+    if model_fits and not known:
+        raise CheckpointError(
+            _refusal(name, f"was not written by this package: no format {_FORMAT!r}", _WAY_OUT)
+        )
+    if model_fits and metadata.get("vocabulary") != fingerprint(vocabulary):
+        what = "belongs to another vocabulary: the same number of symbols, but not the same symbols"
+        raise CheckpointError(_refusal(name, what, "Put back the vocabulary.json that was saved beside it."))
+    try:
+        model.load_state_dict(arrays)
+    except CheckpointError as error:
+        listed = str(error).split("\n", 1)[1].strip()
+        raise CheckpointError(_refusal(name, "holds the weights of another model", listed)) from error
+    return {key: value for key, value in metadata.items() if key not in _KEYS}
+
+
+def _read(name: str) -> _Saved:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        # Opened by hand first: the errors of the system then have their usual classes on every platform.
+        with Path(name).open("rb"):
+            pass
+        with safe_open(name, framework="numpy") as file:
+            arrays: dict[str, Any] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return _Saved(arrays, dict(file.metadata() or {}))
+    except FileNotFoundError as error:
+        raise CheckpointError(_refusal(name, "does not exist", _WAY_OUT)) from error
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or error}"
+        raise CheckpointError(_refusal(name, what, "Check what stands under this name.")) from error
+    except (SafetensorError, ValueError, TypeError, AttributeError) as error:
+        what = "is damaged: it is no complete safetensors file"
+        raise CheckpointError(_refusal(name, what, _WAY_OUT)) from error
+
+
+def _hash(arrays: Mapping[str, Array]) -> str:
+    """SHA-256 over names, dtypes, shapes and values: the format itself would not notice a changed number."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _refusal(name: str, what: str, way_out: str) -> str:
+    return explain(f"load: {name!r} {what}", None, "", way_out)

@@ -1,0 +1,122 @@
+"""What happens in a training run, one frozen record each. `str(event)` is what a log would say.
+
+The command line, notebooks and tests read the same events; who wants to see something else, prints that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinygrad_seq.data import Corpus
+from tinygrad_seq.training.evaluation import bits
+from tinygrad_seq.training.run_folder import Run
+
+__all__ = ["Evaluated", "Event", "Finished", "Interrupted", "Sampled", "Saved", "Started", "Step"]
+
+
+@dataclass(frozen=True)
+class Started:
+    """The run is set up: `parts` are the characters to train on, to validate and to test with."""
+
+    run: Run
+    corpus: Corpus
+    parts: tuple[int, int, int]
+    folder: Path | None
+
+    def __str__(self) -> str:
+        return f"started: {self.corpus}, {self.run.model.count():,} parameters"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One update. Losses in nats per character: `loss` of this batch before the update, `recent` the mean of
+    the steps since the last report (this one included), `report` whether this one is reported.
+
+    `step` counts from 1, `steps` is how many are planned; `gradient` is the norm before clipping, `rate` the
+    characters trained on per second, `seconds` since the start, `left` the seconds to go. What is not known
+    yet is None.
+    """
+
+    step: int
+    steps: int | None
+    loss: float
+    recent: float
+    report: bool
+    gradient: float
+    lr: float
+    rate: float
+    seconds: float
+    left: float | None
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step}: loss {self.recent:.3f} nats, {bits(self.recent):.3f} bits per character, "
+            f"gradient {self.gradient:.2f}, {self.rate:,.0f} characters per second"
+        )
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The whole validation part was read: nats per character after `step`, the best so far or not."""
+
+    step: Step
+    validation: float
+    best: bool
+
+    def __str__(self) -> str:
+        best = ", the best so far" if self.best else ""
+        return f"{self.step}, validation {bits(self.validation):.3f} bits per character{best}"
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What the model writes by itself after `step` steps."""
+
+    step: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"sample after step {self.step}:\n{self.text}"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Weights were written after `step` steps, whole and flushed to the disk."""
+
+    step: int
+    path: Path
+
+    def __str__(self) -> str:
+        return f"saved: {self.path}"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The plan is done: nats per character on the whole validation part, at the end and at best."""
+
+    run: Run
+    step: int
+    validation: float
+    best: float
+    seconds: float
+    folder: Path | None
+
+    def __str__(self) -> str:
+        return f"finished after {self.step} steps: validation {bits(self.validation):.3f} bits per character"
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """Ctrl+C: the model is that of the last whole step, and saved where there is a folder."""
+
+    run: Run
+    step: int
+    seconds: float
+    folder: Path | None
+
+    def __str__(self) -> str:
+        return f"interrupted after {self.step} steps"
+
+
+Event = Started | Step | Evaluated | Sampled | Saved | Finished | Interrupted

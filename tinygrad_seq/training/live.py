@@ -1,0 +1,187 @@
+"""Events as lines of text: a live line on a terminal, plain lines anywhere else.
+
+This file knows no command line; a notebook or a script may use it as well.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+from tinygrad_seq.training.evaluation import bits
+from tinygrad_seq.training.events import Evaluated, Event, Finished, Interrupted, Sampled, Started, Step
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+__all__ = ["Lines", "TerminalLines", "lines_for"]
+
+_HEAD = (
+    f"{'step':>13}  {'nats':>6}  {'bits':>6}  {'validation':>10}  {'gradient':>8}  {'char/s':>8}  {'left':>7}"
+)
+_REFRESH = 0.1  # seconds
+
+
+def lines_for(stream: TextIO) -> Lines:
+    """What shows events on `stream`: a live line where that is a terminal that can, plain lines otherwise.
+
+    >>> import sys
+    >>> from tinygrad_seq.training import Config, train
+    >>> with lines_for(sys.stdout) as lines:  # doctest: +SKIP
+    ...     for event in train(Config(minutes=1)):
+    ...         lines.show(event)
+    """
+    if stream.isatty() and os.environ.get("TERM") != "dumb":
+        return TerminalLines(stream)
+    return Lines(stream)
+
+
+class Lines:
+    """One plain line for each report, without control codes. Losses in nats and bits per character,
+    validation in bits per character, the norm of the gradient before clipping.
+    """
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+        self.headed = False
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def show(self, event: Event) -> None:
+        """Write what there is to say of an event."""
+        if isinstance(event, Step):
+            if event.report:
+                self._write_row(event)
+        elif isinstance(event, Evaluated):
+            self._write_row(event.step, event.validation, "  best" if event.best else "")
+        elif isinstance(event, Started):
+            for line in beginning(event):
+                self.write(line)
+        elif isinstance(event, Sampled):
+            self.write(f"--- sample after step {event.step:,} ---", strong=True)
+            self.write(visible(event.text))
+            self.write("---", strong=True)
+        elif isinstance(event, Finished | Interrupted):
+            self.write(ending(event))
+
+    def write(self, text: str, strong: bool = False) -> None:
+        """Write lines that stay."""
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+    def _write_row(self, step: Step, validation: float | None = None, end: str = "") -> None:
+        if not self.headed:
+            self.headed = True
+            self.write(_HEAD, strong=True)
+        self.write(row(step, validation) + end, strong=validation is not None)
+
+    def close(self) -> None:
+        """Leave the stream as it was."""
+
+
+class TerminalLines(Lines):
+    """The same lines, and below them one that follows every step. No colour where NO_COLOR is set."""
+
+    def __init__(self, stream: TextIO):
+        super().__init__(stream)
+        from rich.console import Console
+
+        self.console = Console(file=stream, highlight=False)
+        self.live: Live | None = None
+        self.shown_at = 0.0
+        self.validation: float | None = None
+
+    def show(self, event: Event) -> None:
+        """Write what stays, and bring the live line up to date."""
+        super().show(event)
+        if isinstance(event, Step):
+            self._follow(event)
+        elif isinstance(event, Evaluated):
+            self.validation = event.validation
+        elif isinstance(event, Finished | Interrupted):
+            self.close()
+
+    def write(self, text: str, strong: bool = False) -> None:
+        """Write lines that stay, above the live one."""
+        from rich.text import Text
+
+        self.console.print(Text(text, style="bold" if strong else ""), soft_wrap=True)
+
+    def close(self) -> None:
+        """Take the live line away."""
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def _follow(self, step: Step) -> None:
+        from rich.live import Live
+        from rich.text import Text
+
+        now = time.monotonic()
+        if now - self.shown_at < _REFRESH:
+            return
+        self.shown_at = now
+        if self.live is None:
+            # Drawn by hand: a thread of its own would take time from the arithmetic.
+            self.live = Live(console=self.console, auto_refresh=False, transient=True)
+            self.live.start()
+        line = Text(row(step, self.validation), style="cyan", no_wrap=True, overflow="crop")
+        self.live.update(line, refresh=True)
+
+
+def beginning(event: Started) -> list[str]:
+    """What a run starts from: text, model, plan, folder."""
+    corpus, config = event.corpus, event.run.config
+    train, validation, test = event.parts
+    plan = [f"{config.steps:,} steps"] if config.steps is not None else []
+    plan += [f"{config.minutes:g} min"] if config.minutes is not None else []
+    return [
+        f"text    {corpus.name}: {corpus}, sha256 {corpus.sha256[:12]}",
+        f"        {train:,} to train on, {validation:,} to validate with, {test:,} kept for a test",
+        f"model   LSTM of {config.layers} x {config.hidden}, {event.run.model.count():,} parameters",
+        f"plan    {' or '.join(plan)} of {config.batch} x {config.window} characters, "
+        f"{config.optimiser}, learning rate {config.lr:g}",
+        *([f"folder  {event.folder}"] if event.folder else []),
+    ]
+
+
+def ending(event: Finished | Interrupted) -> str:
+    """How a run ended, in one line."""
+    if isinstance(event, Interrupted):
+        return f"stopped after step {event.step:,}, {clock(event.seconds)}; every step before it is whole"
+    return f"done    {event.step:,} steps in {clock(event.seconds)}"
+
+
+def row(step: Step, validation: float | None) -> str:
+    """One line of the table."""
+    done = f"{step.step:,}" + (f"/{step.steps:,}" if step.steps is not None else "")
+    measured = f"{bits(validation):.3f}" if validation is not None else ""
+    left = clock(step.left) if step.left is not None else "?"
+    return (
+        f"{done:>13}  {step.recent:>6.3f}  {bits(step.recent):>6.3f}  {measured:>10}  "
+        f"{step.gradient:>8.3g}  {step.rate:>8,.0f}  {left:>7}"
+    )
+
+
+def clock(seconds: float) -> str:
+    """Seconds as minutes and seconds, or as hours, minutes and seconds.
+
+    >>> clock(59.9), clock(3661)
+    ('1:00', '1:01:01')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def visible(text: str) -> str:
+    """The text with its control characters shown as U+FFFD: a model may have learnt some from its text."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
