@@ -82,9 +82,7 @@ def main() -> None:
         show(title, values)
     full, long_term, truncated = runs.values()
     lost = [v / full[-1] for v in (full[0], long_term[0])]
-    print(
-        f"\nOf the last step's gradient, {lost[0]:.1e} reaches t = 0 in the RNN and {lost[1]:.1e} in the LSTM."
-    )
+    print(f"\nOf the last step's gradient {lost[0]:.1e} reaches t = 0 in the RNN, {lost[1]:.1e} in the LSTM.")
     assert lost[1] > 1e3 * lost[0], "the LSTM should carry the gradient orders of magnitude further"
     assert not any(truncated[:half]), "nothing may arrive behind a detached state"
 

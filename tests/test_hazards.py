@@ -17,9 +17,10 @@ import pytest
 
 import tinygrad_seq as tgs
 from tinygrad_seq import GraphError, ShapeError, Tensor, gradcheck, no_grad, ops
+from tinygrad_seq.nodes import Node
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
-from tinygrad_seq.recording import wrap
+from tinygrad_seq.recording import TRACED, wrap
 
 
 def leaf(*values: float) -> Tensor:
@@ -138,7 +139,7 @@ def test_a_leaf_may_be_the_loss() -> None:
 
 
 def test_gradients_are_not_aliased() -> None:
-    """Two leaves handed one array, a stretched view or the caller's own array each get memory of their own."""
+    """Leaves handed one array, a stretched view or the caller's own array each get memory of their own."""
     x, y, seed = leaf(1.0, 2.0), leaf(3.0, 4.0), np.ones(2, dtype=np.float32)
     (x + y).backward(seed)
     assert x.grad is not None
@@ -280,7 +281,7 @@ def test_unwanted_gradients_are_never_computed() -> None:
 
 
 def test_the_gradient_of_slices_in_a_loop_is_linear_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """T slices of one tensor meet in one array of full size, or in one concat where the gradient is recorded."""
+    """T slices of one tensor meet in one array of full size, or in one concat where it is recorded."""
 
     def bytes_for(steps: int, create_graph: bool) -> int:
         xs = tgs.tensor(np.ones((steps, 8)), requires_grad=True)
@@ -395,7 +396,7 @@ def test_assign_never_disturbs_a_tape() -> None:
 
 
 def test_writing_is_refused_where_a_gradient_would_be_lost() -> None:
-    """Writing into what is on the tape, or writing a value that wants a gradient, is an error with a way out."""
+    """Writing into what is on the tape, or a value that wants a gradient, is an error with a way out."""
     x = leaf(1.0, 2.0)
     refused = (
         "assignment: x is on the tape and cannot be written to.\n"
@@ -433,7 +434,7 @@ def test_a_second_backward_says_what_to_do() -> None:
 
 
 def test_a_carried_state_is_named_where_it_was_made() -> None:
-    """A state carried into the next window is named with its scope and time step, and the remedy is to cut it."""
+    """A state carried into the next window is named with its scope and time step, and so is the remedy."""
     w = leaf(0.5)
     with tgs.scope("lstm"), tgs.time_step(34):
         h = (w * 2.0).tanh()
@@ -523,7 +524,7 @@ def test_hooks_on_a_leaf_change_its_gradient() -> None:
 
 
 def test_a_hook_may_be_taken_away_again() -> None:
-    """Each registration has its own way out, even of one function registered twice; leaving twice is harmless."""
+    """Each registration has its own way out, even of one function twice; leaving twice is harmless."""
     x = leaf(1.0)
     seen: list[int] = []
 
@@ -640,6 +641,29 @@ def test_threads_walk_their_own_tapes() -> None:
     for thread in threads:
         thread.join()
     assert results == [([6.0 * (k + 1)], f"from mul in thread{k}") for k in range(4)]
+
+
+def test_what_is_traced_is_on_the_tape_without_wanting_a_gradient() -> None:
+    """Everything that depends on a traced tensor is recorded, ids and truths included, and keeps no array."""
+    x, ids, w = Tensor([1.0, 2.0, 3.0]), Tensor([2, 0]), leaf(1.0, 2.0, 3.0)
+    x.mode = ids.mode = TRACED
+    picked = x[ids]
+    results = [
+        x * 2.0,
+        x.tanh(),
+        x < 2.0,
+        picked,
+        (picked > 1.0) & True,
+        ids + 1,
+        tgs.concat([x, x]),
+        x.floor(),
+    ]
+    assert all(isinstance(t.node, Node) and not t.requires_grad for t in results)
+    assert not any(isinstance(kept, np.ndarray) for t in results for kept in (*t.node.saved, t.node.out))
+    loss = (w[ids] * picked).sum() + (ops.cut(x) * w).sum()
+    loss.backward()
+    assert grad_of(w) == [1.0 + 1.0, 2.0, 3.0 + 3.0]
+    assert x.grad is None
 
 
 # ---- edges that carry nothing ------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def test_values_are_numpys(case: Case) -> None:
 
 @each_case
 def test_float32_is_float64_rounded(case: Case) -> None:
-    """Value and gradient in float32 stay float32 and differ from float64 by 16 roundings of the largest entry."""
+    """Value and gradient stay float32 and differ from float64 by 16 roundings of the largest entry."""
     narrow = case.tensors(np.float32)
     wide = [wrap(t.array.astype(np.float64)).requires_grad_() if t.requires_grad else t for t in narrow]
     pairs = [*zip(case(*narrow), case(*wide), strict=True)]
@@ -120,7 +120,7 @@ def test_gradient_agrees_with_finite_differences(case: Case, order: int) -> None
 def test_recorded_gradient_is_the_plain_one(case: Case) -> None:
     """A gradient on the tape is bit for bit the plain one, for both run the same rules on the same arrays.
 
-    Where a tensor is used whole and in slices, the slices join its sum last on the tape: there, to 2 roundings.
+    Where a tensor is used whole and in slices, the slices join its sum last on the tape: to 2 roundings.
     """
     ulps = 2 if case.name == "slice beside whole" else 0
     tensors = case.tensors()
@@ -142,7 +142,7 @@ def test_gradients_have_the_shape_and_dtype_of_their_inputs(case: Case) -> None:
 
 # ---- the table covers the engine ---------------------------------------------------------------------------
 def test_every_primitive_has_a_case() -> None:
-    """Each op of the closed set, differentiable or not, has a case of its name that runs it; no other op runs."""
+    """Each op of the closed set, differentiable or not, has a case that runs it; no other op runs."""
     ran: dict[str, set[str]] = {}
     for case in CASES:
         with watching() as watch:
@@ -251,7 +251,7 @@ def _applied(i: int, g: Array, read: set[int], row: Row) -> Any:
 
 
 def test_rules_read_what_they_declare_and_no_more() -> None:
-    """With stubs for all it does not declare, a rule gives the same; each declared input it cannot do without."""
+    """With stubs for all it does not declare, a rule gives the same; without one declared input it fails."""
     seen = set()
     for case in CASES:
         with watching() as watch:
@@ -376,7 +376,7 @@ def test_gradcheck_moves_parameters_that_the_function_closes_over() -> None:
 
 @pytest.mark.parametrize("size", [1.0, 1e6])
 def test_gradcheck_forgives_the_rounding_of_an_exact_zero_and_no_more(size: float) -> None:
-    """A gradient of 0 beside large values passes; one of a thousandth of those values that is missed fails."""
+    """A gradient of 0 beside large values passes; missing one of a thousandth of those values fails."""
     x, c = leaf64(0.3, 0.7, 1.1), np.array([1.0, 2.0, 3.0]) * size
     assert gradcheck(lambda x: c + (x - x), x)
     assert gradcheck(lambda x: c + x.detach() * 0.0, x)
@@ -385,7 +385,7 @@ def test_gradcheck_forgives_the_rounding_of_an_exact_zero_and_no_more(size: floa
 
 
 def test_gradcheck_takes_several_outputs_whole_numbers_and_nothing() -> None:
-    """A tuple of outputs, outputs without a gradient, inputs without elements and constants are all in order."""
+    """Tuples of outputs, outputs without a gradient, inputs without elements and constants are in order."""
     x, empty = leaf64(0.3, 0.7), leaf64()
     assert gradcheck(
         lambda x, e, i: (x.exp(), x.floor() == 0, i, e * 2.0), (x, empty, Tensor([1, 2])), order=2
@@ -393,7 +393,7 @@ def test_gradcheck_takes_several_outputs_whole_numbers_and_nothing() -> None:
 
 
 def test_gradcheck_refuses_what_it_cannot_check() -> None:
-    """float32, nothing that wants a gradient, tensors made by ops and order 0 are errors with their reason."""
+    """float32, nothing that wants a gradient, tensors made by ops and order 0 are errors with a reason."""
     x = tgs.ones(2, requires_grad=True)
     wide = leaf64(1.0)
     refusals: list[tuple[type[Exception], Any, str]] = [

@@ -62,8 +62,8 @@ class Watcher:
 
     def __init__(self) -> None:
         self.sizes: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
-        # The largest contribution to the gradient of a node that is still to be walked, and where it came from;
-        # the second dictionary holds what had arrived when the walk came by.
+        # For nodes still to be walked the largest contribution to their gradient and where it came from;
+        # for those behind us the whole of it.
         self.pending: weakref.WeakKeyDictionary[Any, tuple[float, Any]] = weakref.WeakKeyDictionary()
         self.arrivals: weakref.WeakKeyDictionary[Any, tuple[float, Any]] = weakref.WeakKeyDictionary()
 
@@ -72,6 +72,9 @@ class Watcher:
         size = size_of(out)
         if node is not None:
             self.sizes[node] = max(size, self.sizes.get(node, 0.0))
+            for x in inputs:
+                if isinstance(x.node, Leaf):
+                    self.sizes[x.node] = np.nan_to_num(size_of(x.array), nan=np.inf, posinf=np.inf)
         if np.isfinite(size) or STATE.place.phase == "backward":
             return
         sizes = [size_of(x.array) for x in inputs]
@@ -100,11 +103,13 @@ class Watcher:
         bad = not all(map(np.isfinite, arrived))
         expected = "g held some before." if bad else f"g was finite, the rule of {node.op.name} made them."
         chain = [*self._backward_chain(node), _entry(parent, size)]
+        largest = max(arrived, default=0.0)
+        where = f"in the gradient it sends back ({_pass('backward', node.place)})"
         raise NonFiniteError(
             explain(
-                f"{node.op.name}: {_count(dx)} in the gradient it sends back ({_pass('backward', node.place)})",
+                f"{node.op.name}: {_count(dx)} {where}",
                 {
-                    "g": _Told(node, f"gradient of its result, largest |g| {max(arrived, default=0.0):.2g}"),
+                    "g": _Told(node, f"gradient of its result, largest |g| {largest:.2g}"),
                     "flows to": _Told(parent, _origin(parent)),
                 },
                 f"expected finite numbers; {expected}{_growth(chain)}",
@@ -130,13 +135,13 @@ class Watcher:
             self._expect(node.parents[0], size, node)
         if np.isfinite(size) or (largest is None and not node.hooks):
             return
-        sent = 0.0 if largest is None else largest
         cause = "a hook changed it, or their sum is too large." if node.hooks else "their sum is too large."
+        where = f"in the gradients that meet at one tensor ({_pass('backward', node.place)})"
         raise NonFiniteError(
             explain(
-                f"backward: {_count(g)} in the gradients that meet at one tensor ({_pass('backward', node.place)})",
+                f"backward: {_count(g)} {where}",
                 {"tensor": _Told(node, _origin(node))},
-                f"expected finite numbers; the largest that came in was {sent:.2g}: {cause}"
+                f"expected finite numbers; the largest that came in was {largest or 0.0:.2g}: {cause}"
                 f"{_growth(self._backward_chain(node))}",
             )
         )
@@ -145,7 +150,7 @@ class Watcher:
         """Where the largest values came from, oldest first."""
         chain: list[str] = []
         while len(chain) < _LONGEST_CHAIN - 1:
-            known = [(self._size(n), n) for n in _makers(nodes)]
+            known = [(self.sizes.get(n, -1.0), n) for n in _makers(nodes)]
             size, node = max(known, key=lambda pair: pair[0], default=(-1.0, None))
             if node is None or size < 0:
                 break
@@ -153,13 +158,6 @@ class Watcher:
                 chain.append(_entry(node, size))
             nodes = node.parents
         return chain[::-1]
-
-    def _size(self, node: Node | Leaf) -> float:
-        if isinstance(node, Node):
-            return self.sizes.get(node, -1.0)
-        owner = node.tensor()
-        size = -1.0 if owner is None else size_of(owner.array)
-        return np.inf if np.isnan(size) else size
 
     def _backward_chain(self, node: Node | Leaf) -> list[str]:
         """The largest gradients on the way to a node, in the order of the walk."""
@@ -245,7 +243,7 @@ def _only_moves(node: Node | Leaf) -> bool:
 
 
 def _makers(nodes: Sequence[Any]) -> list[Any]:
-    """The nodes themselves, looking through picks to what they pick from and through checkpoints to what went in."""
+    """The nodes, but for a pick what it picks from, and for a checkpoint what went in."""
     makers, todo = [], [n for n in nodes if n is not None]
     for n in todo:  # grows while it is gone through
         if n.op is PICK or n.op is CHECKPOINT:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.errors import ShapeError, explain
+from tinygrad_seq.errors import DTypeError, ShapeError, explain
 from tinygrad_seq.recording import WANTS, Recorded, as_tensor, binary, coerced, is_operand, unary
+from tinygrad_seq.refusals import refuse
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor
@@ -56,7 +57,7 @@ class ArithmeticMethods(Recorded):
         return other - self * _floor_divide(other, self) if is_operand(other) else NotImplemented
 
     def __pow__(self, other: Any) -> Tensor:
-        if type(other) in (int, float):
+        if type(other) in (int, float) and self.dtype.kind == "f":
             if other == 2:
                 return binary(ops.mul, self, self)
             if other == 0.5:
@@ -75,6 +76,8 @@ class ArithmeticMethods(Recorded):
         return self  # type: ignore[return-value]
 
     def __abs__(self) -> Tensor:
+        if self.dtype.kind in "ub":
+            return self  # type: ignore[return-value]
         return binary(ops.maximum, self, -self)
 
     def __matmul__(self, other: Any) -> Tensor:
@@ -156,11 +159,12 @@ class ArithmeticMethods(Recorded):
 
     def maximum(self, other: Any) -> Tensor:
         """The larger of two, element by element; ties share the gradient."""
-        return binary(ops.maximum, self, other)
+        return binary(ops.maximum, self, as_tensor(other, self))
 
     def minimum(self, other: Any) -> Tensor:
         """The smaller of two, element by element; ties share the gradient."""
-        return -binary(ops.maximum, -self, -as_tensor(other, self))
+        x, y = coerced((self, other))
+        return reverse(binary(ops.maximum, reverse(x), reverse(y)))  # type: ignore[no-any-return]
 
     def clip(self, low: Any = None, high: Any = None) -> Tensor:
         """The values held between `low` and `high`; the gradient flows inside and at the bounds."""
@@ -182,6 +186,9 @@ class ArithmeticMethods(Recorded):
         dtype = np.dtype(dtype)
         if dtype == self.array.dtype:
             return self  # type: ignore[return-value]
+        if dtype.kind not in "fiub":
+            rule = "expected floats, integers or booleans."
+            raise DTypeError(explain(f"to: no tensors of dtype {dtype}", {"x": self}, rule))
         x = ops.cut(self) if self.mode & WANTS and dtype.kind != "f" else self
         return ops.cast(x, dtype=dtype)  # type: ignore[no-any-return]
 
@@ -196,10 +203,22 @@ class ArithmeticMethods(Recorded):
 
 def _truth(x: Any) -> Any:
     x = as_tensor(x)
-    return x if x.array.dtype.kind == "b" else x != 0
+    if x.array.dtype.kind != "b":
+        rule, way_out = "expected booleans.", "Compare first, as in (x != 0) & (y != 0)."
+        raise DTypeError(explain("logic: & | ^ ~ are for truth values", {"x": x}, rule, way_out))
+    return x
+
+
+def reverse(x: Any) -> Any:
+    """The values in reverse order, and back if done again: -x, and ~x for integers, which never wraps."""
+    kind = x.dtype.kind
+    if kind == "f":
+        return -x
+    return ~x if kind == "b" else (np.iinfo(x.dtype).max if kind == "u" else -1) - x
 
 
 def _floor_divide(x: Any, y: Any) -> Tensor:
+    """x / y rounded down. Integers are divided in float64: exact for sizes below 2^53."""
     a, b = coerced((x, y))
     if a.dtype.kind == "f":
         return (a / b).floor()
@@ -217,6 +236,8 @@ def matmul(x: Any, y: Any) -> Tensor:
         rule = "expected at least one axis each."
         raise ShapeError(explain("matmul: a number is no matrix", {"x": x, "y": y}, rule, "Use * instead."))
     if nx == 1 or ny == 1:
+        if x.shape[-1] != y.shape[-min(ny, 2)]:
+            raise refuse(ops.matmul, (x, y), {}, ValueError())
         out = matmul(x.reshape(1, -1) if nx == 1 else x, y.reshape(-1, 1) if ny == 1 else y)
         shape = list(out.shape)
         if ny == 1:

@@ -105,9 +105,20 @@ def grad(
 
 
 def _leaves(inputs: Sequence[Any]) -> list[Tensor]:
-    """Fresh leaves that want gradients, on the tape of the inputs where those are recorded themselves."""
+    """Leaves that want gradients; an input that wants one itself stays on its tape.
+
+    A tensor given twice becomes two: each place has a gradient of its own.
+    """
     tensors = [as_tensor(x) for x in inputs]
-    return [t if t.mode & WANTS else t.detach().requires_grad_() for t in tensors]
+    with recording(True):
+        return [
+            t.detach().requires_grad_()
+            if not t.mode & WANTS
+            else t.reshape(t.shape)
+            if sum(t is other for other in tensors) > 1
+            else t
+            for t in tensors
+        ]
 
 
 def _single(outputs: Any) -> Tensor:
@@ -149,7 +160,7 @@ def jvp(fn: Function, inputs: Any, tangents: Any) -> tuple[Tensor, Tensor]:
 
     J v is the derivative of u -> u^T J, which is linear in u, along v: two reverse walks, no forward rules.
     """
-    xs, vs = ([inputs], [tangents]) if isinstance(inputs, Tensor) else (list(inputs), list(tangents))
+    xs, vs = (list(inputs), list(tangents)) if isinstance(inputs, (list, tuple)) else ([inputs], [tangents])
     leaves = _leaves(xs)
     with recording(True):
         value = _single(fn(*leaves))
@@ -166,7 +177,7 @@ def jvp(fn: Function, inputs: Any, tangents: Any) -> tuple[Tensor, Tensor]:
 
 def jacobian(fn: Function, inputs: Any) -> Any:
     """All d fn(x)[i] / d x[j] as one tensor of shape (*value, *x); a tuple of them for several inputs."""
-    single = isinstance(inputs, Tensor)
+    single = not isinstance(inputs, (list, tuple))
     leaves = _leaves([inputs] if single else inputs)
     with recording(True):
         value = _single(fn(*leaves))
@@ -177,7 +188,7 @@ def jacobian(fn: Function, inputs: Any) -> Any:
     else:
         pulled = [tuple(wrap(np.zeros(x.shape, x.dtype)) for x in leaves) for _ in rows]
     stacked = tuple(
-        wrap(np.array([p[i].array for p in pulled], dtype=x.dtype).reshape(*value.shape, *x.shape))
+        wrap(np.array([p[i].array for p in pulled], dtype=x.dtype).reshape((*value.shape, *x.shape)))
         for i, x in enumerate(leaves)
     )
     return stacked[0] if single else stacked
@@ -185,7 +196,7 @@ def jacobian(fn: Function, inputs: Any) -> Any:
 
 def hvp(fn: Function, inputs: Any, v: Any) -> tuple[Tensor, Any]:
     """`fn(x)`, one number, and the product of its Hessian with `v`; tuples for several inputs."""
-    single = isinstance(inputs, Tensor)
+    single = not isinstance(inputs, (list, tuple))
     leaves = _leaves([inputs] if single else inputs)
     vs = [as_tensor(t, x) for t, x in zip([v] if single else v, leaves, strict=True)]
     with recording(True):

@@ -68,16 +68,9 @@ def gradcheck(
         numeric, analytic, noise = _compare(outputs, weights, x, slope.array, direction, eps)
         gap = abs(numeric - analytic)
         error = gap / max(abs(numeric), abs(analytic), noise / rtol) if gap else 0.0
-        if not error <= rtol:
-            named = {
-                "function": _Named(fn),
-                "output": outputs()[0],
-                f"input {place}": x,
-                "order": order,
-                "seed": seed,
-                "numeric": numeric,
-                "analytic": analytic,
-            }
+        if not error <= rtol:  # NaN fails too
+            found = {"order": order, "seed": seed, "numeric": numeric, "analytic": analytic}
+            named = {"function": _Named(fn), "output": outputs()[0], f"input {place}": x, **found}
             rule = f"expected a relative error of at most {rtol:g}, got {error:.3g}."
             what = "gradcheck: the gradient disagrees with finite differences"
             raise GradientError(explain(what, named, rule))

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_seq import ops
 from tinygrad_seq.random import Generator, stream
-from tinygrad_seq.recording import FLOAT32, as_tensor, binary, wrap
+from tinygrad_seq.recording import FLOAT32, as_tensor, wrap
 from tinygrad_seq.shapes import sizes_of
 from tinygrad_seq.tensor import Tensor
 
@@ -91,7 +91,7 @@ def _like(x: Any, y: Any) -> Any:
 
 def maximum(x: Any, y: Any) -> Tensor:
     """The larger of two, element by element; ties share the gradient."""
-    return binary(ops.maximum, as_tensor(x, _like(x, y)), y)
+    return as_tensor(x, _like(x, y)).maximum(y)
 
 
 def minimum(x: Any, y: Any) -> Tensor:

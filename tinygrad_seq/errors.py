@@ -46,6 +46,10 @@ class DataError(ValueError):
     """Text, ids or files that cannot be read as what they should be."""
 
 
+class RenderError(RuntimeError):
+    """A picture that nothing here can draw."""
+
+
 class CheckpointError(ValueError):
     """Saved weights or a run folder that are damaged or belong to something else."""
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.errors import DTypeError, GraphError, RangeError, explain
+from tinygrad_seq.errors import DTypeError, GraphError, RangeError, ShapeError, explain
 from tinygrad_seq.nodes import STATE, Node, mark_changed
+from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import WANTS, Recorded, as_tensor, unary
 from tinygrad_seq.refusals import refuse
 from tinygrad_seq.shapes import axis_of
@@ -63,9 +64,9 @@ class IndexingMethods(Recorded):
         try:
             self.array[entries] = array
         except (ValueError, IndexError) as error:
-            rule = f"NumPy says: {error}"
-            named = {"x": self, "value": value}
-            raise RangeError(explain("assignment: the value or index does not fit", named, rule)) from None
+            kind, what = (RangeError, "index") if isinstance(error, IndexError) else (ShapeError, "value")
+            named, rule = {"x": self, "value": value}, f"NumPy says: {error}"
+            raise kind(explain(f"assignment: the {what} does not fit", named, rule)) from None
         mark_changed(self.array)
 
     def take(self, ids: Any, axis: int = 0) -> Tensor:
@@ -96,60 +97,59 @@ def _entries(x: Any, key: Any) -> tuple[Any, ...]:
 
 def _advanced(x: Any, entries: tuple[Any, ...]) -> Tensor:
     """One basic slice, the indexed axes brought to the front, one gather, and the new axes put in place."""
+    # NumPy's rule: indexed axes that stand side by side leave their new axes where they were.
+    indexed = [i for i, e in enumerate(entries) if isinstance(e, (Recorded, np.ndarray, int))]
+    together = indexed[-1] - indexed[0] == len(indexed) - 1
     widths = [e.ndim if _is_mask(e) else 0 if e is None or e is Ellipsis else 1 for e in entries]
     missing = x.array.ndim - sum(widths)
-    if missing < 0:
-        raise refuse(ops.slice_, (x,), {"index": ()}, IndexError("too many indices"))
-    if Ellipsis in [e if e is Ellipsis else None for e in entries]:
-        i = next(i for i, e in enumerate(entries) if e is Ellipsis)
-        entries = entries[:i] + (slice(None),) * missing + entries[i + 1 :]
-    else:
-        entries = entries + (slice(None),) * missing
+    open_at = [i for i, e in enumerate(entries) if e is Ellipsis] or [len(entries)]
+    if missing < 0 or len(open_at) > 1:
+        what = "too many indices" if missing < 0 else "an index can only have a single ellipsis ('...')"
+        raise refuse(ops.slice_, (x,), {"index": entries}, IndexError(what))
+    entries = entries[: open_at[0]] + (slice(None),) * missing + entries[open_at[0] + 1 :]
     basic: list[Any] = []
     ids: list[Any] = []
     axes: list[int] = []
     for e in entries:
         if isinstance(e, int):  # beside an array, a number is an array without axes
             e = np.asarray(e)
-        if _is_mask(e):
-            _check_mask(x, e, len([b for b in basic if b is not None]))
-            mask = e.array if isinstance(e, Recorded) else e
-            places: Any = mask.nonzero() if mask.ndim else (np.zeros(int(mask), dtype=np.int64),)
-            if not mask.ndim:
-                basic.append(None)
-                axes.append(len(basic) - 1)
-                ids.append(places[0])
-                continue
-        elif isinstance(e, (Recorded, np.ndarray)):
-            places = (e,)
-        else:
+        if not isinstance(e, (Recorded, np.ndarray)):
             basic.append(e)
             continue
+        places: tuple[Any, ...] = (e,)
+        new: Any = slice(None)
+        if _is_mask(e):
+            array = e.array if isinstance(e, Recorded) else e
+            _check_mask(x, array, len([b for b in basic if b is not None]))
+            places, new = _places(array), slice(None) if array.ndim else None
         for p in places:
             axes.append(len(basic))
-            basic.append(slice(None))
+            basic.append(new)
             ids.append(p)
     if any(b != slice(None) for b in basic):
         x = unary(ops.slice_, x, {"index": tuple(basic)})
-    return _gathered(x, axes, [as_tensor(i) for i in ids])
+    return _gathered(x, axes, [as_tensor(i) for i in ids], together)
 
 
-def _gathered(x: Any, axes: list[int], ids: list[Tensor]) -> Tensor:
+def _gathered(x: Any, axes: list[int], ids: list[Tensor], together: bool) -> Tensor:
     rest = [a for a in range(x.ndim) if a not in axes]
     if axes != list(range(len(axes))):
         x = unary(ops.permute, x, {"axes": (*axes, *rest)})
     out = ops.gather(x, *ids)
-    new = out.ndim - len(rest)
-    together = axes == list(range(axes[0], axes[0] + len(axes)))
-    if not together or axes[0] == 0:
+    new, first = out.ndim - len(rest), axes[0]
+    if not together or first == 0:
         return out  # type: ignore[no-any-return]
-    first = axes[0]  # NumPy's rule: indexed axes that lie together leave their new axes where they were
     order = (*range(new, new + first), *range(new), *range(new + first, out.ndim))
     return ops.permute(out, axes=order)  # type: ignore[no-any-return]
 
 
 def _is_mask(e: Any) -> bool:
     return isinstance(e, (Recorded, np.ndarray)) and e.dtype.kind == "b"
+
+
+def _places(mask: Array) -> tuple[Array, ...]:
+    """Where a mask holds, one array per axis; a mask without axes picks from a new axis of size 1."""
+    return tuple(mask.nonzero()) if mask.ndim else (np.zeros(int(mask), dtype=np.int64),)
 
 
 def _check_mask(x: Any, mask: Any, axis: int) -> None:

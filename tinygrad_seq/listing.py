@@ -26,7 +26,11 @@ _MANY = 12
 def text(tape: Tape) -> str:
     """The whole listing, ending with the outputs."""
     rows = [row for row in tape.rows if row.op != "const"]
-    columns = ([call(row, tape.rows) for row in rows], [type_of(row) for row in rows], [scope_of(row) for row in rows])
+    columns = (
+        [call(row, tape.rows) for row in rows],
+        [type_of(row) for row in rows],
+        [scope_of(row) for row in rows],
+    )
     calls, types, scopes = (
         _aligned(column, limit)
         for column, limit in zip(columns, (_CALL_WIDTH, _TYPE_WIDTH, _SCOPE_WIDTH), strict=True)

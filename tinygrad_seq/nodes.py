@@ -61,6 +61,8 @@ class State(threading.local):
     recording: bool = True
     place: Place = Place()
     watch: Watch | None = None
+    tracing: bool = False
+    composed: bool = False
 
 
 STATE = State()
@@ -154,6 +156,17 @@ def recording(on: bool) -> Iterator[None]:
         yield
     finally:
         STATE.recording = before
+
+
+@contextmanager
+def tracing() -> Iterator[None]:
+    """Everything that depends on a traced tensor goes on the tape, in the backward pass too."""
+    before = STATE.tracing, STATE.recording
+    STATE.tracing = STATE.recording = True
+    try:
+        yield
+    finally:
+        STATE.tracing, STATE.recording = before
 
 
 @contextmanager

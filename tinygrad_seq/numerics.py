@@ -109,5 +109,6 @@ def flat_ids(ids: Sequence[Array], shape: tuple[int, ...]) -> Array:
     """The ids of several leading axes as places in those axes laid end to end; negative ids count back."""
     flat = np.zeros((), dtype=np.int64)
     for axis_ids, size in zip(ids, shape, strict=False):
-        flat = flat * size + np.where(axis_ids < 0, axis_ids + size, axis_ids)
+        wide = axis_ids.astype(np.int64, copy=False)  # narrow ids would wrap around
+        flat = flat * size + np.where(wide < 0, wide + size, wide)
     return np.asarray(flat).reshape(-1)

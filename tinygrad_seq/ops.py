@@ -124,11 +124,11 @@ def _pow_base(g: Any, out: Any, x: Any, y: Any) -> Any:
 
 def _pow_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
     # x^y log x tends to 0 as x does, for y >= 0; at x = 0 the logarithm must not be taken.
-    at_zero = equal(x, 0.0)
-    return g * where(at_zero, 0.0, out * log(where(at_zero, 1.0, x)))
+    at_zero = where(less(y, 0.0), False, equal(x, 0.0))
+    return g * (out * log(where(at_zero, 1.0, x)))
 
 
-pow_ = define("pow", np.power, "map", _pow_base, _pow_exponent, reads="x y | out x")
+pow_ = define("pow", np.power, "map", _pow_base, _pow_exponent, reads="x y | out x y")
 
 
 def _greater_share(g: Any, x: Any, y: Any) -> Any:

@@ -48,7 +48,7 @@ class Generator:
         return ops.uniform(self.next_key(), shape=shape, dtype=dtype)  # type: ignore[no-any-return]
 
     def uniform(self, low: float, high: float, shape: tuple[int, ...], dtype: Any = FLOAT32) -> Tensor:
-        """Numbers evenly spread over [low, high)."""
+        """Numbers evenly spread from `low` to `high`; rounding may give `high` itself."""
         return self.rand(*shape, dtype=dtype) * (high - low) + low
 
     def randn(self, *shape: int, dtype: Any = FLOAT32) -> Tensor:

@@ -127,7 +127,7 @@ def _joined(kinds: list[np.dtype[Any]]) -> np.dtype[Any]:
 def coerced(inputs: tuple[Any, ...]) -> list[Tensor]:
     """The operands as tensors of one dtype: floats beat integers beat bools, and numbers never widen."""
     like = [x for x in inputs if isinstance(x, (Recorded, np.ndarray))]
-    kind = _joined([x.dtype for x in like])
+    kind = _joined([x.dtype for x in like] or [np.dtype(bool)])
     for x in inputs:
         if not isinstance(x, (Recorded, np.ndarray)):
             value = x.item() if isinstance(x, np.generic) else x
@@ -225,8 +225,7 @@ def record(op: Op, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     if not settings and len(inputs) == 2 and op.joint is None:
         return binary(op, *inputs)
     if op is ops.where:
-        x, y = coerced(inputs[1:]) if _any_array(inputs[1:]) else map(as_tensor, inputs[1:])
-        inputs = (as_tensor(inputs[0]), x, y)
+        inputs = (as_tensor(inputs[0]), *coerced(inputs[1:]))
     elif op is ops.concat:
         inputs = tuple(coerced(inputs)) if len({x.dtype for x in inputs}) > 1 else inputs
     tensors = [as_tensor(x) for x in inputs]
@@ -236,10 +235,6 @@ def record(op: Op, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     except _FAILURES as error:
         raise refuse(op, tensors, settings, error) from None
     return finish(op, tensors, out, settings)
-
-
-def _any_array(inputs: tuple[Any, ...]) -> bool:
-    return any(isinstance(x, (Recorded, np.ndarray)) for x in inputs)
 
 
 def finish(op: Op, tensors: list[Tensor], out: Any, settings: dict[str, Any]) -> Any:
@@ -277,7 +272,7 @@ def picked(node: Node | None, outs: tuple[Array, ...], mode: int) -> tuple[Tenso
     """The outputs of an op that has several, each hung on the op's node by a `pick`."""
     if node is None:
         return tuple(wrap(o) for o in outs)
-    node.shape = tuple(o.shape for o in outs)  # type: ignore[assignment]
+    node.shape = tuple(o.shape for o in outs)
     node.dtype = tuple(o.dtype for o in outs)  # type: ignore[assignment]
     picks = (
         Node(PICK, (node,), {"i": i}, (node,), None, node.place, o.shape, o.dtype, node.wants)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_seq import ops
+from tinygrad_seq.arithmetic import reverse
+from tinygrad_seq.errors import ShapeError, explain
 from tinygrad_seq.recording import FLOAT32, Recorded, unary
 from tinygrad_seq.shapes import axis_of
 
@@ -48,8 +50,7 @@ class ReductionMethods(Recorded):
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
     ) -> Tensor:
         """The smallest value over `axis`; equal ones share the gradient."""
-        x: Any = self
-        return -(-x).max(axis, keepdims, dim=dim, keepdim=keepdim)  # type: ignore[no-any-return]
+        return reverse(reverse(self).max(axis, keepdims, dim=dim, keepdim=keepdim))  # type: ignore[no-any-return]
 
     def mean(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
@@ -78,10 +79,16 @@ class ReductionMethods(Recorded):
         return total * (1.0 / count if count > 0 else math.nan)
 
     def std(
-        self, axis: Any = None, keepdims: bool = False, *, correction: float = 1, dim: Any = None
+        self,
+        axis: Any = None,
+        keepdims: bool = False,
+        *,
+        correction: float = 1,
+        dim: Any = None,
+        keepdim: bool = False,
     ) -> Tensor:
         """The square root of `var`."""
-        return self.var(axis, keepdims, correction=correction, dim=dim).sqrt()
+        return self.var(axis, keepdims, correction=correction, dim=dim, keepdim=keepdim).sqrt()
 
     def argmax(self, axis: Any = None, *, dim: Any = None) -> Tensor:
         """The place of the first largest value (over all elements where `axis` is None); no gradient."""
@@ -93,7 +100,12 @@ class ReductionMethods(Recorded):
 
     def _place(self, find: Any, call: str, axis: Any) -> Tensor:
         from_zero = None if axis is None else axis_of(call, axis, self.array.ndim, self)
-        return Recorded.tensor_type(np.asarray(find(self.array, axis=from_zero)))  # type: ignore[no-any-return]
+        try:
+            places = find(self.array, axis=from_zero)
+        except ValueError:
+            rule = "expected at least one element to search."
+            raise ShapeError(explain(f"{call}: nothing to search", {"x": self}, rule)) from None
+        return Recorded.tensor_type(np.asarray(places))  # type: ignore[no-any-return]
 
     def all(self, axis: Any = None) -> Tensor:
         """True where no element is zero or False."""

@@ -6,7 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tinygrad_seq.errors import DTypeError, GraphError, RangeError, ShapeError, describe_shape, explain
+from tinygrad_seq.errors import (
+    DTypeError,
+    GraphError,
+    RangeError,
+    ShapeError,
+    describe,
+    describe_shape,
+    explain,
+)
 from tinygrad_seq.nodes import Leaf, Node, changed_since
 from tinygrad_seq.ops import Op
 
@@ -43,10 +51,18 @@ def _broadcast(op: Op, named: Any, shapes: Any, settings: Any, error: Exception)
     return _plain(op, named, shapes, settings, error)
 
 
+def _pow(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
+    if "negative integer powers" not in str(error):
+        return _broadcast(op, named, shapes, settings, error)
+    rule = "expected powers of at least 0, or floats."
+    return DTypeError(explain("pow: integers have no negative powers", named, rule, "Use x.float() ** y."))
+
+
 def _matmul(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
     x, y = shapes
-    if x[-1] != y[-2]:
-        rule = f"expected the last size of x ({x[-1]}) to equal the size of y before its last ({y[-2]})."
+    inner, where = (y[0], "the size of y") if len(y) == 1 else (y[-2], "the size of y before its last")
+    if x[-1] != inner:
+        rule = f"expected the last size of x ({x[-1]}) to equal {where} ({inner})."
         return ShapeError(explain("matmul: inner sizes differ", named, rule))
     lead = f"{describe_shape(x[:-2])} and {describe_shape(y[:-2])}"
     rule = f"expected the sizes before the last two to broadcast: {lead}."
@@ -92,35 +108,37 @@ def _concat(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) ->
 
 
 def _gather(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
-    if isinstance(error, IndexError) and all(x.dtype.kind in "iu" for n, x in named.items() if n != "x"):
-        for (name, ids), size in zip(list(named.items())[1:], shapes[0], strict=False):
-            array = ids.array if hasattr(ids, "array") else ids
-            bad = array[(array < -size) | (array >= size)]
-            if bad.size:
-                rule = f"expected {name} from 0 to {size - 1}, got {int(bad.flat[0])}."
-                return RangeError(explain(f"gather: {name} out of range", named, rule))
-    if not isinstance(error, IndexError):
-        return _plain(op, named, shapes, settings, error)
-    return DTypeError(explain("gather: ids must be integers", named, f"NumPy says: {error}"))
+    ids = {name: x.array for name, x in named.items() if name != "x"}
+    if any(array.dtype.kind not in "iu" for array in ids.values()):
+        return DTypeError(explain(f"{op.name}: ids must be integers", named, "expected integer ids."))
+    for (name, array), size in zip(ids.items(), settings.get("shape", shapes[0]), strict=False):
+        bad = array[(array < -size) | (array >= size)]
+        if bad.size:
+            rule = f"expected {name} from 0 to {size - 1}, got {int(bad.flat[0])}."
+            return RangeError(explain(f"{op.name}: {name} out of range", named, rule))
+    return ShapeError(explain(f"{op.name}: shapes do not fit", named, f"NumPy says: {str(error).strip()}"))
 
 
 def _slice(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
     index = settings["index"]
     rule = f"asked for [{describe_index(index)}] of {describe_shape(shapes[0])}."
-    if "too many" in str(error):
-        return RangeError(explain("index: more axes than x has", named, rule))
-    return RangeError(explain("index: out of range", named, rule))
+    what = str(error)
+    if "too many" in what:
+        what = "more axes than x has"
+    elif "out of bounds" in what:
+        what = "out of range"
+    return RangeError(explain(f"index: {what}", named, rule))
 
 
 def describe_index(index: tuple[Any, ...]) -> str:
-    """A basic index as it is written between brackets: `2, :, 1:3`."""
+    """An index as it is written between brackets: `2, :, 1:3`; arrays by dtype and shape."""
     parts = []
     for i in index:
         if isinstance(i, slice):
             ends = [("" if e is None else str(e)) for e in (i.start, i.stop)]
             parts.append(":".join(ends) + (f":{i.step}" if i.step is not None else ""))
         else:
-            parts.append("..." if i is Ellipsis else str(i))
+            parts.append("..." if i is Ellipsis else describe(i))
     return ", ".join(parts)
 
 
@@ -139,12 +157,14 @@ def axis_error(call: str, axis: object, ndim: int, operands: dict[str, Any]) -> 
 
 
 _TELLERS = {
+    "pow": _pow,
     "matmul": _matmul,
     "reshape": _reshape,
     "expand": _expand,
     "permute": _permute,
     "concat": _concat,
     "gather": _gather,
+    "scatter": _gather,
     "slice": _slice,
     "max": _reduce,
 }
@@ -177,8 +197,10 @@ class Made:
     """A node as an error text shows it: dtype, shape, and where it was made."""
 
     def __init__(self, node: Node):
-        several = isinstance(node.dtype, tuple)  # several outputs: the first stands for all
-        self.shape, self.dtype = (node.shape[0], node.dtype[0]) if several else (node.shape, node.dtype)
+        shape: Any = node.shape
+        dtype: Any = node.dtype
+        several = isinstance(dtype, tuple)  # outputs of one op: the first stands for all
+        self.shape, self.dtype = (shape[0], dtype[0]) if several else (shape, dtype)
         self.origin = f"from {node.op.name} {node.place}".rstrip()
 
 

@@ -1,4 +1,4 @@
-"""The shape and dtype that each op gives, told from its operands' shapes and settings without computing anything.
+"""The shape and dtype that each op gives, told from those of its operands and from its settings.
 
 One entry per primitive: the checker of tapes reads them, and a law keeps the table as complete as the op set.
 """
@@ -52,7 +52,7 @@ def _expanded(x: Shape, *, shape: Shape) -> Shape:
 
 def _sliced(x: Shape, *, index: tuple[Any, ...]) -> Shape:
     # An array of this shape that takes no memory: NumPy itself says what the index leaves.
-    return np.broadcast_to(np.empty((), bool), x)[index].shape
+    return tuple(np.broadcast_to(np.empty((), bool), x)[index].shape)
 
 
 def _padded(x: Shape, *, index: tuple[Any, ...], shape: Shape) -> Shape:

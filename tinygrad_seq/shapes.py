@@ -52,6 +52,9 @@ class ShapeMethods(Recorded):
         if not shape:
             return self.reshape(1)
         first, last = (axis_of("flatten", a, len(shape), self) for a in (start, end))
+        if first > last:
+            rule = f"expected the first axis at or before the last, got {first} and {last}."
+            raise ShapeError(explain("flatten: the axes are not in order", {"x": self}, rule))
         size = int(np.prod(shape[first : last + 1], dtype=np.int64))
         return self.reshape(*shape[:first], size, *shape[last + 1 :])
 

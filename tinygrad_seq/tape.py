@@ -16,12 +16,14 @@ import numpy as np
 
 from tinygrad_seq import listing, tape_check
 from tinygrad_seq.errors import DTypeError, GraphError, explain
-from tinygrad_seq.nodes import Leaf, Node, Place
+from tinygrad_seq.nodes import Leaf, Node, Place, collector_paused
 from tinygrad_seq.recording import leaf
 from tinygrad_seq.tensor import Tensor
 from tinygrad_seq.walk import reachable
 
 LEAF_KINDS = ("input", "param", "const")
+_NOWHERE = Place()
+_BOOKKEEPING = "before"  # where the random streams stood before a checkpoint: not part of the program
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Row:
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     shape: tuple[Any, ...] = ()
     dtype: Any = None
-    place: Place = Place()
+    place: Place = _NOWHERE
     name: str = ""
     value: float | int | bool | None = None
     wants: bool = False
@@ -63,7 +65,7 @@ class Row:
 
     @property
     def is_leaf(self) -> bool:
-        """Is this an input, a parameter or a constant?"""
+        """True for an input, a parameter or a constant."""
         return self.op in LEAF_KINDS
 
     @property
@@ -112,17 +114,18 @@ class Tape:
         roots = [t.node or leaf(t) for t in outputs]
         rows: list[Row] = []
         slots: dict[Node | Leaf, int] = {}
-        for node in (*(n for n in reachable(roots) if isinstance(n, Node)), *roots):
-            for n in (*node.parents, node):
-                # A leaf goes before its first use, not where its index puts it: constants are shared by the
-                # whole program, and a listing must not depend on what was computed before.
-                if n not in slots:
-                    slots[n] = len(rows)
-                    rows.append(_row(n, len(rows), slots))
+        with collector_paused():
+            for node in (*(n for n in reachable(roots) if isinstance(n, Node)), *roots):
+                for n in (*node.parents, node):
+                    # A leaf goes before its first use, not where its index puts it: constants are shared by the
+                    # whole program, and a listing must not depend on what was computed before.
+                    if n not in slots:
+                        slots[n] = len(rows)
+                        rows.append(_row(n, len(rows), slots))
         return Tape(tuple(rows), tuple(slots[root] for root in roots))
 
     def check(self) -> Tape:
-        """The tape itself, if it is sound: slots assigned once and before use, shapes and dtypes those of the ops.
+        """The tape itself, if it is sound: slots assigned once, before use, of the types that their ops give.
 
         Raises GraphError that names the first row at fault.
         """
@@ -172,7 +175,8 @@ class Tape:
         return hash((self.outputs, tuple((row.op, row.args) for row in self.rows)))
 
     def __str__(self) -> str:
-        return listing.text(self)
+        with collector_paused():
+            return listing.text(self)
 
     def __repr__(self) -> str:
         return f"Tape({len(self.rows)} rows, {len(self.outputs)} outputs)"
@@ -181,7 +185,7 @@ class Tape:
 def _row(node: Node | Leaf, slot: int, slots: Mapping[Node | Leaf, int]) -> Row:
     if isinstance(node, Node):
         args = tuple([slots[p] for p in node.parents])
-        settings = {k: _plain(v, k) for k, v in (node.settings or {}).items() if not isinstance(v, dict)}
+        settings = {k: _plain(v, k) for k, v in (node.settings or {}).items() if k != _BOOKKEEPING}
         return Row(slot, node.op.name, args, settings, node.shape, node.dtype, node.place, wants=node.wants)
     kind = "param" if node.wants else "input" if node.value is None else "const"
     owner = node.tensor()
@@ -194,11 +198,13 @@ def _row(node: Node | Leaf, slot: int, slots: Mapping[Node | Leaf, int]) -> Row:
 
 
 def _plain(value: Any, key: str = "") -> Any:
-    """A setting as plain data, so that a tape can keep no array alive: a function becomes its qualified name."""
+    """A setting as plain data, so that a tape keeps no array alive; a function becomes its qualified name."""
     if key == "dtype":
         return np.dtype(value)
     if isinstance(value, slice):
-        return slice(*(None if e is None else operator.index(e) for e in (value.start, value.stop, value.step)))
+        return slice(
+            *(None if e is None else operator.index(e) for e in (value.start, value.stop, value.step))
+        )
     if isinstance(value, (tuple, list)):
         return tuple([_plain(v) for v in value])
     if isinstance(value, np.generic):

@@ -1,10 +1,9 @@
-"""What makes a tape sound: each slot assigned once, arguments before use, shapes and dtypes those of the ops."""
+"""What makes a tape sound: slots assigned once and before use, shapes and dtypes those that the ops give."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
-
 
 from tinygrad_seq import listing
 from tinygrad_seq.errors import GraphError, explain
@@ -29,7 +28,11 @@ def check(rows: Sequence[Row], outputs: Sequence[int]) -> None:
     """Raise GraphError at the first row that is not sound."""
     for i, row in enumerate(rows):
         if row.slot != i:
-            again = f"slot %{row.slot} is assigned twice" if 0 <= row.slot < i else f"row %{row.slot} is out of order"
+            again = (
+                f"slot %{row.slot} is assigned twice"
+                if 0 <= row.slot < i
+                else f"row %{row.slot} is out of order"
+            )
             _refuse(again, rows, [row], f"expected row number {i} to assign slot %{i}.")
         if row.is_leaf:
             _check_leaf(row, rows)
@@ -53,7 +56,11 @@ def _check_leaf(row: Row, rows: Sequence[Row]) -> None:
 def _check_call(row: Row, rows: Sequence[Row]) -> None:
     for slot in row.args:
         if not 0 <= slot < row.slot:
-            rule = f"expected arguments from %0 to %{row.slot - 1}." if row.slot else "expected no arguments yet."
+            rule = (
+                f"expected arguments from %0 to %{row.slot - 1}."
+                if row.slot
+                else "expected no arguments yet."
+            )
             _refuse(f"row %{row.slot} uses %{slot} before it is assigned", rows, [row], rule)
     rule_of = SHAPES.get(row.op)
     if rule_of is None:
@@ -76,7 +83,9 @@ def _check_call(row: Row, rows: Sequence[Row]) -> None:
     shape, dtype = row.shape if shape is None else shape, row.dtype if dtype is None else dtype
     if shape != row.shape or dtype != row.dtype:
         expected = listing.type_text(dtype, shape)
-        _refuse(f"row %{row.slot} has not the type its op gives", rows, [row, *given], f"expected {expected}.")
+        _refuse(
+            f"row %{row.slot} has not the type its op gives", rows, [row, *given], f"expected {expected}."
+        )
 
 
 def _refuse(what: str, rows: Sequence[Row], named: Sequence[Row], rule: str, way_out: str = "") -> NoReturn:

@@ -185,7 +185,7 @@ class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods)
             if kept is not None:
                 kept.grad = g if kept.grad is None else kept.grad + g
 
-        if not self.is_leaf:
+        if not (self.is_leaf and self.mode & WANTS):
             self._hook("retain_grad", keep)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
@@ -292,7 +292,11 @@ _UFUNCS: dict[Any, Callable[..., Any]] = {
     np.less_equal: lambda x, y: as_tensor(x, y) <= y,
     np.greater_equal: lambda x, y: as_tensor(x, y) >= y,
     np.not_equal: lambda x, y: as_tensor(x, y) != y,
-    np.logical_not: lambda x: ~x,
+    np.logical_not: lambda x: x == 0,
+    np.bitwise_and: lambda x, y: as_tensor(x) & y,
+    np.bitwise_or: lambda x, y: as_tensor(x) | y,
+    np.bitwise_xor: lambda x, y: as_tensor(x) ^ y,
+    np.invert: lambda x: ~x,
 }  # fmt: skip
 
 Recorded.tensor_type = Tensor

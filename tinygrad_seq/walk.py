@@ -17,7 +17,7 @@ from tinygrad_seq.errors import ShapeError, describe_shape, explain
 from tinygrad_seq.nodes import PICK, STATE, At, Leaf, Node, next_index, recording
 from tinygrad_seq.ops import Op
 from tinygrad_seq.random import replayed
-from tinygrad_seq.recording import WANTS, leaf, picked, wrap
+from tinygrad_seq.recording import TRACED, WANTS, leaf, picked, wrap
 from tinygrad_seq.refusals import refuse_assigned, refuse_changed, released
 from tinygrad_seq.tensor import Tensor
 
@@ -203,7 +203,10 @@ class Walk:
                 g = _hooked(node, g, create_graph)
             if self.watch is not None:
                 self.watch.arrived(node, g)
-            if type(node) is Leaf or (ends is not None and node in ends):
+            if type(node) is not Node:
+                self.found[node] = g
+                continue
+            if ends is not None and node in ends:
                 self.found[node] = g
                 if not any(p in self.useful for p in node.parents):
                     continue  # the graph behind the last target stays whole
@@ -251,8 +254,8 @@ class Walk:
             waiting = self.arrivals.sums.setdefault(source, [None] * len(source.shape))
             waiting[i] = g if waiting[i] is None else waiting[i] + g
             return
-        if op is CHECKPOINT:
-            self.replay(node, g, saved)
+        if op is CHECKPOINT or (op.kind == "fused" and self.create_graph):
+            self.replay(node, g if isinstance(g, list) else [g], saved)
             return
         wanted = tuple(p in self.useful for p in parents)
         gs = g if isinstance(g, list) else [g]
@@ -312,7 +315,7 @@ def _lifted(node: Node) -> tuple[tuple[Any, ...], Any]:
 
 def at_node(array: Any, node: AnyNode) -> Tensor:
     """A tensor of this value that hangs at this node."""
-    return wrap(array, node, WANTS if node.wants else 0)
+    return wrap(array, node, (WANTS if node.wants else 0) | (TRACED if STATE.tracing else 0))
 
 
 def _hooked(node: AnyNode, g: Any, create_graph: bool) -> Any:

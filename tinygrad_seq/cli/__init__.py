@@ -21,10 +21,12 @@ COMMANDS = {
     "sample": "write text with a trained model",
 }
 
-_USER_ERRORS = (
-    errors.ShapeError, errors.ArgumentError, errors.DTypeError, errors.RangeError, errors.GraphError,
-    errors.TraceError, errors.DataError, errors.CheckpointError, UsageError, OSError,
-)  # fmt: skip
+# What a user can mend: every class of this package, and what the system says about files.
+_USER_ERRORS: tuple[type[Exception], ...] = (
+    *(kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)),
+    UsageError,
+    OSError,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tinygrad_seq import Generator
-from tinygrad_seq.cli.following import follow, prime_for, sample_command
+from tinygrad_seq.cli.blas import use_one_thread
+from tinygrad_seq.cli.following import follow, prime_for, program, sample_command
 from tinygrad_seq.training import Config, Interrupted, bits, free_folder, sample, train
 from tinygrad_seq.training.live import visible
 
@@ -18,7 +19,7 @@ DEMO = Config(
     hidden=128,
     batch=32,
     window=64,
-    steps=1200,
+    steps=1000,
     lr=1e-2,
     warmup=50,
     eval_every=200,
@@ -33,14 +34,14 @@ character: no network, no GPU, about a minute. Every op of it is on a tape that 
 
 _NEXT = """\
 What is where
-  {folder}/graph.svg        the tape of three steps, drawn (or graph.dot)
-  {folder}/samples.txt      what the model wrote while it learnt
-  {folder}/metrics.jsonl    loss, validation and gradient by step
-  {folder}/config.toml      every setting
+  {graph:<34}the tape of three steps, drawn: look at this first
+  {samples:<34}what the model wrote while it learnt
+  {metrics:<34}loss, validation and gradient by step
+  {config:<34}every setting
 What to try next
   {sample} --temperature 0.5
-  tgs train builtin:stdlib --minutes 5
-  tgs train your-book.txt --hidden 256 --layers 2 --dropout 0.2
+  {program} train builtin:stdlib --minutes 5
+  {program} train your-book.txt --hidden 256 --layers 2 --dropout 0.2
 """
 
 
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, sample, draw, and say what there is to see."""
     config = DEMO if args.steps is None else replace(DEMO, steps=args.steps)
     folder = free_folder(Path("runs", "demo"))
+    use_one_thread(config.hidden)
     print(_WELCOME.format(hidden=config.hidden))
     end = follow(train(config, folder=folder), ("svg", "png"))
     if isinstance(end, Interrupted):
@@ -61,6 +63,15 @@ def run(args: argparse.Namespace) -> int:
     prime = prime_for(end.run)
     text = sample(end.run.model, end.run.vocabulary, prime, 300, 0.5, Generator(config.seed, "demo"))
     print(f"\n--- what it writes after {prime!r}, at temperature 0.5 ---\n{visible(prime + text)}\n---\n")
-    print(_NEXT.format(folder=folder, sample=sample_command(end.run, folder)))
+    print(
+        _NEXT.format(
+            graph=str(next(folder.glob("graph.[sd]*"))),
+            samples=str(folder / "samples.txt"),
+            metrics=str(folder / "metrics.jsonl"),
+            config=str(folder / "config.toml"),
+            sample=sample_command(end.run, folder),
+            program=program(),
+        )
+    )
     print(f"validation {bits(end.validation):.3f} bits per character")
     return 0

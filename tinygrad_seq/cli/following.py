@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -12,7 +14,7 @@ from tinygrad_seq.cli.graph_files import save_graph
 from tinygrad_seq.training import Event, Finished, Interrupted, Run, Started
 from tinygrad_seq.training.live import Lines, lines_for
 
-__all__ = ["follow", "prime_for", "sample_command"]
+__all__ = ["follow", "prime_for", "program", "sample_command"]
 
 
 def follow(
@@ -26,8 +28,8 @@ def follow(
                 _show(last, lines, endings, quiet)
         except KeyboardInterrupt:
             # Ctrl+C came while a line was being written: the run stands between two steps and ends there.
-            last = events.throw(KeyboardInterrupt())
-            _show(last, lines, endings, quiet)
+            for last in itertools.chain([events.throw(KeyboardInterrupt())], events):
+                _show(last, lines, endings, quiet)
     assert isinstance(last, Finished | Interrupted)
     return last
 
@@ -52,7 +54,14 @@ def prime_for(run: Run) -> str:
 def sample_command(run: Run, folder: Path) -> str:
     """The command that samples from a run, as it can be typed."""
     prime = prime_for(run)
-    return f"tgs sample {_typed(str(folder))}" + (f" --prime {_typed(prime)}" if prime else "")
+    return f"{program()} sample {_typed(str(folder))}" + (f" --prime {_typed(prime)}" if prime else "")
+
+
+def program() -> str:
+    """How this program can be called from here: by its name, by its path, or through Python."""
+    if shutil.which("tgs"):
+        return "tgs"
+    return _typed(sys.argv[0]) if Path(sys.argv[0]).stem == "tgs" else "python -m tinygrad_seq"
 
 
 def _typed(word: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinygrad_seq import draw
+from tinygrad_seq.errors import RenderError
 from tinygrad_seq.training import Run
 
 __all__ = ["save_graph"]
@@ -18,17 +18,22 @@ def save_graph(
 ) -> tuple[list[Path], str]:
     """Draw the model's loss over the first characters of a text, one file `graph.*` for each ending.
 
-    Returns the files, and what to install where nothing can draw: then there is one file, graph.dot.
+    Returns the files, and what to install where nothing can draw: there is graph.dot then in their place.
     """
+    from tinygrad_seq import Tensor, draw  # graphviz is not needed to train, and takes a while to import
+
+    run.model.eval()
     ids = run.vocabulary.encode(text[: _STEPS + 1])
-    loss, _ = run.model.loss(ids[:-1, None], ids[1:, None])
-    drawing = draw(loss)
-    files = [folder / f"graph.{ending}" for ending in endings]
+    inputs, targets = Tensor(ids[:-1, None], name="characters"), Tensor(ids[1:, None], name="next characters")
+    loss, _ = run.model.loss(inputs, targets)
+    run.model.train()
+    picture = draw(loss)
+    files = []
     try:
-        for file in files:
-            drawing.save(file)
-    except RuntimeError as error:
-        dot = folder / "graph.dot"
-        drawing.save(dot)
-        return [dot], str(error)
+        for ending in endings:
+            picture.save(folder / f"graph.{ending}")
+            files.append(folder / f"graph.{ending}")
+    except RenderError as error:
+        picture.save(folder / "graph.dot")
+        return [*files, folder / "graph.dot"], str(error)
     return files, ""

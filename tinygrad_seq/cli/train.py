@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tinygrad_seq.cli.blas import use_one_thread
 from tinygrad_seq.cli.following import follow, sample_command
 from tinygrad_seq.training import Config, Finished, Interrupted, bits, free_folder, train, usual_name
 
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     names = ["corpus", "steps", "minutes", *(name for name, _, _ in _OPTIONS)]
     config = Config(**{name: value for name in names if (value := getattr(args, name)) is not None})
     folder = Path(args.out) if args.out else free_folder(Path("runs", usual_name(config)))
+    use_one_thread(config.hidden)
     end = follow(train(config, folder=folder), quiet=args.quiet)
     if args.quiet:
         print(folder)

@@ -181,9 +181,9 @@ class Module:
 
         >>> from tinygrad_seq.nn import Linear
         >>> print(Linear(3, 2).summary())
-        Linear                        8
-          weight  f32(2, 3)           6
-          bias    f32(2,)             2
+        Linear                       8
+          weight  f32(2, 3)          6
+          bias    f32(2,)            2
         """
         rows: list[tuple[str, str, int]] = []
         for path, module in self.named_modules():

@@ -1,7 +1,7 @@
 """How things look: the words, shapes and colours of nodes, edges and clusters, as Graphviz attributes.
 
-The colours are tints of Okabe and Ito's set, which colour-blind people can tell apart; shape, border or words say
-the same once more. All text from outside goes through `html.escape`.
+The colours are tints of Okabe and Ito's set, which colour-blind people can tell apart; shape, border or words
+say the same once more. All text from outside goes through `html.escape`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ NODE = {
 }  # fmt: skip
 EDGE = {"arrowsize": "0.5", "color": _QUIET, "fontname": _FONT, "fontsize": "7", "fontcolor": _QUIET}
 
-# A value that one time step hands to another: drawn, but not what decides where the steps stand.
-CARRIED = {"color": _BLUE, "penwidth": "1.4", "constraint": "false"}
+# A value that one time step hands to another.
+CARRIED = {"color": _BLUE, "penwidth": "1.4"}
 CUT_OFF = {"style": "dashed"}
 UNSEEN = {"style": "invis"}
 UNSEEN_NODE = {"style": "invis", "shape": "point", "width": "0", "height": "0", "label": ""}
@@ -77,7 +77,13 @@ def leaf_node(row: Row, first: bool, result: str) -> Attributes:
         return {"label": _label(_number(row.value), listing.type_of(row), result), "peripheries": "2"}
     name = escape(shortened(printable(row.name) if row.name else row.op))
     if row.op == "param":
-        look = {"shape": "box", "style": "filled", "fillcolor": "#e3f1dc", "color": "#2f7d4f", "penwidth": "1.6"}
+        look = {
+            "shape": "box",
+            "style": "filled",
+            "fillcolor": "#e3f1dc",
+            "color": "#2f7d4f",
+            "penwidth": "1.6",
+        }
     else:
         look = {"shape": "ellipse", "style": "filled", "fillcolor": "#fff3d1", "color": "#a67c00"}
     if not first:

@@ -1,7 +1,7 @@
-"""Where each row of a tape is drawn: clusters for scopes, and inside the scope that loops, one for each time step.
+"""Where each row of a tape is drawn: clusters for scopes, and in the scope that loops one for each time step.
 
 A row knows its scope path and its step, not which of the two lies inside the other. The order in which the
-rows ran tells: a scope whose steps only ever rise (or, in the backward pass, fall) is gone through step by step.
+rows ran tells: a scope whose steps only ever rise, or only ever fall, is gone through step by step.
 """
 
 from __future__ import annotations
@@ -76,12 +76,13 @@ def _follow(loops: dict[Any, _Loop], key: Any, parts: list[str], step: int) -> N
 
 def _path(row: Row, loops: dict[Any, _Loop], runs: dict[Any, _Loop]) -> Path:
     parts = _parts(row)
+    depth = len(parts) if row.step is None else _loop_depth(row, loops)
+    run = 0 if depth is not None and row.step is not None else _run_of(row, runs)
     clusters = [Cluster("scope", part) for part in parts]
+    if run and clusters:
+        clusters[-1] = Cluster("scope", parts[-1], run)
     if row.step is not None:
-        depth, run = _loop_depth(row, loops), 0
-        if depth is None:
-            depth, run = len(parts), _run_of(row, runs)
-        clusters.insert(depth, Cluster("step", str(row.step), run))
+        clusters.insert(len(parts) if depth is None else depth, Cluster("step", str(row.step), run))
     if row.phase != "forward":
         clusters.insert(0, Cluster("phase", row.phase))
     return tuple(clusters)
@@ -95,11 +96,19 @@ def _loop_depth(row: Row, loops: dict[Any, _Loop]) -> int | None:
 
 
 def _run_of(row: Row, runs: dict[Any, _Loop]) -> int:
-    """A scope that is gone through more than once (one layer on two sequences) has the steps of each time apart."""
-    assert row.step is not None
+    """How often its scope was gone through before: a layer used on two sequences is drawn twice."""
     key = (row.phase, row.scope)
+    if row.step is None:
+        return runs[key].run if key in runs else 0
     loop = runs.setdefault(key, _Loop(row.step, []))
-    turned = row.step < loop.last if row.phase == "forward" else row.step > loop.last
-    loop.run += turned
+    loop.run += row.step < loop.last if row.phase == "forward" else row.step > loop.last
     loop.last = row.step
     return loop.run
+
+
+def step_of(path: Path) -> Path | None:
+    """The innermost time step that a path lies in, as the path to it; the loop is one shorter."""
+    for depth in range(len(path), 0, -1):
+        if path[depth - 1].kind == "step":
+            return path[:depth]
+    return None

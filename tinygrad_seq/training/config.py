@@ -49,7 +49,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """All settings of a training run. Sizes are counts, `minutes` is wall time, all that is "every" is in steps.
+    """All settings of a training run. Sizes are counts, `minutes` is wall time, what is "every" counts steps.
 
     `corpus` holds the sources as `data.read_text` takes them. `embedding` is `hidden` where not given. A run
     ends after `steps` or after `minutes`, whichever comes first; with neither given, after 2,000 steps. The

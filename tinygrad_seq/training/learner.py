@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.tensor import Tensor
 from tinygrad_seq.training.run_folder import Run
 
-__all__ = ["Learner", "drawing_from", "why_not_finite"]
+__all__ = ["Learner", "drawing_from", "unwarned", "why_not_finite"]
 
 
 class Learner:
@@ -45,7 +45,7 @@ class Learner:
         self.whole = True
 
     def step(self) -> tuple[float, float]:
-        """One update with the next batch: loss in nats per character and norm of the gradient, both before it.
+        """One update with the next batch: loss in nats per character and the gradient's norm, before it.
 
         Raises `NonFiniteError`, which names the first op at fault, if one of them is no finite number; then
         no parameter has been changed.
@@ -55,8 +55,7 @@ class Learner:
         batch = next(self.streams)
         begin = self.dropout.state_dict()
         before = None if batch.fresh else self.state
-        # What is not finite is found below and searched for; NumPy's warnings would only come in between.
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        with unwarned():
             loss, state = self._backward(batch, before)
             norm = float(optim.clip_grad_norm_(self.parameters, self.clip).item())
         value = float(loss.item())
@@ -95,6 +94,11 @@ def drawing_from(own: Generator) -> Iterator[None]:
         default.load_state_dict(before)
 
 
+def unwarned() -> AbstractContextManager[None]:
+    """NumPy does not warn inside: the loop looks for what is not finite itself, and says more of it."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
+
+
 def why_not_finite(where: str, found: Mapping[str, object], again: Callable[[], object]) -> str:
     """The text of a NonFiniteError: what was found, and the first op at fault when it is done `again`."""
     try:
@@ -108,5 +112,5 @@ def why_not_finite(where: str, found: Mapping[str, object], again: Callable[[], 
         f"train: {where}: a number is not finite",
         found,
         "expected finite numbers.",
-        f"The weights saved last are still good. Try a lower lr.\n  {first}",
+        f"Weights saved before are still good. Try a lower lr.\n  {first}",
     )

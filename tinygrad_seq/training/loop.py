@@ -24,7 +24,7 @@ from tinygrad_seq.training.events import (
     Step,
 )
 from tinygrad_seq.training.interrupt import uninterrupted
-from tinygrad_seq.training.learner import Learner, why_not_finite
+from tinygrad_seq.training.learner import Learner, unwarned, why_not_finite
 from tinygrad_seq.training.plan import Plan
 from tinygrad_seq.training.run_folder import Run, RunFolder, new_model
 from tinygrad_seq.training.sampling import sample
@@ -154,7 +154,8 @@ class _Training:
     def _evaluate(self, step: Step) -> Iterator[Event]:
         begin = self.clock()
         model, ids = self.run.model, self.parts.validation
-        self.validation = evaluate(model, ids)
+        with unwarned():
+            self.validation = evaluate(model, ids)
         if not math.isfinite(self.validation):
             found: dict[str, object] = {"validation": self.validation}
             raise NonFiniteError(why_not_finite(f"step {step.step}", found, lambda: evaluate(model, ids)))

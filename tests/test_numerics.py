@@ -1,0 +1,229 @@
+"""`numerics` and `random`: erf against the C library's, draws against what random numbers must look like."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import tinygrad_seq as tgs
+from tinygrad_seq import DTypeError, Generator, Tensor
+from tinygrad_seq.numerics import erf, mix, scatter, uniform
+from tinygrad_seq.random import manual_seed, positions, replayed, stream
+
+SWEEP = np.concatenate(
+    [
+        np.linspace(-6.5, 6.5, 400_001),
+        np.geomspace(1e-320, 1e300, 20_001),
+        -np.geomspace(1e-320, 1e300, 20_001),
+        np.nextafter(np.repeat([1.0, -1.0, 6.0, -6.0], 2), np.tile([0.0, 9.0], 4)),
+    ]
+)
+
+
+# ---- erf ---------------------------------------------------------------------------------------------------
+def test_erf_is_within_its_bound() -> None:
+    """No value differs from the C library's by more than 4e-16, nor a small one by more than 4 roundings."""
+    exact = np.array([math.erf(x) for x in SWEEP.tolist()])
+    ours = erf(SWEEP)
+    assert np.abs(ours - exact).max() <= 4e-16
+    assert np.abs(ours).max() <= 1.0
+    near = np.abs(SWEEP) < 1.0
+    np.testing.assert_allclose(ours[near], exact[near], rtol=4 * 2.0**-52, atol=1e-323)
+    np.testing.assert_array_equal(erf(-SWEEP), -ours)
+
+
+def test_erf_of_float32_is_rounded_once() -> None:
+    """float32 stays float32 and is the exact value rounded, to a hair over half a unit in the last place."""
+    x = SWEEP[np.abs(SWEEP) < 1e30].astype(np.float32)
+    ours = erf(x)
+    assert ours.dtype == np.float32
+    exact = np.array([math.erf(v) for v in x.astype(float).tolist()])
+    unit = np.spacing(np.abs(exact).astype(np.float32)).astype(float)
+    assert (np.abs(ours.astype(float) - exact) <= 0.5001 * unit).all()
+
+
+def test_erf_of_what_is_no_ordinary_number() -> None:
+    """NaN stays NaN, infinity gives 1, zero keeps its sign, shapes stay; nothing warns."""
+    with np.errstate(all="raise", under="ignore"):
+        out = erf(np.array([math.nan, math.inf, -math.inf, 0.0, -0.0, 5e-324, 1e308]))
+    assert math.isnan(out[0])
+    assert out[1:].tolist() == [1.0, -1.0, 0.0, -0.0, 5e-324, 1.0]
+    assert np.signbit(out).tolist()[3:5] == [False, True]
+    for shape in ((), (0, 3), (2, 1, 3)):
+        assert erf(np.zeros(shape)).shape == shape
+    assert Tensor([0]).erf().dtype == np.float32
+
+
+# ---- sums by id --------------------------------------------------------------------------------------------
+def test_scatter_adds_as_numpy_does() -> None:
+    """Rows that meet are summed as `np.add.at` sums them, negative ids and several id arrays included."""
+    rng = np.random.default_rng(0)
+    for shape, count in (((5,), 1), ((5, 3), 1), ((4, 3, 2), 2), ((2, 3, 2), 3)):
+        ids = [rng.integers(-n, n, (40, 2)) for n in shape[:count]]
+        values = rng.standard_normal((40, 2, *shape[count:]))
+        expected = np.zeros(shape)
+        np.add.at(expected, tuple(ids), values)
+        np.testing.assert_allclose(scatter(values, ids, shape), expected, rtol=1e-13, atol=1e-13)
+        single = scatter(values.astype(np.float32), ids, shape)
+        assert single.dtype == np.float32
+        np.testing.assert_array_equal(single, scatter(values.astype(np.float32), ids, shape))
+
+
+# ---- draws by counter --------------------------------------------------------------------------------------
+def test_an_element_depends_on_the_key_and_its_own_number_alone() -> None:
+    """SplitMix64 by counter: each element can be made alone, in Python's integers, and any shape agrees."""
+    key = np.uint64(0xFEDCBA9876543210)
+    wide, narrow = (uniform(np.asarray(key), (1000,), np.dtype(kind)) for kind in ("f8", "f4"))
+    for i in (0, 1, 17, 999):
+        word = mix((int(key) + i * 0x9E3779B97F4A7C15) & (2**64 - 1))
+        assert wide[i] == (word >> 11) * 2.0**-53
+        assert narrow[i] == (word >> 40) * 2.0**-24
+    np.testing.assert_array_equal(uniform(np.asarray(key), (10, 4, 25), np.dtype("f8")).ravel(), wide)
+    np.testing.assert_array_equal(uniform(np.asarray(key), (7,), np.dtype("f8")), wide[:7])
+    assert mix(0) == 0xE220A8397B1DCDAF  # SplitMix64's published first output for the seed 0
+    assert uniform(np.asarray(key), (), np.dtype("f4")).shape == ()
+    assert uniform(np.asarray(key), (0, 3), np.dtype("f4")).shape == (0, 3)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_uniform_numbers_are_uniform(dtype: str) -> None:
+    """In [0, 1), with the mean, variance, bits, lag correlations and distribution of a million numbers."""
+    n = 1_000_000
+    u = Generator(5, "uniform").rand(n, dtype=np.dtype(dtype)).array
+    assert u.dtype == dtype
+    assert 0.0 <= u.min() < 1e-4
+    assert 1.0 - 1e-4 < u.max() < 1.0
+    u = u.astype(float)
+    assert abs(u.mean() - 0.5) < 4 * math.sqrt(1 / 12 / n)
+    assert abs(u.var() - 1 / 12) < 4 * math.sqrt(1 / 180 / n)
+    centred = (u - u.mean()) / u.std()
+    for lag in (1, 2, 3, 7, 64, 1024):
+        assert abs(np.mean(centred[lag:] * centred[:-lag])) < 4.5 / math.sqrt(n)
+    gap = np.abs(np.sort(u) - (np.arange(n) + 0.5) / n).max()
+    assert gap < 1.95 / math.sqrt(n)  # Kolmogorov and Smirnov: one seed in a thousand exceeds it
+    for bit in range(1, 20):
+        ones = np.floor(u * 2.0**bit).astype(np.int64) & 1
+        assert abs(ones.mean() - 0.5) < 4.5 * 0.5 / math.sqrt(n)
+
+
+def test_normal_numbers_are_normal() -> None:
+    """The first four moments, the tails and the distribution function of a million normal numbers."""
+    n = 1_000_000
+    z = Generator(6, "normal").randn(n, dtype=np.float64).array
+    assert abs(z.mean()) < 4 / math.sqrt(n)
+    assert abs(z.var() - 1) < 4 * math.sqrt(2 / n)
+    assert abs(np.mean(z**3)) < 4 * math.sqrt(15 / n)
+    assert abs(np.mean(z**4) - 3) < 4 * math.sqrt(96 / n)
+    ordered = np.sort(z)
+    gap = np.abs(0.5 + 0.5 * erf(ordered / math.sqrt(2)) - (np.arange(n) + 0.5) / n).max()
+    assert gap < 1.95 / math.sqrt(n)
+    assert 4.5 < np.abs(z).max() < 6.5
+    narrow = Generator(6, "normal").randn(n).array
+    assert narrow.dtype == np.float32
+    assert np.isfinite(narrow).all()
+    assert abs(narrow.astype(float).var() - 1) < 4 * math.sqrt(2 / n)
+
+
+def test_whole_numbers_are_even() -> None:
+    """Each number from low to high - 1 comes up as often as the others, and none beside them."""
+    drawn = Generator(7).integers(-3, 4, (70_000,))
+    assert drawn.dtype == np.int64
+    counts = np.bincount(drawn.array + 3)
+    assert len(counts) == 7
+    assert ((counts - 10_000.0) ** 2 / 10_000).sum() < 22.5  # chi-squared, 6 degrees: one seed in a thousand
+    spread = Generator(8).uniform(-1.0, 3.0, (100_000,)).array
+    assert -1.0 <= spread.min() < -0.99
+    assert 2.99 < spread.max() <= 3.0
+    assert abs(spread.mean() - 1.0) < 4 * math.sqrt(16 / 12 / 100_000)
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_others() -> None:
+    """Seed, stream and number of the draw say all; whichever differs, nothing is shared, at any lag."""
+    n = 4096
+    first = Generator(7, "a").rand(n, dtype=np.float64).array
+    np.testing.assert_array_equal(first, Generator(7, "a").rand(n, dtype=np.float64).array)
+    later = Generator(7, "a")
+    later.rand(3)
+    others = [
+        Generator(seed, name).rand(n, dtype=np.float64).array
+        for seed, name in ((8, "a"), (7, "b"), (-7, "a"), (2**63, "a"), (7, ""))
+    ]
+    others.append(later.rand(n, dtype=np.float64).array)
+    for other in others:
+        assert not np.isin(first, other).any()
+        product = np.fft.ifft(np.fft.fft(first - 0.5) * np.conj(np.fft.fft(other - 0.5))).real * 12
+        assert np.abs(product).max() < 5.5 * math.sqrt(n)
+
+
+def test_a_generator_goes_on_where_it_was_saved() -> None:
+    """The state is three values; loaded elsewhere, the draws go on as if nothing had happened."""
+    rng = Generator(3, "data")
+    rng.rand(5)
+    state = rng.state_dict()
+    assert state == {"seed": 3, "stream": "data", "drawn": 1}
+    expected = rng.rand(4).tolist()
+    other = Generator(0)
+    other.load_state_dict(state)
+    assert other.rand(4).tolist() == expected
+    assert repr(other) == "Generator(seed=3, stream='data', drawn=2)"
+    assert Generator().seed != Generator().seed
+    with pytest.raises(DTypeError, match="a seed is a whole number"):
+        Generator(1.5)  # type: ignore[arg-type]
+
+
+def test_streams_do_not_disturb_each_other() -> None:
+    """Drawing from one default stream leaves the others where they were; a seed restarts them all."""
+    manual_seed(11)
+    held = stream("dropout")
+    init = stream("init").rand(3).tolist()
+    manual_seed(11)
+    stream("sampling").rand(100)
+    dropout = stream("dropout").rand(3).tolist()
+    assert stream("init").rand(3).tolist() == init
+    assert dropout != init
+    manual_seed(11)
+    assert held.rand(3).tolist() == dropout
+    manual_seed(12)
+    assert held.rand(3).tolist() != dropout
+    assert stream("dropout") is held
+
+
+def test_rand_and_randn_draw_from_the_default_stream_or_their_own() -> None:
+    """`tgs.rand` and `tgs.randn` follow manual_seed, and a generator that is passed alone."""
+    manual_seed(1)
+    first = tgs.rand(3).tolist(), tgs.randn((2, 2)).tolist()
+    manual_seed(1)
+    own = tgs.rand(3, rng=Generator(5))
+    assert (tgs.rand(3).tolist(), tgs.randn(2, 2).tolist()) == first
+    assert own.tolist() == Generator(5).rand(3).tolist()
+    x = tgs.randn(3, dtype=np.float64, requires_grad=True)
+    assert (x.dtype, x.requires_grad, x.is_leaf) == (np.float64, True, True)
+
+
+def test_replayed_draws_again_and_puts_back() -> None:
+    """Inside the block the draws of old come again; after it, also after an error, all is as before."""
+    manual_seed(2)
+    stream("dropout").rand(3)
+    before = positions()
+    drawn = stream("dropout").rand(3).tolist(), stream("made since").rand(2).tolist()
+    manual_seed(9)
+    stream("dropout").rand(1)
+    now = positions()
+    again: list[object] = []
+
+    def fail() -> None:
+        with replayed(before):
+            again.append((stream("dropout").rand(3).tolist(), stream("made since").rand(2).tolist()))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert again == [drawn]
+    assert positions() == now
+    with replayed(before):
+        assert stream("dropout").rand(3).tolist() == drawn[0]
+        stream("made inside").rand(3)
+    assert stream("dropout").drawn == 1
+    assert stream("made inside").drawn == 0
