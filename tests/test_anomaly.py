@@ -194,6 +194,23 @@ def test_ops_with_several_outputs_are_watched() -> None:
 # ---------------------------------------------------------------- backward
 
 
+def test_each_gradient_that_comes_in_is_told() -> None:
+    """Where an op has several outputs, the report has the gradient of each that had one."""
+
+    def run() -> None:
+        a, b = record(BOTH, (weight(1.0),), {})
+        (a * 3e8 + b * 3e8).sum().backward(Tensor(1e30))
+
+    assert report(run) == (
+        "both: 1 of 1 elements is +inf in the gradient it sends back (backward pass).\n"
+        "  g0: f32(1,)   gradient of its result, largest |g0| 3e+38\n"
+        "  g1: f32(1,)   gradient of its result, largest |g1| 3e+38\n"
+        "  flows to: f32(1,)   parameter 'w'\n"
+        "  expected finite numbers; what came in was finite, the rule of both made them.\n"
+        "  growth before it: sum  1e+30 -> add  1e+30 -> mul  1e+30 -> both  3e+38 -> w  inf"
+    )
+
+
 def test_a_rule_at_fault_is_named_with_what_it_flows_to() -> None:
     """Where only the backward pass fails, the op whose rule failed is named, its parent, the way there."""
 
@@ -207,7 +224,7 @@ def test_a_rule_at_fault_is_named_with_what_it_flows_to() -> None:
         "sqrt: 1 of 2 elements is +inf in the gradient it sends back (backward pass, in norm, step 2).\n"
         "  g: f32(2,)   gradient of its result, largest |g| 3\n"
         "  flows to: f32(2,)   parameter 'w'\n"
-        "  expected finite numbers; g was finite, the rule of sqrt made them.\n"
+        "  expected finite numbers; what came in was finite, the rule of sqrt made them.\n"
         "  growth before it: sum  1 -> mul  1 -> sqrt step 2  3 -> w  inf\n"
         "  Keep the argument above 0: at 0 the slope is infinite, below it there is no root."
     )

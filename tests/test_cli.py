@@ -25,6 +25,7 @@ from tinygrad_seq.data import Vocabulary
 from tinygrad_seq.errors import RenderError
 from tinygrad_seq.nn import Linear
 from tinygrad_seq.pictures import Picture
+from tinygrad_seq.random import positions
 from tinygrad_seq.training import Config, Event, Step, load_run
 from tinygrad_seq.training.checkpoint import save_weights
 from tinygrad_seq.training.live import Lines
@@ -78,7 +79,8 @@ def train_small(tgs: Tgs, *more: str) -> Path:
 
 def environment(**more: str) -> dict[str, str]:
     """The variables of a child process that finds the package, installed or not."""
-    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONIOENCODING", "NO_COLOR", "PYTHONUTF8")}
+    dropped = {"PYTHONIOENCODING", "PYTHONUTF8", "PYTHONUNBUFFERED", "NO_COLOR"}
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return {**kept, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", **more}
 
 
@@ -208,7 +210,8 @@ def test_second_run_gets_a_number(tgs: Tgs) -> None:
 
 
 def test_every_option_becomes_a_setting(tgs: Tgs) -> None:
-    """None is accepted and forgotten."""
+    """None is accepted and forgotten; the picture, drawn from the same model, uses up no dropout."""
+    before = positions()
     options = (
         "--hidden 9 --layers 2 --batch 3 --window 7 --minutes 5 --steps 2 --lr 0.5 --dropout 0.25 --clip 2 "
         "--seed 4 --eval-every 6 --sample-every 0"
@@ -218,6 +221,7 @@ def test_every_option_becomes_a_setting(tgs: Tgs) -> None:
         corpus=("hamlet.txt", "hamlet.txt"), hidden=9, layers=2, batch=3, window=7, minutes=5, steps=2,
         lr=0.5, dropout=0.25, clip=2, seed=4, eval_every=6, sample_every=0,
     )  # fmt: skip
+    assert positions() == before
 
 
 def test_demo_is_a_tour(tgs: Tgs) -> None:
@@ -456,6 +460,28 @@ def test_without_a_terminal_there_are_no_control_codes() -> None:
     assert (process.returncode, err) == (0, b"")
     assert b"result  validation " in out
     assert not set(out.decode().replace(os.linesep, "\n")) & {chr(c) for c in range(32) if c != 10}
+
+
+def test_lines_come_as_they_are_written() -> None:
+    """Through a pipe too: the first line is there while the run goes on."""
+    with start(
+        "train", "hamlet.txt", *SMALL, "--steps", "1000000", "--eval-every", "20", "-o", "run"
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"text    hamlet.txt")
+        assert len(metrics(Path("run"))) < 20
+        process.kill()
+
+
+def test_characters_come_as_they_are_drawn(tgs: Tgs) -> None:
+    """Through a pipe too: the first is there long before the last."""
+    train_small(tgs)
+    with start("sample", "run", "-n", "5000") as process:
+        assert process.stdout is not None
+        process.stdout.read(1)
+        begin = time.monotonic()
+        assert len(process.stdout.read()) >= 5000
+        assert time.monotonic() - begin > 0.2
 
 
 def test_sampled_control_characters_are_not_sent_to_the_screen(tgs: Tgs) -> None:

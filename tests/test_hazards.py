@@ -151,6 +151,14 @@ def test_gradients_are_not_aliased() -> None:
     assert b.tolist() == [1.0, 1.0]
 
 
+def test_a_slice_adds_to_a_gradient_of_its_own() -> None:
+    """The part that comes through a slice is not added into an array that another tensor was handed too."""
+    x, y, seed = leaf(1.0, 2.0), leaf(3.0, 4.0), np.ones(2, dtype=np.float32)
+    part = x[0] * 5.0
+    gx, gy = tgs.grad([x + y, part], [x, y], [seed, None])
+    assert (gx.tolist(), gy.tolist(), seed.tolist()) == ([6.0, 1.0], [1.0, 1.0], [1.0, 1.0])
+
+
 def test_a_hooks_tensor_does_not_become_the_gradient_itself() -> None:
     """What a hook returns is copied into `.grad`; writing there leaves the hook's tensor alone."""
     x, mine = leaf(1.0, 2.0), Tensor([7.0, 7.0])
@@ -552,6 +560,16 @@ def test_a_hook_may_write_into_what_it_is_given() -> None:
     assert (grad_of(x), grad_of(y)) == ([1.0], [1.0])
 
 
+def test_what_a_hook_returns_takes_the_dtype_of_its_tensor() -> None:
+    """A float64 gradient from a hook does not widen the float32 gradients behind it."""
+    x = leaf(1.0, 2.0)
+    y = x * 2.0
+    y.register_hook(lambda g: g.double() * 3.0)
+    for create_graph in (True, False):
+        slope = tgs.grad(y * 1.0, x, np.ones(2), create_graph=create_graph)
+        assert (slope.dtype, slope.tolist()) == (np.float32, [6.0, 6.0])
+
+
 def test_a_hook_that_changes_the_shape_is_an_error() -> None:
     """The text shows what came back and what was expected."""
     x = leaf(1.0, 2.0)
@@ -731,6 +749,13 @@ def test_an_op_of_several_outputs_has_derivatives_of_any_order() -> None:
     a.sum().backward()
     with pytest.raises(GraphError, match="earlier backward"):
         b.sum().backward()
+
+
+def test_zero_and_minus_zero_are_two_constants() -> None:
+    """Numbers share one tensor for each value, and the two zeros are equal but not the same."""
+    x = Tensor([1.0])
+    for _ in range(2):
+        assert [np.signbit((x * zero).item()) for zero in (0.0, -0.0)] == [False, True]
 
 
 # ---- copies ------------------------------------------------------------------------------------------------

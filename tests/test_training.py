@@ -178,6 +178,16 @@ def test_run_draws_from_streams_of_its_own() -> None:
     assert losses(run(config)) == losses(one)
 
 
+def test_mode_of_the_model_is_the_loops_own() -> None:
+    """Whoever evaluates the model between two events does not switch its dropout off."""
+    config = replace(TINY, dropout=0.5)
+    events = []
+    for event in train(config, corpus=TEXT):
+        events.append(event)
+        events[0].run.model.eval()  # type: ignore[union-attr]
+    assert losses(events) == losses(run(config)) != losses(run(replace(TINY, dropout=0.0)))
+
+
 def test_nothing_happens_before_the_first_event_is_asked_for(tmp_path: Path) -> None:
     """A mistake shows when `train` is called; the folder is there, and empty until the run starts."""
     with pytest.raises(DataError):
@@ -286,6 +296,16 @@ def test_evaluation_is_the_mean_over_the_whole_text() -> None:
     )
 
 
+def test_nothing_is_recorded_while_evaluating() -> None:
+    """A validation part of any length needs the memory of one window."""
+    model = CharLM(5, 8, rng=Generator(3))
+    ids = np.zeros((3, 1), np.int64)
+    with evaluating(model):
+        logits, (h, c) = model(ids)
+    assert not any(tensor.requires_grad for tensor in (logits, h, c))
+    assert model(ids)[0].requires_grad
+
+
 def test_evaluation_leaves_no_trace() -> None:
     """Gradients, modes, weights and default streams are as before; a part in evaluation mode stays in it."""
     vocabulary = Vocabulary(TEXT.text)
@@ -351,6 +371,12 @@ def test_run_that_gets_slower_still_ends_in_time() -> None:
     assert seconds >= 50
     assert steps[-1].lr < 0.01 * 0.1
     assert steps[-1].left == 0.0
+
+
+def test_last_evaluation_is_within_the_time() -> None:
+    """As long as the one before is kept free for it."""
+    config = Config(hidden=4, batch=2, window=4, minutes=1, sample_every=0, eval_every=8)
+    assert 58 <= timed(config, lambda n: 1.0, closing=5.0)[1] <= 61
 
 
 def test_whichever_comes_first_ends_the_run() -> None:
@@ -498,6 +524,21 @@ def test_loss_that_is_not_finite_is_traced_to_its_origin(tmp_path: Path) -> None
     kept = load_run(tmp_path / "a", "last").model.state_dict()
     assert all(np.isfinite(tensor.numpy()).all() for tensor in kept.values())
     assert "5" in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()[-1]
+
+
+def test_failing_step_is_repeated_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search for the origin sees the same dropout: another mask might have no fault to find."""
+    drawn: list[int] = []
+    loss = CharLM.loss
+
+    def noted(self: CharLM, *arguments: Any) -> Any:
+        drawn.append(stream("dropout").drawn)
+        return loss(self, *arguments)
+
+    monkeypatch.setattr(CharLM, "loss", noted)
+    with pytest.raises(NonFiniteError):
+        spoilt(replace(TINY, dropout=0.5), tmp_path / "a", 2, lambda model: model.head.bias)
+    assert drawn == [0, 1, 2, 2]
 
 
 def test_run_that_diverges_keeps_a_good_checkpoint(tmp_path: Path) -> None:

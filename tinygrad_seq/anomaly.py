@@ -99,19 +99,17 @@ class Watcher:
         self._expect(parent, size, node)
         if np.isfinite(size):
             return
-        arrived = [size_of(np.asarray(one)) for one in (g if isinstance(g, list) else [g]) if one is not None]
-        bad = not all(map(np.isfinite, arrived))
-        expected = "g held some before." if bad else f"g was finite, the rule of {node.op.name} made them."
+        arrived = {f"g{i}": x for i, x in enumerate(g) if x is not None} if isinstance(g, list) else {"g": g}
+        told = {name: _incoming(name, np.asarray(x)) for name, x in arrived.items()}
+        bad = [name for name, x in arrived.items() if not np.isfinite(size_of(np.asarray(x)))]
+        rule = f"what came in was finite, the rule of {node.op.name} made them."
+        expected = f"{' and '.join(bad)} held some before." if bad else rule
         chain = [*self._backward_chain(node), _entry(parent, size)]
-        largest = max(arrived, default=0.0)
         where = f"in the gradient it sends back ({_pass('backward', node.place)})"
         raise NonFiniteError(
             explain(
                 f"{node.op.name}: {_count(dx)} {where}",
-                {
-                    "g": _Told(node, f"gradient of its result, largest |g| {largest:.2g}"),
-                    "flows to": _Told(parent, _origin(parent)),
-                },
+                {**told, "flows to": _Told(parent, _origin(parent))},
                 f"expected finite numbers; {expected}{_growth(chain)}",
                 "" if bad else _WAYS_OUT.get(node.op.name, ""),
             )
@@ -189,6 +187,10 @@ class _Told:
 def _measured(name: str, x: Any, size: float) -> _Told:
     remarks = [x.origin, f"largest |{name}| {size:.2g}" if x.dtype.kind == "f" else ""]
     return _Told(x, ", ".join(filter(None, remarks)))
+
+
+def _incoming(name: str, g: Array) -> _Told:
+    return _Told(g, f"gradient of its result, largest |{name}| {size_of(g):.2g}")
 
 
 def _names(op: Op, count: int) -> list[str]:

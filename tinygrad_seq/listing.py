@@ -50,10 +50,10 @@ def _aligned(column: list[str], limit: int) -> list[str]:
     return [cell + " " * (widest - w) for cell, w in zip(column, widths, strict=True)]
 
 
-def line(row: Row) -> str:
-    """One row by itself."""
+def line(row: Row, rows: Sequence[Row] = ()) -> str:
+    """One row by itself; constants stand in it as numbers where the rows that they are in are given."""
     where = "  ".join(part for part in (scope_of(row), when_of(row)) if part)
-    return "   ".join(part for part in (f"%{row.slot} = {call(row)}", type_of(row), where) if part)
+    return "   ".join(part for part in (f"%{row.slot} = {call(row, rows)}", type_of(row), where) if part)
 
 
 def outputs(tape: Tape) -> str:

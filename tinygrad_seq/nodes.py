@@ -173,8 +173,8 @@ def tracing() -> Iterator[None]:
 def collector_paused() -> Iterator[None]:
     """Python's cyclic garbage collector off for a block, and on again if it was on.
 
-    A tape holds no cycles, yet the collector goes through all of it again each time it has grown by a quarter:
-    up to half of the time of building a long one.
+    A tape holds no cycles, yet the collector goes through all of it again each time it has grown by a
+    quarter: up to half of the time of building a long one.
     """
     was_on = gc.isenabled()
     gc.disable()

@@ -1,13 +1,14 @@
 """How things look: the words, shapes and colours of nodes, edges and clusters, as Graphviz attributes.
 
 The colours are tints of Okabe and Ito's set, which colour-blind people can tell apart; shape, border or words
-say the same once more. All text from outside goes through `html.escape`.
+say the same once more. All text from outside goes through `escape`.
 """
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Sequence
-from html import escape
 
 from tinygrad_seq import listing
 from tinygrad_seq.ops import OPS
@@ -117,6 +118,12 @@ def argument_names(row: Row) -> tuple[str, ...]:
 def argument_mark(name: str, beside: bool) -> Attributes:
     """The word at the head of an edge; `beside` says that the edge is a short level one."""
     return {"headlabel": name} if beside else {"headlabel": name, "labeldistance": "1.4", "labelangle": "40"}
+
+
+def escape(text: str) -> str:
+    """A text as it may stand in an HTML-like label."""
+    # There, too, Graphviz would put the node's name for a backslash and an N: something unseen goes between.
+    return re.sub(r"\\(?=[NGETHL])", "\\\\\N{WORD JOINER}", html.escape(text))
 
 
 def printable(text: str) -> str:

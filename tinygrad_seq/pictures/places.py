@@ -82,7 +82,9 @@ def _path(row: Row, loops: dict[Any, _Loop], runs: dict[Any, _Loop]) -> Path:
     if run and clusters:
         clusters[-1] = Cluster("scope", parts[-1], run)
     if row.step is not None:
-        clusters.insert(len(parts) if depth is None else depth, Cluster("step", str(row.step), run))
+        clusters.insert(
+            len(parts) if depth is None else depth, Cluster("step", str(row.step), 0 if parts else run)
+        )
     if row.phase != "forward":
         clusters.insert(0, Cluster("phase", row.phase))
     return tuple(clusters)

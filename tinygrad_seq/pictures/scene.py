@@ -15,7 +15,7 @@ from tinygrad_seq.pictures.look import Attributes
 from tinygrad_seq.pictures.places import Path, places, step_of
 from tinygrad_seq.tape import Row, Tape
 
-# Where what is handed on would climb this many levels, it goes over the top.
+# A line from step to step that climbs this many levels is led through the gap between them.
 _STEEP = 3
 
 
@@ -53,8 +53,9 @@ class Scene:
         self._leaves: dict[tuple[Path, int], str] = {}
         self._copies: Counter[int] = Counter()
         self._relays: dict[tuple[str, Path], str] = {}
+        self._entries: dict[tuple[str, Path], str] = {}
         self._depths: dict[int, int] = {}
-        self._over: dict[tuple[str, Path], str] = {}
+        self._bends: dict[tuple[str, Path], str] = {}
         outputs = list(dict.fromkeys(tape.outputs))
         self._marks = dict.fromkeys(outputs, "result")
         if len(outputs) > 1:
@@ -111,21 +112,24 @@ class Scene:
             if step is None or self._loops[step[:-1]] < 2:
                 self.edges.append(Edge(tail, head, {**style, "weight": "4", **leaves}))
             else:
-                self.edges.append(Edge(self._relay(tail, step[:-1], leaves), head, style))
+                relay = self._relay(tail, step[:-1], leaves)
+                if self._depths[row.slot] > 1:
+                    relay = self._entry(relay, step)
+                self.edges.append(Edge(relay, head, style))
 
     def _carry(self, slot: int, row: Row, step: Path, style: Attributes) -> None:
-        """What one time step hands to another; from the foot of one to the head of the next, over the top."""
+        """What one time step hands to another; where it climbs, by way of a bend in the gap between the two."""
         tail, head = f"n{slot}", f"n{row.slot}"
         if self._depths[slot] - self._depths[row.slot] < _STEEP:
             self.edges.append(Edge(tail, head, {**look.CARRIED, "constraint": "false", **style}))
             return
-        over = self._over.get((tail, step))
-        if over is None:
-            over = self._over[tail, step] = f"c{len(self._over)}"
-            self._box(step[:-1]).nodes[over] = look.relay_node(joins=False)
-            # Drawn from above, so that the line keeps to the gap between the two.
-            self.edges.append(Edge(over, tail, {**look.CARRIED, "weight": "2", "dir": "none"}))
-        self.edges.append(Edge(over, head, {**look.CARRIED, "weight": "0", **style}))
+        bend = self._bends.get((tail, step))
+        if bend is None:
+            bend = self._bends[tail, step] = f"c{len(self._bends)}"
+            self._box(step[:-1]).nodes[bend] = look.relay_node(joins=False)
+            self.edges.append(Edge(bend, tail, {**look.CARRIED, "weight": "2", "dir": "none"}))
+        # Without weight, for the bend belongs at the foot, next to where the line comes from.
+        self.edges.append(Edge(bend, head, {**look.CARRIED, "weight": "0", **style}))
 
     def _relay(self, tail: str, loop: Path, leaves: Attributes) -> str:
         """A point above the steps where a line enters the loop; going straight in it would disorder them."""
@@ -136,6 +140,16 @@ class Scene:
             self.edges.append(Edge(tail, relay, {"weight": "4", "arrowhead": "none", **leaves}))
         self._box(loop).nodes[relay] = look.relay_node(joins)
         return relay
+
+    def _entry(self, relay: str, step: Path) -> str:
+        """A point where a line enters a step that goes on to deep inside, lest it pass between the steps."""
+        entry = self._entries.get((relay, step))
+        joins = entry is not None
+        if entry is None:
+            entry = self._entries[relay, step] = f"e{len(self._entries)}"
+            self.edges.append(Edge(relay, entry, {"arrowhead": "none"}))
+        self._box(step).nodes[entry] = look.relay_node(joins)
+        return entry
 
     def _leaf(self, slot: int, path: Path) -> str:
         node = self._leaves.get((path, slot))
@@ -149,7 +163,7 @@ class Scene:
 
     def _add(self, path: Path, node: str, row: Row, attributes: Attributes) -> None:
         self.count += 1
-        self._box(path).nodes[node] = {**attributes, "tooltip": line(row)}
+        self._box(path).nodes[node] = {**attributes, "tooltip": line(row, self._rows)}
 
     def _box(self, path: Path) -> Box:
         depth = len(path)

@@ -5,7 +5,6 @@ This file knows no command line; a notebook or a script may use it as well.
 
 from __future__ import annotations
 
-import os
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
@@ -25,7 +24,7 @@ _REFRESH = 0.1  # seconds
 
 
 def lines_for(stream: TextIO) -> Lines:
-    """What shows events on `stream`: a live line where that is a terminal that can, plain lines otherwise.
+    """What shows events on `stream`: a live line where that is a terminal, plain lines otherwise.
 
     >>> import sys
     >>> from tinygrad_seq.training import Config, train
@@ -33,9 +32,7 @@ def lines_for(stream: TextIO) -> Lines:
     ...     for event in train(Config(minutes=1)):
     ...         lines.show(event)
     """
-    if stream.isatty() and os.environ.get("TERM") != "dumb":
-        return TerminalLines(stream)
-    return Lines(stream)
+    return TerminalLines(stream) if stream.isatty() else Lines(stream)
 
 
 class Lines:

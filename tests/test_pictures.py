@@ -1,0 +1,722 @@
+"""Laws of pictures: what is drawn is what is on the tape, no name breaks it, and nobody's process is at risk."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+import tinygrad_seq as tgs
+from tinygrad_seq.errors import DataError, DTypeError, GraphError, RenderError
+from tinygrad_seq.pictures import Picture, draw
+from tinygrad_seq.pictures import picture as picture_module
+from tinygrad_seq.pictures.places import places
+from tinygrad_seq.pictures.render import render
+from tinygrad_seq.pictures.scene import Scene
+from tinygrad_seq.tape import Tape
+from tinygrad_seq.tensor import Tensor
+
+needs_pygraphviz = pytest.mark.skipif(find_spec("pygraphviz") is None, reason="needs the extra [graph]")
+needs_shell = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins for dot are shell scripts")
+
+
+def weight(*shape: int, name: str = "w") -> Tensor:
+    """A parameter of ones."""
+    return Tensor(np.ones(shape, np.float32), requires_grad=True, name=name)
+
+
+def batch(*shape: int, name: str = "x") -> Tensor:
+    """Data of ones."""
+    return Tensor(np.ones(shape, np.float32), name=name)
+
+
+def message(error: type[Exception], call: Callable[..., object], *arguments: object) -> str:
+    """The full text of the error that a call raises."""
+    with pytest.raises(error) as caught:
+        call(*arguments)
+    assert type(caught.value) is error
+    return str(caught.value)
+
+
+def rnn(steps: int, h: Tensor, w: Tensor, cut_at: int = -1) -> Tensor:
+    """A plain recurrence in a scope of its own."""
+    with tgs.scope("rnn"):
+        for t in range(steps):
+            with tgs.time_step(t):
+                h = tgs.cut(h) if t == cut_at else h
+                h = (h @ w).tanh()
+    return h
+
+
+def lstm(steps: int) -> Tensor:
+    """An LSTM from primitives; what a step hands on climbs from its foot to the head of the next."""
+    x, w, u, b = (
+        batch(steps, 2, 3),
+        weight(3, 16, name="w_ih"),
+        weight(4, 16, name="w_hh"),
+        weight(16, name="b"),
+    )
+    h, c = batch(2, 4, name="h0"), batch(2, 4, name="c0")
+    with tgs.scope("lstm"):
+        for t in range(steps):
+            with tgs.time_step(t):
+                with tgs.scope("gates"):
+                    i, f, g, o = (x[t] @ w + h @ u + b).split(4, 1)
+                    i, f, o = (0.5 * (0.5 * gate).tanh() + 0.5 for gate in (i, f, o))
+                c = f * c + i * g.tanh()
+                h = o * c.tanh()
+    return h
+
+
+# ---------------------------------------------------------------- the DOT text
+
+HEADER = """\
+digraph tape {
+	graph [fontname="Helvetica,Arial,sans-serif" fontsize=10 nodesep=0.12 rankdir=TB ranksep=0.25]
+	node [fontcolor="#1b1f24" fontname="Helvetica,Arial,sans-serif" fontsize=10 height=0.25 \
+margin="0.09,0.045" shape=box style="rounded,filled" width=0.2]
+	edge [arrowsize=0.5 color="#57606a" fontcolor="#57606a" fontname="Helvetica,Arial,sans-serif" fontsize=7]
+"""
+PARAM = 'color="#2f7d4f" fillcolor="#e3f1dc"'
+
+
+def kind(text: str) -> str:
+    """The line of a label that has the type."""
+    return f'<br/><font point-size="8" color="#57606a">{text}</font>'
+
+
+RESULT = '<br/><font point-size="8"><i>result</i></font>'
+
+
+def test_a_diamond_in_full() -> None:
+    """Ops, a shared leaf, a constant inside its op, numbered arguments and the marked result, as DOT text."""
+    x = weight(2, name="x")
+    assert draw((x.exp() / (2.0 - x)).sum()).dot == HEADER + (
+        f'\tn1 [label=<<b>exp</b>{kind("f32[2]")}> color="#57606a" fillcolor="#ffffff" '
+        'tooltip="%1 = exp(%0)   f32[2]"]\n'
+        f'\tn0_0 [label=<x{kind("f32[2]")}> {PARAM} height=0.22 margin="0.06,0.02" penwidth=1.6 shape=box '
+        'style=filled tooltip="%0 = param x   f32[2]"]\n'
+        f'\tn3 [label=<<b>sub</b> (2, ·){kind("f32[2]")}> color="#57606a" fillcolor="#ffffff" '
+        'tooltip="%3 = sub(2.0, %0)   f32[2]"]\n'
+        f'\tn4 [label=<<b>div</b>{kind("f32[2]")}> color="#57606a" fillcolor="#ffffff" '
+        'tooltip="%4 = div(%1, %3)   f32[2]"]\n'
+        f'\tn5 [label=<<b>sum</b>{kind("f32[]")}{RESULT}> color="#b8530a" fillcolor="#fbe3cf" penwidth=1.4 '
+        'peripheries=2 tooltip="%5 = sum(%4, axis=(0,), keepdims=False)   f32[]"]\n'
+        "\tn0_0 -> n1 [arrowhead=none]\n"
+        "\tn0_0 -> n3 [arrowhead=none]\n"
+        "\tn1 -> n4 [headlabel=1 labelangle=40 labeldistance=1.4 weight=4]\n"
+        "\tn3 -> n4 [headlabel=2 labelangle=40 labeldistance=1.4 weight=4]\n"
+        "\tn4 -> n5 [weight=4]\n"
+        "}\n"
+    )
+
+
+def test_a_recurrence_in_full() -> None:
+    """A scope, two steps side by side, the weight beside each use, and a cut state, as DOT text."""
+    w_again = 'fontcolor="#57606a" height=0.22 margin="0.06,0.02" penwidth=0.8 shape=box style=filled'
+    leaf = 'height=0.22 margin="0.06,0.02" penwidth=1.6 shape=box style=filled'
+    anchor = '[label="" height=0 shape=point style=invis width=0]'
+    step = 'color="#8c959f" fillcolor="#ffffff" label=<t = {}> labeljust=l style="rounded,filled"'
+    product, plain = 'color="#0072b2" fillcolor="#cfe6f5"', 'color="#57606a" fillcolor="#ffffff"'
+    state = kind("f32[2,3]")
+    assert draw(rnn(2, weight(2, 3, name="h0"), weight(3, 3), cut_at=1)).dot == HEADER + (
+        "\tsubgraph cluster_2 {\n"
+        '\t\tcolor="#0072b255" fillcolor="#0072b20c" label=<rnn> labeljust=l style="rounded,filled"\n'
+        f"\t\ta0 {anchor}\n"
+        f"\t\ta1 {anchor}\n"
+        "\t\t{rank=same; a0 -> a1 [style=invis]}\n"
+        "\t\tsubgraph cluster_0 {\n"
+        f"\t\t\t{step.format(0)}\n"
+        f"\t\t\tn2 [label=<<b>matmul</b>{state}> {product} "
+        'tooltip="%2 = matmul(%0, %1)   f32[2,3]   rnn  t=0"]\n'
+        f'\t\t\tn0_0 [label=<h0{state}> {PARAM} {leaf} tooltip="%0 = param h0   f32[2,3]"]\n'
+        f'\t\t\tn1_0 [label=<w{kind("f32[3,3]")}> {PARAM} {leaf} tooltip="%1 = param w   f32[3,3]"]\n'
+        f'\t\t\tn3 [label=<<b>tanh</b>{state}> {plain} tooltip="%3 = tanh(%2)   f32[2,3]   rnn  t=0"]\n'
+        "\t\t\tsubgraph cluster_n2 {\n"
+        '\t\t\t\tgraph [label="" margin=0 peripheries=0 style=""]\n'
+        "\t\t\t\t{rank=same; n1_0; n2}\n"
+        "\t\t\t}\n"
+        "\t\t}\n"
+        "\t\tsubgraph cluster_1 {\n"
+        f"\t\t\t{step.format(1)}\n"
+        f'\t\t\tn4 [label=<✂ <b>cut</b>{state}> {plain} penwidth=1.4 style="rounded,dashed" '
+        'tooltip="%4 = cut(%3)   f32[2,3]   rnn  t=1"]\n'
+        f"\t\t\tn5 [label=<<b>matmul</b>{state}> {product} "
+        'tooltip="%5 = matmul(%4, %1)   f32[2,3]   rnn  t=1"]\n'
+        f'\t\t\tn1_1 [label=<w> {PARAM} {w_again} tooltip="%1 = param w   f32[3,3]"]\n'
+        f"\t\t\tn6 [label=<<b>tanh</b>{state}{RESULT}> {plain} penwidth=1.4 peripheries=2 "
+        'tooltip="%6 = tanh(%5)   f32[2,3]   rnn  t=1"]\n'
+        "\t\t\tsubgraph cluster_n5 {\n"
+        '\t\t\t\tgraph [label="" margin=0 peripheries=0 style=""]\n'
+        "\t\t\t\t{rank=same; n1_1; n5}\n"
+        "\t\t\t}\n"
+        "\t\t}\n"
+        "\t}\n"
+        "\tn0_0 -> n2 [arrowhead=none headlabel=1 labelangle=40 labeldistance=1.4]\n"
+        "\tn1_0 -> n2 [arrowhead=none headlabel=2]\n"
+        "\tn2 -> n3 [weight=4]\n"
+        '\tn3 -> n4 [color="#0072b2" constraint=false penwidth=1.4 style=dashed]\n'
+        "\tn4 -> n5 [headlabel=1 labelangle=40 labeldistance=1.4 weight=4]\n"
+        "\tn1_1 -> n5 [arrowhead=none headlabel=2]\n"
+        "\tn5 -> n6 [weight=4]\n"
+        "\ta0 -> n0_0 [style=invis]\n"
+        "\ta1 -> n4 [style=invis]\n"
+        "}\n"
+    )
+
+
+def labels(*outputs: Tensor | Tape) -> list[str]:
+    """The words on the nodes, line by line, in order of the tape's ops."""
+    found = re.findall(r"label=<(.*)> (?:color|peripheries|fillcolor)", draw(*outputs).dot)
+    return [re.sub(r"</?(b|i|font)( [^>]*)?>", "", text.replace("<br/>", "|")) for text in found]
+
+
+def test_what_belongs_to_an_op_stands_in_it() -> None:
+    """Indexes, axes, constants in their place and the function of a checkpoint are part of the label."""
+    w = weight(4, 6)
+
+    def segment(x: Tensor) -> tuple[Tensor, Tensor]:
+        return x * 2, x.sum()
+
+    first, second = tgs.checkpoint(segment, w)
+    for y, words in (
+        (w[1:3, ::2] * 0.1, "slice [1:3, ::2]|f32[2,3]"),
+        (w.sum(1), "sum axis 1|f32[4]|result"),
+        (w.max((0, 1), keepdims=True), "max axis 0, 1|f32[1,1]|result"),
+        (w.sum(), "sum|f32[]|result"),
+        (w.T, "permute (1, 0)|f32[6,4]|result"),
+        (w * (1 / 3), "mul 0.3333|f32[4,6]|result"),
+        (w**3, "pow (·, 3)|f32[4,6]|result"),
+        (tgs.where(w > 2, 1.5, w), "where (·, 1.5, ·)|f32[4,6]|result"),
+        (w.to(np.float64), "cast|f64[4,6]|result"),
+        (first, "checkpoint segment"),
+        (second, "output 1|f32[]|result"),
+    ):
+        assert words.replace(">", "&gt;") in labels(y)
+
+
+def test_long_shapes_and_names_are_shortened_in_the_middle() -> None:
+    """What would make a node wide loses its middle; the tooltip has it whole."""
+    shape, name = (123, 1, 1, 123, 1, 1, 123, 1, 1, 1, 1, 1), "encoder.layers.0.self_attention.weight_ih_l0"
+    w = Tensor(np.zeros((*shape[:-1], 0), np.float32), requires_grad=True, name=name)
+    text = draw(w.exp()).dot
+    assert "encoder.l…ntion.weight_ih_l0|f32[123,1…1,1,123,1,1,1,1,0]" in labels(w.exp())[1]
+    assert f"%0 = param {name}   f32[123,1,1,123,1,1,123,1,1,1,1,0]" in text
+
+
+def test_several_results_are_numbered() -> None:
+    """Each output is marked with its number, the same one once; leaves that are outputs are drawn, even numbers."""
+    w = weight(2)
+    y = w * 2.0
+    assert labels(y, w, y) == ["mul 2|f32[2]|result 1", "w|f32[2]|result 2"]
+    half = tgs.recording.constant(0.5, np.dtype(np.float32))
+    assert labels(half) == ["0.5|f32[]|result"]
+    assert draw(y, w, y, half).nodes == 3
+
+
+def test_colour_is_never_the_only_cue() -> None:
+    """Parameters are square, data round, cuts dashed, results framed twice: none differ in colour alone."""
+    text = draw(tgs.cut(weight(2, 2)) * weight(2, 2, name="v") @ batch(2, 2)).dot
+    lines = [line for line in text.splitlines() if "label=<" in line]
+    look = {
+        name: line
+        for name in ("w", "x", "cut", "matmul")
+        for line in lines
+        if re.search(rf"[<>]{name}[<>]", line)
+    }
+    assert "shape=box style=filled" in look["w"]
+    assert "shape=ellipse style=filled" in look["x"]
+    assert 'style="rounded,dashed"' in look["cut"]
+    assert "✂" in look["cut"]
+    assert "peripheries=2" in look["matmul"]
+    assert "<i>result</i>" in look["matmul"]
+
+
+def test_arguments_are_marked_only_where_their_order_matters() -> None:
+    """Sums and products have bare edges, differences and products of matrices numbers, where() has words."""
+    a, b = weight(2, 2, name="a"), weight(2, 2, name="b")
+
+    def marks(y: Tensor) -> list[str]:
+        return re.findall(r"headlabel=(\S+?)[ \]]", draw(y).dot)
+
+    assert marks(a + b) == marks(a * b) == marks(a.maximum(b)) == marks(a - 1.0) == []
+    assert marks(a - b) == marks(a @ b) == marks(a / b) == ["1", "2"]
+    assert marks(tgs.where(Tensor([True, False]), a, b)) == ["if", "then", "else"]
+    assert marks(tgs.concat([a, b, a])) == ["1", "2", "3"]
+
+
+# ---------------------------------------------------------------- where things stand
+
+
+def paths(*outputs: Tensor) -> list[str]:
+    """The clusters of the ops, in order, each path once; a second run through a scope has a number."""
+    found = places(Tape.of(*outputs)).values()
+    return list(
+        dict.fromkeys(
+            " > ".join(
+                (f"t{c.label}" if c.kind == "step" else c.label) + f"#{c.run}" * (c.run > 0) for c in path
+            )
+            for path in found
+        )
+    )
+
+
+def test_steps_stand_inside_the_scope_that_loops() -> None:
+    """Scopes inside a step are drawn inside it, though the tape does not say which encloses which."""
+    assert paths(lstm(2)) == ["lstm > t0 > gates", "lstm > t0", "lstm > t1 > gates", "lstm > t1"]
+
+
+def loop(h: Tensor, names: list[str], steps: Iterator[int] | range, inner: str = "") -> Tensor:
+    """One op for each scope named, at each step."""
+    for t in steps:
+        with tgs.time_step(t):
+            for name in names:
+                with tgs.scope(name):
+                    h = h.tanh()
+    return h
+
+
+def test_scopes_that_are_gone_through_together_share_their_steps() -> None:
+    """Two scopes inside one loop stand in the same steps; two loops in turn have steps of their own."""
+    w = weight(2)
+    with tgs.scope("m"):
+        together = loop(w, ["a", "b"], range(2))
+        apart = loop(loop(w, ["enc"], range(2)), ["dec"], range(2))
+    assert paths(together) == ["m > t0 > a", "m > t0 > b", "m > t1 > a", "m > t1 > b"]
+    assert paths(apart) == ["m > enc > t0", "m > enc > t1", "m > dec > t0", "m > dec > t1"]
+
+
+def test_a_loop_may_run_backwards() -> None:
+    """The reverse direction of a bidirectional layer is a loop like the other."""
+    w = weight(2)
+    y = loop(loop(w, ["forward"], range(3)), ["reverse"], range(2, -1, -1))
+    assert paths(y) == [
+        "forward > t0",
+        "forward > t1",
+        "forward > t2",
+        "reverse > t2",
+        "reverse > t1",
+        "reverse > t0",
+    ]
+
+
+def test_a_layer_used_twice_is_drawn_twice() -> None:
+    """The steps of the second run through a scope are not mixed with those of the first."""
+    w = weight(2)
+    y = loop(loop(w, ["enc"], range(2)), ["enc"], range(2))
+    assert paths(y) == ["enc > t0", "enc > t1", "enc#1 > t0", "enc#1 > t1"]
+    bare = w
+    for t in (0, 1, 0):
+        with tgs.time_step(t):
+            bare = bare.tanh()
+    assert paths(bare) == ["t0", "t1", "t0#1"]
+
+
+def test_a_recorded_backward_pass_has_a_box_of_its_own() -> None:
+    """Gradients on the tape stand in the same scopes and steps below their own heading."""
+    w = weight(2, 2)
+    y = rnn(2, weight(2, 2, name="h"), w)
+    found = paths(tgs.grad(y.sum(), w, create_graph=True))
+    assert found == ["rnn > t0", "rnn > t1", "backward > rnn > t1", "backward > rnn > t0"]
+    assert "label=<backward pass>" in draw(tgs.grad(y.sum(), w, create_graph=True)).dot
+
+
+def test_lone_scopes_are_drawn_as_one() -> None:
+    """Scopes with nothing in them but one another share a box, however many there are."""
+    with tgs.scope("/".join("abcdefgh" * 30)), tgs.time_step(1):
+        y = weight(2).exp()
+    text = draw(y).dot
+    assert text.count("subgraph cluster") == 3  # the scopes, the step, and the weight beside its op
+    assert "a/b/c/d/e/f/g/h/a/b" in text
+
+
+def test_leaves_are_drawn_beside_their_uses() -> None:
+    """A weight is drawn once for each step that uses it, and no edge of a leaf leaves its box."""
+    scene = Scene(Tape.of(rnn(3, weight(2, 3, name="h0"), weight(3, 3))))
+    box_of = {node: path for path, box in scene.boxes.items() for node in box.nodes}
+    assert sorted(node for node in box_of if node.startswith("n1_")) == ["n1_0", "n1_1", "n1_2"]
+    leaf_edges = [e for e in scene.edges if re.fullmatch(r"n\d+_\d+", e.tail)]
+    assert len(leaf_edges) == 4
+    assert all(box_of[e.tail] == box_of[e.head] for e in leaf_edges)
+
+
+def test_every_argument_has_its_edge() -> None:
+    """With the unseen helpers taken out, the edges are those of the tape, each as often as there."""
+    for y in (lstm(3), rnn(4, batch(2, 3), weight(3, 3), cut_at=2), attention(3)):
+        tape = Tape.of(y)
+        scene = Scene(tape)
+        # Where lines pass through helpers: what each of them stands for.
+        passes = {e.head: e.tail for e in scene.edges if e.head[0] in "re" and e.tail[0] != "a"}
+        passes |= {e.tail: e.head for e in scene.edges if e.look.get("dir") == "none"}
+        drawn = []
+        for e in scene.edges:
+            tail = e.tail
+            while tail in passes:
+                tail = passes[tail]
+            if tail[0] == "n" and e.head[0] == "n" and e.look.get("dir") != "none":
+                drawn.append((tail.split("_")[0], e.head))
+        wanted = [(f"n{a}", f"n{r.slot}") for r in tape for a in r.args if tape[a].op != "const"]
+        assert sorted(drawn) == sorted(wanted)
+
+
+def attention(steps: int) -> Tensor:
+    """A decoder that looks back at all states of an encoder: values from outside go into every step."""
+    w, h, states = weight(3, 3), weight(2, 3, name="h"), []
+    with tgs.scope("enc"):
+        for t in range(steps):
+            with tgs.time_step(t):
+                h = (h @ w).tanh()
+                states.append(h)
+    keys = tgs.stack(states)
+    with tgs.scope("dec"):
+        for t in range(steps):
+            with tgs.time_step(t):
+                scores = (keys * h).sum(2, keepdims=True).exp()
+                h = ((keys * scores).sum(0) @ w + h).tanh()
+    return h
+
+
+# ---------------------------------------------------------------- rendered
+
+SVG = "{http://www.w3.org/2000/svg}"
+EVIL = {  # a name, and how it is shown
+    '<script>alert("x")</script>': '<script>alert("x")</script>',
+    '"]; }': '"]; }',
+    "a\\": "a\\",
+    "&lt;&amp;": "&lt;&amp;",
+    "이름": "이름",
+    "--><!--": "--><!--",
+    "\\N\\G": "\\\u2060N\\\u2060G",
+    "a\nb\x00\x1b": "a\\nb\\x00\\x1b",
+    "\ud800": "\\ud800",
+}
+
+
+def svg_of(drawn: Picture) -> ElementTree.Element:
+    """The parsed SVG."""
+    return ElementTree.fromstring(drawn.svg())
+
+
+def texts(root: ElementTree.Element) -> list[str]:
+    """All text in the picture."""
+    return [(element.text or "").replace("\xa0", " ") for element in root.iter(f"{SVG}text")]
+
+
+def nodes(root: ElementTree.Element) -> list[str]:
+    """The names of the nodes that are seen, without the bends of lines."""
+    titles = [g.findtext(f"{SVG}title") or "" for g in root.iter(f"{SVG}g") if g.get("class") == "node"]
+    return sorted(title for title in titles if title[0] == "n")
+
+
+@needs_pygraphviz
+@pytest.mark.parametrize(
+    "make", [lambda: lstm(3), lambda: attention(4), lambda: weight(2), lambda: weight(2) * 2]
+)
+def test_the_svg_has_every_node_once(make: Callable[[], Tensor]) -> None:
+    """The SVG is well-formed and has as many nodes as the picture says."""
+    drawn = draw(make())
+    root = svg_of(drawn)
+    assert root.tag == f"{SVG}svg"
+    assert len(nodes(root)) == len(set(nodes(root))) == drawn.nodes
+
+
+@needs_pygraphviz
+def test_no_name_can_break_a_picture() -> None:
+    """Parameters, data, scopes and functions of the worst names draw as their text, and nothing else comes of it."""
+    y = weight(2, name="plain")
+    for name in EVIL:
+        with tgs.scope("in " + name.replace("/", "|")), tgs.time_step(0):
+            y = y * weight(2, name=name) + batch(2, name=name)
+
+    def segment(x: Tensor) -> Tensor:
+        return x * 2.0
+
+    segment.__qualname__ = "</i><b>"
+    drawn = draw(tgs.checkpoint(segment, y))
+    root = svg_of(drawn)
+    assert len(nodes(root)) == drawn.nodes
+    seen = texts(root)
+    for shown in EVIL.values():
+        assert seen.count(shown) == 2, shown
+        assert seen.count("in " + shown.replace("/", "|")) == 1, shown
+    assert " </i><b>" in seen
+    assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {
+        "svg", "g", "title", "a", "path", "polygon", "polyline", "ellipse", "text",
+    }  # fmt: skip
+
+
+@needs_pygraphviz
+@pytest.mark.parametrize("steps", [2, 5, 9])
+@pytest.mark.parametrize(
+    "model", [lstm, attention, lambda steps: rnn(steps, weight(2, 3, name="h"), weight(3, 3))]
+)
+def test_time_runs_to_the_right(model: Callable[[int], Tensor], steps: int) -> None:
+    """The steps of each loop stand side by side in order of time."""
+    root = svg_of(draw(model(steps)))
+    places = zip(root.iter(f"{SVG}text"), texts(root), strict=True)
+    found = [float(element.get("x", "")) for element, text in places if text.startswith("t = ")]
+    loops = [found[i : i + steps] for i in range(0, len(found), steps)]
+    assert loops
+    assert [sorted(loop) for loop in loops] == loops
+
+
+@needs_pygraphviz
+def test_two_thousand_nodes_are_drawn() -> None:
+    """A picture of 2,000 nodes takes seconds."""
+    drawn = draw(lstm(66))
+    assert 1900 < drawn.nodes < 2100
+    start = time.perf_counter()
+    assert len(nodes(svg_of(drawn))) == drawn.nodes
+    assert time.perf_counter() - start < 50
+
+
+def test_a_picture_too_large_says_how_to_draw_less() -> None:
+    """Above the limit there is no layout, but a word on what to do, and the DOT text."""
+    y = weight(2)
+    for _ in range(picture_module.MOST_NODES):
+        y = y.tanh()
+    drawn = draw(y)
+    assert message(RenderError, drawn.svg) == (
+        "picture: 4001 nodes are more than anyone can read, or Graphviz lay out soon.\n"
+        "  expected at most 4000.\n"
+        "  Draw fewer time steps, fewer layers, or one part of it: draw(h) for an early value h.\n"
+        '  The .dot text and .save("picture.dot") still work.'
+    )
+    assert drawn.dot.count("<b>tanh</b>") == 4000
+
+
+@needs_pygraphviz
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("a.svg", b"<?xml"), ("b.PNG", b"\x89PNG\r\n"), ("c.pdf", b"%PDF-"), ("d.dot", b"digraph tape {")],
+)
+def test_the_suffix_decides_the_kind_of_file(name: str, start: bytes, tmp_path: Path) -> None:
+    """Each kind of file is written whole, over what was there, and nothing else is left in the folder."""
+    target = tmp_path / name
+    target.write_bytes(b"old")
+    draw(weight(2).exp()).save(target)
+    assert target.read_bytes().startswith(start)
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_an_unknown_kind_of_file_is_refused(tmp_path: Path) -> None:
+    """Any other suffix is an error that lists the four."""
+    drawn = draw(weight(2).exp())
+    for name in ("tape.jpg", "tape"):
+        assert message(DataError, drawn.save, name) == (
+            f"picture: no such kind of file.\n  path: {name!r}\n"
+            "  expected a name that ends in .svg, .png, .pdf or .dot."
+        )
+
+
+@needs_pygraphviz
+def test_a_file_that_cannot_be_drawn_is_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When rendering fails, what stood under the name before still stands there."""
+    target = tmp_path / "a.svg"
+    target.write_bytes(b"old")
+    monkeypatch.setattr(picture_module, "MOST_NODES", 1)
+    message(RenderError, draw(weight(2).exp()).save, target)
+    assert target.read_bytes() == b"old"
+
+
+def test_what_cannot_be_drawn() -> None:
+    """Nothing at all, and what is no tensor, are refused as Tape.of refuses them."""
+    assert message(GraphError, draw).startswith("Tape.of: no outputs given.")
+    assert message(DTypeError, draw, 3.0).startswith("Tape.of: not a tensor.")
+
+
+def test_a_tape_draws_like_the_tensors_it_is_of() -> None:
+    """draw(Tape.of(a, b)) is draw(a, b)."""
+    a, b = weight(2).exp(), weight(2).log()
+    assert draw(Tape.of(a, b)).dot == draw(a, b).dot
+
+
+# ---------------------------------------------------------------- notebooks
+
+
+@needs_pygraphviz
+def test_a_notebook_gets_svg_and_text() -> None:
+    """Both forms are offered, or those asked for; the SVG is no wider than its page."""
+    y = weight(2).exp()
+    drawn = draw(y)
+    bundle = drawn._repr_mimebundle_()
+    assert bundle == {"text/plain": str(Tape.of(y)), "image/svg+xml": drawn.svg()}
+    assert '<svg style="max-width: 100%; height: auto" width=' in drawn.svg()
+    assert set(drawn._repr_mimebundle_(include=["text/plain"])) == {"text/plain"}
+    assert set(drawn._repr_mimebundle_(exclude={"text/plain"})) == {"image/svg+xml"}
+
+
+def test_a_notebook_falls_back_to_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can render, the listing is shown with the reason; a long one in part."""
+    monkeypatch.setattr(picture_module, "MOST_NODES", 0)
+    y = weight(2).exp()
+    bundle = draw(y)._repr_mimebundle_()
+    assert set(bundle) == {"text/plain"}
+    assert bundle["text/plain"].startswith(f"{Tape.of(y)}\n\npicture: 2 nodes are more than")
+    for _ in range(300):
+        y = y.tanh()
+    lines = draw(y)._repr_mimebundle_(include=["text/plain"])["text/plain"].splitlines()
+    assert len(lines) == 201
+    assert lines[-2:] == ["... 103 more ...", "-> %301"]
+    assert repr(draw(y)) == "Picture(302 nodes)"
+
+
+# ---------------------------------------------------------------- renderers
+
+
+@pytest.fixture
+def no_renderer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine without pygraphviz, and an empty folder as its PATH, to put a `dot` in."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("tinygrad_seq.pictures.render.find_spec", lambda name: None)
+    return tmp_path
+
+
+def put_dot(folder: Path, script: str) -> None:
+    """A shell script by the name of dot."""
+    path = folder / "dot"
+    path.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")
+    path.chmod(0o755)
+
+
+WAY_OUT = (
+    '  Install one of them: pip install "tinygrad_seq[graph]", or Graphviz from graphviz.org.\n'
+    '  Without either, the picture\'s .dot text and .save("picture.dot") still work.'
+)
+
+
+def test_without_a_renderer_one_message_says_what_to_install(no_renderer: Path) -> None:
+    """The error names both ways and that the text still works."""
+    assert message(RenderError, draw(weight(2).exp()).svg) == (
+        "picture: nothing here could draw it as svg.\n  dot: not found.\n  pygraphviz: not found.\n" + WAY_OUT
+    )
+
+
+@needs_shell
+def test_dot_on_the_path_is_used(no_renderer: Path) -> None:
+    """It gets the text on stdin and the format as an option and prints the picture; noise is ignored."""
+    put_dot(no_renderer, 'echo "Fontconfig warning: x" >&2; echo "Warning: y" >&2; echo "$@"; cat')
+    assert render("digraph {한글}", "svg") == "-Tsvg\ndigraph {한글}".encode()
+    assert render("digraph {}", "png") == b"-Tpng -Gdpi=144\ndigraph {}"
+    put_dot(no_renderer, "echo \"<svg id='1'/>\"")
+    assert draw(weight(2)).svg() == "<svg style=\"max-width: 100%; height: auto\" id='1'/>\n"
+
+
+NO_GRAPH = "Error: <stdin>: syntax error in line 1"
+NO_LABEL = "Error: not well-formed (invalid token) in line 1"
+
+
+@needs_shell
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("kill -SEGV $$", "failed with exit code -11: it said nothing"),
+        (f"echo '{NO_GRAPH}' >&2; exit 1", f"failed with exit code 1: {NO_GRAPH}"),
+        (f"cat; echo '{NO_LABEL}' >&2; echo more >&2", f"failed with exit code 0: {NO_LABEL}"),
+        ("exit 0", "failed with exit code 0: it said nothing"),
+    ],
+)
+def test_a_dot_that_fails_is_an_error(no_renderer: Path, script: str, reason: str) -> None:
+    """A crash, a refusal, a label left out and an empty picture are all told with what dot said."""
+    put_dot(no_renderer, script)
+    assert message(RenderError, render, "digraph {}", "pdf") == (
+        f"picture: nothing here could draw it as pdf.\n  dot: {reason}\n  pygraphviz: not found.\n{WAY_OUT}"
+    )
+
+
+@needs_shell
+def test_a_dot_that_cannot_be_started_is_an_error(no_renderer: Path) -> None:
+    """A file that is no program is told as such."""
+    (no_renderer / "dot").write_bytes(b"\x00\x01")
+    (no_renderer / "dot").chmod(0o755)
+    assert "  dot: cannot be started (Exec format error).\n" in message(
+        RenderError, render, "digraph {}", "svg"
+    )
+
+
+def is_running(pid: int) -> bool:
+    """True if there is such a process and it is more than a corpse."""
+    asked = subprocess.run(["/bin/ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    return bool(asked.stdout.strip()) and not asked.stdout.startswith("Z")
+
+
+@needs_shell
+def test_a_dot_that_hangs_is_ended_with_all_it_started(no_renderer: Path) -> None:
+    """After the time limit neither dot nor a child of it goes on, and the error says how long was waited."""
+    pids = no_renderer / "pids"
+    put_dot(no_renderer, f"sleep 100 & echo $! $$ > {pids}; wait")
+    start = time.perf_counter()
+    with pytest.raises(RenderError, match=r"dot: not done after 0\.5 s\."):
+        render("digraph {}", "svg", seconds=0.5)
+    assert time.perf_counter() - start < 20
+    deadline = time.perf_counter() + 10
+    while any(is_running(int(pid)) for pid in pids.read_text().split()) and time.perf_counter() < deadline:
+        time.sleep(0.02)
+    assert not any(is_running(int(pid)) for pid in pids.read_text().split())
+
+
+@needs_shell
+@needs_pygraphviz
+def test_pygraphviz_steps_in_for_a_broken_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where dot is there but does not work, the other renderer is asked."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    put_dot(tmp_path, "exit 3")
+    assert b"<svg" in render("digraph {a}", "svg")
+
+
+@needs_pygraphviz
+@pytest.mark.parametrize("dot", ["digraph { a -> ", "digraph { a [label=<<b>>] }", ""])
+def test_malformed_text_raises(dot: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Text that is no graph, or has a label that is no label, gives an error and no picture, and no noise."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "pygraphviz: failed with exit code " in message(RenderError, render, dot, "svg")
+
+
+@needs_pygraphviz
+def test_rendering_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    """Neither warnings of fonts nor of size reach the caller's terminal."""
+    draw(lstm(40)).svg()
+    assert capfd.readouterr() == ("", "")
+
+
+@needs_shell
+@needs_pygraphviz
+def test_a_crash_of_graphviz_does_not_reach_the_caller(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The native code runs in a process of its own: when it dies, there is an error and we live on."""
+    crashing = tmp_path / "python"
+    crashing.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    crashing.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(crashing))
+    text = message(RenderError, render, "digraph {}", "svg")
+    assert "  pygraphviz: failed with exit code -11: it said nothing\n" in text
+
+
+def test_a_frozen_program_has_no_interpreter_to_ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where Python does not know its own executable, pygraphviz is not asked."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", "")
+    assert "  pygraphviz: not found.\n" in message(RenderError, render, "digraph {}", "svg")
+
+
+def test_graphviz_is_imported_only_to_draw() -> None:
+    """Importing the pictures does not import the package that builds them; drawing does."""
+    code = (
+        "import sys; from tinygrad_seq.pictures import draw; assert 'graphviz' not in sys.modules; "
+        "import tinygrad_seq as tgs; draw(tgs.ones(2)); assert 'graphviz' in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
