@@ -13,16 +13,16 @@ PACKAGE = Path(tgs.__file__).parent
 LEVELS = {
     0: "errors numerics ops files",
     1: "nodes refusals recording arithmetic shapes reductions indexing tensor random creation",
-    2: "walk autodiff functional einsum anomaly",
+    2: "walk autodiff functional einsum anomaly fusing",
     3: "tape shape_rules tape_check listing",
-    4: "pictures check",
+    4: "pictures check fuser",
     5: "nn optim",
     6: "models",
     7: "data training",
     8: "cli __main__",
 }
 LEVEL_OF = {name: level for level, names in LEVELS.items() for name in names.split()}
-READERS = {"tape", "shape_rules", "tape_check", "listing", "pictures", "check"}
+READERS = {"tape", "shape_rules", "tape_check", "listing", "pictures", "check", "fuser"}
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 
 

@@ -368,6 +368,35 @@ def test_every_argument_has_its_edge() -> None:
         assert sorted(drawn) == sorted(wanted)
 
 
+def twice(steps: int) -> Tensor:
+    """Two recurrences with one weight and without a scope, and the product of what they end in."""
+    w, ends = weight(3, 3), []
+    for name in "xy":
+        h = weight(3, 3, name=name)
+        for t in range(steps):
+            with tgs.time_step(t):
+                h = (h @ w).tanh()
+        ends.append(h)
+    return ends[0] * ends[1]
+
+
+def helpers(y: Tensor) -> dict[str, int]:
+    """How many helpers of each kind lines pass through: relays, entries and bends."""
+    found = [node[0] for box in Scene(Tape.of(y)).boxes.values() for node in box.nodes]
+    return {kind: found.count(kind) for kind in "rec" if kind in found}
+
+
+def test_lines_are_led_around_the_steps() -> None:
+    """A steep line between steps has a bend; one into a loop a relay, and an entry if it goes on to deep inside."""
+    assert helpers(rnn(3, weight(2, 3, name="h"), weight(3, 3))) == {}
+    assert helpers(lstm(4)) == {"c": 3}
+    assert helpers(attention(3)) == {"r": 2, "e": 4, "c": 2}
+    with tgs.scope("before"):
+        h = weight(2, 3, name="h").exp()
+    assert helpers(rnn(1, h, weight(3, 3))) == {}
+    assert helpers(rnn(2, h, weight(3, 3))) == {"r": 1}
+
+
 def attention(steps: int) -> Tensor:
     """A decoder that looks back at all states of an encoder: values from outside go into every step."""
     w, h, states = weight(3, 3), weight(2, 3, name="h"), []
@@ -449,6 +478,9 @@ def test_no_name_can_break_a_picture() -> None:
         assert seen.count(shown) == 2, shown
         assert seen.count("in " + shown.replace("/", "|")) == 1, shown
     assert " </i><b>" in seen
+    hovers = [element.get("{http://www.w3.org/1999/xlink}title", "") for element in root.iter(f"{SVG}a")]
+    for name in ("\\\u2060N\\\u2060G", "&lt;&amp;"):
+        assert sum(f"param {name} " in hover for hover in hovers) == 1
     assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {
         "svg", "g", "title", "a", "path", "polygon", "polyline", "ellipse", "text",
     }  # fmt: skip
@@ -457,7 +489,7 @@ def test_no_name_can_break_a_picture() -> None:
 @needs_pygraphviz
 @pytest.mark.parametrize("steps", [2, 5, 9])
 @pytest.mark.parametrize(
-    "model", [lstm, attention, lambda steps: rnn(steps, weight(2, 3, name="h"), weight(3, 3))]
+    "model", [lstm, attention, twice, lambda steps: rnn(steps, weight(2, 3, name="h"), weight(3, 3))]
 )
 def test_time_runs_to_the_right(model: Callable[[int], Tensor], steps: int) -> None:
     """The steps of each loop stand side by side in order of time."""
@@ -625,6 +657,7 @@ NO_LABEL = "Error: not well-formed (invalid token) in line 1"
         (f"echo '{NO_GRAPH}' >&2; exit 1", f"failed with exit code 1: {NO_GRAPH}"),
         (f"cat; echo '{NO_LABEL}' >&2; echo more >&2", f"failed with exit code 0: {NO_LABEL}"),
         ("exit 0", "failed with exit code 0: it said nothing"),
+        ("cat; echo Help >&2; exit 3", "failed with exit code 3: Help"),
     ],
 )
 def test_a_dot_that_fails_is_an_error(no_renderer: Path, script: str, reason: str) -> None:

@@ -59,6 +59,13 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
     return wrap(array.astype(FLOAT32) if dtype is None and array.dtype.kind == "f" else array)
 
 
+def iota(n: int) -> Tensor:
+    """The whole numbers below n, under a name by which a kernel knows them for the numbers of its rows."""
+    t = wrap(np.arange(n))
+    t.name = "iota"
+    return t
+
+
 def eye(n: int, m: int | None = None, dtype: Any = FLOAT32) -> Tensor:
     """Ones on the diagonal of an n by m matrix, zeros elsewhere."""
     return wrap(np.eye(n, m, dtype=dtype))

@@ -72,7 +72,7 @@ class Row:
     def program(self) -> tuple[Any, ...]:
         """What the row computes, without its labels: equal rows have equal programs."""
         # By its text, for NaN equals NaN here and 0.0 is not -0.0.
-        return self.op, self.args, self.settings, self.shape, self.dtype, repr(self.value), self.wants
+        return self.op, self.args, self.settings, self.shape, self.dtype, repr(self.value)
 
     def __repr__(self) -> str:
         return listing.line(self)
@@ -190,10 +190,9 @@ def _row(node: Node | Leaf, slot: int, slots: Mapping[Node | Leaf, int]) -> Row:
     kind = "param" if node.wants else "input" if node.value is None else "const"
     owner = node.tensor()
     name = node.name or (owner.name if owner is not None else "")
-    # 2 and 2.0 are one shared constant: which of them was met first must not show.
-    value = None if node.value is None else np.asarray(node.value, node.dtype).dtype.type(node.value).item()
-    if value is not None and node.dtype.kind == "f":
-        value = float(node.value)  # type: ignore[arg-type]
+    value = node.value
+    if value is not None:  # 2 and 2.0 share one constant: which of them was met first must not show
+        value = float(value) if node.dtype.kind == "f" else np.asarray(value, node.dtype).item()
     return Row(slot, kind, (), {}, node.shape, node.dtype, node.place, name, value, node.wants)
 
 

@@ -62,7 +62,8 @@ def _check_call(row: Row, rows: Sequence[Row]) -> None:
                 else "expected no arguments yet."
             )
             _refuse(f"row %{row.slot} uses %{slot} before it is assigned", rows, [row], rule)
-    rule_of = SHAPES.get(row.op)
+    # A checkpoint or a fused op carries the function that it stands for.
+    rule_of = SHAPES["checkpoint"] if "fn" in row.settings else SHAPES.get(row.op)
     if rule_of is None:
         way_out = f'Enter its rule: SHAPES["{row.op}"] = lambda *shapes, **settings: ...'
         _refuse(f"row %{row.slot} has an op without a shape rule", rows, [row], "", way_out)

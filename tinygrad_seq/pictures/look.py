@@ -120,10 +120,19 @@ def argument_mark(name: str, beside: bool) -> Attributes:
     return {"headlabel": name} if beside else {"headlabel": name, "labeldistance": "1.4", "labelangle": "40"}
 
 
+# Graphviz puts the node's name for a backslash and an N, in HTML-like labels too, and reads tooltips twice over.
+# Something unseen between the two is all that helps.
+_APART = "\\\\\N{WORD JOINER}"
+
+
 def escape(text: str) -> str:
     """A text as it may stand in an HTML-like label."""
-    # There, too, Graphviz would put the node's name for a backslash and an N: something unseen goes between.
-    return re.sub(r"\\(?=[NGETHL])", "\\\\\N{WORD JOINER}", html.escape(text))
+    return re.sub(r"\\(?=[NGETHL])", _APART, html.escape(text))
+
+
+def hover(text: str) -> str:
+    """A text as it may stand in a tooltip."""
+    return re.sub(r"\\(?=[A-Za-z\\])", _APART, text.replace("&", "&amp;"))
 
 
 def printable(text: str) -> str:

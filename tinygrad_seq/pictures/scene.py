@@ -107,15 +107,15 @@ class Scene:
         elif origin is not None and step is not None and origin[:-1] == step[:-1]:
             self._carry(slot, row, step, style)
         else:
-            # Below the whole loop, not beside its last rank: else the steps lose their order.
+            # Below the whole loop, not beside its last rank: else the steps may lose their order.
             leaves = {"minlen": "2"} if origin is not None and self._loops[origin[:-1]] > 1 else {}
             if step is None or self._loops[step[:-1]] < 2:
                 self.edges.append(Edge(tail, head, {**style, "weight": "4", **leaves}))
-            else:
-                relay = self._relay(tail, step[:-1], leaves)
-                if self._depths[row.slot] > 1:
-                    relay = self._entry(relay, step)
-                self.edges.append(Edge(relay, head, style))
+                return
+            relay = self._relay(tail, step[:-1], leaves)
+            if self._depths[row.slot] > 1:
+                relay = self._entry(relay, step)
+            self.edges.append(Edge(relay, head, style))
 
     def _carry(self, slot: int, row: Row, step: Path, style: Attributes) -> None:
         """What one time step hands to another; where it climbs, by way of a bend in the gap between the two."""
@@ -163,7 +163,7 @@ class Scene:
 
     def _add(self, path: Path, node: str, row: Row, attributes: Attributes) -> None:
         self.count += 1
-        self._box(path).nodes[node] = {**attributes, "tooltip": line(row, self._rows)}
+        self._box(path).nodes[node] = {**attributes, "tooltip": look.hover(line(row, self._rows))}
 
     def _box(self, path: Path) -> Box:
         depth = len(path)

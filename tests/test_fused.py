@@ -1,0 +1,369 @@
+"""Derived kernels against their compositions: values, gradients, higher orders, and what cannot be fused."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tinygrad_seq as tgs
+from tinygrad_seq import functional as F
+from tinygrad_seq import ops
+from tinygrad_seq.creation import iota
+from tinygrad_seq.fusing import composed, fused, kernels_wanted
+from tinygrad_seq.nodes import STATE
+
+pytestmark = pytest.mark.skipif(not kernels_wanted(), reason="numba is switched off or not installed")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_cache(tmp_path_factory):
+    """Kernels of the tests go to a folder of their own."""
+    before = os.environ.get("TINYGRAD_SEQ_CACHE")
+    os.environ["TINYGRAD_SEQ_CACHE"] = str(tmp_path_factory.mktemp("kernels"))
+    from tinygrad_seq.fuser import build
+
+    build.cache_folder.cache_clear()
+    yield
+    build.cache_folder.cache_clear()
+    if before is None:
+        del os.environ["TINYGRAD_SEQ_CACHE"]
+    else:
+        os.environ["TINYGRAD_SEQ_CACHE"] = before
+
+
+@fused
+def gates(z, c):
+    """The pointwise part of an LSTM step."""
+    i, f, g, o = z.chunk(4, -1)
+    c = F.sigmoid(f) * c + F.sigmoid(i) * g.tanh()
+    return F.sigmoid(o) * c.tanh(), c
+
+
+@fused
+def normalised(x, w, b):
+    """Layer norm of the last axis."""
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / ((centred * centred).mean(-1, keepdims=True) + 1e-5).sqrt() * w + b
+
+
+@fused
+def surprise(x, ids):
+    """-log softmax(x)[id] for each row."""
+    return -ops.gather(F.log_softmax(x), iota(x.shape[0]), ids.squeeze(-1))
+
+
+@fused
+def joined(x, y):
+    """Columns joined, sliced across the seam, and reduced without keeping the axis."""
+    z = tgs.concat([x, y * 2.0], axis=-1)
+    return (z[:, 1:] * z[:, :-1]).sum(-1), z.max(-1, keepdims=True)
+
+
+@fused
+def scaled(x, k):
+    """A factor for all."""
+    return (x * k).exp() - k
+
+
+FUNCTIONS = {
+    "gates": (gates, [(5, 32), (5, 8)]),
+    "gates of width 1": (gates, [(5, 4), (5, 1)]),
+    "gates, state of one row": (gates, [(6, 2, 12), (1, 2, 3)]),
+    "softmax": (fused(F.softmax), [(4, 3, 9)]),
+    "softmax of a vector": (fused(F.softmax), [(7,)]),
+    "log_softmax": (fused(F.log_softmax), [(6, 11)]),
+    "gelu": (fused(F.gelu), [(4, 10)]),
+    "silu": (fused(F.silu), [(4, 10)]),
+    "relu": (fused(F.relu), [(4, 10)]),
+    "softplus": (fused(F.softplus), [(4, 10)]),
+    "layer norm": (normalised, [(6, 2, 10), (10,), (10,)]),
+    "layer norm of another width": (normalised, [(3, 13), (13,), (13,)]),
+    "column, row, number": (fused(lambda a, b, c: (a * b + c).tanh()), [(5, 1), (5, 7), (1,)]),
+    "joined columns": (joined, [(4, 5), (4, 3)]),
+    "one factor": (scaled, [(3, 4), (1,)]),
+    "no rows": (gates, [(0, 8), (0, 2)]),
+    "no columns": (fused(lambda a, b: a * b + 1.0), [(3, 0), (3, 0)]),
+}
+
+
+def tensors(shapes, dtype, seed=0):
+    """Inputs that want gradients."""
+    rng = np.random.default_rng(seed)
+    return [tgs.tensor(rng.standard_normal(s).astype(dtype), requires_grad=True) for s in shapes]
+
+
+class Largest:
+    """Watches a composed run: the largest sum of absolute terms that any op saw."""
+
+    def __init__(self):
+        self.value = 1.0
+
+    def made(self, node, op, inputs, out):
+        """Forward values, and the terms of sums."""
+        self.see(out)
+        if op.name == "sum":
+            self.value = max(self.value, float(np.abs(inputs[0].array).sum()))
+
+    def sent(self, node, parent, g, dx):
+        """Gradients on their way."""
+        self.see(np.asarray(dx))
+
+    def arrived(self, node, g):
+        """Gradients complete: broadcast inputs sum over all rows."""
+        self.see(np.asarray(g))
+
+    def see(self, array):
+        """The sum of the finite magnitudes."""
+        a = np.asarray(array)
+        if a.dtype.kind == "f":
+            a = np.abs(a[np.isfinite(a)], dtype=np.float64)
+            self.value = max(self.value, float(a.max(initial=0.0)))
+
+
+def results(fn, inputs, weights):
+    """Outputs and gradients of a weighted sum of them."""
+    outs = fn(*inputs)
+    outs = outs if isinstance(outs, tuple) else (outs,)
+    floats = [x for x in inputs if x.requires_grad]
+    total = sum((o * w).sum() for o, w in zip(outs, weights, strict=True))
+    gradients = tgs.grad(total, floats) if total.requires_grad else []
+    return [t.numpy() for t in (*outs, *gradients)]
+
+
+def agree(fn, inputs, ulps=4):
+    """Fused equals composed within a few units in the last place of the largest term, NaN and inf alike."""
+    with np.errstate(all="ignore"), composed():
+        outs = fn(*inputs)
+        outs = outs if isinstance(outs, tuple) else (outs,)
+        weights = [
+            np.random.default_rng(i).uniform(0.5, 1, o.shape).astype(o.dtype) for i, o in enumerate(outs)
+        ]
+        largest = Largest()
+        STATE.watch = largest
+        try:
+            theirs = results(fn, inputs, weights)
+        finally:
+            STATE.watch = None
+    with np.errstate(all="ignore"):
+        ours = results(fn, inputs, weights)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.shape == other.shape
+        assert mine.dtype == other.dtype
+        if mine.dtype.kind != "f":
+            np.testing.assert_array_equal(mine, other)
+            continue
+        bound = ulps * np.finfo(mine.dtype).eps * largest.value
+        np.testing.assert_allclose(mine, other, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_fused_equals_composed(name, dtype):
+    """Every output and every gradient, within 4 ulp of the largest term."""
+    fn, shapes = FUNCTIONS[name]
+    agree(fn, tensors(shapes, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_element_of_each_row(dtype):
+    """The target's logit: cross-entropy is one kernel forward and one backward."""
+    x = tensors([(5, 7)], dtype)[0]
+    agree(surprise, [x, tgs.tensor([[0], [6], [3], [3], [1]])])
+    assert "scatter" not in surprise.source("backward")
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("name", [n for n in FUNCTIONS if n not in ("relu", "joined columns", "no columns")])
+def test_gradcheck_through_the_kernels(name, order):
+    """Finite differences in float64; at order 2 the composition takes over by itself."""
+    fn, shapes = FUNCTIONS[name]
+    assert tgs.gradcheck(fn, tensors(shapes, "float64"), order=order)
+
+
+def test_layout_does_not_matter():
+    """Transposed, strided and broadcast inputs give what their copies give."""
+    rng = np.random.default_rng(1)
+    base = tgs.tensor(rng.standard_normal((9, 4, 2)).astype("f4"), requires_grad=True)
+    softmax = FUNCTIONS["softmax"][0]
+    for view in (
+        lambda t: t.T,
+        lambda t: t[::2, :, :],
+        lambda t: t[:, :1, :].expand(9, 4, 2),
+        lambda t: t[::-1],
+    ):
+        agree(lambda t, v=view: softmax(v(t)), [base])
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf, 1e4, -1e4])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "silu", "relu", "gelu"])
+def test_special_values_come_out_as_composed(name, special):
+    """NaN is never hidden, infinities are not wrapped: no flag assumes them away."""
+    fn, _ = FUNCTIONS[name]
+    x = np.linspace(-2, 2, 12).astype("f4").reshape(3, 4)
+    x[1, 2] = special
+    with np.errstate(all="ignore"):
+        mine = fn(tgs.tensor(x)).numpy()
+        with composed():
+            other = fn(tgs.tensor(x)).numpy()
+    np.testing.assert_array_equal(np.isnan(mine), np.isnan(other))
+    np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
+
+
+LEAVES = ["x", "y", "column", "row", "(column * 0.0 + 0.5)"]
+ONE = ["sigmoid({})", "({}).tanh()", "(({}) * 0.3).exp()", "-({})", "F.relu({})", "({}).sin()"]
+TWO = ["({} + {})", "({} * {})", "({} - {})", "({}).maximum({})", "({} / (1.5 + ({}) * ({})))"]
+WHOLE = ["F.softmax({} + x)", "(({}) + x).sum(-1, keepdims=True)", "(({}) + x).max(-1, keepdims=True)"]
+
+
+@st.composite
+def trees(draw, depth=3):
+    """The text of a random expression."""
+    if depth == 0 or draw(st.integers(0, 5)) == 0:
+        return draw(st.sampled_from(LEAVES))
+    form = draw(st.sampled_from(ONE + TWO + WHOLE))
+    parts = [draw(trees(depth=depth - 1)) for _ in range(min(2, form.count("{}")))]
+    parts += parts[-1:] * (form.count("{}") - len(parts))
+    return form.format(*parts)
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(
+    text=trees(),
+    rows=st.integers(0, 4),
+    columns=st.integers(1, 9),
+    dtype=st.sampled_from(["float32", "float64"]),
+    seed=st.integers(0, 5),
+)
+def test_random_compositions(text, rows, columns, dtype, seed):
+    """Random trees of ops over random shapes and broadcasts: fused equals composed."""
+    source, scope = f"x * 0.0 + ({text})", {"F": F, "sigmoid": F.sigmoid}
+
+    def compose(x, y, column, row):
+        return eval(source, scope, {"x": x, "y": y, "column": column, "row": row})
+
+    agree(
+        fused(compose),
+        tensors([(rows, columns), (rows, columns), (rows, 1), (columns,)], dtype, seed),
+        ulps=8,
+    )
+
+
+def test_only_what_is_used_is_computed():
+    """Outputs without a gradient and inputs that want none cost nothing in the backward kernel."""
+    z, c = tensors([(5, 32), (5, 8)], "float32")
+    gates(z, c)[1].sum().backward()
+    with_c_only = gates.source("backward")
+    h, c2 = gates(z, c)
+    (h.sum() + c2.sum()).backward()
+    assert with_c_only.count("tanh") < gates.source("backward").count("tanh")
+    frozen = c.detach()
+    gates(z, frozen)[0].sum().backward()
+    assert "o1" not in gates.source("backward")
+
+
+def test_a_fused_op_is_one_node():
+    """On the tape it is one op; inside composed() it is its parts."""
+    x = tensors([(3, 4)], "float32")[0]
+    silu = FUNCTIONS["silu"][0]
+    assert tgs.Tape.of(silu(x)).check().ops()["silu"] == 1
+    with composed():
+        assert "tanh" in tgs.Tape.of(silu(x)).ops()
+
+
+def test_the_record_keeps_inputs_and_one_number_a_row():
+    """The stated rule: everything else is computed again."""
+    x = tensors([(6, 10)], "float32")[0]
+    y = FUNCTIONS["softmax"][0](x)
+    kept = [a for a in (*y.node.saved, *y.node.out) if isinstance(a, np.ndarray)]
+    assert sorted(a.size for a in kept) == [6, 6, 60]
+
+
+REFUSED = {
+    "a product": (
+        lambda x: x @ x.T,
+        "fused: cannot fuse permute: no kernel over rows and columns holds it.",
+    ),
+    "a sum over rows": (
+        lambda x: x - x.mean(0),
+        "fused: cannot fuse sum: it reduces another axis than the last.",
+    ),
+    "an array from outside": (
+        lambda x: x * np.arange(4, dtype="f4"),
+        "fused: cannot fuse input: an array from outside was used; every array must be an argument.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_fused_is_told(name):
+    """One error that names the op and says what to do."""
+    fn, first_line = REFUSED[name]
+    with pytest.raises(tgs.TraceError) as error:
+        fused(fn)(tgs.ones(4, 4))
+    lines = str(error.value).splitlines()
+    assert lines[0] == first_line
+    assert lines[-1] == "  Move this op out of the fused function."
+
+
+SCRIPT = """
+import sys, numpy as np, tinygrad_seq as tgs
+from tinygrad_seq import functional as F
+from tinygrad_seq.fusing import fused
+x = tgs.tensor(np.linspace(-1, 1, 12, dtype="f4").reshape(3, 4), requires_grad=True)
+(fused(F.softmax)(x) ** 2).sum().backward()
+print(x.grad.numpy().sum(), "numba" in sys.modules)
+"""
+
+
+def run(**environment):
+    """The script in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_two_processes_build_at_once(tmp_path):
+    """Both succeed, and a third finds what they built."""
+    environment = {**os.environ, "TINYGRAD_SEQ_CACHE": str(tmp_path / "k")}
+    both = [subprocess.Popen([sys.executable, "-c", SCRIPT], env=environment) for _ in range(2)]
+    assert [p.wait(timeout=120) for p in both] == [0, 0]
+    files = sorted(p.name for p in (tmp_path / "k").rglob("k_*"))
+    run(TINYGRAD_SEQ_CACHE=str(tmp_path / "k"))
+    assert sorted(p.name for p in (tmp_path / "k").rglob("k_*")) == files
+
+
+def test_a_damaged_cache_mends_itself(tmp_path):
+    """A kernel file and numba's files cut short are made again."""
+    folder = tmp_path / "k"
+    run(TINYGRAD_SEQ_CACHE=str(folder))
+    for path in folder.rglob("k_*"):
+        path.write_bytes(path.read_bytes()[:20])
+    assert run(TINYGRAD_SEQ_CACHE=str(folder)).stdout.endswith("True\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="folders of this system have no such modes")
+def test_a_folder_that_others_can_write_to_is_refused(tmp_path):
+    """It is said, and the kernels are built for this process alone."""
+    folder = tmp_path / "k"
+    folder.mkdir()
+    folder.chmod(0o777)
+    said = run(TINYGRAD_SEQ_CACHE=str(folder)).stderr
+    assert f"{folder} is not used for kernels: others can write to it." in said
+    assert not list(folder.iterdir())
+
+
+def test_without_the_compiler_the_composition_runs():
+    """NUMBA_DISABLE_JIT=1: the same numbers, numba not even imported."""
+    with_it, without = run(), run(NUMBA_DISABLE_JIT="1")
+    assert without.stdout.split()[1] == "False"
+    assert float(with_it.stdout.split()[0]) == pytest.approx(float(without.stdout.split()[0]), abs=1e-7)

@@ -1,0 +1,1 @@
+"""From a tape to numba kernels: the scalar maths that kernels call, and what emits, builds and keeps them."""

@@ -1,0 +1,228 @@
+"""A tape over rows and columns written out as one readable Python function, which numba compiles.
+
+Rows are first cut into contiguous one-dimensional views, for only then does LLVM vectorise. A pass over the
+columns ends where a sum or maximum is needed by what follows; a value that is costly and needed in two passes is
+kept in a scratch row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from tinygrad_seq.fuser.formulas import SHORT, Block, Formulas, Lane
+from tinygrad_seq.fuser.grouping import Term
+from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Program
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An emitted function: its text, and what to call it with after `lo, hi` (the rows).
+
+    `sizes` are the column counts and starts it was traced with, `numbers` the slots of constants that go with
+    the sizes; then come the inputs and the outputs, by slot.
+    """
+
+    source: str
+    sizes: tuple[int, ...]
+    numbers: tuple[int, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+class Emitter(Formulas):
+    """Writes one kernel: `inputs` and `outputs` are slots of the program."""
+
+    outputs: tuple[int, ...] = ()
+
+    def open(self, length: int) -> None:
+        """Start a loop over `length` columns."""
+        self.loop, self.length = Block(3), length
+        self.loop_number += 1
+
+    def close(self) -> None:
+        """End the loop and hang it into the row."""
+        assert self.loop is not None
+        self.row.write(f"for j in range({self.size(self.length)}):")
+        self.row.lines += self.loop.lines
+        self.loop = None
+
+    def reduce(self, slots: list[int]) -> None:
+        """The loops for sums and maxima of one pass, those over equal columns together."""
+        groups: dict[int, list[tuple[int, int]]] = {}
+        for slot in slots:
+            operand = self.tape[slot].args[0]
+            cuts = self.space.cuts(operand, self.known())
+            for start, stop in pairwise(cuts):
+                groups.setdefault(stop - start, []).append((slot, start))
+        for slot in slots:
+            row = self.tape[slot]
+            kind = SHORT[str(row.dtype)]
+            self.row.write(f"s{slot} = {kind}({'0' if row.op == 'sum' else '-inf'})")
+        for length, members in groups.items():
+            self.open(length)
+            for slot, start in members:
+                v = self.value(self.tape[slot].args[0], ("j", start))
+                if self.tape[slot].op == "sum":
+                    self.loop.write(f"s{slot} += {v}")  # type: ignore[union-attr]
+                else:
+                    self.calls.add("maximum")
+                    self.loop.write(f"s{slot} = maximum(s{slot}, {v})")  # type: ignore[union-attr]
+            self.close()
+        for slot in slots:
+            self.row.names[(slot, None)] = f"s{slot}"
+
+    def known(self) -> set[int]:
+        """Slots past which nothing is looked up: inputs, and sums that have been taken."""
+        taken = {key[0] for key in self.row.names if isinstance(key, tuple) and key[1] is None}
+        return set(self.inputs) | {s for s in taken if self.space.is_row_reduction(self.tape[s])}
+
+    # ---- the kernel ------------------------------------------------------------------------------------
+    def run(self, outputs: tuple[int, ...], title: str) -> Kernel:
+        """The whole function."""
+        self.outputs = outputs
+        operands = [s for o in self.outputs for term in self.terms(o) for s in term.slots]
+        needed = self.space.needed(operands, self.inputs)
+        passes: dict[int, list[int]] = {}
+        for slot in sorted(needed):
+            if slot not in self.inputs and self.space.is_row_reduction(self.tape[slot]):
+                passes.setdefault(self.depth(slot), []).append(slot)
+        for depth in sorted(passes):
+            self.reduce(passes[depth])
+        self.store()
+        return self.assembled(title)
+
+    def depth(self, slot: int) -> int:
+        """How many sums and maxima lie one behind the other up to here, inputs counting for none."""
+        known: dict[int, int] = {}
+        for s in sorted(self.space.needed([slot], self.inputs)):
+            row = self.tape[s]
+            below = 0 if s in self.inputs else max((known[a] for a in row.args), default=0)
+            known[s] = below + (s not in self.inputs and self.space.is_row_reduction(row))
+        return known[slot]
+
+    def terms(self, output: int) -> list[Term]:
+        """What is written to an output: itself, or the summands of its sum over rows."""
+        return self.space.sums_over_rows(output) or [Term(output)]
+
+    def store(self) -> None:
+        """The last pass: outputs written, sums over rows added to."""
+        groups: dict[int, list[tuple[int, Term, int]]] = {}
+        single: list[str] = []
+        totals: list[str] = []
+        for i, output in enumerate(self.outputs):
+            kind, sign = self.space.kinds[output], self.signs(output)
+            for n, term in enumerate(self.terms(output)):
+                wide = next((s for s in term.slots if self.space.kinds[s] in (FULL, COLUMNS)), None)
+                if kind in (ROW, ONE) and wide is None:
+                    single.append(
+                        f"o{i}[{'r' if kind == ROW else '0'}] {sign[term.negative]} {self.product(term, None)}"
+                    )
+                    continue
+                if kind == ONE:
+                    self.row.write(f"a{i}_{n} = {SHORT[str(self.tape[output].dtype)]}(0)")
+                    totals.append(f"o{i}[0] += a{i}_{n}")
+                for start, stop in pairwise(self.space.cuts(output if wide is None else wide, self.known())):
+                    groups.setdefault(stop - start, []).append((i, replace(term, place=n), start))
+        for length, members in groups.items():
+            self.open(length)
+            for i, term, start in members:
+                self.store_one(i, term, start)
+            self.close()
+        self.row.lines += ["        " + line for line in single + totals]
+
+    def signs(self, output: int) -> tuple[str, str]:
+        """How a term and a negative term are put into an output."""
+        return ("+=", "-=") if self.space.sums_over_rows(output) else ("=", "=")
+
+    def product(self, term: Term, lane: Lane) -> str:
+        """A term's value with its factors."""
+        text = self.value(term.slot, lane)
+        for sign, slot in term.factors:
+            factor = self.value(slot, lane)
+            zero = f"{SHORT[str(self.tape[term.slot].dtype)]}(0)"
+            text = (
+                f"({text} {sign} {factor} else {zero})"
+                if sign.startswith("if")
+                else f"{text} {sign} {factor}"
+            )
+        return text
+
+    def store_one(self, i: int, term: Term, start: int) -> None:
+        """One output, or one summand of it, at the columns of the open loop."""
+        output = self.outputs[i]
+        kind, sign = self.space.kinds[output], self.signs(output)[term.negative]
+        v = self.product(term, ("j", start))
+        assert self.loop is not None
+        if kind == ONE:
+            self.loop.write(f"a{i}_{term.place} {sign} {v}")
+            return
+        view = self.once(f"o{i}_r", f"o{i}[r]") if kind == FULL else f"o{i}"
+        if start or self.length != self.space.width(output):
+            stop = f"{self.size(start)} + {self.size(self.length)}" if start else self.size(self.length)
+            first = self.size(start) if start else ""
+            view = self.once(f"o{i}_{self.size(start)}", f"{view}[{first}:{stop}]")
+        self.loop.write(f"{view}[j] {sign} {v}")
+
+    def assembled(self, title: str) -> Kernel:
+        """The text around the row."""
+        sizes, numbers = tuple(self.sizes), tuple(self.numbers)
+        inputs = tuple(s for s in self.inputs if s in self.used)
+        parameters = ["lo", "hi", *self.sizes.values(), *self.numbers.values()]
+        parameters += [self.inputs[s] for s in inputs] + [f"o{i}" for i in range(len(self.outputs))]
+        kept = [s for s in sorted(self.scratch) if len(set(self.loops_with.get(s, []))) > 1]
+        body = [
+            f"def kernel({', '.join(parameters)}):",
+            *(
+                f"    t{s} = np.empty({self.size(self.space.width(s))}, np.{self.tape[s].dtype})"
+                for s in kept
+            ),
+            "    for r in range(lo, hi):",
+            *(self.row.lines or ["        pass"]),
+            "",
+        ]
+        names = [
+            f"{short} = np.{long}"
+            for long, short in SHORT.items()
+            if any(f"{short}(" in line for line in body)
+        ]
+        lines = [
+            f'"""{title}"""',
+            "",
+            *(["import math", ""] if any("math." in line for line in body) else []),
+            "import numpy as np",
+            *(
+                ["from math import inf, nan"]
+                if any("inf)" in line or "nan)" in line for line in body)
+                else []
+            ),
+            *(
+                [f"from tinygrad_seq.fuser.scalars import {', '.join(sorted(self.calls))}"]
+                if self.calls
+                else []
+            ),
+            "",
+            *names,
+            "",
+            "",
+            *body,
+        ]
+        return Kernel("\n".join(lines), sizes, numbers, inputs, self.outputs)
+
+
+def emit(
+    program: Program,
+    inputs: tuple[int, ...],
+    outputs: tuple[int, ...],
+    title: str,
+    varying: frozenset[int] = frozenset(),
+    zeros: frozenset[int] = frozenset(),
+) -> Kernel:
+    """The kernel that computes these slots of a program from those; `zeros` are slots that are zero.
+
+    Written twice: the first time tells which costly values are needed in several passes.
+    """
+    first = Emitter(program, inputs, varying, zeros=zeros)
+    first.run(outputs, title)
+    scratch = frozenset(s for s, loops in first.loops_with.items() if len(set(loops)) > 1)
+    return Emitter(program, inputs, varying, scratch, zeros).run(outputs, title)

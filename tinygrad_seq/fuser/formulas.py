@@ -1,0 +1,220 @@
+"""The values of a kernel, one line an op: what stands on the right of each `v5 = ...` in an emitted function."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinygrad_seq.fuser.grouping import COSTLY, Space, columns_of, unfusable
+from tinygrad_seq.fuser.scalars import SCALARS
+from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Program
+from tinygrad_seq.tape import Row
+
+# A column variable and a start: element `start + j`. None outside of the columns.
+Lane = tuple[str, int] | None
+INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "less": "<", "equal": "==", "pow": "**"}
+LIBRARY = {"sqrt", "sin", "cos", "floor"}
+SHORT = {"float32": "f4", "float64": "f8", "int64": "i8", "int32": "i4", "bool": "b1"}
+
+
+@dataclass
+class Block:
+    """Lines of one depth, and the names of the values computed there."""
+
+    indent: int
+    lines: list[str] = field(default_factory=list)
+    names: dict[Any, str] = field(default_factory=dict)
+
+    def write(self, text: str) -> None:
+        """One line more."""
+        self.lines.append("    " * self.indent + text)
+
+
+class Formulas:
+    """Values of slots of a program, by name, written into a row and its loops as they are asked for."""
+
+    def __init__(
+        self,
+        program: Program,
+        inputs: tuple[int, ...],
+        varying: frozenset[int] = frozenset(),
+        scratch: frozenset[int] = frozenset(),
+        zeros: frozenset[int] = frozenset(),
+    ):
+        self.space = Space(program)
+        self.tape = program.tape
+        self.inputs = {slot: f"x{i}" for i, slot in enumerate(inputs)}
+        self.varying, self.scratch, self.zeros = varying, scratch, self.space.absent(zeros)
+        self.sizes: dict[int, str] = {}
+        self.numbers: dict[int, str] = {}
+        self.calls: set[str] = set()
+        self.row = Block(2)
+        self.loop: Block | None = None
+        self.loops_with: dict[int, list[int]] = {}
+        self.loop_number = self.length = 0
+        self.used: set[int] = set()
+
+    # ---- names -----------------------------------------------------------------------------------------
+    def size(self, n: int) -> str:
+        """The name of a column count or start; the kernel is not compiled for one size."""
+        return "0" if n == 0 else self.sizes.setdefault(n, f"n{len(self.sizes)}")
+
+    def literal(self, row: Row) -> str:
+        """A constant, never a bare number: float32 must not widen."""
+        if row.slot in self.varying:
+            return self.numbers.setdefault(row.slot, f"k{len(self.numbers)}")
+        value = row.value
+        kind = SHORT[str(row.dtype)]
+        if row.dtype.kind != "f":
+            return f"{kind}({int(value or 0)})" if row.dtype.kind != "b" else str(bool(value))
+        number = float(value or 0.0)
+        if math.isnan(number):
+            return f"{kind}(nan)"
+        if math.isinf(number):
+            return f"{kind}({'-' if number < 0 else ''}inf)"
+        return f"{kind}({number!r})"
+
+    # ---- values ----------------------------------------------------------------------------------------
+    def value(self, slot: int, lane: Lane) -> str:
+        """The name of a slot's value at a lane (a column variable and a start); lines are written as needed."""
+        wide = self.space.kinds[slot] in (FULL, COLUMNS)
+        key = (slot, lane if wide else None)
+        for block in (self.loop, self.row):
+            if block is not None and key in block.names:
+                return block.names[key]
+        row, in_loop = self.tape[slot], wide and lane is not None and lane[0] == "j"
+        block = self.loop if in_loop and self.loop is not None else self.row
+        kept = in_loop and row.op in COSTLY and lane == ("j", 0)
+        if kept:
+            self.loops_with.setdefault(slot, []).append(self.loop_number)
+        first = kept and self.loops_with[slot][0] == self.loop_number
+        if slot in self.inputs or row.is_leaf or slot in self.zeros:
+            text = self.leaf(row, lane)
+        elif kept and slot in self.scratch and not first:
+            text = f"t{slot}[j]"
+        else:
+            text = self.expression(row, lane)
+        if not text.isidentifier():
+            where = f"_{lane[0]}{lane[1]}" if wide and lane and lane != ("j", 0) else ""
+            name = f"v{slot}{where}"
+            block.write(f"{name} = {text}")
+            text = name
+            if first and slot in self.scratch:
+                block.write(f"t{slot}[j] = {name}")
+        block.names[key] = text
+        return text
+
+    def leaf(self, row: Row, lane: Lane) -> str:
+        """An element of an input, or a constant."""
+        if row.slot in self.zeros:
+            return f"{SHORT[str(row.dtype)]}(0)"
+        if row.slot not in self.inputs:
+            if row.value is None:
+                raise unfusable(row, "an array from outside was used; every array must be an argument")
+            return self.literal(row)
+        name, kind = self.inputs[row.slot], self.space.kinds[row.slot]
+        self.used.add(row.slot)
+        if kind == ONE:
+            return self.once(f"{name}_one", f"{name}[0]")
+        if kind == ROW:
+            return self.once(f"{name}_r", f"{name}[r]")
+        variable, start = lane or ("0", 0)
+        view = self.once(f"{name}_r", f"{name}[r]") if kind == FULL else name
+        if variable != "j":
+            return f"{view}[{variable}{' + ' + self.size(start) if start else ''}]"
+        if start or self.length != self.space.width(row.slot):
+            stop = f"{self.size(start)} + {self.size(self.length)}" if start else self.size(self.length)
+            first = self.size(start) if start else ""
+            view = self.once(f"{name}_{self.size(start)}_{self.size(self.length)}", f"{view}[{first}:{stop}]")
+        return f"{view}[j]"
+
+    def once(self, name: str, text: str) -> str:
+        """A line at the head of the row, written at its first use."""
+        if name not in self.row.names:
+            self.row.names[name] = name
+            self.row.write(f"{name} = {text}")
+        return name
+
+    def expression(self, row: Row, lane: Lane) -> str:
+        """The formula of one op in the names of its arguments."""
+        op, args = row.op, row.args
+
+        def arg(i: int) -> str:
+            return self.value(args[i], lane)
+
+        if op in ("add", "sub") and any(a in self.zeros for a in args):
+            return arg(0) if args[1] in self.zeros else arg(1) if op == "add" else f"-{arg(1)}"
+        if op in INFIX:
+            return f"{arg(0)} {INFIX[op]} {arg(1)}"
+        if op in SCALARS:
+            return f"{self.scalar(row)}({', '.join(arg(i) for i in range(len(args)))})"
+        if op in LIBRARY:
+            return f"math.{op}({arg(0)})"
+        if op == "neg":
+            return f"-{arg(0)}"
+        if op == "where":
+            return f"{arg(1)} if {arg(0)} else {arg(2)}"
+        if op == "cast":
+            return f"{SHORT[str(row.dtype)]}({arg(0)})"
+        if op in ("reshape", "expand", "cut"):
+            self.same_place(row)
+            return arg(0)
+        if op in ("slice", "pad", "concat"):
+            return self.moved(row, lane)
+        if op == "gather":
+            return self.picked(row)
+        if op == "scatter":
+            return self.placed(row, lane)
+        if op in ("sum", "max"):
+            raise unfusable(row, "it reduces another axis than the last")
+        raise unfusable(row, "no kernel over rows and columns holds it")
+
+    def scalar(self, row: Row) -> str:
+        """The name of an op's scalar function for its dtype; the kernel imports it."""
+        name = SCALARS[row.op][str(row.dtype)]
+        self.calls.add(name)
+        return name
+
+    def same_place(self, row: Row) -> None:
+        """Reshapes and expansions that move nothing between rows and columns."""
+        here, below = self.space.kinds[row.slot], self.space.kinds[row.args[0]]
+        allowed = {FULL: (FULL, ROW, COLUMNS, ONE), ROW: (ROW, ONE), COLUMNS: (COLUMNS, ONE), ONE: (ONE,)}[
+            here
+        ]
+        if below not in allowed or (row.op == "reshape" and here != below):
+            raise unfusable(row, "it moves values between rows and columns")
+
+    def moved(self, row: Row, lane: Lane) -> str:
+        """A slice is the same value at another start; a pad or concat is the piece that lies at this lane."""
+        if row.op == "slice":
+            start, _ = columns_of(row, self.space.width(row.args[0]))
+            if lane is None or self.space.kinds[row.slot] in (ROW, ONE):
+                return self.value(row.args[0], ("0", start))
+            return self.value(row.args[0], (lane[0], lane[1] + start))
+        if lane is None or lane[0] != "j":
+            raise unfusable(row, "one element of joined columns is asked for")
+        if row.op == "pad":
+            width = self.space.width(row.slot)
+            pieces = [(*columns_of(row, width), row.args[0])]
+        else:
+            pieces = self.space.parts(row)
+        for start, stop, part in pieces:
+            if start <= lane[1] < stop:
+                return self.value(part, (lane[0], lane[1] - start))
+        return f"{SHORT[str(row.dtype)]}(0)"
+
+    def picked(self, row: Row) -> str:
+        """One element of each row, at the column that an input names."""
+        x, rows, ids = row.args[0], self.tape[row.args[1]], row.args[-1]
+        if len(row.args) != 3 or rows.name != "iota":
+            raise unfusable(row, "only one element of each row can be gathered: x[iota(rows), ids]")
+        return self.value(x, (self.value(ids, None), 0))
+
+    def placed(self, row: Row, lane: Lane) -> str:
+        """The adjoint of `picked`: g at the named column, 0 elsewhere."""
+        if len(row.args) != 3 or self.tape[row.args[1]].name != "iota" or lane is None:
+            raise unfusable(row, "only one element of each row can be scattered")
+        column = f"{lane[0]} + {self.size(lane[1])}" if lane[1] else lane[0]
+        zero = f"{SHORT[str(row.dtype)]}(0)"
+        return f"{self.value(row.args[0], None)} if {column} == {self.value(row.args[2], None)} else {zero}"

@@ -1,0 +1,123 @@
+"""The few places that touch numba's inside: bit casts, extremes that keep NaN, the choice between two bodies.
+
+Each name works twice: inside compiled code as LLVM instructions and, where numba is missing or switched off
+(`NUMBA_DISABLE_JIT=1`), as plain Python on NumPy scalars. Knows nothing of kernels or of the tape.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+try:
+    import numba
+    from llvmlite import ir
+    from numba import types
+    from numba.extending import intrinsic
+except ImportError:
+    COMPILED = False
+else:
+    COMPILED = not cast(Any, numba.config).DISABLE_JIT  # numba sets its options when it runs
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# The scalars' own, not those of the kernel that calls them: LLVM keeps them by instruction when it inlines.
+# "contract" makes one fused step of a product and a sum, which only sharpens a range reduction. "reassoc"
+# would cancel the rounding trick `(x + big) - big`, "arcp" loosen a division, "nsz" lose the sign of zero.
+FLAGS = ("contract",)
+
+
+def inlined(body: Function) -> Function:
+    """The function compiled to vanish into its caller, which can then vectorise; itself without numba.
+
+    LLVM inlines it, not numba (`inline="always"`), which would compile the body under the caller's flags.
+    Division follows IEEE 754 and raises nothing.
+    """
+    if not COMPILED:
+        return body
+    return cast(Function, numba.njit(error_model="numpy", forceinline=True, fastmath=set(FLAGS))(body))
+
+
+def scalar(dtype: type[np.floating[Any]], plain: Callable[[Any], Any]) -> Callable[[Function], Function]:
+    """A decorator: the body inside compiled code; without numba `plain` of a float64, rounded to `dtype`."""
+
+    def choose(body: Function) -> Function:
+        if COMPILED:
+            return inlined(body)
+
+        @functools.wraps(body)
+        def rounded(x: Any) -> Any:
+            with np.errstate(all="ignore"):  # infinities and NaN are answers here, as they are in a kernel
+                return dtype(plain(np.float64(x)))
+
+        return cast(Function, rounded)
+
+    return choose
+
+
+# What numba asks of an intrinsic: a function of the argument types that gives the signature and how to lower
+# it, or None for types it does not take.
+
+
+def _word_as_float(_context: Any, bits: Any) -> Any:
+    if not isinstance(bits, types.Integer):
+        return None
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (word,) = arguments
+        if signature.args[0].bitwidth > 32:  # numba widens sums of int32; LLVM narrows them again from here
+            word = builder.trunc(word, context.get_value_type(types.int32))
+        return builder.bitcast(word, context.get_value_type(types.float32))
+
+    return types.float32(bits), lower
+
+
+def _float_as_word(_context: Any, x: Any) -> Any:
+    if x != types.float32:
+        return None
+
+    def lower(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.int32))
+
+    return types.int32(x), lower
+
+
+def _extreme(name: str) -> Callable[[Any, Any, Any], Any]:
+    def typed(_context: Any, x: Any, y: Any) -> Any:
+        if x != y or not isinstance(x, types.Float):
+            return None
+
+        def lower(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            kind = arguments[0].type
+            signature = ir.FunctionType(kind, [kind, kind])
+            function = builder.module.declare_intrinsic(name, [kind], signature)
+            return builder.call(function, arguments)
+
+        return x(x, y), lower
+
+    return typed
+
+
+def _plain_bits_to_float(bits: Any) -> Any:
+    return np.uint32(int(bits) & 0xFFFFFFFF).view(np.float32)
+
+
+def _plain_float_to_bits(x: Any) -> Any:
+    return np.float32(x).view(np.int32)
+
+
+def _compiled_or(plain: Callable[..., Any], typed: Callable[..., Any]) -> Any:
+    return intrinsic(typed) if COMPILED else plain
+
+
+# The float32 that has these 32 bits (of a wider integer its lowest 32); the bits of a float32 as an int32.
+bits_to_float: Callable[[Any], Any] = _compiled_or(_plain_bits_to_float, _word_as_float)
+float_to_bits: Callable[[Any], Any] = _compiled_or(_plain_float_to_bits, _float_as_word)
+
+# The greater and the lesser of two floats of one type, NaN if either is NaN (IEEE 754-2019). Python's `max`
+# and `min` lose NaN and keep the reduction of a row from vectorising; these do neither.
+maximum: Callable[[Any, Any], Any] = _compiled_or(np.maximum, _extreme("llvm.maximum"))
+minimum: Callable[[Any, Any], Any] = _compiled_or(np.minimum, _extreme("llvm.minimum"))

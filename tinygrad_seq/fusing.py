@@ -1,0 +1,83 @@
+"""`@fused`: marks a composition whose kernels are derived from its tape when it is first called.
+
+The composition stays the one formula: it is what runs for higher derivatives, for pictures of what is inside,
+while the values are watched, and where numba cannot be had.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any, ParamSpec, TypeVar
+
+from tinygrad_seq.nodes import STATE
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@contextmanager
+def composed() -> Iterator[None]:
+    """Fused functions run as their compositions inside: every op is on the tape by itself.
+
+    >>> import tinygrad_seq as tgs
+    >>> x = tgs.tensor([1.0, 2.0], requires_grad=True)
+    >>> with composed():
+    ...     y = tgs.functional.silu(x)
+    >>> "tanh" in tgs.Tape.of(y).ops()
+    True
+    """
+    before = STATE.composed
+    STATE.composed = True
+    try:
+        yield
+    finally:
+        STATE.composed = before
+
+
+@functools.cache
+def kernels_wanted() -> bool:
+    """True where numba is there and its compiler is not switched off by NUMBA_DISABLE_JIT."""
+    return os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0") and find_spec("numba") is not None
+
+
+class Fused:
+    """A fused function. `fn` is the composition; `source("forward")` shows the kernel made of it."""
+
+    def __init__(self, fn: Callable[..., Any]):
+        functools.update_wrapper(self, fn)
+        self.fn = fn
+        self._family: Any = None
+
+    @property
+    def family(self) -> Any:
+        """The kernels of this function."""
+        if self._family is None:
+            # The fuser is a reader of tapes and lies above; it is had when a kernel is first wanted.
+            from importlib import import_module
+
+            self._family = import_module("tinygrad_seq.fuser.kernels").Family(self.fn)
+        return self._family
+
+    def __call__(self, *inputs: Any, **settings: Any) -> Any:
+        """The value, by kernel where one may run, by the composition where not."""
+        if STATE.composed or STATE.tracing or STATE.watch is not None or not kernels_wanted():
+            return self.fn(*inputs, **settings)
+        return self.family.call(inputs, settings)
+
+    def source(self, which: str = "forward") -> str:
+        """The text of the kernel that ran last: "forward" or "backward"."""
+        return str(self.family.source(which))
+
+
+def fused(fn: Callable[P, R]) -> Callable[P, R]:
+    """Derive kernels for a function of tensors, forward and backward, from the tape of its composition.
+
+    The function may use pointwise ops with broadcasting, sums and maxima over the last axis and what is made of
+    them, slices of the last axis, and one element gathered from each row. It returns a tensor or a tuple of
+    them. Positional arguments are tensors (or arrays), keyword arguments are settings.
+    """
+    return Fused(fn)
