@@ -102,7 +102,7 @@ def draw(*outputs: Tensor | Tape) -> Picture:
     """The picture of what `outputs`, tensors or one Tape, were computed from.
 
     Values flow down; the time steps of a loop stand side by side, time running to the right. Boxes are scopes
-    and time steps, green squares parameters, yellow ovals data; a parameter is drawn again beside each use,
+    and time steps, green squares parameters, yellow ovals data; a parameter is drawn once in each box that uses it,
     and constants stand in the op they belong to. A double border marks the result, a dashed node with
     scissors a `cut`. Raises GraphError where nothing is given, DTypeError for what is not a tensor.
 
