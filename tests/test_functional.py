@@ -123,6 +123,12 @@ REFUSED = {
         "cross_entropy: the target does not fit.\n  input: f32(2, 3)\n  target: i64(3,)\n"
         "  expected ids (2,) or probabilities (2, 3).",
     ),
+    "whole numbers in the shape of probabilities": (
+        lambda: F.cross_entropy(tgs.zeros(2, 3), np.eye(2, 3, dtype=int)),
+        tgs.ShapeError,
+        "cross_entropy: the target does not fit.\n  input: f32(2, 3)\n  target: i64(2, 3)\n"
+        "  expected ids (2,) or probabilities (2, 3).",
+    ),
     "a broadcasting mse": (
         lambda: F.mse_loss(tgs.zeros(3, 1), tgs.zeros(3)),
         tgs.ShapeError,
@@ -181,3 +187,17 @@ def test_what_is_refused_is_told_in_full(case):
     with pytest.raises(kind) as error:
         call()
     assert str(error.value) == text
+
+
+def test_ids_of_any_integer_kind():
+    """Eight bits hold no -100, and need not."""
+    x = tgs.tensor(np.random.default_rng(1).standard_normal((4, 3)))
+    ids = np.array([0, 1, 2, 1])
+    assert F.cross_entropy(x, ids.astype(np.uint8)).item() == F.cross_entropy(x, ids).item()
+
+
+def test_a_negative_padding_idx_counts_from_the_end():
+    """-1 is the last row, which gets no gradient."""
+    w = tgs.ones(3, 2, requires_grad=True)
+    F.embedding(np.array([2, 0]), w, padding_idx=-1).sum().backward()
+    assert w.grad.tolist() == [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]

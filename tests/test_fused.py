@@ -282,6 +282,49 @@ def test_the_record_keeps_inputs_and_one_number_a_row():
     assert sorted(a.size for a in kept) == [6, 6, 60]
 
 
+ODD = {
+    "softmax of axis 1": (lambda x: F.softmax(x, 1), [(2, 3, 5)]),
+    "sum of axis 1": (lambda x: x.sum(1), [(2, 3, 5)]),
+    "slice of axis 1": (lambda x: x[:, 1:3] * 2.0, [(2, 3, 5)]),
+    "sum of axis 0 of a vector": (lambda x: x.sum(0) * 1.0, [(5,)]),
+    "two sums": (lambda x: x.sum(-1).sum(-1), [(2, 3, 5)]),
+    "its own number of rows": (lambda x: x * float(x.shape[0]), [(4, 5)]),
+    "its own number of axes": (lambda x: x * float(x.ndim), [(2, 3, 5)]),
+    "outputs of different ranks": (lambda x, y: (x * 2.0, y * 2.0), [(2, 3, 5), (3, 5)]),
+    "an output of one row": (lambda x, y: (x * 2.0, y * 2.0), [(3, 5), (1, 5)]),
+    "a number without axes": (lambda x: x.exp(), [()]),
+    "half precision": (lambda x: x * 2.0, [(3, 4)]),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_means_something_else_over_rows_and_columns_runs_composed(name):
+    """The kernel is tried before it is used: value, shape and gradient are those of the composition."""
+    fn, shapes = ODD[name]
+    agree(fused(fn), tensors(shapes, "float16" if name == "half precision" else "float32"))
+
+
+def test_settings_are_told_apart_by_kind():
+    """1 and True are equal, and not the same setting."""
+
+    @fused
+    def g(x, p):
+        return x * 2.0 if p is True else x * 3.0
+
+    x = tgs.ones(2, 3)
+    assert g(x, p=1).numpy()[0, 0] == 3.0
+    assert g(x, p=True).numpy()[0, 0] == 2.0
+    assert g(x, p=[1]).numpy()[0, 0] == 3.0
+
+
+def test_small_integers_and_comparisons_run_composed():
+    """What has no kernel type is not an error."""
+    x = tgs.tensor(np.arange(6, dtype="uint8").reshape(2, 3))
+    np.testing.assert_array_equal(fused(lambda i: i * i)(x).numpy(), np.arange(6).reshape(2, 3) ** 2)
+    y = tgs.tensor([[1.0, -1.0]], requires_grad=True)
+    assert not fused(lambda a: a > 0)(y).requires_grad
+
+
 REFUSED = {
     "a product": (
         lambda x: x @ x.T,

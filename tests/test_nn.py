@@ -247,6 +247,14 @@ REFUSED = {
         lambda: nn.LSTM(3, 4)(tgs.zeros(5, 2, 3), (tgs.zeros(2, 4), tgs.zeros(2, 4))),
         "LSTM: h_0 does not fit.\n  input: f32(5, 2, 3)\n  h_0: f32(2, 4)\n  expected (1, 2, 4).",
     ),
+    "a state of three": (
+        lambda: nn.LSTM(3, 4)(tgs.zeros(5, 2, 3), (1, 2, 3)),
+        "LSTM: the state does not fit.\n  state: (1, 2, 3)\n  expected a pair (h_0, c_0).",
+    ),
+    "a dropout of letters": (
+        lambda: nn.LSTM(3, 4, dropout="a"),
+        "LSTM: dropout out of range.\n  expected a probability from 0 to 1, got 'a'.",
+    ),
     "dropout": (
         lambda: nn.Dropout(-0.1),
         "Dropout: p out of range.\n  expected a probability from 0 to 1, got -0.1.",

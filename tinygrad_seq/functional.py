@@ -111,6 +111,8 @@ def _reduced(loss: Tensor, reduction: str, count: Any = None) -> Tensor:
 def checked_ids(call: str, ids: Any, size: int, ignore: int | None = None) -> Tensor:
     """`ids` as a tensor of integers from 0 to size - 1 (or `ignore`); RangeError or DTypeError else."""
     checked = as_tensor(ids)
+    if checked.dtype.kind in "iu":
+        checked = checked.to(np.int64)
     if checked.dtype.kind not in "iu":
         raise DTypeError(
             explain(f"{call}: ids must be integers", {"ids": checked}, "expected an integer dtype.")
@@ -125,7 +127,7 @@ def checked_ids(call: str, ids: Any, size: int, ignore: int | None = None) -> Te
     return checked
 
 
-def _classes_last(call: str, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def _classes_last(call: str, x: Tensor, target: Tensor, ids: bool = True) -> tuple[Tensor, Tensor]:
     """(N, C, d...) and (N, d...) as (M, C) and (M,); probabilities like x as (M, C)."""
     if not x.ndim >= 1:
         raise ShapeError(
@@ -133,7 +135,7 @@ def _classes_last(call: str, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]
         )
     axis = min(1, x.ndim - 1)
     rest = x.shape[:axis] + x.shape[axis + 1 :]
-    if target.shape not in (rest, x.shape):
+    if target.shape != (rest if ids else x.shape):
         rule = f"expected ids {describe_shape(rest)} or probabilities {describe_shape(x.shape)}."
         raise ShapeError(explain(f"{call}: the target does not fit", {"input": x, "target": target}, rule))
     order = (*(i for i in range(x.ndim) if i != axis), axis)
@@ -190,7 +192,7 @@ def cross_entropy(
         rule = f"expected a number from 0 to 1, got {label_smoothing}."
         raise ArgumentError(explain("cross_entropy: label_smoothing out of range", None, rule))
     if target.dtype.kind == "f" and target.shape == x.shape:
-        rows, p = _classes_last("cross_entropy", x, target)
+        rows, p = _classes_last("cross_entropy", x, target, ids=False)
         if label_smoothing:
             p = p * (1.0 - label_smoothing) + label_smoothing / rows.shape[1]
         loss = -(p * log_softmax(rows)).sum(-1)
@@ -283,4 +285,5 @@ def embedding(ids: Any, weight: Tensor, padding_idx: int | None = None) -> Tenso
     out: Tensor = ops.gather(weight, ids)
     if padding_idx is None:
         return out
+    padding_idx %= weight.shape[0]
     return where((ids == padding_idx).unsqueeze(-1), ops.cut(out), out)

@@ -78,6 +78,11 @@ def fused(fn: Callable[P, R]) -> Callable[P, R]:
 
     The function may use pointwise ops with broadcasting, sums and maxima over the last axis and what is made of
     them, slices of the last axis, and one element gathered from each row. It returns a tensor or a tuple of
-    them. Positional arguments are tensors (or arrays), keyword arguments are settings.
+    them. Positional arguments are tensors (or arrays), keyword arguments are settings. Numbers that the function
+    takes from outside are read once, when it is traced, and frozen.
+
+    Each new set of shapes is first tried on random numbers: where the kernel does not say what the composition
+    says (one that counts axes from the front, say), the composition runs. Raises TraceError for what no kernel
+    can hold, such as a matrix product.
     """
     return Fused(fn)

@@ -69,7 +69,7 @@ class LSTM(Module):
         self.input_size = size("LSTM", "input_size", input_size)
         self.hidden_size = size("LSTM", "hidden_size", hidden_size)
         self.num_layers = size("LSTM", "num_layers", num_layers)
-        if isinstance(dropout, bool) or not 0.0 <= dropout <= 1.0:
+        if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0.0 <= dropout <= 1.0:
             rule = f"expected a probability from 0 to 1, got {dropout!r}."
             raise ArgumentError(explain("LSTM: dropout out of range", None, rule))
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
@@ -118,6 +118,9 @@ class LSTM(Module):
             # A real zero state, so that the first step runs the same code as all others.
             zero = wrap(np.zeros(shape, x.dtype if x.dtype.kind == "f" else np.float32))
             return zero, zero
+        if not isinstance(state, (tuple, list)) or len(state) != 2:
+            rule = "expected a pair (h_0, c_0)."
+            raise ShapeError(explain("LSTM: the state does not fit", {"state": state}, rule))
         given = tuple(as_tensor(s) for s in state)
         expected = shape if batched else (shape[0], shape[2])
         for name, s in zip(("h_0", "c_0"), given, strict=True):
