@@ -23,7 +23,7 @@ from tinygrad_seq.models import CharLM
 from tinygrad_seq.nn import Linear
 from tinygrad_seq.training import Config, Run, free_folder, load_run, train, usual_name
 from tinygrad_seq.training.checkpoint import load_weights, save_weights
-from tinygrad_seq.training.run_folder import RunFolder
+from tinygrad_seq.training.run_folder import RunFolder, new_model, weights_of
 from tinygrad_seq.training.toml_text import to_toml
 
 TEXT = Corpus("to be or not to be, that is the question:\n" * 30, "hamlet.txt")
@@ -430,3 +430,23 @@ def test_facts_come_back_with_the_weights(trained: Path) -> None:
     facts = load_weights(trained / "last.safetensors", run.model, run.vocabulary)
     assert set(facts) == {"config", "step", "validation"}
     assert facts["step"] == "4"
+
+
+@pytest.mark.parametrize("settings", [{}, {"layers": 3}, {"embedding": 5}])
+def test_weights_are_counted_before_they_are_made(settings: dict[str, Any]) -> None:
+    """The formula is the model's own count."""
+    config = Config(hidden=12, **settings)
+    vocabulary = Vocabulary("abcdef")
+    assert weights_of(6, config) == new_model(vocabulary, config).count()
+
+
+def test_a_model_that_no_memory_holds_is_refused() -> None:
+    """At once and in words, not by the system after minutes."""
+    with pytest.raises(ArgumentError) as error:
+        new_model(Vocabulary("ab"), Config(hidden=100_000_000))
+    assert str(error.value) == (
+        "train: a model of 80,000,001,200,000,002 weights needs 1,280,000,019 GB.\n"
+        "  hidden: 100000000\n  layers: 1\n"
+        "  expected at most 1,000,000,000 weights.\n"
+        "  Choose less of either."
+    )

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tinygrad_seq.data import Vocabulary
-from tinygrad_seq.errors import CheckpointError, explain
+from tinygrad_seq.errors import ArgumentError, CheckpointError, explain
 from tinygrad_seq.files import atomic_write_text
 from tinygrad_seq.models import CharLM
 from tinygrad_seq.random import Generator
@@ -44,8 +44,29 @@ class Run:
     config: Config
 
 
+MOST_WEIGHTS = 1_000_000_000
+
+
+def weights_of(symbols: int, config: Config) -> int:
+    """How many numbers the model of the settings learns: 4 H (I + H + 2) a layer, the embedding, the head."""
+    h, e = config.hidden, config.embedding or config.hidden
+    layers = 4 * h * (e + h + 2) + (config.layers - 1) * 4 * h * (2 * h + 2)
+    return layers + symbols * e + symbols * (h + 1)
+
+
 def new_model(vocabulary: Vocabulary, config: Config) -> CharLM:
-    """The untrained model of the settings, its weights drawn from the stream `init` of the seed."""
+    """The untrained model of the settings, its weights drawn from the stream `init` of the seed.
+
+    Raises ArgumentError for a model that no memory here would hold.
+    """
+    weights = weights_of(len(vocabulary), config)
+    if weights > MOST_WEIGHTS:
+        # With the gradient and two moments, four bytes each.
+        what = f"train: a model of {weights:,} weights needs {16 * weights / 1e9:,.0f} GB"
+        rule = f"expected at most {MOST_WEIGHTS:,} weights."
+        raise ArgumentError(
+            explain(what, {"hidden": config.hidden, "layers": config.layers}, rule, "Choose less of either.")
+        )
     return CharLM(
         len(vocabulary),
         config.hidden,
