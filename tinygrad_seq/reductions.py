@@ -87,8 +87,11 @@ class ReductionMethods(Recorded):
         dim: Any = None,
         keepdim: bool = False,
     ) -> Tensor:
-        """The square root of `var`."""
-        return self.var(axis, keepdims, correction=correction, dim=dim, keepdim=keepdim).sqrt()
+        """The square root of `var`; its gradient over equal numbers is 0."""
+        var = self.var(axis, keepdims, correction=correction, dim=dim, keepdim=keepdim)
+        # The root's slope at 0 is infinite, and infinite times a deviation of 0 would be NaN.
+        root = ops.where(var == 0.0, 1.0, var).sqrt()
+        return ops.where(var == 0.0, 0.0, root)  # type: ignore[no-any-return]
 
     def argmax(self, axis: Any = None, *, dim: Any = None) -> Tensor:
         """The place of the first largest value (over all elements where `axis` is None); no gradient."""

@@ -413,3 +413,12 @@ def test_random_compositions(seed: int, dtype: Any) -> None:
     for a, b in zip(mine, torchs, strict=True):
         assert (a.dtype, a.shape) == (b.dtype, b.shape)
         np.testing.assert_allclose(a, b, rtol=0, atol=2000 * np.finfo(dtype).eps * np.abs(b).max())
+
+
+def test_std_of_equal_numbers_has_gradient_zero() -> None:
+    """Where the root's slope is infinite and the deviations are zero."""
+    x = np.array([[3.0, 3.0, 3.0], [1.0, 2.0, 4.0]])
+    mine, other = tgs.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    mine.std(1).sum().backward()
+    other.std(1).sum().backward()
+    np.testing.assert_allclose(mine.grad.numpy(), other.grad.numpy(), rtol=1e-12)
