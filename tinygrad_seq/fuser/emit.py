@@ -82,24 +82,10 @@ class Emitter(Formulas):
         """The whole function."""
         self.outputs = outputs
         operands = [s for o in self.outputs for term in self.terms(o) for s in term.slots]
-        needed = self.space.needed(operands, self.inputs)
-        passes: dict[int, list[int]] = {}
-        for slot in sorted(needed):
-            if slot not in self.inputs and self.space.is_row_reduction(self.tape[slot]):
-                passes.setdefault(self.depth(slot), []).append(slot)
-        for depth in sorted(passes):
-            self.reduce(passes[depth])
+        for slots in self.space.passes(operands, self.inputs):
+            self.reduce(slots)
         self.store()
         return self.assembled(title)
-
-    def depth(self, slot: int) -> int:
-        """How many sums and maxima lie one behind the other up to here, inputs counting for none."""
-        known: dict[int, int] = {}
-        for s in sorted(self.space.needed([slot], self.inputs)):
-            row = self.tape[s]
-            below = 0 if s in self.inputs else max((known[a] for a in row.args), default=0)
-            known[s] = below + (s not in self.inputs and self.space.is_row_reduction(row))
-        return known[slot]
 
     def terms(self, output: int) -> list[Term]:
         """What is written to an output: itself, or the summands of its sum over rows."""

@@ -49,10 +49,6 @@ class Space:
         self.tape = program.tape
         self.rows = program.rows
         self.kinds = {row.slot: self._kind(row) for row in program.tape if not isinstance(row.dtype, tuple)}
-        self.depths: dict[int, int] = {}
-        for row in program.tape:
-            below = max((self.depths[a] for a in row.args), default=0)
-            self.depths[row.slot] = below + (self.is_row_reduction(row))
 
     def _kind(self, row: Row) -> str:
         shape = tuple(row.shape)
@@ -91,6 +87,20 @@ class Space:
                 if slot not in wall:
                     todo.extend(self.tape[slot].args)
         return seen
+
+    def passes(self, slots: Iterable[int], inputs: Iterable[int]) -> list[list[int]]:
+        """The sums and maxima along rows that these slots need, in passes: each needs those before it."""
+        given, depths = set(inputs), dict[int, int]()
+        passes: list[list[int]] = []
+        for slot in sorted(self.needed(slots, given)):
+            row = self.tape[slot]
+            depth = 0 if slot in given else max((depths[a] for a in row.args), default=0)
+            if slot not in given and self.is_row_reduction(row):
+                passes += [[]] * (depth == len(passes))
+                passes[depth] = [*passes[depth], slot]
+                depth += 1
+            depths[slot] = depth
+        return passes
 
     def sums_over_rows(self, slot: int) -> list[Term] | None:
         """The summands whose sum over all rows this slot is, or None.

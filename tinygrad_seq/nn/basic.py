@@ -24,6 +24,14 @@ def size(call: str, name: str, value: Any) -> int:
     return int(value)
 
 
+def probability(call: str, name: str, value: Any) -> float:
+    """A probability as a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
+        rule = f"expected a probability from 0 to 1, got {value!r}."
+        raise ArgumentError(explain(f"{call}: {name} out of range", None, rule))
+    return value
+
+
 def uniform_parameter(bound: float, shape: tuple[int, ...], dtype: Any, rng: Generator | None) -> Parameter:
     """A parameter drawn from U(-bound, bound), from `rng` or the stream `init`."""
     return Parameter((rng or stream("init")).uniform(-bound, bound, shape, dtype or FLOAT32))
@@ -102,10 +110,7 @@ class Dropout(Module):
     """While training, zeroes each element with probability p and divides the others by 1 - p."""
 
     def __init__(self, p: float = 0.5, *, rng: Generator | None = None):
-        if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0.0 <= p <= 1.0:
-            rule = f"expected a probability from 0 to 1, got {p!r}."
-            raise ArgumentError(explain("Dropout: p out of range", None, rule))
-        self.p = p
+        self.p = probability("Dropout", "p", p)
         self.rng = rng
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import functional as F
-from tinygrad_seq.errors import ArgumentError, ShapeError, describe_shape, explain
-from tinygrad_seq.nn.basic import size, uniform_parameter
+from tinygrad_seq.errors import ShapeError, describe_shape, explain
+from tinygrad_seq.nn.basic import probability, size, uniform_parameter
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nodes import collector_paused, scope, time_step
 from tinygrad_seq.random import Generator
@@ -69,10 +69,8 @@ class LSTM(Module):
         self.input_size = size("LSTM", "input_size", input_size)
         self.hidden_size = size("LSTM", "hidden_size", hidden_size)
         self.num_layers = size("LSTM", "num_layers", num_layers)
-        if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0.0 <= dropout <= 1.0:
-            rule = f"expected a probability from 0 to 1, got {dropout!r}."
-            raise ArgumentError(explain("LSTM: dropout out of range", None, rule))
-        self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
+        self.dropout = probability("LSTM", "dropout", dropout)
+        self.bias, self.batch_first = bias, batch_first
         bound = 1.0 / math.sqrt(hidden_size)
         for layer in range(num_layers):
             inputs = input_size if layer == 0 else hidden_size
