@@ -7,13 +7,18 @@ while the values are watched, and where numba cannot be had.
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
+
+from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.nodes import STATE
+from tinygrad_seq.recording import Recorded
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,9 +69,23 @@ class Fused:
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
         """The value, by kernel where one may run, by the composition where not."""
+        if settings and any(isinstance(v, (Recorded, np.ndarray)) for v in settings.values()):
+            inputs, settings = self._by_place(inputs, settings)
         if STATE.composed or STATE.tracing or STATE.watch is not None or not kernels_wanted():
             return self.fn(*inputs, **settings)
         return self.family.call(inputs, settings)
+
+    def _by_place(
+        self, inputs: tuple[Any, ...], settings: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Tensors that were given by name as what they are: inputs."""
+        names = list(inspect.signature(self.fn).parameters)[len(inputs) :]
+        given = [n for n in names if isinstance(settings.get(n), (Recorded, np.ndarray))]
+        if given != names[: len(given)]:
+            rule = f"expected them by place, in the order {', '.join(names)}."
+            raise ArgumentError(explain(f"{self.fn.__name__}: tensors given by name leave a gap", None, rule))
+        rest = {k: v for k, v in settings.items() if k not in given}
+        return (*inputs, *(settings[n] for n in given)), rest
 
     def source(self, which: str = "forward") -> str:
         """The text of the kernel that ran last: "forward" or "backward"."""

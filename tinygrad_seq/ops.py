@@ -32,6 +32,7 @@ class Op:
     `reads[i]` names what rule i reads, by place among the inputs, -1 for the output. `joint` replaces `rules`
     where all gradients come from one call: `joint(wanted, gs, outs, *inputs, **settings)` returns one
     gradient (or None) per input. `kind` is the op's family: map, reduce, move, index, matmul, random, call.
+    `again(node, wanted, gs)` is the joint rule for Tensors where that is another: the gradients, recorded.
     `floating` ops turn integers into float32 first; `marks`: on the tape though no gradient flows (`cut`).
     """
 
@@ -46,6 +47,7 @@ class Op:
     marks: bool = False
     plans: dict[tuple[bool, ...], Plan] = field(default_factory=dict, repr=False)
     flowing: tuple[tuple[int, Rule], ...] = ()
+    again: Rule | None = None
 
     recorders: ClassVar[dict[type, Callable[..., Any]]] = {}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,23 +106,13 @@ class Tape:
 
         Raises GraphError where none is given, DTypeError where one is not a tensor.
         """
-        if not outputs:
-            raise GraphError(explain("Tape.of: no outputs given", None, "expected at least one tensor."))
-        for output in outputs:
-            if not isinstance(output, Tensor):
-                raise DTypeError(explain("Tape.of: not a tensor", {"output": output}, "expected tensors."))
-        roots = [t.node or leaf(t) for t in outputs]
-        rows: list[Row] = []
-        slots: dict[Node | Leaf, int] = {}
-        with collector_paused():
-            for node in (*(n for n in reachable(roots) if isinstance(n, Node)), *roots):
-                for n in (*node.parents, node):
-                    # A leaf goes before its first use, not where its index puts it: constants are shared by the
-                    # whole program, and a listing must not depend on what was computed before.
-                    if n not in slots:
-                        slots[n] = len(rows)
-                        rows.append(_row(n, len(rows), slots))
-        return Tape(tuple(rows), tuple(slots[root] for root in roots))
+        return _taken(outputs)[0]
+
+    @staticmethod
+    def with_nodes(*outputs: Tensor) -> tuple[Tape, dict[int, Node | Leaf]]:
+        """The record, and the live node behind each slot, for those who go on recording from there."""
+        tape, slots = _taken(outputs)
+        return tape, {slot: node for node, slot in slots.items()}
 
     def check(self) -> Tape:
         """The tape itself, if it is sound: slots assigned once, before use, of the types that their ops give.
@@ -180,6 +170,26 @@ class Tape:
 
     def __repr__(self) -> str:
         return f"Tape({len(self.rows)} rows, {len(self.outputs)} outputs)"
+
+
+def _taken(outputs: Sequence[Tensor]) -> tuple[Tape, dict[Node | Leaf, int]]:
+    if not outputs:
+        raise GraphError(explain("Tape.of: no outputs given", None, "expected at least one tensor."))
+    for output in outputs:
+        if not isinstance(output, Tensor):
+            raise DTypeError(explain("Tape.of: not a tensor", {"output": output}, "expected tensors."))
+    roots = [t.node or leaf(t) for t in outputs]
+    rows: list[Row] = []
+    slots: dict[Node | Leaf, int] = {}
+    with collector_paused():
+        for node in (*(n for n in reachable(roots) if isinstance(n, Node)), *roots):
+            for n in (*node.parents, node):
+                # A leaf goes before its first use, not where its index puts it: constants are shared by the
+                # whole program, and a listing must not depend on what was computed before.
+                if n not in slots:
+                    slots[n] = len(rows)
+                    rows.append(_row(n, len(rows), slots))
+    return Tape(tuple(rows), tuple(slots[root] for root in roots)), slots
 
 
 def _row(node: Node | Leaf, slot: int, slots: Mapping[Node | Leaf, int]) -> Row:

@@ -252,14 +252,19 @@ class Walk:
             # The outputs' gradients wait as one list at the node they were picked from.
             source, i = parents[0], settings["i"]
             waiting = self.arrivals.sums.setdefault(source, [None] * len(source.shape))
+            waiting += [None] * (i + 1 - len(waiting))  # a fused op has outputs that only its gradient sees
             waiting[i] = g if waiting[i] is None else waiting[i] + g
             return
-        if op is CHECKPOINT or (op.kind == "fused" and self.create_graph):
-            self.replay(node, g if isinstance(g, list) else [g], saved)
-            return
-        wanted = tuple(p in self.useful for p in parents)
         gs = g if isinstance(g, list) else [g]
-        for p, want, dx in zip(parents, wanted, op.joint(wanted, gs, out, *saved, **settings), strict=True):  # type: ignore[misc]
+        if op is CHECKPOINT:
+            self.replay(node, gs, saved)
+            return
+        wanted = tuple([p in self.useful for p in parents])
+        if op.again is not None and self.create_graph:
+            found = op.again(node, wanted, gs)
+        else:
+            found = op.joint(wanted, gs, out, *saved, **settings)  # type: ignore[misc]
+        for p, want, dx in zip(parents, wanted, found, strict=True):
             if want and dx is not None:
                 self.arrivals.add(p, dx if dx.shape == p.shape else sum_to(dx, p.shape))
                 if self.watch is not None:
@@ -303,11 +308,13 @@ def _leading_to(roots: Sequence[AnyNode], ends: set[AnyNode] | None) -> list[Any
 
 def _lifted(node: Node) -> tuple[tuple[Any, ...], Any]:
     """The saved arrays as Tensors that hang on the tape where they hung before."""
+    out = node.out
+    if node.op.again is not None:
+        return node.saved or (), out
     saved = tuple(
         at_node(value, p) if isinstance(value, np.ndarray) else value
         for value, p in zip(node.saved or (), node.parents, strict=True)
     )
-    out = node.out
     if type(out) is tuple:
         return saved, picked(node, out, WANTS)
     return saved, None if out is None else at_node(out, node)

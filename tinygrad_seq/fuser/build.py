@@ -94,7 +94,7 @@ def _surroundings() -> str:
 
 
 @functools.cache
-def build(source: str) -> Callable[..., None]:
+def build(source: str, entry: str = "kernel") -> Callable[..., None]:
     """The compiled kernel of a source text; compiled when first called, or read from the cache."""
     import numba
 
@@ -109,7 +109,12 @@ def build(source: str) -> Callable[..., None]:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     compile_it = numba.njit(cache=True, fastmath=set(FLAGS), error_model="numpy", nogil=True)
-    return _Announced(compile_it, module.kernel, path)
+    if entry != "kernel":
+        module.kernel = compile_it(module.kernel)
+        compile_it = numba.njit(
+            cache=True, fastmath=set(FLAGS), error_model="numpy", nogil=True, parallel=True
+        )
+    return _Announced(compile_it, getattr(module, entry), path)
 
 
 class _Announced:

@@ -7,8 +7,10 @@ kept in a scratch row.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from types import MappingProxyType
 
 from tinygrad_seq.fuser.formulas import SHORT, Block, Formulas, Lane
 from tinygrad_seq.fuser.grouping import Term
@@ -203,12 +205,14 @@ def emit(
     title: str,
     varying: frozenset[int] = frozenset(),
     zeros: frozenset[int] = frozenset(),
+    quotients: Mapping[int, tuple[int, int]] = MappingProxyType({}),
 ) -> Kernel:
     """The kernel that computes these slots of a program from those; `zeros` are slots that are zero.
 
-    Written twice: the first time tells which costly values are needed in several passes.
+    `quotients` names numerators whose quotient and divisor are at hand: their product is cheaper than
+    computing them. Written twice: the first time tells which costly values are needed in several passes.
     """
-    first = Emitter(program, inputs, varying, zeros=zeros)
+    first = Emitter(program, inputs, varying, frozenset(), zeros, quotients)
     first.run(outputs, title)
     scratch = frozenset(s for s, loops in first.loops_with.items() if len(set(loops)) > 1)
-    return Emitter(program, inputs, varying, scratch, zeros).run(outputs, title)
+    return Emitter(program, inputs, varying, scratch, zeros, quotients).run(outputs, title)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from tinygrad_seq.fuser.grouping import COSTLY, Space, columns_of, unfusable
@@ -15,7 +17,7 @@ from tinygrad_seq.tape import Row
 Lane = tuple[str, int] | None
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "less": "<", "equal": "==", "pow": "**"}
 LIBRARY = {"sqrt", "sin", "cos", "floor"}
-SHORT = {"float32": "f4", "float64": "f8", "int64": "i8", "int32": "i4", "bool": "b1"}
+SHORT = {"float32": "f4", "float64": "f8", "int64": "i8", "int32": "i4", "uint64": "u8", "bool": "b1"}
 
 
 @dataclass
@@ -41,8 +43,9 @@ class Formulas:
         varying: frozenset[int] = frozenset(),
         scratch: frozenset[int] = frozenset(),
         zeros: frozenset[int] = frozenset(),
+        quotients: Mapping[int, tuple[int, int]] = MappingProxyType({}),
     ):
-        self.space = Space(program)
+        self.space, self.quotients = Space(program), quotients
         self.tape = program.tape
         self.inputs = {slot: f"x{i}" for i, slot in enumerate(inputs)}
         self.varying, self.scratch, self.zeros = varying, scratch, self.space.absent(zeros)
@@ -85,12 +88,14 @@ class Formulas:
                 return block.names[key]
         row, in_loop = self.tape[slot], wide and lane is not None and lane[0] == "j"
         block = self.loop if in_loop and self.loop is not None else self.row
-        kept = in_loop and row.op in COSTLY and lane == ("j", 0)
+        kept = in_loop and row.op in COSTLY and lane == ("j", 0) and slot not in self.quotients
         if kept:
             self.loops_with.setdefault(slot, []).append(self.loop_number)
         first = kept and self.loops_with[slot][0] == self.loop_number
         if slot in self.inputs or row.is_leaf or slot in self.zeros:
             text = self.leaf(row, lane)
+        elif slot in self.quotients:
+            text = " * ".join(self.value(part, lane) for part in self.quotients[slot])
         elif kept and slot in self.scratch and not first:
             text = f"t{slot}[j]"
         else:
@@ -147,6 +152,8 @@ class Formulas:
             return arg(0) if args[1] in self.zeros else arg(1) if op == "add" else f"-{arg(1)}"
         if op in INFIX:
             return f"{arg(0)} {INFIX[op]} {arg(1)}"
+        if op == "uniform":
+            return self.drawn(row, lane)
         if op in SCALARS:
             return f"{self.scalar(row)}({', '.join(arg(i) for i in range(len(args)))})"
         if op in LIBRARY:
@@ -203,6 +210,14 @@ class Formulas:
             if start <= lane[1] < stop:
                 return self.value(part, (lane[0], lane[1] - start))
         return f"{SHORT[str(row.dtype)]}(0)"
+
+    def drawn(self, row: Row, lane: Lane) -> str:
+        """A random number by its key and its place in the whole array, so that any part is made alike."""
+        kind = self.space.kinds[row.slot]
+        variable, start = lane or ("0", 0)
+        column = f"{variable} + {self.size(start)}" if start else variable
+        place = {FULL: f"r * {self.size(self.space.width(row.slot))} + {column}", ROW: "r", COLUMNS: column}
+        return f"{self.scalar(row)}({self.value(row.args[0], None)}, {place.get(kind, '0')})"
 
     def picked(self, row: Row) -> str:
         """One element of each row, at the column that an input names."""

@@ -5,16 +5,16 @@ Lists only: nothing here knows how a kernel is spelt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tinygrad_seq.errors import TraceError, explain
-from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Program
+from tinygrad_seq.errors import TraceError
+from tinygrad_seq.fuser.trace import COLUMNS, FULL, NEVER_FUSED, ONE, ROW, Program, refusal
 from tinygrad_seq.tape import Row
 
 # What is worth keeping between two passes over a row, rather than computing again.
-COSTLY = frozenset({"exp", "log", "tanh", "erf", "sin", "cos", "pow"})
+COSTLY = frozenset({"exp", "log", "tanh", "erf", "sin", "cos", "pow", "uniform"})
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Space:
 
     def __init__(self, program: Program):
         for row in program.tape:
-            if row.op in ("matmul", "permute", "uniform"):
+            if row.op in NEVER_FUSED:
                 raise unfusable(row, "no kernel over rows and columns holds it")
         self.tape = program.tape
         self.rows = program.rows
@@ -204,13 +204,19 @@ def columns_of(row: Row, width: int) -> tuple[int, int]:
     return start, max(start, stop)
 
 
-def unfusable(row: Row, why: str) -> TraceError:
-    """The error for an op that no kernel over rows and columns can hold."""
-    return TraceError(
-        explain(
-            f"fused: cannot fuse {row.op}: {why}",
-            {"op": row},
-            "expected pointwise ops, sums and maxima over the last axis, and slices of it.",
-            "Move this op out of the fused function.",
-        )
-    )
+class Unfusable(TraceError):
+    """An op that no kernel over rows and columns can hold."""
+
+    def __init__(self, row: Row, why: str):
+        self.row, self.why = row, why
+        super().__init__(self.told({}))
+
+    def told(self, lines: Mapping[int, str]) -> str:
+        """The error's text, with the line on which the op stands where that is known."""
+        where = lines.get(self.row.slot) or ("in its gradient" if self.row.phase == "backward" else "")
+        return refusal(self.row.op, self.why, {"op": self.row}, where)
+
+
+def unfusable(row: Row, why: str) -> Unfusable:
+    """The error for this op."""
+    return Unfusable(row, why)

@@ -1,4 +1,4 @@
-"""The kernels of one fused function: which are needed for a call, and how arrays are handed to them."""
+"""The kernels of one fused function: found by what it is called with, recorded as one op, run back and again."""
 
 from __future__ import annotations
 
@@ -8,217 +8,222 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.fuser.build import build
-from tinygrad_seq.fuser.emit import Kernel, emit
-from tinygrad_seq.fuser.grouping import Space
-from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Layout, Program, layout_of, trace
-from tinygrad_seq.nodes import STATE, Node, recording
+from tinygrad_seq.errors import ArgumentError, TraceError, explain
+from tinygrad_seq.fuser.interpret import interpret
+from tinygrad_seq.fuser.plan import Plan
+from tinygrad_seq.fuser.runner import Call, Runner
+from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Layout, layout_of, name_of, tried
+from tinygrad_seq.nodes import PICK, STATE, Node
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
-from tinygrad_seq.random import positions
 from tinygrad_seq.recording import WANTS, as_tensor, leaf, picked, wrap
 from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.walk import at_node
+
+# Numbers that emitted kernels know: others run as compositions.
+_DTYPES = frozenset({"float32", "float64", "int32", "int64", "uint64", "bool"})
+_MOST_CALLS = 4096
 
 
 class Family:
-    """All kernels of one fused function, by what it is called with."""
+    """All kernels of one fused function.
+
+    A plan serves all shapes of the same ranks, kinds and dtypes; a fitting serves one set of shapes.
+    """
 
     def __init__(self, fn: Callable[..., Any]):
         self.fn = fn
-        self.name = str(getattr(fn, "__name__", "fused"))
+        self.name = name_of(fn)
         self.plans: dict[Any, Plan | None] = {}
-        self.last: dict[str, str] = {}
+        self.fittings: dict[Any, Fitting | None] = {}
+        self.last: dict[str, Runner] = {}
+        self.reason = ""
 
     def call(self, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
         """The value, recorded as one op where an input wants a gradient."""
         tensors = [x if isinstance(x, Tensor) else as_tensor(x) for x in inputs]
         arrays = [t.array for t in tensors]
-        # By the kind of a setting too: 1, 1.0 and True are equal, and a composition may tell them apart.
-        key = (*[(a.shape, a.dtype) for a in arrays], *[(k, type(v), repr(v)) for k, v in settings.items()])
-        if key not in self.plans:
-            self.plans[key] = self.planned(arrays, settings)
-        plan = self.plans[key]
-        if plan is None:
+        key: Any = tuple([(a.shape, a.dtype) for a in arrays])
+        if settings:
+            # By the kind of a setting too: 1, 1.0 and True are equal, and a composition may tell them apart.
+            key = (key, *[(k, type(v), repr(v)) for k, v in settings.items()])
+        fitting = self.fittings.get(key, False)
+        if fitting is False:
+            if len(self.fittings) >= _MOST_CALLS:
+                self.fittings.clear()
+            fitting = self.fittings[key] = self._fitting(arrays, settings)
+        if fitting is None:
             return self.fn(*inputs, **settings)
         mode = 0
         for t in tensors:
             mode |= t.mode
-        state = STATE
-        records = bool(mode & WANTS) and state.recording
-        outs, stats = plan.forward(arrays, records)
-        if not records:
-            values = tuple([wrap(o) for o in outs])
-            return values[0] if plan.program.single else values
-        parents = tuple([t.node or leaf(t) for t in tensors])
-        first = outs[0]
-        node = Node(
-            plan.op, parents, plan.settings, tuple(arrays), stats, state.place, first.shape, first.dtype, True
-        )
-        if plan.program.single:
-            return wrap(first, node, WANTS)
-        return picked(node, outs, WANTS)
+        if not (mode & WANTS and STATE.recording):
+            outs = [wrap(o) for o in fitting.plain(arrays)]
+            self.last["forward"] = fitting.plan.plain
+            return outs[0] if fitting.single else tuple(outs)
+        return fitting.record(tensors, arrays)
 
-    def planned(self, arrays: Sequence[Array], settings: dict[str, Any]) -> Plan | None:
-        """The kernels for these shapes, or None where they would not say what the composition says.
+    def _fitting(self, arrays: Sequence[Array], settings: dict[str, Any]) -> Fitting | None:
+        """The kernels fitted to these shapes, or None where the composition must run."""
+        if all(a.ndim == 0 for a in arrays) or any(str(a.dtype) not in _DTYPES for a in arrays):
+            return None
+        layout = layout_of([a.shape for a in arrays])
+        widths = tuple([a.shape[-1] if a.ndim else -1 for a in arrays])
+        ranks = tuple([a.ndim for a in arrays])
+        dtypes = tuple([a.dtype for a in arrays])
+        fixed = tuple([(k, type(v), repr(v)) for k, v in settings.items()])
+        wide = {n for n in widths if n > 1}
+        pattern = (layout.kinds, tuple([n > 1 for n in widths]), ranks, len(layout.lead), dtypes, fixed)
+        # Most functions serve any number of columns; the others are planned for each.
+        key = pattern if len(wide) <= 1 else (*pattern, widths)
+        plan = self.plans.get(key, False)
+        if plan and not plan.traced.width and wide:
+            key = (*pattern, widths)
+            plan = self.plans.get(key, False)
+        if plan is False:
+            plan = self._planned(arrays, layout, widths, settings)
+            self.plans[key] = plan
+        return Fitting(self, plan, layout, arrays, max(widths)) if plan else None
+
+    def _planned(
+        self, arrays: Sequence[Array], layout: Layout, widths: tuple[int, ...], settings: dict[str, Any]
+    ) -> Plan | None:
+        """The plan for such inputs, or None where it would not say what the composition says.
 
         A composition is traced over rows and columns; one that looks at the number of its axes, or counts them
         from the front, means something else there. So each plan is tried on random numbers before it is used.
         """
-        floats = all(a.dtype in (np.float32, np.float64) for a in arrays if a.dtype.kind == "f")
-        if not floats or any(
-            a.ndim == 0 or a.dtype.kind not in "fib" or a.dtype.itemsize == 2 for a in arrays
-        ):
-            return None
         rng = np.random.default_rng(0)
         trial = [
             np.asarray(rng.uniform(0.1, 0.9, a.shape), a.dtype) if a.dtype.kind == "f" else a for a in arrays
         ]
-        with recording(False), np.errstate(all="ignore"):
-            value = self.fn(*[wrap(a) for a in trial], **settings)
-        theirs = [o.array for o in (value if isinstance(value, tuple) else (value,))]
-        plan = Plan(self, arrays, settings)
-        mine, _ = plan.forward(trial, False)
-        same = len(mine) == len(theirs) and all(_alike(m, t) for m, t in zip(mine, theirs, strict=True))
-        return plan if same else None
+        theirs = tried(self.fn, trial, settings)
+        fn = functools.partial(self.fn, **settings) if settings else self.fn
+        try:
+            plan = Plan(fn, layout.kinds, widths, [a.dtype for a in arrays])
+        except TraceError:
+            raise
+        except Exception as error:  # whatever a user's function raises over rows and columns, as it is it ran
+            self.reason = f"over rows and columns it raises {type(error).__name__}"
+            return None
+        with np.errstate(all="ignore"):
+            mine = Fitting(self, plan, layout, trial, max(widths)).plain(trial)
+        if len(mine) == len(theirs) and all(_alike(m, t) for m, t in zip(mine, theirs, strict=True)):
+            return plan
+        self.reason = "over rows and columns it gives another result, another shape or another dtype"
+        return None
 
     def source(self, which: str) -> str:
         """The text of the kernel that ran last."""
-        return self.last[which]
+        if which not in ("forward", "backward"):
+            raise ArgumentError(
+                explain("source: no such kernel", {"which": which}, "expected 'forward' or 'backward'.")
+            )
+        if which not in self.last:
+            rule = f"expected a call of {self.name} before" + (
+                ", and a gradient." if which == "backward" else "."
+            )
+            raise ArgumentError(explain(f"source: no {which} kernel has run yet", None, rule))
+        return self.last[which].kernel.source
 
 
-class Plan:
-    """What one call needs, for shapes, dtypes and settings as they are."""
+class Fitting:
+    """A plan with the shapes of a call: what arrays go in and come out, and the op that is recorded."""
 
-    def __init__(self, family: Family, arrays: Sequence[Array], settings: dict[str, Any]):
-        self.family = family
-        self.layout: Layout = layout_of([a.shape for a in arrays])
-        kinds = self.layout.kinds
+    def __init__(self, family: Family, plan: Plan, layout: Layout, arrays: Sequence[Array], width: int):
+        self.family, self.plan, self.layout, self.width = family, plan, layout, width
         self.shapes = [a.shape for a in arrays]
-        widths = [a.shape[-1] if a.ndim else 1 for a in arrays]
-        fn = functools.partial(family.fn, **settings) if settings else family.fn
-        self.program: Program = trace(fn, kinds, widths, [a.dtype for a in arrays], {})
-        self.space = Space(self.program)
-        self.varying = self._numbers_of_the_size(fn, widths, [a.dtype for a in arrays])
-        stats = self._row_sums_the_gradient_reads()
-        self.kernels: dict[Any, Runner] = {}
-        p = self.program
-        self.plain = Runner(self, p.inputs, p.outputs, "forward")
-        self.keeping = Runner(self, p.inputs, (*p.outputs, *stats), "forward") if stats else self.plain
-        self.stats = stats
-        self.op = Op(
-            family.name, family.fn, "fused", joint=self.backward, joint_reads=tuple(range(len(arrays)))
+        self.single, self.count = plan.program.single, len(plan.program.outputs)
+        self.plain: Call = plan.plain.bound(layout, width)
+        self.keeping: Call = plan.keeping.bound(layout, width)
+        self.backward_calls: dict[Any, Call] = {}
+        p = plan.program
+        # The mark of a fused op on the tape: its outputs have whatever shapes the composition gives.
+        self.settings: dict[str, Any] = {"fn": family.fn}
+        self.op = Op(family.name, family.fn, "fused", joint=self.backward, again=self.recorded)
+        self.kept = [s in plan.kept for s in p.inputs]
+        self.hung = p.hidden or not p.single
+        self.seen = [self._gradient_shape(i) for i in range(len(arrays))]
+
+    def record(self, tensors: Sequence[Tensor], arrays: Sequence[Array]) -> Any:
+        """The outputs, on the tape as one op."""
+        values = self.keeping(arrays)
+        self.family.last["forward"] = self.plan.keeping
+        parents = tuple([t.node or leaf(t) for t in tensors])
+        saved = tuple([a if k else p for a, k, p in zip(arrays, self.kept, parents, strict=True)])
+        beside = tuple([values[i] for i in self.plan.beside_from])
+        first = values[0]
+        node = Node(
+            self.op, parents, self.settings, saved, beside, STATE.place, first.shape, first.dtype, True
         )
-        self.settings = {"fn": fn, "inputs": len(arrays), "before": positions()}
+        if not self.hung:
+            return wrap(first, node, WANTS)
+        outs = picked(node, tuple(values[: self.count]), WANTS)
+        return outs[0] if self.single else outs
 
-    def _numbers_of_the_size(self, fn: Any, widths: list[int], dtypes: list[Any]) -> frozenset[int]:
-        """The constants that change with the number of columns (1/n): arguments of a kernel, not part of it."""
-        constants = [row for row in self.program.tape if row.value is not None and row.dtype.kind == "f"]
-        if not constants:
-            return frozenset()
-        wider = trace(fn, self.layout.kinds, [n if n == 1 else 2 * n for n in widths], dtypes, {})
-        mine, theirs = self.program.tape, wider.tape
-        if [(r.op, r.args) for r in mine] != [(r.op, r.args) for r in theirs]:
-            return frozenset()
-        return frozenset(r.slot for r in constants if r.value != theirs[r.slot].value)
+    def backward(
+        self, wanted: tuple[bool, ...], gs: list[Any], beside: tuple[Array, ...], *saved: Any, fn: Any = None
+    ) -> list[Any]:
+        """The gradients of the wanted inputs, by kernel."""
+        gs = [*gs, *[None] * (len(self.plan.program.seeds) - len(gs))]
+        given = tuple([g is not None for g in gs])
+        call = self.backward_calls.get((wanted, given))
+        if call is None:
+            call = self.plan.backward(wanted, given).bound(self.layout, self.width)
+            self.backward_calls[wanted, given] = call
+        found = iter(call((*saved, *beside, *gs)))
+        if call.runner.computed:
+            self.family.last["backward"] = call.runner
+        gradients = self.plan.program.gradients
+        results = []
+        for want, slot, shape in zip(wanted, gradients, self.seen, strict=True):
+            g = next(found) if want and slot is not None else None
+            results.append(g if g is None or g.shape == shape else g.reshape(shape))
+        return results
 
-    def _row_sums_the_gradient_reads(self) -> tuple[int, ...]:
-        """Sums and maxima along rows that forward and backward pass share: one number a row, kept for the latter."""
-        p = self.program
-        forward = self.space.needed(p.outputs, p.inputs)
-        backward = self.space.needed([g for g in p.gradients if g is not None], p.inputs)
-        return tuple(
-            s for s in sorted(forward & backward) if self.space.is_row_reduction(self.program.tape[s])
-        )
+    def recorded(self, node: Node, wanted: tuple[bool, ...], gs: list[Any]) -> list[Any]:
+        """The same gradients as recorded Tensors, for derivatives of them."""
+        plan, p, rows = self.plan, self.plan.program, self.layout.rows
+        gs = [*gs, *[None] * (len(p.seeds) - len(gs))]
+        at_hand: dict[int, Tensor] = {}
+        for slot, value, parent in zip(p.inputs, node.saved or (), node.parents, strict=True):
+            if isinstance(value, np.ndarray):
+                at_hand[slot] = self._flat(slot, at_node(value, parent))
+        for slot, value in zip(plan.beside, node.out, strict=True):
+            place = (*p.outputs, *p.hidden).index(slot) if slot in (*p.outputs, *p.hidden) else None
+            if place is not None and (place >= self.count or place in p.read):
+                hung = self._pick(node, place, value) if self.hung else node
+                at_hand[slot] = self._flat(slot, at_node(value, hung))
+        at_hand |= {s: self._flat(s, g) for s, g in zip(p.seeds, gs, strict=True) if g is not None}
+        slots = [g for g, want in zip(p.gradients, wanted, strict=True) if want and g is not None]
+        zeros = frozenset(s for s, g in zip(p.seeds, gs, strict=True) if g is None)
+        found = iter(interpret(plan.traced, at_hand, zeros, slots, rows, self.width))
+        results = []
+        for want, slot, shape in zip(wanted, p.gradients, self.seen, strict=True):
+            g = next(found) if want and slot is not None else None
+            results.append(None if g is None else g.reshape(shape))
+        return results
 
-    def forward(self, arrays: Sequence[Array], keep: bool) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """The outputs, and what the gradient needs besides the inputs."""
-        runner = self.keeping if keep else self.plain
-        values = runner(dict(zip(self.program.inputs, arrays, strict=True)))
-        n = len(self.program.outputs)
-        return values[:n], values[n:]
+    def _pick(self, node: Node, place: int, value: Array) -> Node:
+        settings = {"i": place}
+        return Node(PICK, (node,), settings, (node,), None, node.place, value.shape, value.dtype, node.wants)
 
-    def backward(self, wanted: Any, gs: list[Any], stats: Any, *arrays: Any, **_: Any) -> list[Any]:
-        """The gradients of the wanted inputs, from those of the outputs that have one."""
-        given = tuple(g is not None for g in gs)
-        runner = self.kernels.get((wanted, given))
-        if runner is None:
-            runner = self.kernels[wanted, given] = self._backward_runner(wanted, given)
-        p = self.program
-        at_hand = dict(zip((*p.inputs, *self.stats, *p.seeds), (*arrays, *stats, *gs), strict=True))
-        results = iter(runner(at_hand))
-        return [
-            next(results).reshape(self._gradient_shape(i)) if want and p.gradients[i] is not None else None
-            for i, want in enumerate(wanted)
+    def _flat(self, slot: int, value: Tensor) -> Tensor:
+        """A tensor of the call as the program sees it, over (rows, columns)."""
+        traced, rows = self.plan.traced, self.layout.rows
+        kind, rank = traced.space.kinds[slot], len(traced.program.tape[slot].shape)
+        width = self.width if traced.width else traced.space.width(slot)
+        shape = {FULL: (rows, width), ROW: (rows, 1)[:rank], COLUMNS: (1, width)[-rank:], ONE: (1, 1)[:rank]}[
+            kind
         ]
+        if kind in (FULL, ROW) and value.array.size != rows * (width if kind == FULL else 1):
+            value = value.expand(*self.layout.lead, value.shape[-1])
+        return value if value.shape == shape else value.reshape(shape)
 
     def _gradient_shape(self, i: int) -> tuple[int, ...]:
         if self.layout.stretched[i]:
             return (*self.layout.lead, *self.shapes[i][-1:])
-        shape: tuple[int, ...] = self.shapes[i]
-        return shape
-
-    def _backward_runner(self, wanted: tuple[bool, ...], given: tuple[bool, ...]) -> Runner:
-        p = self.program
-        seeds = {s for s, there in zip(p.seeds, given, strict=True) if there}
-        outputs = tuple(g for g, want in zip(p.gradients, wanted, strict=True) if want and g is not None)
-        missing = frozenset(set(p.seeds) - seeds)
-        return Runner(self, (*p.inputs, *self.stats, *sorted(seeds)), outputs, "backward", missing)
-
-
-class Runner:
-    """One kernel with the sizes of one plan."""
-
-    def __init__(
-        self,
-        plan: Plan,
-        inputs: tuple[int, ...],
-        outputs: tuple[int, ...],
-        which: str,
-        zeros: frozenset[int] = frozenset(),
-    ):
-        self.plan, self.outputs = plan, outputs
-        title = f"Derived from the tape of `{plan.family.name}`, {which}."
-        self.kernel: Kernel = emit(plan.program, inputs, outputs, title, plan.varying, zeros)
-        self.function = build(self.kernel.source)
-        self.which = which
-        space = plan.space
-        self.kinds = [space.kinds[s] for s in self.kernel.inputs]
-        dtypes = [plan.program.tape[s].dtype for s in outputs]
-        self.made = [self._maker(s, d) for s, d in zip(outputs, dtypes, strict=True)]
-        numbers = plan.program.tape
-        typed = [numbers[s].dtype.type(numbers[s].value) for s in self.kernel.numbers]
-        self.leading = (*self.kernel.sizes, *typed)
-
-    def _maker(self, slot: int, dtype: Any) -> tuple[tuple[int, ...], tuple[int, ...], Any, bool]:
-        """The shape a kernel writes, the shape the caller sees, the dtype, and whether it must start at zero."""
-        plan, space = self.plan, self.plan.space
-        lead, kind, width = plan.layout.lead, space.kinds[slot], space.width(slot)
-        rows = plan.layout.rows
-        flat = {FULL: (rows, width), ROW: (rows,), COLUMNS: (width,), ONE: (1,)}[kind]
-        rank = len(plan.program.tape[slot].shape)
-        seen = {
-            FULL: (*lead, width),
-            ROW: (*lead, 1) if rank == 2 else lead,
-            COLUMNS: (width,),
-            ONE: (1,) if rank else (),
-        }[kind]
-        return flat, seen, dtype, bool(space.sums_over_rows(slot)) or not rows
-
-    def __call__(self, at_hand: dict[int, Array]) -> tuple[Array, ...]:
-        """Arrays by slot in, results in the order of the outputs."""
-        layout = self.plan.layout
-        rows = layout.rows
-        arguments = [
-            _laid(at_hand[slot], kind, rows, layout.lead)
-            for slot, kind in zip(self.kernel.inputs, self.kinds, strict=True)
-        ]
-        results = [
-            np.zeros(flat, dtype) if zero else np.empty(flat, dtype) for flat, _, dtype, zero in self.made
-        ]
-        if rows:
-            self.function(0, rows, *self.leading, *arguments, *results)
-        self.plan.family.last[self.which] = self.kernel.source
-        return tuple([r.reshape(seen) for r, (_, seen, _, _) in zip(results, self.made, strict=True)])
+        return self.shapes[i]
 
 
 def _alike(mine: Array, theirs: Array) -> bool:
@@ -227,17 +232,3 @@ def _alike(mine: Array, theirs: Array) -> bool:
         return False
     scale = float(np.abs(theirs[np.isfinite(theirs)]).max(initial=1.0))
     return bool(np.allclose(mine, theirs, rtol=0, atol=1e-4 * scale, equal_nan=True))
-
-
-def _laid(array: Array, kind: str, rows: int, lead: tuple[int, ...]) -> Array:
-    """An array as the kernel reads it: contiguous, (rows, columns), (rows,), (columns,) or (1,)."""
-    if kind in (FULL, ROW):
-        width = array.shape[-1] if array.ndim and kind == FULL else 1
-        shape: tuple[int, ...] = (rows, width) if kind == FULL else (rows,)
-        if array.size != rows * width:
-            array = np.broadcast_to(array, (*lead, width))
-    else:
-        shape = (array.size,)
-    if not array.flags.c_contiguous:
-        array = np.ascontiguousarray(array)
-    return array.reshape(shape)

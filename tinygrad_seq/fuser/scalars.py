@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.fuser.chance import uniform_f32, uniform_f64
 from tinygrad_seq.fuser.intrinsics import bits_to_float, float_to_bits, inlined, maximum, minimum, scalar
 
 __all__ = [
     "BOUNDS", "SCALARS", "bits_to_float", "erf_f32", "erf_f64", "exp_f32", "exp_f64", "expm1_f32", "expm1_f64",
     "float_to_bits", "log1p_f32", "log1p_f64", "log_f32", "log_f64", "maximum", "minimum", "sigmoid_f32",
-    "sigmoid_f64", "tanh_f32", "tanh_f64",
+    "sigmoid_f64", "tanh_f32", "tanh_f64", "uniform_f32", "uniform_f64",
 ]  # fmt: skip
 
 # How far a float32 result may lie from the true value, in units in its last place. Behind each the worst found
@@ -42,6 +43,7 @@ BOUNDS: dict[str, float] = {
 SCALARS: dict[str, dict[str, str]] = {
     **{op: {"float32": f"{op}_f32", "float64": f"{op}_f64"} for op in BOUNDS},
     **{op: {"float32": op, "float64": op} for op in ("maximum", "minimum")},
+    "uniform": {"float32": "uniform_f32", "float64": "uniform_f64"},
 }
 
 f4, i4 = np.float32, np.int32

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_seq import functional as F
 from tinygrad_seq.errors import ShapeError, describe_shape, explain
+from tinygrad_seq.fusing import fused
 from tinygrad_seq.nn.basic import probability, size, uniform_parameter
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nodes import collector_paused, scope, time_step
@@ -40,6 +41,14 @@ def detach(state: Any) -> Any:
     if isinstance(state, Tensor):
         return state.detach()
     return type(state)(detach(s) for s in state)
+
+
+@fused
+def lstm_gates(z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """The pointwise part of an LSTM's step: from z (B, 4H) and the cell c (B, H) the new h and c, each (B, H)."""
+    i, f, g, o = z.chunk(4, -1)
+    c = F.sigmoid(f) * c + F.sigmoid(i) * g.tanh()
+    return F.sigmoid(o) * c.tanh(), c
 
 
 class LSTM(Module):
@@ -135,10 +144,7 @@ class LSTM(Module):
         recurrent = weight_hh.T
 
         def step(xw_t: Tensor, state: State) -> tuple[Tensor, State]:
-            h, c = state
-            i, f, g, o = (xw_t + h @ recurrent).chunk(4, -1)
-            c = F.sigmoid(f) * c + F.sigmoid(i) * g.tanh()
-            h = F.sigmoid(o) * c.tanh()
+            h, c = lstm_gates(xw_t + state[0] @ recurrent, state[1])
             return h, (h, c)
 
         return unroll(step, xw, state)

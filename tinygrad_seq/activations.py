@@ -1,0 +1,120 @@
+"""Activations, softmax and its kin, each one formula and one kernel forward and backward, derived from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from tinygrad_seq import ops
+from tinygrad_seq.creation import where
+from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.fusing import fused
+from tinygrad_seq.tensor import Tensor
+
+
+@fused
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + exp(-x)), as 0.5 tanh(0.5 x) + 0.5, which overflows nowhere.
+
+    >>> sigmoid(Tensor([0.0, 1e4]))
+    Tensor([0.5, 1. ], f32(2,))
+    """
+    return 0.5 * (0.5 * x).tanh() + 0.5
+
+
+def tanh(x: Tensor) -> Tensor:
+    """The hyperbolic tangent."""
+    return x.tanh()
+
+
+@fused
+def relu(x: Tensor) -> Tensor:
+    """max(x, 0); the gradient at 0 is 0 and NaN stays NaN."""
+    return where(x <= 0.0, 0.0, x)
+
+
+def gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    """x times the normal distribution function at x (Hendrycks and Gimpel, 2016).
+
+    0.5 x (1 + erf(x / sqrt 2)); with `approximate="tanh"`: 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+    """
+    if approximate not in ("none", "tanh"):
+        rule = "expected 'none' or 'tanh'."
+        raise ArgumentError(explain("gelu: no such form", {"approximate": approximate}, rule))
+    return _gelu(x) if approximate == "none" else _gelu_by_tanh(x)
+
+
+@fused
+def _gelu(x: Tensor) -> Tensor:
+    return 0.5 * x * (1.0 + (x * math.sqrt(0.5)).erf())
+
+
+@fused
+def _gelu_by_tanh(x: Tensor) -> Tensor:
+    return 0.5 * x * (1.0 + (math.sqrt(2.0 / math.pi) * (x + 0.044715 * (x * x * x))).tanh())
+
+
+@fused
+def silu(x: Tensor) -> Tensor:
+    """x sigmoid(x), also called swish."""
+    return x * sigmoid(x)
+
+
+@fused
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)), as max(x, 0) + log(1 + exp(-|x|))."""
+    return x.maximum(0.0) + (1.0 + (-abs(x)).exp()).log()
+
+
+# ---- softmax and its kin: `dim` is the axis of the classes -------------------------------------------------
+def _peak(x: Tensor) -> Tensor:
+    # The result does not depend on what is subtracted, so no gradient is lost by the cut. A row of -inf
+    # (all masked) must not subtract it from itself.
+    peak = ops.cut(x.max(-1, keepdims=True))
+    return where(abs(peak) == math.inf, 0.0, peak)
+
+
+def _along(function: Callable[[Tensor], Tensor], x: Tensor, dim: int) -> Tensor:
+    """A function of the last axis, along another."""
+    if dim in (-1, x.ndim - 1):
+        return function(x)
+    return function(x.transpose(dim, -1)).transpose(dim, -1)
+
+
+def softmax(x: Tensor, dim: int = -1) -> Tensor:
+    """exp(x) / sum(exp(x)) along `dim`; a row of nothing but -inf gives zeros, not NaN.
+
+    >>> softmax(Tensor([1000.0, 1000.0]))
+    Tensor([0.5, 0.5], f32(2,))
+    """
+    return _along(_softmax, x, dim)
+
+
+@fused
+def _softmax(x: Tensor) -> Tensor:
+    e = (x - _peak(x)).exp()
+    total = e.sum(-1, keepdims=True)
+    return e / where(total == 0.0, 1.0, total)
+
+
+def logsumexp(x: Tensor, dim: int = -1, keepdim: bool = False) -> Tensor:
+    """log(sum(exp(x))) along `dim`."""
+    out = _along(_logsumexp, x, dim)
+    return out if keepdim else out.squeeze(dim)
+
+
+@fused
+def _logsumexp(x: Tensor) -> Tensor:
+    peak = _peak(x)
+    return (x - peak).exp().sum(-1, keepdims=True).log() + peak
+
+
+def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
+    """x - log(sum(exp(x))) along `dim`."""
+    return _along(_log_softmax, x, dim)
+
+
+@fused
+def _log_softmax(x: Tensor) -> Tensor:
+    y = x - _peak(x)
+    return y - y.exp().sum(-1, keepdims=True).log()

@@ -1,0 +1,102 @@
+"""What one call pattern of a fused function needs: its program, what is kept for the gradient, its kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tinygrad_seq.errors import TraceError
+from tinygrad_seq.fuser.grouping import Space, Unfusable
+from tinygrad_seq.fuser.keeping import choose, inputs_kept, quotients
+from tinygrad_seq.fuser.runner import Runner, Traced
+from tinygrad_seq.fuser.trace import Program, name_of, trace
+
+_OWN_COLUMNS = frozenset({"slice", "pad", "concat"})
+
+
+class Plan:
+    """A composition traced for inputs of these kinds, widths and dtypes, and the kernels made from it."""
+
+    def __init__(
+        self, fn: Callable[..., Any], kinds: Sequence[str], widths: Sequence[int], dtypes: Sequence[Any]
+    ):
+        self.program: Program = trace(fn, kinds, widths, dtypes, choose)
+        p = self.program
+        try:
+            space = Space(p)
+            varying = _numbers_of_the_size(p, _wider(fn, kinds, widths, dtypes))
+            width = 0 if varying is None or varying else _common_width(p, space)
+            self.traced = Traced(name_of(fn), p, space, varying or frozenset(), width)
+            read = tuple(p.outputs[i] for i in p.read)
+            self.kept = inputs_kept(p, (*read, *p.hidden))
+            stats = self._row_sums_the_gradient_reads()
+            asked = space.needed([g for g in p.gradients if g is not None], [*p.inputs, *p.hidden])
+            self.quotients = {
+                n: q for n, q in quotients(space, p).items() if n in asked and n not in p.hidden
+            }
+            # What the record holds besides inputs, in this order.
+            self.beside = tuple(
+                dict.fromkeys((*read, *p.hidden, *stats, *(q for q, _ in self.quotients.values())))
+            )
+            inside = tuple(s for s in self.beside if s not in p.outputs)
+            self.plain = Runner(self.traced, p.inputs, p.outputs, "forward")
+            self.keeping = (
+                Runner(self.traced, p.inputs, (*p.outputs, *inside), "forward") if inside else self.plain
+            )
+            made = (*p.outputs, *inside)
+            self.beside_from = tuple(made.index(s) for s in self.beside)
+            self.at_hand = (*(s if s in self.kept else -1 for s in p.inputs), *self.beside, *p.seeds)
+            self._backward: dict[Any, Runner] = {}
+        except Unfusable as error:
+            raise TraceError(error.told(p.lines)) from None
+
+    def _row_sums_the_gradient_reads(self) -> tuple[int, ...]:
+        """Sums and maxima along rows that forward and backward pass share: one number a row, kept for the latter."""
+        p, space = self.program, Space(self.program)
+        forward = space.needed(p.outputs, p.inputs)
+        backward = space.needed([g for g in p.gradients if g is not None], [*p.inputs, *p.hidden])
+        return tuple(s for s in sorted(forward & backward) if space.is_row_reduction(p.tape[s]))
+
+    def backward(self, wanted: tuple[bool, ...], given: tuple[bool, ...]) -> Runner:
+        """The kernel for the gradients of the wanted inputs from those of the outputs that have one."""
+        runner = self._backward.get((wanted, given))
+        if runner is None:
+            p = self.program
+            outputs = tuple(g for g, want in zip(p.gradients, wanted, strict=True) if want and g is not None)
+            missing = frozenset(s for s, there in zip(p.seeds, given, strict=True) if not there)
+            at_hand = tuple(-1 if s in missing else s for s in self.at_hand)
+            try:
+                runner = Runner(self.traced, at_hand, outputs, "backward", missing, self.quotients)
+            except Unfusable as error:
+                raise TraceError(error.told(p.lines)) from None
+            self._backward[wanted, given] = runner
+        return runner
+
+
+def _wider(
+    fn: Callable[..., Any], kinds: Sequence[str], widths: Sequence[int], dtypes: Sequence[Any]
+) -> Program | None:
+    """The program for twice as many columns; None where the function has none for so many."""
+    try:
+        return trace(fn, kinds, [2 * n if n > 1 else n for n in widths], dtypes, choose)
+    except Exception:  # the function is a user's: whatever it raises, it is planned for its own widths alone
+        return None
+
+
+def _numbers_of_the_size(program: Program, wider: Program | None) -> frozenset[int] | None:
+    """The constants that change with the number of columns (1/n): arguments of a kernel, not part of it.
+
+    None where more than that changes.
+    """
+    mine, theirs = program.tape, wider.tape if wider else ()
+    if [(r.op, r.args) for r in mine] != [(r.op, r.args) for r in theirs]:
+        return None
+    return frozenset(r.slot for r in mine if r.value is not None and r.value != theirs[r.slot].value)
+
+
+def _common_width(program: Program, space: Space) -> int:
+    """The one number of columns that all wide values have, or 0 where some have another."""
+    widths = {space.width(s) for s in space.kinds} - {1}
+    if len(widths) == 1 and not any(row.op in _OWN_COLUMNS for row in program.tape):
+        return widths.pop()
+    return 0

@@ -1,0 +1,178 @@
+"""One kernel and the arrays it is handed: laid out as rows and columns, cut for several threads."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.fuser import threads
+from tinygrad_seq.fuser.build import build
+from tinygrad_seq.fuser.emit import Kernel, emit
+from tinygrad_seq.fuser.grouping import Space
+from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Layout, Program
+from tinygrad_seq.numerics import Array
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A program with what is known of its sizes.
+
+    `varying` are constants that change with the number of columns; `width` is that number where all columns
+    are equally many and no constant changes with them, so that the program serves every width, else 0.
+    """
+
+    name: str
+    program: Program
+    space: Space
+    varying: frozenset[int]
+    width: int
+
+
+class Runner:
+    """A kernel, built: `given` are the slots that are at hand, `outputs` those that it computes."""
+
+    def __init__(
+        self,
+        traced: Traced,
+        given: tuple[int, ...],
+        outputs: tuple[int, ...],
+        which: str,
+        zeros: frozenset[int] = frozenset(),
+        quotients: Mapping[int, tuple[int, int]] = MappingProxyType({}),
+    ):
+        self.traced, self.which, self.given = traced, which, given
+        # What is at hand needs no kernel, and what is asked for twice no second loop.
+        self.computed = tuple(dict.fromkeys(o for o in outputs if o not in given))
+        self.places = [
+            (True, given.index(o)) if o in given else (False, self.computed.index(o)) for o in outputs
+        ]
+        space, rows = traced.space, traced.program.tape
+        title = f"Derived from the tape of `{traced.name}`, {which}."
+        if not self.computed:
+            return
+        self.kernel: Kernel = emit(
+            traced.program, given, self.computed, title, traced.varying, zeros, quotients
+        )
+        self.function = build(self.kernel.source)
+        self.read = [given.index(s) for s in self.kernel.inputs]
+        self.read_kinds = [space.kinds[s] for s in self.kernel.inputs]
+        self.summed = [bool(space.sums_over_rows(o)) for o in self.computed]
+        self.numbers = [rows[s].dtype.type(rows[s].value) for s in self.kernel.numbers]
+        kinds = {*self.read_kinds, *(space.kinds[o] for o in self.computed)}
+        # Where every value has its own row and column, the array may be cut anywhere.
+        self.pointwise = kinds <= {FULL, ONE} and not any(self.summed) and len(self.kernel.sizes) == 1
+        self.pointwise &= not self.numbers and all(space.kinds[o] == FULL for o in self.computed)
+        self.pointwise &= not space.passes(self.computed, given)
+        # Nanoseconds for each element of the widest array, roughly.
+        self.cost = self.kernel.source.count("_f32(") * 0.8 + self.kernel.source.count("_f64(") * 8.0
+        self.cost += 0.05 * self.kernel.source.count("\n            ")
+
+    @functools.cached_property
+    def threaded(self) -> Any:
+        """The kernel on several threads, built when first wanted."""
+        return build(threads.driver(self.kernel.source, self.summed), "threaded")
+
+    def bound(self, layout: Layout, width: int) -> Call:
+        """The kernel for this many rows, and columns where the program serves any number of them."""
+        return Call(self, layout, width)
+
+
+class Call:
+    """A kernel with all that the shapes of a call settle."""
+
+    def __init__(self, runner: Runner, layout: Layout, width: int):
+        self.runner, self.layout = runner, layout
+        if not runner.computed:
+            return
+        traced, rows = runner.traced, layout.rows
+        widths = {s: self._width(s, width) for s in (*runner.kernel.inputs, *runner.computed)}
+        widest = max(widths.values())
+        large = rows * widest * runner.cost > threads.WORTH_THREADS
+        self.chunks = threads.CHUNKS if large and rows else 1
+        self.rows, self.sizes = rows, tuple(width if traced.width else n for n in runner.kernel.sizes)
+        flat = (rows, widest)
+        if runner.pointwise:
+            whole = rows * widest
+            cut = self.chunks if whole % self.chunks == 0 else 1
+            flat, self.rows, self.chunks = (cut, whole // cut), cut if whole else 0, cut
+            self.sizes = (flat[1],)
+        elif rows < self.chunks:
+            self.chunks = 1
+        self.flat = flat
+        self.inputs = [
+            (i, self._flat(kind, widths[s]), kind)
+            for i, kind, s in zip(runner.read, runner.read_kinds, runner.kernel.inputs, strict=True)
+        ]
+        self.made = [self._made(o, widths[o], i) for i, o in enumerate(runner.computed)]
+        self.leading = (*self.sizes, *runner.numbers)
+        self.one_chunk = self.chunks == 1
+
+    def _width(self, slot: int, width: int) -> int:
+        traced = self.runner.traced
+        if traced.width and traced.space.kinds[slot] in (FULL, COLUMNS):
+            return width
+        return traced.space.width(slot)
+
+    def _flat(self, kind: str, width: int) -> tuple[int, ...]:
+        """How a kernel sees a value of this kind."""
+        rows = self.layout.rows
+        full = self.flat if self.runner.pointwise else (rows, width)
+        return {FULL: full, ROW: (rows,), COLUMNS: (width,), ONE: (1,)}[kind]
+
+    def _made(self, slot: int, width: int, i: int) -> tuple[Any, ...]:
+        """The shape a kernel writes, the shape the caller sees, the dtype, and whether it sums up."""
+        runner, lead = self.runner, self.layout.lead
+        kind, row = runner.traced.space.kinds[slot], runner.traced.program.tape[slot]
+        rank = len(row.shape)
+        written = self._flat(kind, width)
+        seen = {
+            FULL: (*lead, width),
+            ROW: (*lead, 1) if rank == 2 else lead,
+            COLUMNS: (width,),
+            ONE: (1,) if rank else (),
+        }[kind]
+        summed = runner.summed[i]
+        if summed and self.chunks > 1:
+            written = (self.chunks, *written)
+        return written, seen, row.dtype, summed or not self.layout.rows
+
+    def __call__(self, at_hand: Sequence[Any]) -> list[Array]:
+        """Arrays in the order of `given` in, results in the order of the outputs."""
+        runner = self.runner
+        if not runner.computed:
+            return [at_hand[i] for _, i in runner.places]
+        arguments = []
+        for i, shape, kind in self.inputs:
+            a = at_hand[i]
+            if a.shape != shape or not a.flags.c_contiguous:
+                a = self._laid(a, shape, kind)
+            arguments.append(a)
+        results = [np.zeros(w, d) if zero else np.empty(w, d) for w, _, d, zero in self.made]
+        if self.rows:
+            if self.one_chunk:
+                runner.function(0, self.rows, *self.leading, *arguments, *results)
+            else:
+                threads.run(self, arguments, results)
+                results = [
+                    r.sum(0) if zero else r for r, (_, _, _, zero) in zip(results, self.made, strict=True)
+                ]
+        results = [
+            r if r.shape == seen else r.reshape(seen)
+            for r, (_, seen, _, _) in zip(results, self.made, strict=True)
+        ]
+        return [at_hand[i] if there else results[i] for there, i in runner.places]
+
+    def _laid(self, array: Array, shape: tuple[int, ...], kind: str) -> Array:
+        """An array as the kernel reads it: contiguous, of this shape."""
+        if kind in (FULL, ROW) and array.size != math.prod(shape):
+            width = array.shape[-1] if array.ndim and kind == FULL else 1
+            array = np.broadcast_to(array, (*self.layout.lead, width))
+        if not array.flags.c_contiguous:
+            array = np.ascontiguousarray(array)
+        return array.reshape(shape)

@@ -1,0 +1,160 @@
+"""Losses in nats, and the ids they take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq import ops
+from tinygrad_seq.activations import log_softmax, softplus
+from tinygrad_seq.creation import iota, where
+from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError, describe_shape, explain
+from tinygrad_seq.fusing import fused
+from tinygrad_seq.recording import as_tensor
+from tinygrad_seq.tensor import Tensor
+
+
+def _reduced(loss: Tensor, reduction: str, count: Any = None) -> Tensor:
+    if reduction == "none":
+        return loss
+    if reduction == "sum":
+        return loss.sum()
+    if reduction == "mean":
+        return loss.mean() if count is None else loss.sum() / count
+    raise ArgumentError(
+        explain("no such reduction", {"reduction": reduction}, "expected 'mean', 'sum' or 'none'.")
+    )
+
+
+def checked_ids(call: str, ids: Any, size: int, ignore: int | None = None) -> Tensor:
+    """`ids` as a tensor of integers from 0 to size - 1 (or `ignore`); RangeError or DTypeError else."""
+    checked = as_tensor(ids)
+    if checked.dtype.kind in "iu":
+        checked = checked.to(np.int64)
+    if checked.dtype.kind not in "iu":
+        raise DTypeError(
+            explain(f"{call}: ids must be integers", {"ids": checked}, "expected an integer dtype.")
+        )
+    wrong = (checked.array < 0) | (checked.array >= size)
+    if ignore is not None:
+        wrong &= checked.array != ignore
+    if wrong.any():
+        first = int(checked.array[wrong].flat[0])
+        rule = f"expected ids from 0 to {size - 1}, got {first} ({int(wrong.sum())} out of range)."
+        raise RangeError(explain(f"{call}: an id is out of range", {"ids": checked}, rule))
+    return checked
+
+
+def _classes_last(call: str, x: Tensor, target: Tensor, ids: bool = True) -> tuple[Tensor, Tensor]:
+    """(N, C, d...) and (N, d...) as (M, C) and (M,); probabilities like x as (M, C)."""
+    if not x.ndim >= 1:
+        raise ShapeError(
+            explain(f"{call}: no axis of classes", {"input": x}, "expected (C,), (N, C) or (N, C, ...).")
+        )
+    axis = min(1, x.ndim - 1)
+    rest = x.shape[:axis] + x.shape[axis + 1 :]
+    if target.shape != (rest if ids else x.shape):
+        rule = f"expected ids {describe_shape(rest)} or probabilities {describe_shape(x.shape)}."
+        raise ShapeError(explain(f"{call}: the target does not fit", {"input": x, "target": target}, rule))
+    order = (*(i for i in range(x.ndim) if i != axis), axis)
+    flat = [
+        t.permute(order).reshape(-1, x.shape[axis]) if t.ndim > 2 else t
+        for t in (x, target)
+        if t.shape == x.shape
+    ]
+    rows = flat[0] if flat[0].ndim == 2 else flat[0].reshape(1, -1)
+    if target.shape == rest:
+        return rows, target.reshape(-1)
+    return rows, flat[1] if flat[1].ndim == 2 else flat[1].reshape(1, -1)
+
+
+def nll_loss(logp: Tensor, target: Any, *, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
+    """-logp[n, target[n]], over the targets that are not `ignore_index`; logp (N, C) or (N, C, ...), nats."""
+    ids = checked_ids("nll_loss", target, logp.shape[min(1, logp.ndim - 1)] if logp.ndim else 0, ignore_index)
+    rows, flat = _classes_last("nll_loss", logp, ids)
+    return _reduced_nll(_nll(rows, flat.unsqueeze(-1), ignore=ignore_index), ids, ignore_index, reduction)
+
+
+@fused
+def _nll(logp: Tensor, ids: Tensor, *, ignore: int, smoothing: float = 0.0) -> Tensor:
+    """-logp[r, ids[r]] for each row r, 0 where the id is `ignore`; logp (M, C), ids (M, 1), result (M,)."""
+    ids = ids.squeeze(-1)
+    counted = ids != ignore
+    loss = -ops.gather(logp, iota(logp.shape[0]), where(counted, ids, 0))
+    if smoothing:
+        loss = (1.0 - smoothing) * loss - smoothing * logp.mean(-1)
+    return where(counted, loss, 0.0)
+
+
+@fused
+def _cross_entropy(x: Tensor, ids: Tensor, *, ignore: int, smoothing: float) -> Tensor:
+    return _nll(log_softmax(x), ids, ignore=ignore, smoothing=smoothing)
+
+
+def _reduced_nll(loss: Tensor, ids: Tensor, ignore: int, reduction: str) -> Tensor:
+    if reduction == "none":
+        return loss.reshape(ids.shape)
+    count = ops.cast(ids != ignore, dtype=loss.dtype).sum().maximum(1.0) if reduction == "mean" else None
+    return _reduced(loss, reduction, count)
+
+
+def cross_entropy(
+    x: Tensor,
+    target: Any,
+    *,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Tensor:
+    """-log softmax(x)[target] in nats, from logits x of shape (N, C), (C,) or (N, C, d...).
+
+    `target` holds ids (N, d...), or probabilities of the shape of x. The mean is over targets that are not
+    `ignore_index`; where all are ignored it is 0. `label_smoothing` e mixes the target with the uniform
+    distribution: (1 - e) target + e / C.
+
+    >>> cross_entropy(Tensor([[0.0, 0.0]]), Tensor([1]))
+    Tensor(0.6931472, f32())
+    """
+    target = as_tensor(target)
+    if not 0.0 <= label_smoothing <= 1.0:
+        rule = f"expected a number from 0 to 1, got {label_smoothing}."
+        raise ArgumentError(explain("cross_entropy: label_smoothing out of range", None, rule))
+    if target.dtype.kind == "f" and target.shape == x.shape:
+        rows, p = _classes_last("cross_entropy", x, target, ids=False)
+        if label_smoothing:
+            p = p * (1.0 - label_smoothing) + label_smoothing / rows.shape[1]
+        loss = -(p * log_softmax(rows)).sum(-1)
+        axis = min(1, x.ndim - 1)
+        return _reduced(
+            loss.reshape(x.shape[:axis] + x.shape[axis + 1 :]) if reduction == "none" else loss, reduction
+        )
+    ids = checked_ids("cross_entropy", target, x.shape[min(1, x.ndim - 1)] if x.ndim else 0, ignore_index)
+    rows, flat = _classes_last("cross_entropy", x, ids)
+    loss = _cross_entropy(rows, flat.unsqueeze(-1), ignore=ignore_index, smoothing=label_smoothing)
+    return _reduced_nll(loss, ids, ignore_index, reduction)
+
+
+def mse_loss(x: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
+    """(x - target)^2. The shapes must be equal: broadcasting here is nearly always a mistake."""
+    target = _same_shape("mse_loss", x, target)
+    return _reduced((x - target) ** 2, reduction)
+
+
+def binary_cross_entropy_with_logits(x: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
+    """-y log sigmoid(x) - (1 - y) log(1 - sigmoid(x)), as softplus(x) - x y; the target y in [0, 1]."""
+    target = _same_shape("binary_cross_entropy_with_logits", x, target)
+    return _reduced(_bce(x, target), reduction)
+
+
+@fused
+def _bce(x: Tensor, y: Tensor) -> Tensor:
+    return softplus(x) - x * y
+
+
+def _same_shape(call: str, x: Tensor, target: Any) -> Tensor:
+    y = as_tensor(target, x)
+    if y.shape != x.shape:
+        rule = f"expected a target of shape {describe_shape(x.shape)}."
+        raise ShapeError(explain(f"{call}: the target does not fit", {"input": x, "target": y}, rule))
+    return y
