@@ -77,11 +77,13 @@ class Arrivals:
         self.mine: set[Any] = set()
         self.parts: dict[Any, list[tuple[Any, Any]]] = {}
 
-    def add(self, node: Any, g: Any) -> None:
-        """A contribution of full shape."""
+    def add(self, node: Any, g: Any, fresh: bool = False) -> None:
+        """A contribution of full shape; `fresh` is an array that nobody else holds."""
         before = self.sums.get(node)
         if before is None:
             self.sums[node] = g
+            if fresh:
+                self.mine.add(node)
         elif node in self.mine:
             np.add(before, g, out=before)
         else:
@@ -264,9 +266,10 @@ class Walk:
             found = op.again(node, wanted, gs)
         else:
             found = op.joint(wanted, gs, out, *saved, **settings)  # type: ignore[misc]
+        fresh = op.kind == "fused" and not self.create_graph  # a kernel writes into arrays of its own
         for p, want, dx in zip(parents, wanted, found, strict=True):
             if want and dx is not None:
-                self.arrivals.add(p, dx if dx.shape == p.shape else sum_to(dx, p.shape))
+                self.arrivals.add(p, dx if dx.shape == p.shape else sum_to(dx, p.shape), fresh)
                 if self.watch is not None:
                     self.watch.sent(node, p, g, dx)
 

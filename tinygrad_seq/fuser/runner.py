@@ -47,11 +47,8 @@ class Runner:
         quotients: Mapping[int, tuple[int, int]] = MappingProxyType({}),
     ):
         self.traced, self.which, self.given = traced, which, given
-        # What is at hand needs no kernel, and what is asked for twice no second loop.
-        self.computed = tuple(dict.fromkeys(o for o in outputs if o not in given))
-        self.places = [
-            (True, given.index(o)) if o in given else (False, self.computed.index(o)) for o in outputs
-        ]
+        self.computed = tuple(dict.fromkeys(outputs))  # what is asked for twice needs no second loop
+        self.places = [self.computed.index(o) for o in outputs]
         space, rows = traced.space, traced.program.tape
         title = f"Derived from the tape of `{traced.name}`, {which}."
         if not self.computed:
@@ -146,27 +143,31 @@ class Call:
         """Arrays in the order of `given` in, results in the order of the outputs."""
         runner = self.runner
         if not runner.computed:
-            return [at_hand[i] for _, i in runner.places]
+            return []
         arguments = []
         for i, shape, kind in self.inputs:
             a = at_hand[i]
             if a.shape != shape or not a.flags.c_contiguous:
                 a = self._laid(a, shape, kind)
             arguments.append(a)
-        results = [np.zeros(w, d) if zero else np.empty(w, d) for w, _, d, zero in self.made]
-        if self.rows:
-            if self.one_chunk:
-                runner.function(0, self.rows, *self.leading, *arguments, *results)
-            else:
-                threads.run(self, arguments, results)
-                results = [
-                    r.sum(0) if zero else r for r, (_, _, _, zero) in zip(results, self.made, strict=True)
-                ]
-        results = [
-            r if r.shape == seen else r.reshape(seen)
-            for r, (_, seen, _, _) in zip(results, self.made, strict=True)
+        # Made as the caller sees them and handed over in the kernel's shape, so that each owns its memory.
+        results = [np.zeros(s, d) if zero else np.empty(s, d) for _, s, d, zero in self.made]
+        written = [
+            r if r.shape == w else np.zeros(w, d) if zero and not self.one_chunk else r.reshape(w)
+            for r, (w, _, d, zero) in zip(results, self.made, strict=True)
         ]
-        return [at_hand[i] if there else results[i] for there, i in runner.places]
+        if self.rows and self.one_chunk:
+            runner.function(0, self.rows, *self.leading, *arguments, *written)
+        elif self.rows:
+            threads.run(self, arguments, written)
+            for result, parts, (_, seen, _, zero) in zip(results, written, self.made, strict=True):
+                if zero:
+                    np.copyto(result, parts.sum(0).reshape(seen))
+        if len(results) == len(runner.places):
+            return results
+        # Each its own array: the walk adds to gradients in place.
+        first = [runner.places.index(i) for i in runner.places]
+        return [results[i] if n == first[n] else results[i].copy() for n, i in enumerate(runner.places)]
 
     def _laid(self, array: Array, shape: tuple[int, ...], kind: str) -> Array:
         """An array as the kernel reads it: contiguous, of this shape."""
