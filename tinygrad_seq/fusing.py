@@ -7,12 +7,11 @@ while the values are watched, and where numba cannot be had.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any, ParamSpec, TypeVar
 
+from tinygrad_seq.compiling import kernels_wanted
 from tinygrad_seq.nodes import STATE
 
 P = ParamSpec("P")
@@ -36,12 +35,6 @@ def composed() -> Iterator[None]:
         yield
     finally:
         STATE.composed = before
-
-
-@functools.cache
-def kernels_wanted() -> bool:
-    """True where numba is there and its compiler is not switched off by NUMBA_DISABLE_JIT."""
-    return os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0") and find_spec("numba") is not None
 
 
 class Fused:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.fuser.build import build
+from tinygrad_seq.compiling import build
 from tinygrad_seq.fuser.emit import Kernel, emit
 from tinygrad_seq.fuser.grouping import Space
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Layout, Program, layout_of, trace
