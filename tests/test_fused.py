@@ -1,8 +1,6 @@
 """Derived kernels against their compositions: values, gradients, higher orders, and what cannot be fused."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -24,11 +22,11 @@ def _own_cache(tmp_path_factory):
     """Kernels of the tests go to a folder of their own."""
     before = os.environ.get("TINYGRAD_SEQ_CACHE")
     os.environ["TINYGRAD_SEQ_CACHE"] = str(tmp_path_factory.mktemp("kernels"))
-    from tinygrad_seq.fuser import build
+    from tinygrad_seq import compiling
 
-    build.cache_folder.cache_clear()
+    compiling.cache_folder.cache_clear()
     yield
-    build.cache_folder.cache_clear()
+    compiling.cache_folder.cache_clear()
     if before is None:
         del os.environ["TINYGRAD_SEQ_CACHE"]
     else:
@@ -350,63 +348,3 @@ def test_what_cannot_be_fused_is_told(name):
     lines = str(error.value).splitlines()
     assert lines[0] == first_line
     assert lines[-1] == "  Move this op out of the fused function."
-
-
-SCRIPT = """
-import sys, numpy as np, tinygrad_seq as tgs
-from tinygrad_seq import functional as F
-from tinygrad_seq.fusing import fused
-x = tgs.tensor(np.linspace(-1, 1, 12, dtype="f4").reshape(3, 4), requires_grad=True)
-(fused(F.softmax)(x) ** 2).sum().backward()
-print(x.grad.numpy().sum(), "numba" in sys.modules)
-"""
-
-
-def run(**environment):
-    """The script in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-def test_two_processes_build_at_once(tmp_path):
-    """Both succeed, and a third finds what they built."""
-    environment = {**os.environ, "TINYGRAD_SEQ_CACHE": str(tmp_path / "k")}
-    both = [subprocess.Popen([sys.executable, "-c", SCRIPT], env=environment) for _ in range(2)]
-    assert [p.wait(timeout=120) for p in both] == [0, 0]
-    files = sorted(p.name for p in (tmp_path / "k").rglob("k_*"))
-    run(TINYGRAD_SEQ_CACHE=str(tmp_path / "k"))
-    assert sorted(p.name for p in (tmp_path / "k").rglob("k_*")) == files
-
-
-def test_a_damaged_cache_mends_itself(tmp_path):
-    """A kernel file and numba's files cut short are made again."""
-    folder = tmp_path / "k"
-    run(TINYGRAD_SEQ_CACHE=str(folder))
-    for path in folder.rglob("k_*"):
-        path.write_bytes(path.read_bytes()[:20])
-    assert run(TINYGRAD_SEQ_CACHE=str(folder)).stdout.endswith("True\n")
-
-
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="folders of this system have no such modes")
-def test_a_folder_that_others_can_write_to_is_refused(tmp_path):
-    """It is said, and the kernels are built for this process alone."""
-    folder = tmp_path / "k"
-    folder.mkdir()
-    folder.chmod(0o777)
-    said = run(TINYGRAD_SEQ_CACHE=str(folder)).stderr
-    assert f"{folder} is not used for kernels: others can write to it." in said
-    assert not list(folder.iterdir())
-
-
-def test_without_the_compiler_the_composition_runs():
-    """NUMBA_DISABLE_JIT=1: the same numbers, numba not even imported."""
-    with_it, without = run(), run(NUMBA_DISABLE_JIT="1")
-    assert without.stdout.split()[1] == "False"
-    assert float(with_it.stdout.split()[0]) == pytest.approx(float(without.stdout.split()[0]), abs=1e-7)

@@ -11,7 +11,7 @@ import tinygrad_seq as tgs
 
 PACKAGE = Path(tgs.__file__).parent
 LEVELS = {
-    0: "errors numerics ops files",
+    0: "errors files compiling numerics ops",
     1: "nodes refusals recording arithmetic shapes reductions indexing tensor random creation",
     2: "walk autodiff activations losses functional einsum anomaly fusing",
     3: "tape shape_rules tape_check listing",

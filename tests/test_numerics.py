@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 import tinygrad_seq as tgs
-from tinygrad_seq import DTypeError, Generator, Tensor
-from tinygrad_seq.numerics import erf, mix, scatter, uniform
+from tinygrad_seq import DTypeError, Generator, Tensor, compiling, numerics
+from tinygrad_seq.numerics import erf, gather, mix, scatter, uniform
 from tinygrad_seq.random import manual_seed, positions, replayed, stream
 
 SWEEP = np.concatenate(
@@ -58,19 +61,186 @@ def test_erf_of_what_is_no_ordinary_number() -> None:
     assert Tensor([0]).erf().dtype == np.float32
 
 
-# ---- sums by id --------------------------------------------------------------------------------------------
-def test_scatter_adds_as_numpy_does() -> None:
+# ---- rows by id --------------------------------------------------------------------------------------------
+@pytest.fixture(params=["compiled", "NumPy"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Sums by id of every size with the compiler, where there is one, and without."""
+    if request.param == "NumPy":
+        monkeypatch.setattr(compiling, "kernels_wanted", lambda: False)
+        yield
+        return
+    if not compiling.kernels_wanted():
+        pytest.skip("numba is switched off or not installed")
+    monkeypatch.setattr(numerics, "COMPILED_FROM", 1)
+    used: list[int] = []
+    real = numerics._compiled_add_rows()
+    assert real is not None
+
+    def watched(*arrays: np.ndarray) -> int:
+        used.append(1)
+        assert all(a.flags.c_contiguous and a.dtype.isnative for a in arrays)  # each layout is one more build
+        return int(real(*arrays))
+
+    monkeypatch.setattr(numerics, "_compiled_add_rows", lambda: watched)
+    yield
+    assert used
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Kernels of the tests go to a folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TINYGRAD_SEQ_CACHE", str(tmp_path_factory.mktemp("kernels")))
+        compiling.cache_folder.cache_clear()
+        yield
+    compiling.cache_folder.cache_clear()
+
+
+def same_sums(values: np.ndarray, ids: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> None:
+    """What NumPy's slow way gives, to the bit, twice."""
+    expected = np.zeros(shape, values.dtype)
+    np.add.at(expected, ids, values)
+    for _ in range(2):
+        ours = scatter(values, ids, shape)
+        assert (ours.dtype, ours.shape) == (expected.dtype, expected.shape)
+        np.testing.assert_array_equal(ours, expected)
+        np.testing.assert_array_equal(np.signbit(ours[ours == 0]), np.signbit(expected[expected == 0]))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("id_dtype", ["i8", "i4", "i2", "u1"])
+def test_scatter_adds_as_numpy_does(way: None, dtype: str, id_dtype: str) -> None:
     """Rows that meet are summed as `np.add.at` sums them, negative ids and several id arrays included."""
     rng = np.random.default_rng(0)
-    for shape, count in (((5,), 1), ((5, 3), 1), ((4, 3, 2), 2), ((2, 3, 2), 3)):
-        ids = [rng.integers(-n, n, (40, 2)) for n in shape[:count]]
-        values = rng.standard_normal((40, 2, *shape[count:]))
-        expected = np.zeros(shape)
-        np.add.at(expected, tuple(ids), values)
-        np.testing.assert_allclose(scatter(values, ids, shape), expected, rtol=1e-13, atol=1e-13)
-        single = scatter(values.astype(np.float32), ids, shape)
-        assert single.dtype == np.float32
-        np.testing.assert_array_equal(single, scatter(values.astype(np.float32), ids, shape))
+    for shape, count in (((5,), 1), ((5, 3), 1), ((1, 7), 1), ((4, 3, 2), 2), ((2, 3, 2), 3), ((300, 4), 1)):
+        least = 0 if id_dtype == "u1" else -1
+        ids = tuple(
+            rng.integers(least * min(n, 128), min(n, 128), (40, 2)).astype(id_dtype) for n in shape[:count]
+        )
+        values = rng.standard_normal((40, 2, *shape[count:])).astype(dtype)
+        same_sums(values, ids, shape)
+        values.flat[[3, 20]] = np.nan, np.inf
+        same_sums(values, ids, shape)
+
+
+def test_scatter_of_any_layout(way: None) -> None:
+    """Transposed, strided, reversed, broadcast and unwritable values and ids."""
+    rng = np.random.default_rng(1)
+    ids = rng.integers(-5, 5, (12, 2))
+    fixed = ids.copy()
+    fixed.flags.writeable = False
+    base = rng.standard_normal((24, 12, 6)).astype("f4")
+    for values in (
+        base[::2, ::-6, ::2],
+        base.T[:3].transpose(2, 1, 0)[:12, :2],
+        np.broadcast_to(base[0, 0, :3], (12, 2, 3)),
+    ):
+        for some in (ids, ids[::-1, ::-1], fixed, np.asfortranarray(ids)):
+            same_sums(values, (some,), (5, 3))
+    # Values and ids broadcast together, as in x[rows[:, None], columns].
+    rows, columns = np.array([[0], [2]]), np.array([1, 1, 3])
+    expected = np.zeros((3, 4, 2))
+    np.add.at(expected, (rows, columns), 1.5)
+    np.testing.assert_array_equal(scatter(np.asarray(1.5), (rows, columns), (3, 4, 2)), expected)
+
+
+def test_the_order_of_the_sum_is_that_of_the_ids(way: None) -> None:
+    """1 is lost beside 1e8 in float32, not after it has been cancelled."""
+    values = np.array([[1.0], [1e8], [-1e8], [1.0], [1.0]], "f4")
+    assert scatter(values, (np.zeros(5, "i8"),), (2, 1)).ravel().tolist() == [2.0, 0.0]
+
+
+SHAPES = [
+    ((), (4, 3)),
+    ((0,), (4, 3)),
+    ((5,), (4, 0)),
+    ((0,), (0, 3)),
+    ((0,), (0,)),
+    ((2, 0), (4, 2)),
+    ((1,), (1, 1)),
+]
+
+
+@pytest.mark.parametrize(("ids_shape", "shape"), SHAPES)
+def test_no_ids_and_no_columns(ids_shape: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """Nothing is nothing, of the right shape; one id may have no axis."""
+    ids, x = np.zeros(ids_shape, "i8"), np.arange(np.prod(shape), dtype="f4").reshape(shape)
+    np.testing.assert_array_equal(gather(x, (ids,)), x[ids])
+    assert gather(x, (ids,)).shape == (*ids_shape, *shape[1:])
+    same_sums(np.ones((*ids_shape, *shape[1:]), "f4"), (ids,), shape)
+    with pytest.raises(ValueError, match=r"broadcast|more dimensions"):
+        scatter(np.ones((*ids_shape, *shape[1:], 7)), (ids,), shape)
+
+
+@pytest.mark.parametrize("id_dtype", ["i8", "i4"])
+@pytest.mark.parametrize("bad", [5, -6, 2**31 - 1, -(2**31), 2**63 - 1, -(2**63)])
+def test_ids_outside_are_refused_as_numpy_refuses_them(way: None, bad: int, id_dtype: str) -> None:
+    """The same error with the same words, on any axis; nothing is read or written outside."""
+    if id_dtype == "i4" and abs(bad) > 2**31:
+        bad %= 77
+    ids = np.array([[0, 1, bad], [4, -5, 7]], id_dtype)
+    scatter(np.ones((2, 2), "f4"), (np.array([0, -5]),), (5, 2))
+    for x in (np.ones((5, 2), "f4"), np.ones((5, 4))[:, ::2], np.ones(5)):
+        with pytest.raises(IndexError) as theirs:
+            x[ids]
+        for call in (lambda x=x: gather(x, (ids,)), lambda x=x: scatter(x[ids % 5], (ids,), x.shape)):
+            with pytest.raises(IndexError) as ours:
+                call()
+            assert str(ours.value) == str(theirs.value)
+    with pytest.raises(IndexError, match=f"index {bad} is out of bounds for axis 1 with size 5"):
+        scatter(np.ones((2, 3)), (np.zeros_like(ids), ids), (2, 5))
+
+
+def test_the_loop_never_leaves_its_array() -> None:
+    """Places are checked where they are used as well: the number of the first wrong one is returned."""
+    loops = [
+        numerics.add_rows,
+        *filter(None, [numerics._compiled_add_rows() if compiling.kernels_wanted() else None]),
+    ]
+    for loop in loops:
+        for wrong in (3, -1, 2**40):
+            out = np.zeros((5, 2))
+            assert loop(np.ones((3, 2)), np.array([0, wrong, 1]), out[:3]) == 1
+            assert out.ravel().tolist() == [1.0, 1.0] + [0.0] * 8
+        assert loop(np.ones((3, 2)), np.array([0, 2, 0]), out[:3]) == -1
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "?"])
+@pytest.mark.parametrize("id_dtype", ["i8", "i4", "i1", "u1", "u8"])
+def test_gather_is_numpys_indexing(dtype: str, id_dtype: str) -> None:
+    """To the bit, whatever the layout, NaN and the signs of zero included."""
+    rng = np.random.default_rng(2)
+    base = rng.standard_normal((12, 8, 6)).astype(dtype)
+    if base.dtype.kind == "f":
+        base[::3, ::3, 0] = np.nan, -0.0, -np.inf
+    ids = rng.integers(0 if id_dtype[0] == "u" else -6, 6, (7, 4)).astype(id_dtype)
+    for x in (
+        base,
+        base[:6],
+        base[::2],
+        base[::-1, ::-1],
+        base.T,
+        base[:, 0, 0],
+        np.broadcast_to(base[0], (9, 8, 6)),
+    ):
+        for some in (ids, ids[::-2], ids.T, ids[0, 0]):
+            ours, theirs = gather(x, (some,)), x[some]
+            assert (ours.dtype, ours.shape, ours.tobytes()) == (theirs.dtype, theirs.shape, theirs.tobytes())
+    np.testing.assert_array_equal(gather(base, (ids, ids[:1])), base[ids, ids[:1]])
+    mask = np.arange(12) % 3 == 0
+    np.testing.assert_array_equal(gather(base, (mask,)), base[mask])
+
+
+def test_small_sums_do_not_wait_for_the_compiler() -> None:
+    """Below the threshold numba is not imported; from it on it is, where it is wanted."""
+    code = (
+        "import sys, numpy as np; from tinygrad_seq import numerics\n"
+        "for n in (-1, 0):\n"
+        "    rows = np.ones((numerics.COMPILED_FROM // 128 + n, 128), 'f4')\n"
+        "    numerics.scatter(rows, (np.zeros(len(rows), 'i8'),), (3, 128)); print('numba' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", str(compiling.kernels_wanted())]
 
 
 # ---- draws by counter --------------------------------------------------------------------------------------

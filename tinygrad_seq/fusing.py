@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from tinygrad_seq.compiling import kernels_wanted
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.nodes import STATE
 from tinygrad_seq.recording import Recorded
@@ -41,12 +40,6 @@ def composed() -> Iterator[None]:
         yield
     finally:
         STATE.composed = before
-
-
-@functools.cache
-def kernels_wanted() -> bool:
-    """True where numba is there and its compiler is not switched off by NUMBA_DISABLE_JIT."""
-    return os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0") and find_spec("numba") is not None
 
 
 class Fused:

@@ -1,14 +1,18 @@
-"""Array routines that NumPy lacks and the primitives need: erf, counter-based random numbers, row sums by id.
+"""Array routines that NumPy lacks and the primitives need: erf, counter-based random numbers, rows by id.
 
 Plain NumPy in, plain NumPy out; nothing here knows of tensors or gradients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
+from tinygrad_seq import compiling
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -83,32 +87,93 @@ def uniform(key: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return numbers.reshape(shape)
 
 
+# ---- rows by id ----------------------------------------------------------------------------------------------
+# Sums by id of so many numbers are compiled. The loop is faster at every size, and the same to the bit; but below
+# this it saves some 0.1 ms at most, and a program that compiles nothing else would wait half a second for numba.
+COMPILED_FROM = 2**16
+
+
+def gather(x: Array, ids: Sequence[Array]) -> Array:
+    """`x[ids]`, one id array per leading axis of `x`; negative ids count from the end.
+
+    Raises IndexError for an id outside its axis.
+    """
+    # `take` copies row by row and is as fast as a compiled loop, at twice the speed of `x[ids]` and more; but it
+    # would first copy an `x` that is not contiguous.
+    if len(ids) == 1 and ids[0].ndim and ids[0].dtype.kind == "i" and x.flags.c_contiguous:
+        return x.take(ids[0], axis=0)
+    found: Array = x[tuple(ids)]
+    return found
+
+
 def scatter(values: Array, ids: Sequence[Array], shape: tuple[int, ...]) -> Array:
     """Zeros of `shape` to which `values` are added at `ids`, one id array per leading axis.
 
-    Rows that meet at one place are summed in a fixed order, so the result is the same at every run.
+    Rows that meet at one place are summed in the order of their ids, so the result is the same at every run.
+    Raises IndexError for an id outside its axis, ValueError for values that do not fit.
     """
     rest = shape[len(ids) :]
-    places = int(np.prod(shape[: len(ids)], dtype=np.int64))
+    places = math.prod(shape[: len(ids)])
     flat = flat_ids(ids, shape)
     out = np.zeros((places, *rest), dtype=values.dtype)
-    if flat.size and values.size:
-        rows = np.broadcast_to(values, (*np.broadcast_shapes(*(i.shape for i in ids)), *rest))
-        rows = rows.reshape(flat.size, *rest)
-        order = np.argsort(flat, kind="stable")
-        sorted_ids = flat[order]
-        starts = np.flatnonzero(np.r_[True, sorted_ids[1:] != sorted_ids[:-1]])
-        if starts.size == flat.size:
-            out[flat] = rows
-        else:
-            out[sorted_ids[starts]] = np.add.reduceat(rows[order], starts, axis=0)
+    wanted = (*np.broadcast_shapes(*(i.shape for i in ids)), *rest)
+    # Broadcast only at need: the result cannot be written to, which to numba is a type of its own.
+    rows = values if values.shape == wanted else np.broadcast_to(values, wanted)
+    if rows.size:
+        rows, totals = np.ascontiguousarray(rows).reshape(flat.size, -1), out.reshape(places, -1)
+        if not _added_by_kernel(rows, flat, totals):
+            # Number by number: NumPy's quick way, which whole rows do not take, in the same order.
+            columns = np.arange(rows.shape[1])
+            np.add.at(
+                totals.reshape(-1), (flat[:, None] * columns.size + columns).reshape(-1), rows.reshape(-1)
+            )
     return out.reshape(shape)
 
 
+def _added_by_kernel(rows: Array, places: Array, out: Array) -> bool:
+    """Whether the compiled loop was there, was worth it, and has added the rows."""
+    if rows.size < COMPILED_FROM or rows.dtype not in (np.float32, np.float64):
+        return False
+    add = _compiled_add_rows() if compiling.kernels_wanted() else None
+    if add is None:
+        return False
+    wrong = add(rows, np.ascontiguousarray(places), out)
+    assert wrong < 0, "flat_ids has checked every id"
+    return True
+
+
+@functools.cache
+def _compiled_add_rows() -> Callable[..., Any] | None:
+    # Without liberties for LLVM: in the order of the ids, to the bit.
+    return compiling.build_function(add_rows, flags=())
+
+
+def add_rows(rows: Any, places: Any, out: Any) -> int:
+    """Add rows[k] to out[places[k]] for each k in turn; returns the first k outside `out`, or -1."""
+    for k in range(len(places)):
+        place = places[k]
+        if place < 0 or place >= len(out):
+            return k
+        total, row = out[place], rows[k]
+        for j in range(len(row)):
+            total[j] += row[j]
+    return -1
+
+
 def flat_ids(ids: Sequence[Array], shape: tuple[int, ...]) -> Array:
-    """The ids of several leading axes as places in those axes laid end to end; negative ids count back."""
+    """The ids of several leading axes as places in those axes laid end to end; negative ids count back.
+
+    Raises IndexError for an id outside its axis.
+    """
     flat = np.zeros((), dtype=np.int64)
-    for axis_ids, size in zip(ids, shape, strict=False):
+    for axis, (axis_ids, size) in enumerate(zip(ids, shape, strict=False)):
         wide = axis_ids.astype(np.int64, copy=False)  # narrow ids would wrap around
-        flat = flat * size + np.where(wide < 0, wide + size, wide)
-    return np.asarray(flat).reshape(-1)
+        if wide.size and wide.min() < 0:
+            wide = np.where(wide < 0, wide + size, wide)
+        # A negative number is a large one without its sign: one comparison for both ends.
+        outside = wide.view(np.uint64) >= size
+        if outside.any():
+            wrong = axis_ids[outside].flat[0]
+            raise IndexError(f"index {wrong} is out of bounds for axis {axis} with size {size}")
+        flat = wide if axis == 0 else flat * size + wide
+    return flat.reshape(-1)

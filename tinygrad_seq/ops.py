@@ -247,7 +247,9 @@ def _scatter_rule(wanted: Any, gs: Any, outs: Any, x: Any, *ids: Any, shape: Any
 
 # Eight id arrays are more axes than anyone indexes at once; the places are those of all but input 0.
 _IDS = tuple(range(1, 9))
-gather = OPS["gather"] = Op("gather", lambda x, *ids: x[ids], "index", joint=_gather_rule, joint_reads=_IDS)
+gather = OPS["gather"] = Op(
+    "gather", lambda x, *ids: numerics.gather(x, ids), "index", joint=_gather_rule, joint_reads=_IDS
+)
 scatter = OPS["scatter"] = Op(
     "scatter",
     lambda x, *ids, shape: numerics.scatter(x, ids, shape),

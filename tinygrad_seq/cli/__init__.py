@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": "a tour of about a minute, offline: trains, samples, draws",
     "train": "train a character model on text",
     "sample": "write text with a trained model",
+    "kernels": "what has been compiled for this processor",
 }
 
 # What a user can mend: every class of this package, and what the system says about files.

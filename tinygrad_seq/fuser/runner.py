@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.compiling import build
 from tinygrad_seq.fuser import threads
-from tinygrad_seq.fuser.build import build
 from tinygrad_seq.fuser.emit import Kernel, emit
 from tinygrad_seq.fuser.grouping import Space
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Layout, Program
@@ -73,7 +73,7 @@ class Runner:
     @functools.cached_property
     def threaded(self) -> Any:
         """The kernel on several threads, built when first wanted."""
-        return build(threads.driver(self.kernel.source, self.summed), "threaded")
+        return build(threads.driver(self.kernel.source, self.summed), "threaded", parallel=True)
 
     def bound(self, layout: Layout, width: int) -> Call:
         """The kernel for this many rows, and columns where the program serves any number of them."""

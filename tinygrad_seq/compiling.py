@@ -1,0 +1,336 @@
+"""Source text into a compiled function, kept on disk: a file in the user's cache folder, numba's cache beside it.
+
+A file, because numba keeps no cache for text that was only executed; named by a hash of all that it depends on,
+because numba does not notice when a function in another file changes. Where no folder can be used, the same text
+is compiled for this process alone. This file knows nothing of tapes: what a kernel computes is its caller's matter.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import hashlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import inspect
+import json
+import os
+import platform
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tinygrad_seq.errors import CheckpointError
+from tinygrad_seq.files import atomic_write_text
+
+# One by one, and never "no NaNs" or "no infinities": masks and the search for the first NaN rest on them.
+FLAGS = ("afn", "arcp", "contract", "nsz", "reassoc")
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+# ---- may we compile? -----------------------------------------------------------------------------------------
+def switched_off() -> str:
+    """Why nothing is compiled here, as far as can be told without importing numba, or nothing."""
+    if os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0"):
+        return "NUMBA_DISABLE_JIT is set"
+    try:
+        there = importlib.util.find_spec("numba") is not None
+    except Exception:  # an import hook, or a stand-in in sys.modules, may raise what it likes
+        there = False
+    return "" if there else "numba is not installed"
+
+
+@functools.cache
+def kernels_wanted() -> bool:
+    """True where numba can be imported and its compiler is not switched off by NUMBA_DISABLE_JIT."""
+    if switched_off():
+        return False
+    try:
+        import numba
+    except Exception:  # an llvmlite that does not load, a NumPy that is too new: the compositions still run
+        return False
+    return not getattr(numba.config, "DISABLE_JIT", 0)
+
+
+# ---- where kernels are kept ----------------------------------------------------------------------------------
+def folder_name() -> Path:
+    """The folder of kernels, there or not; `TINYGRAD_SEQ_CACHE` names another than the system's usual one.
+
+    Raises RuntimeError where the user has no home.
+    """
+    chosen = os.environ.get("TINYGRAD_SEQ_CACHE")
+    if chosen:
+        folder = Path(chosen).expanduser()
+    elif sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        folder = (Path(local) if local else Path.home() / "AppData" / "Local") / _PACKAGE / "kernels"
+    elif sys.platform == "darwin":
+        folder = Path.home() / "Library" / "Caches" / _PACKAGE
+    else:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / _PACKAGE
+    return Path(os.path.abspath(folder))  # the program may change its folder while it runs
+
+
+@functools.cache
+def cache_folder() -> Path | None:
+    """The folder of kernels, made and private to the user; None, which is said, where it cannot be had."""
+    try:
+        folder = folder_name()
+    except RuntimeError:
+        _say_unused("the folder for caches", "the user has no home")
+        return None
+    complaint = _unfit(folder)
+    if complaint:
+        _say_unused(folder, complaint)
+        return None
+    return folder
+
+
+def _unfit(folder: Path) -> str:
+    """Why a folder cannot hold code that we run, or nothing."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = folder.stat()
+    except OSError as error:
+        return f"it cannot be made ({error.strerror})"
+    if hasattr(os, "getuid"):
+        if facts.st_uid != os.getuid():
+            return "it belongs to another user"
+        if stat.S_IMODE(facts.st_mode) & 0o022:
+            return "others can write to it"
+    return "" if os.access(folder, os.R_OK | os.W_OK | os.X_OK) else "it cannot be written to"
+
+
+def numba_files(path: Path) -> Iterator[Path]:
+    """What numba keeps for the kernel of a source file; `NUMBA_CACHE_DIR` moves it."""
+    yield from (path.parent / "__pycache__").glob(f"{path.stem}.*.nb[ic]")
+    elsewhere = os.environ.get("NUMBA_CACHE_DIR")
+    if elsewhere:
+        yield from Path(elsewhere).glob(f"*/{path.stem}.*.nb[ic]")
+
+
+# ---- what is said, once per process --------------------------------------------------------------------------
+_said: set[str] = set()
+
+
+def _say_unused(folder: Path | str, why: str) -> None:
+    _say(
+        "unused",
+        f"{folder} is not used for kernels: {why}. They are built for this process alone; "
+        "name a private folder in TINYGRAD_SEQ_CACHE.",
+    )
+
+
+def _say_building(path: Path | None) -> None:
+    where = f"kept in {path.parent}" if path else "for it alone"
+    _say("building", f"building kernels for this processor, {where}")
+
+
+def _say(kind: str, text: str) -> None:
+    if kind not in _said and sys.stderr is not None:
+        _said.add(kind)
+        with contextlib.suppress(OSError, ValueError):  # an error stream that is closed stops no training
+            print(f"{_PACKAGE}: {text}", file=sys.stderr)
+
+
+# ---- the name of a kernel ------------------------------------------------------------------------------------
+@functools.cache
+def _surroundings() -> str:
+    """All that every kernel depends on besides texts and flags."""
+    import llvmlite
+    import llvmlite.binding
+    import numba
+
+    from tinygrad_seq import __version__
+
+    parts = (
+        __version__,
+        numba.__version__,
+        llvmlite.__version__,
+        sys.version,
+        platform.machine(),
+        llvmlite.binding.get_host_cpu_name(),
+        llvmlite.binding.get_host_cpu_features().flatten(),
+    )
+    return "\0".join(parts)
+
+
+def _modules_named(text: str, package: str) -> set[str]:
+    """The modules of this package that a text imports from, `package` being its own for relative imports."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            relative = "." * node.level + (node.module or "")
+            module = importlib.util.resolve_name(relative, package)
+            names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        found |= {name for name in names if name.startswith(f"{_PACKAGE}.")}
+    return found
+
+
+@functools.cache
+def _module_text(name: str) -> tuple[str, str]:
+    """The text of a module and the package it is in; nothing for a name that is no module, or has no text."""
+    try:
+        spec = importlib.util.find_spec(name)
+        text = spec.loader.get_source(name) if spec else None  # type: ignore[union-attr]
+    except (ImportError, AttributeError, ValueError, OSError):
+        return "", ""
+    return (text or "", spec.parent or "") if spec else ("", "")
+
+
+def _texts_behind(source: str) -> str:
+    """The texts of this package's modules that a source is made with, those that they import included."""
+    texts: dict[str, str] = {}
+    waiting = sorted(_modules_named(source, _PACKAGE))
+    while waiting:
+        name = waiting.pop()
+        if name not in texts:
+            texts[name], package = _module_text(name)
+            waiting += sorted(_modules_named(texts[name], package))
+    return "\0".join(f"{name}\0{texts[name]}" for name in sorted(texts))
+
+
+# ---- building ------------------------------------------------------------------------------------------------
+@functools.cache
+def build(
+    source: str, function: str = "kernel", flags: tuple[str, ...] = FLAGS, parallel: bool = False
+) -> Callable[..., Any]:
+    """The compiled `function` of a source text; compiled when first called, or read from the cache.
+
+    `flags` are the liberties that LLVM may take with floats. With `parallel` the function runs the text's
+    `kernel` in a loop of `prange`, on numba's threads. The kernel must not raise, for a call that does is
+    taken for a damaged cache and repeated.
+    """
+    parts = (source, function, *flags, str(parallel), _texts_behind(source), _surroundings())
+    name = "k_" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    folder = cache_folder()
+    path = _stored(folder / f"{name}.py", source) if folder else None
+    text = _Text(f"{_PACKAGE}_kernels.{name}", source, path)
+    spec = importlib.machinery.ModuleSpec(text.name, text, origin=str(path) if path else None)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[text.name] = module  # where numba looks for the module of a function that it kept
+    text.exec_module(module)
+    if parallel:
+        import numba
+
+        module.kernel = numba.njit(fastmath=set(flags), error_model="numpy", nogil=True)(module.kernel)
+    return _Kernel(getattr(module, function), source, path, flags, parallel)
+
+
+def build_function(function: Callable[..., Any], flags: tuple[str, ...] = ()) -> Callable[..., Any] | None:
+    """A function of this package compiled as `build` does; None where the package came without its source.
+
+    The function uses Python and its arguments alone, for only its own text is compiled.
+    """
+    try:
+        text = inspect.getsource(function)
+    except OSError:
+        return None
+    title = (
+        f'"""`{function.__name__}` of {function.__module__}."""\n\nfrom __future__ import annotations\n\n\n'
+    )
+    return build(title + text, function.__name__, flags)
+
+
+class _Text(importlib.abc.ExecutionLoader):
+    """Loads a kernel from the text at hand: what lies on the disk is for numba and for people, and never run."""
+
+    def __init__(self, name: str, source: str, path: Path | None):
+        self.name, self.source = name, source
+        self.filename = str(path) if path else f"<{name}>"
+
+    def get_source(self, fullname: str) -> str:
+        """The text."""
+        return self.source
+
+    def get_filename(self, fullname: str) -> str:
+        """The file whose lines a traceback names."""
+        return self.filename
+
+
+def _stored(path: Path, source: str) -> Path | None:
+    """The file with this text, written unless it is there; None, which is said, where it cannot be."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # removed, perhaps, while the program ran
+        with contextlib.suppress(OSError):
+            if path.read_bytes() == source.encode():
+                return path
+        atomic_write_text(path, source)
+    except (OSError, CheckpointError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        _say_unused(path.parent, f"it cannot be written to ({getattr(cause, 'strerror', None) or cause})")
+        return None
+    return path
+
+
+class _Kernel:
+    """A function that is compiled at its first call, says so once, and mends a damaged cache."""
+
+    def __init__(
+        self, function: Any, source: str, path: Path | None, flags: tuple[str, ...], parallel: bool = False
+    ):
+        self.function, self.source, self.path, self.flags = function, source, path, flags
+        self.parallel = parallel
+        self.run: Any = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self.run is not None:
+            try:
+                return self.run(*arguments)
+            except Exception:
+                self.run = None  # other dtypes, whose file in the cache is damaged or cannot be written
+        return self._first(arguments)
+
+    def _first(self, arguments: tuple[Any, ...]) -> Any:
+        path = self.path
+        if path is None or next(numba_files(path), None) is None:
+            _say_building(path)
+        if path is None:
+            return self._attempt(arguments, None)
+        try:
+            return self._attempt(arguments, path)
+        except Exception as error:
+            # A file cut short by a crash, or a folder gone: drop what numba kept, and compile afresh.
+            for kept in numba_files(path):
+                with contextlib.suppress(OSError):
+                    kept.unlink()
+            full = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+            if not full and _stored(path, self.source):
+                with contextlib.suppress(Exception):
+                    return self._attempt(arguments, path)
+            why = getattr(error, "strerror", None) or type(error).__name__
+        result = self._attempt(arguments, None)  # what is wrong with the kernel itself comes out here
+        _say_unused(path.parent, f"numba cannot keep its files there ({why})")
+        return result
+
+    def _attempt(self, arguments: tuple[Any, ...], path: Path | None) -> Any:
+        import numba
+
+        start = time.perf_counter()
+        compiled = numba.njit(
+            cache=path is not None,
+            fastmath=set(self.flags),
+            error_model="numpy",
+            nogil=True,
+            parallel=self.parallel,
+        )(self.function)
+        result = compiled(*arguments)
+        seconds = time.perf_counter() - start
+        self.run = compiled
+        if path is not None and not compiled.stats.cache_hits:
+            if seconds > 0.5:
+                _say_building(path)
+            facts = {"seconds": round(seconds, 3), "built": round(time.time(), 3)}
+            with contextlib.suppress(CheckpointError):  # it only serves to be shown
+                atomic_write_text(path.with_suffix(".json"), json.dumps(facts) + "\n")
+        return result
