@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tgs
-from tinygrad_seq import GraphError, ShapeError, Tensor, gradcheck, no_grad, ops
+from tinygrad_seq import GraphError, ShapeError, Tensor, gradcheck, no_grad, nodes, ops
 from tinygrad_seq.nodes import Node
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
@@ -383,6 +383,90 @@ def test_a_change_that_no_rule_reads_is_no_error(write: Callable[[Tensor], None]
     assert grad_of(x) == [2.0, 2.0]
     (x * 3.0).sum().backward()
     assert grad_of(x) == [5.0, 5.0]
+
+
+def halves() -> tuple[Tensor, Tensor]:
+    """Two leaves that share one buffer of 6 numbers, as parameters do after an optimiser's step."""
+    buffer = np.arange(1.0, 7.0, dtype=np.float32)
+    pair = wrap(buffer[:2]), wrap(buffer[2:].reshape(2, 2))
+    for x in pair:
+        x.requires_grad = True
+    return pair
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_change_in_one_view_is_none_in_its_neighbour(write: Callable[[Tensor], None]) -> None:
+    """The bytes that were written to count, not the buffer they lie in."""
+    x, y = halves()
+    loss_x, loss_y = (x * x).sum(), (y * y).sum()
+    write(x)
+    loss_y.backward()
+    assert grad_of(y) == [[6.0, 8.0], [10.0, 12.0]]
+    with pytest.raises(GraphError, match="changed in place"):
+        loss_x.backward()
+
+
+@pytest.mark.parametrize(
+    ("index", "refused"),
+    [(slice(0, 2), False), (slice(1, 3), True), (slice(5, 6), True), (slice(4, 4), False)],
+)
+def test_a_change_that_overlaps_is_refused(index: slice, refused: bool) -> None:
+    """The second view holds numbers 2 to 5 of the buffer: touching one is enough, touching none is not."""
+    _, y = halves()
+    loss = (y * y).sum()
+    base = y.array.base
+    assert base is not None
+    wrap(base[index]).data *= 1.0
+    if refused:
+        with pytest.raises(GraphError, match="changed in place"):
+            loss.backward()
+    else:
+        loss.backward()
+
+
+def test_a_change_behind_a_view_and_one_of_nothing_are_none() -> None:
+    """The number behind the last is not part of a view, and no number written is no change."""
+    x, y = halves()
+    loss_x, loss_y = (x * x).sum(), (y * y).sum()
+    wrap(y.array.reshape(-1)[2:][:0]).data *= 1.0
+    loss_y.backward()
+    y.data *= 1.0
+    loss_x.backward()
+    assert grad_of(x) == [2.0, 4.0]
+
+
+def test_each_of_two_changes_has_its_own_time() -> None:
+    """A later change elsewhere makes an earlier one neither newer nor forgotten."""
+    x, y = halves()
+    loss_y = (y * y).sum()
+    y.data *= 1.0
+    loss_x = (x * x).sum()
+    again = (y * y).sum()
+    x.data *= 1.0
+    again.backward()
+    for loss in (loss_x, loss_y):
+        with pytest.raises(GraphError, match="changed in place"):
+            loss.backward()
+
+
+def test_many_changes_take_bounded_memory_and_none_is_forgotten() -> None:
+    """A thousand single numbers written: few ranges are kept, and each number is known to have changed."""
+    buffer = np.ones(1002, dtype=np.float32)
+    x, untouched = wrap(buffer[1:-1]), wrap(buffer[-1:])
+    for t in (x, untouched):
+        t.requires_grad = True
+    parts = [wrap(buffer[i : i + 1]) for i in range(1, 1001)]
+    for part in parts:
+        part.requires_grad = True
+    losses = [(part * part).sum() for part in parts]
+    other = (untouched * untouched).sum()
+    for part in parts:
+        part.data *= 1.0
+    assert len(nodes._changed[id(buffer)][1]) <= 64
+    other.backward()
+    for loss in losses:
+        with pytest.raises(GraphError, match="changed in place"):
+            loss.backward()
 
 
 def test_assign_never_disturbs_a_tape() -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
@@ -213,9 +214,11 @@ def time_step(t: int) -> At:
     return At(Place(here.scope, t, here.phase))
 
 
-# Arrays changed in place: owner's id -> (weak reference, tick of the change). Empty in nearly every program,
-# so that the walk's check costs nothing; keyed by the owner, so that views and detached tensors share it.
-_changed: dict[int, tuple[weakref.ref[Array], int]] = {}
+# Arrays changed in place: owner's id -> (weak reference, {first byte, byte behind the last: tick of the change}).
+# Empty in nearly every program, so that the walk's check costs nothing; keyed by the owner, so that views and
+# detached tensors share it; by bytes, for after an optimiser's step all parameters are views of one owner.
+_changed: dict[int, tuple[weakref.ref[Array], dict[tuple[int, int], int]]] = {}
+_RANGES = 64
 
 
 def _owner(array: Array) -> Array:
@@ -226,18 +229,33 @@ def _owner(array: Array) -> Array:
 
 def mark_changed(array: Array) -> None:
     """Note that the memory of `array` was written to; tapes that hold it refuse to use it."""
+    if not array.size:
+        return
     owner = _owner(array)
     key = id(owner)
-    _changed[key] = (weakref.ref(owner, lambda _: _changed.pop(key, None)), next(_index))
+    entry = _changed.get(key)
+    if entry is None or entry[0]() is not owner:
+        entry = _changed[key] = (weakref.ref(owner, lambda _: _changed.pop(key, None)), {})
+    ranges = entry[1]
+    written = byte_bounds(array)
+    if len(ranges) >= _RANGES and written not in ranges:
+        # One range over all, as if what lies between had been written to: rather refuse too much than too little.
+        starts, stops = zip(written, *ranges, strict=True)
+        written = min(starts), max(stops)
+        ranges.clear()
+    ranges[written] = next(_index)
 
 
 def changed_since(array: object, index: int) -> bool:
-    """True where the memory of `array` was written to after the creation index `index`."""
-    if not _changed or not isinstance(array, np.ndarray):
+    """True where `array`, from its first byte to its last, was written to after the creation index `index`."""
+    if not _changed or not isinstance(array, np.ndarray) or not array.size:
         return False
     owner = _owner(array)
     entry = _changed.get(id(owner))
-    return entry is not None and entry[0]() is owner and entry[1] > index
+    if entry is None or entry[0]() is not owner:
+        return False
+    low, high = byte_bounds(array)
+    return any(tick > index and start < high and low < stop for (start, stop), tick in entry[1].items())
 
 
 def any_changed() -> bool:

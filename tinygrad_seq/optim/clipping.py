@@ -1,41 +1,101 @@
-"""Bounds on gradients before an update."""
+"""Bounds on gradients before an update, over all gradients of one dtype joined to one long array.
+
+After clipping the gradients are views of that array, so that the optimiser takes it as it is.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
 from tinygrad_seq.errors import ArgumentError, NonFiniteError, explain
+from tinygrad_seq.fusing import fused
 from tinygrad_seq.nodes import recording
+from tinygrad_seq.numerics import Array
+from tinygrad_seq.ops import where
+from tinygrad_seq.optim.flat import cut_up, gathered, spans
 from tinygrad_seq.recording import wrap
 from tinygrad_seq.tensor import Tensor
 
 
-def _with_gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    return [p for p in tensors if p.grad is not None]
+# ---- the formulas: rows of gradients, numbers of shape (1,) ------------------------------------------------
+@fused
+def _squares(g: Tensor) -> Tensor:
+    # Summed in float64: a million float32 squares added one after the other lose a digit, and overflow early.
+    wide = g.to(np.float64)
+    return (wide * wide).sum(-1)
+
+
+@fused
+def _powers(g: Tensor, power: Tensor) -> Tensor:
+    return (abs(g.to(np.float64)) ** power).sum(-1)
+
+
+@fused
+def _largest(g: Tensor) -> Tensor:
+    return abs(g).max(-1)
+
+
+@fused
+def _held(g: Tensor, bound: Tensor) -> Tensor:
+    g = where(g < -bound, -bound, g)
+    held: Tensor = where(g > bound, bound, g)
+    return held
+
+
+_ZERO = wrap(np.zeros(()))
+
+
+class _Gradients:
+    """The gradients of some parameters in one array for each dtype of them, (n,) or (rows, width)."""
+
+    def __init__(self, parameters: Tensor | Iterable[Tensor]):
+        tensors = [parameters] if isinstance(parameters, Tensor) else parameters
+        found: dict[Any, list[Tensor]] = {}
+        for p in tensors:
+            if p.grad is not None and p.grad.array.size:
+                found.setdefault((p.grad.array.dtype, p.array.dtype), []).append(p)
+        self.members = list(found.values())
+        self.joined: list[Array] = [
+            gathered([p.grad.array for p in members])  # type: ignore[union-attr]
+            for members in self.members
+        ]
+
+    def norm(self, norm_type: float) -> Tensor:
+        """The norm of all, float32 unless there are float64 gradients."""
+        if not norm_type > 0:
+            rule = f"expected a number above 0, got {norm_type}."
+            raise ArgumentError(explain("clip_grad_norm_: norm_type out of range", None, rule))
+        if norm_type == math.inf:
+            peaks = [_largest(wrap(a)).max() for a in self.joined]
+            total = functools.reduce(Tensor.maximum, peaks, _ZERO)
+        elif norm_type == 2.0:
+            total = sum([_squares(wrap(a)).sum() for a in self.joined], _ZERO).sqrt()
+        else:
+            power = wrap(np.array([norm_type], np.float64))
+            total = sum([_powers(wrap(a), power).sum() for a in self.joined], _ZERO) ** (1.0 / norm_type)
+        return total.to(np.float64 if any(a.dtype.itemsize > 4 for a in self.joined) else np.float32)
+
+    def change(self, to: Callable[[Array, bool, Tensor], Array]) -> None:
+        """Give each parameter its part of what `to` makes of the gradients.
+
+        `to` is given an array, whether it may write into it (no gradient lies there yet), and the first parameter.
+        """
+        for members, array in zip(self.members, self.joined, strict=True):
+            grads = [p.grad.array for p in members]  # type: ignore[union-attr]
+            new = to(array, not np.may_share_memory(array, grads[0]), members[0])
+            for p, view in zip(members, cut_up(new, spans(grads)), strict=True):
+                p.grad = wrap(view)
 
 
 def grad_norm(parameters: Tensor | Iterable[Tensor], norm_type: float = 2.0) -> Tensor:
     """The norm of all gradients taken as one vector; `norm_type` may be infinite."""
-    if not norm_type > 0:
-        rule = f"expected a number above 0, got {norm_type}."
-        raise ArgumentError(explain("clip_grad_norm_: norm_type out of range", None, rule))
-    grads = [p.grad for p in _with_gradients(parameters)]
     with recording(False):
-        total = wrap(np.zeros((), np.float32))
-        for g in grads:
-            if g is None or not g.size:
-                continue
-            if norm_type == math.inf:
-                total = total.maximum(abs(g).max())
-            else:
-                total = total + ((g * g).sum() if norm_type == 2.0 else (abs(g) ** norm_type).sum())
-        if norm_type == math.inf:
-            return total
-        return total.sqrt() if norm_type == 2.0 else total ** (1.0 / norm_type)
+        return _Gradients(parameters).norm(norm_type)
 
 
 def clip_grad_norm_(
@@ -48,23 +108,28 @@ def clip_grad_norm_(
 
     g = g min(1, max_norm / (norm + 1e-6)) (Pascanu, Mikolov and Bengio, 2013).
     """
-    params = _with_gradients(parameters)
-    norm = grad_norm(params, norm_type)
-    if error_if_nonfinite and not math.isfinite(norm.item()):
-        rule = "expected a finite norm."
-        way_out = "Run the step inside detect_anomaly() to see where it first arises."
-        raise NonFiniteError(
-            explain("clip_grad_norm_: the gradient is not finite", {"norm": norm}, rule, way_out)
-        )
     with recording(False):
+        gradients = _Gradients(parameters)
+        norm = gradients.norm(norm_type)
+        if error_if_nonfinite and not math.isfinite(norm.item()):
+            rule = "expected a finite norm."
+            way_out = "Run the step inside detect_anomaly() to see where it first arises."
+            raise NonFiniteError(
+                explain("clip_grad_norm_: the gradient is not finite", {"norm": norm}, rule, way_out)
+            )
         factor = (max_norm / (norm + 1e-6)).minimum(1.0)
-        for p in params:
-            p.grad = p.grad * factor.to(p.dtype)
+
+        def scaled(g: Array, own: bool, p: Tensor) -> Array:
+            # Rounded to the parameter's dtype before the product, as PyTorch does. One product needs no kernel.
+            new: Array = np.multiply(g, factor.array.astype(p.dtype), out=g if own else None)
+            return new
+
+        gradients.change(scaled)
     return norm
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Hold each element of each gradient between -clip_value and clip_value."""
     with recording(False):
-        for p in _with_gradients(parameters):
-            p.grad = p.grad.clip(-clip_value, clip_value)  # type: ignore[union-attr]
+        bound = wrap(np.array([clip_value], np.float64))
+        _Gradients(parameters).change(lambda g, own, p: _held(wrap(g), bound.to(g.dtype)).array)

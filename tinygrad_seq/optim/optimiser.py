@@ -9,10 +9,12 @@ import numpy as np
 
 from tinygrad_seq.errors import ArgumentError, CheckpointError, ShapeError, describe_shape, explain
 from tinygrad_seq.nodes import recording
+from tinygrad_seq.optim.flat import cut_up, gathered, spans
 from tinygrad_seq.recording import wrap
 from tinygrad_seq.tensor import Tensor
 
 Group = dict[str, Any]
+STEP = "step"  # the entry of a state that counts the updates; all others have the parameter's shape
 
 
 class Optimizer:
@@ -20,7 +22,20 @@ class Optimizer:
 
     `params` is an iterable of tensors, or of dicts with `params` and settings of their own (groups).
     `param_groups` is a list of dicts; a schedule changes `group["lr"]`. `state[p]` holds tensors by name.
+
+    Where `elementwise` is true, `update` is called once for all parameters of a group that have the same dtype
+    and number of steps, joined into one long tensor: each element must depend on the same element of gradient
+    and moments only, whatever the shape. `state["step"]` is then the one number; all else in `state` has the
+    shape of the parameter. It must be said by the class that defines `update`: a subclass with an `update` of
+    its own is called once for each parameter, unless it says so too.
     """
+
+    elementwise = False
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "update" in vars(cls) and "elementwise" not in vars(cls):
+            cls.elementwise = False
 
     def __init__(self, params: Iterable[Any], defaults: Group):
         groups: list[Any] = [params] if isinstance(params, Tensor) else list(params)
@@ -62,18 +77,61 @@ class Optimizer:
         raise TypeError(f"{type(self).__name__} defines no update().")
 
     def step(self) -> None:
-        """One update of every parameter that has a gradient."""
+        """One update of every parameter that has a gradient.
+
+        Raises ShapeError for a gradient of another shape than its parameter; then no parameter has been changed.
+        """
         with recording(False):
-            for group in self.param_groups:
-                for p in group["params"]:
-                    if p.grad is None:
-                        continue
-                    if p.grad.shape != p.shape:
+            learnt = [[p for p in group["params"] if p.grad is not None] for group in self.param_groups]
+            for params in learnt:
+                for p in params:
+                    if p.grad.array.shape != p.array.shape:
                         rule = f"expected {describe_shape(p.shape)}."
                         raise ShapeError(
                             explain("step: a gradient does not fit", {"p": p, "grad": p.grad}, rule)
                         )
-                    p.assign(self.update(p, p.grad, self.state.setdefault(p, {}), group))
+            for group, params in zip(self.param_groups, learnt, strict=True):
+                if self.elementwise:
+                    for members in self._alike(params):
+                        self._update_as_one(members, group)
+                else:
+                    for p in params:
+                        p.assign(self.update(p, p.grad, self.state.setdefault(p, {}), group))
+
+    def _alike(self, params: Iterable[Tensor]) -> Iterable[list[Tensor]]:
+        """The parameters that one update can take together: of equal dtypes, moments and number of steps."""
+        found: dict[Any, list[Tensor]] = {}
+        for p in params:
+            # Dtypes by identity, which is quick. Equal ones that are two objects are updated apart: as right.
+            key: list[Any] = [id(p.array.dtype), id(p.grad.array.dtype)]  # type: ignore[union-attr]
+            for name, value in self.state.setdefault(p, {}).items():
+                key += name, (float(value.array) if name == STEP else id(value.array.dtype))
+            found.setdefault(tuple(key), []).append(p)
+        return found.values()
+
+    def _update_as_one(self, members: list[Tensor], group: Group) -> None:
+        """One update of parameters that lie one behind the other; what comes of it is handed out as views.
+
+        A parameter is given a new array, as by `assign`: a tape that holds the old one is not disturbed.
+        """
+        states = [self.state[p] for p in members]
+        state = {
+            name: value if name == STEP else wrap(gathered([s[name].array for s in states]))
+            for name, value in states[0].items()
+        }
+        arrays = [p.array for p in members]
+        g = wrap(gathered([p.grad.array for p in members]))  # type: ignore[union-attr]
+        new = self.update(wrap(gathered(arrays)), g, state, group).to(arrays[0].dtype)
+        places = spans(arrays)
+        for p, view in zip(members, cut_up(new.array, places), strict=True):
+            p.array = view
+        for name, value in state.items():
+            if name == STEP:
+                for s in states:
+                    s[name] = value
+            else:
+                for s, view in zip(states, cut_up(value.array, places), strict=True):
+                    s[name] = wrap(view)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
