@@ -412,6 +412,7 @@ def test_results_are_the_same_with_it_on() -> None:
         (out * out).sum().backward()
         return out.tolist(), [p.grad.tolist() for p in lstm.parameters()]  # type: ignore[union-attr]
 
-    plain = train()
+    with tgs.composed():  # what is watched is not fused, and so differs from a kernel by roundings
+        plain = train()
     with detect_anomaly():
         assert train() == plain

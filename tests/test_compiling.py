@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq
-from tinygrad_seq import compiling
+from tinygrad_seq import compiling, kernel_folder
 
 ROOT = Path(tinygrad_seq.__file__).parent.parent
 COMPILER = pytest.mark.skipif(not compiling.kernels_wanted(), reason="numba is switched off or not installed")
@@ -62,14 +62,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _nothing_stays():
     """Later tests find no folder of these in the caches."""
     yield
-    compiling.cache_folder.cache_clear()
+    kernel_folder.cache_folder.cache_clear()
     compiling.build.cache_clear()
 
 
 def start_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a new process: nothing in memory."""
-    monkeypatch.setattr(compiling, "_said", set())
-    compiling.cache_folder.cache_clear()
+    monkeypatch.setattr(kernel_folder, "_said", set())
+    kernel_folder.cache_folder.cache_clear()
     compiling.build.cache_clear()
 
 
@@ -172,13 +172,13 @@ def test_it_is_said_before_it_is_built(
     """Whoever waits knows why; without an error stream nothing is said and nothing fails."""
     said: list[str] = []
     kernel = compiling.build(SOURCE)
-    monkeypatch.setattr(compiling, "_say", lambda kind, text: said.append(kind))
+    monkeypatch.setattr(kernel_folder, "say", lambda kind, text: said.append(kind))
     monkeypatch.setattr(kernel, "_attempt", lambda *rest: said.append("built"))
     kernel(np.zeros(1), np.zeros(1))
     assert said == ["building", "built"]
     monkeypatch.undo()
     monkeypatch.setattr(sys, "stderr", None)
-    compiling._say("nobody", "hears it")
+    kernel_folder.say("nobody", "hears it")
     assert capsys.readouterr().out == ""
 
 
@@ -290,12 +290,12 @@ def test_a_folder_of_somebody_else_is_not_used(folder: Path, monkeypatch: pytest
     """Code that another user may have put there is never run."""
     folder.mkdir(mode=0o700)
     monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
-    assert compiling._unfit(folder) == "it belongs to another user"
+    assert kernel_folder._unfit(folder) == "it belongs to another user"
     assert doubled() == [0.0, 2.0, 4.0]
     assert not list(folder.iterdir())
     monkeypatch.undo()
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
-    assert compiling._unfit(folder) == "it cannot be written to"
+    assert kernel_folder._unfit(folder) == "it cannot be written to"
 
 
 @COMPILER
@@ -326,12 +326,14 @@ def test_the_folder_is_the_systems_usual_one(monkeypatch: pytest.MonkeyPatch, tm
     places = {"linux": ".cache", "darwin": "Library/Caches", "win32": "AppData/Local"}
     for platform, place in places.items():
         monkeypatch.setattr(sys, "platform", platform)
-        assert compiling.folder_name().relative_to(tmp_path).as_posix().startswith(f"{place}/tinygrad_seq")
+        assert (
+            kernel_folder.folder_name().relative_to(tmp_path).as_posix().startswith(f"{place}/tinygrad_seq")
+        )
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
-    assert compiling.folder_name() == tmp_path / "x" / "tinygrad_seq"
+    assert kernel_folder.folder_name() == tmp_path / "x" / "tinygrad_seq"
     monkeypatch.setenv("TINYGRAD_SEQ_CACHE", os.path.join("~", "mine"))
-    assert compiling.folder_name() == Path("~/mine").expanduser()
+    assert kernel_folder.folder_name() == Path("~/mine").expanduser()
 
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
@@ -339,10 +341,10 @@ def test_the_folder_is_the_systems_usual_one(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.delenv("TINYGRAD_SEQ_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "home", homeless)
-    monkeypatch.setattr(compiling, "_said", set())
-    compiling.cache_folder.cache_clear()
-    assert compiling.cache_folder() is None
-    assert compiling._said == {"unused"}
+    monkeypatch.setattr(kernel_folder, "_said", set())
+    kernel_folder.cache_folder.cache_clear()
+    assert kernel_folder.cache_folder() is None
+    assert kernel_folder._said == {"unused"}
 
 
 @COMPILER

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import tinygrad_seq
-from tinygrad_seq import compiling
+from tinygrad_seq import compiling, kernel_folder
 from tinygrad_seq.cli import main
 
 ROOT = Path(tinygrad_seq.__file__).parent.parent
@@ -217,7 +217,7 @@ def test_a_user_without_a_home_is_told_what_to_do(tgs: Tgs, monkeypatch: pytest.
     def homeless() -> Path:
         raise RuntimeError
 
-    monkeypatch.setattr(compiling, "folder_name", homeless)
+    monkeypatch.setattr(kernel_folder, "folder_name", homeless)
     assert tgs() == (
         2,
         "",

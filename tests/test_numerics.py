@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tgs
-from tinygrad_seq import DTypeError, Generator, Tensor, compiling, numerics
+from tinygrad_seq import DTypeError, Generator, Tensor, compiling, kernel_folder, numerics
 from tinygrad_seq.numerics import erf, gather, mix, scatter, uniform
 from tinygrad_seq.random import manual_seed, positions, replayed, stream
 
@@ -91,9 +91,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Kernels of the tests go to a folder of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINYGRAD_SEQ_CACHE", str(tmp_path_factory.mktemp("kernels")))
-        compiling.cache_folder.cache_clear()
+        kernel_folder.cache_folder.cache_clear()
         yield
-    compiling.cache_folder.cache_clear()
+    kernel_folder.cache_folder.cache_clear()
 
 
 def same_sums(values: np.ndarray, ids: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> None:

@@ -216,7 +216,7 @@ def test_bits_of_a_float_and_back():
 
 def test_the_tables_are_complete():
     """Every op has a bound and a function for both dtypes, and the table names nothing else."""
-    assert set(SCALARS) == set(BOUNDS) == set(REFERENCE) | {"maximum", "minimum"}
+    assert set(SCALARS) - {"uniform"} == set(BOUNDS) == set(REFERENCE) | {"maximum", "minimum"}
     for names in SCALARS.values():
         assert set(names) == {"float32", "float64"}
         assert all(callable(getattr(scalars, name)) and name in scalars.__all__ for name in names.values())

@@ -18,15 +18,15 @@ import inspect
 import json
 import os
 import platform
-import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tinygrad_seq.errors import CheckpointError
 from tinygrad_seq.files import atomic_write_text
+from tinygrad_seq.kernel_folder import cache_folder, numba_files, say_building, say_unused
 
 # One by one, and never "no NaNs" or "no infinities": masks and the search for the first NaN rest on them.
 FLAGS = ("afn", "arcp", "contract", "nsz", "reassoc")
@@ -56,87 +56,6 @@ def kernels_wanted() -> bool:
     except Exception:  # an llvmlite that does not load, a NumPy that is too new: the compositions still run
         return False
     return not getattr(numba.config, "DISABLE_JIT", 0)
-
-
-# ---- where kernels are kept ----------------------------------------------------------------------------------
-def folder_name() -> Path:
-    """The folder of kernels, there or not; `TINYGRAD_SEQ_CACHE` names another than the system's usual one.
-
-    Raises RuntimeError where the user has no home.
-    """
-    chosen = os.environ.get("TINYGRAD_SEQ_CACHE")
-    if chosen:
-        folder = Path(chosen).expanduser()
-    elif sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        folder = (Path(local) if local else Path.home() / "AppData" / "Local") / _PACKAGE / "kernels"
-    elif sys.platform == "darwin":
-        folder = Path.home() / "Library" / "Caches" / _PACKAGE
-    else:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / _PACKAGE
-    return Path(os.path.abspath(folder))  # the program may change its folder while it runs
-
-
-@functools.cache
-def cache_folder() -> Path | None:
-    """The folder of kernels, made and private to the user; None, which is said, where it cannot be had."""
-    try:
-        folder = folder_name()
-    except RuntimeError:
-        _say_unused("the folder for caches", "the user has no home")
-        return None
-    complaint = _unfit(folder)
-    if complaint:
-        _say_unused(folder, complaint)
-        return None
-    return folder
-
-
-def _unfit(folder: Path) -> str:
-    """Why a folder cannot hold code that we run, or nothing."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        facts = folder.stat()
-    except OSError as error:
-        return f"it cannot be made ({error.strerror})"
-    if hasattr(os, "getuid"):
-        if facts.st_uid != os.getuid():
-            return "it belongs to another user"
-        if stat.S_IMODE(facts.st_mode) & 0o022:
-            return "others can write to it"
-    return "" if os.access(folder, os.R_OK | os.W_OK | os.X_OK) else "it cannot be written to"
-
-
-def numba_files(path: Path) -> Iterator[Path]:
-    """What numba keeps for the kernel of a source file; `NUMBA_CACHE_DIR` moves it."""
-    yield from (path.parent / "__pycache__").glob(f"{path.stem}.*.nb[ic]")
-    elsewhere = os.environ.get("NUMBA_CACHE_DIR")
-    if elsewhere:
-        yield from Path(elsewhere).glob(f"*/{path.stem}.*.nb[ic]")
-
-
-# ---- what is said, once per process --------------------------------------------------------------------------
-_said: set[str] = set()
-
-
-def _say_unused(folder: Path | str, why: str) -> None:
-    _say(
-        "unused",
-        f"{folder} is not used for kernels: {why}. They are built for this process alone; "
-        "name a private folder in TINYGRAD_SEQ_CACHE.",
-    )
-
-
-def _say_building(path: Path | None) -> None:
-    where = f"kept in {path.parent}" if path else "for it alone"
-    _say("building", f"building kernels for this processor, {where}")
-
-
-def _say(kind: str, text: str) -> None:
-    if kind not in _said and sys.stderr is not None:
-        _said.add(kind)
-        with contextlib.suppress(OSError, ValueError):  # an error stream that is closed stops no training
-            print(f"{_PACKAGE}: {text}", file=sys.stderr)
 
 
 # ---- the name of a kernel ------------------------------------------------------------------------------------
@@ -223,7 +142,8 @@ def build(
     if parallel:
         import numba
 
-        module.kernel = numba.njit(fastmath=set(flags), error_model="numpy", nogil=True)(module.kernel)
+        compile_it = numba.njit(fastmath=set(flags), error_model="numpy", nogil=True)
+        vars(module)["kernel"] = compile_it(vars(module)["kernel"])
     return _Kernel(getattr(module, function), source, path, flags, parallel)
 
 
@@ -268,7 +188,7 @@ def _stored(path: Path, source: str) -> Path | None:
         atomic_write_text(path, source)
     except (OSError, CheckpointError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
-        _say_unused(path.parent, f"it cannot be written to ({getattr(cause, 'strerror', None) or cause})")
+        say_unused(path.parent, f"it cannot be written to ({getattr(cause, 'strerror', None) or cause})")
         return None
     return path
 
@@ -294,7 +214,7 @@ class _Kernel:
     def _first(self, arguments: tuple[Any, ...]) -> Any:
         path = self.path
         if path is None or next(numba_files(path), None) is None:
-            _say_building(path)
+            say_building(path)
         if path is None:
             return self._attempt(arguments, None)
         try:
@@ -310,7 +230,7 @@ class _Kernel:
                     return self._attempt(arguments, path)
             why = getattr(error, "strerror", None) or type(error).__name__
         result = self._attempt(arguments, None)  # what is wrong with the kernel itself comes out here
-        _say_unused(path.parent, f"numba cannot keep its files there ({why})")
+        say_unused(path.parent, f"numba cannot keep its files there ({why})")
         return result
 
     def _attempt(self, arguments: tuple[Any, ...], path: Path | None) -> Any:
@@ -329,7 +249,7 @@ class _Kernel:
         self.run = compiled
         if path is not None and not compiled.stats.cache_hits:
             if seconds > 0.5:
-                _say_building(path)
+                say_building(path)
             facts = {"seconds": round(seconds, 3), "built": round(time.time(), 3)}
             with contextlib.suppress(CheckpointError):  # it only serves to be shown
                 atomic_write_text(path.with_suffix(".json"), json.dumps(facts) + "\n")

@@ -92,8 +92,8 @@ def _drawn(key: Shape, *, shape: Shape, dtype: Any) -> Shape:
     return shape
 
 
-def _picked(outputs: tuple[Shape, ...], *, i: int) -> Shape:
-    return outputs[i]
+def _picked(outputs: tuple[Shape, ...], *, i: int) -> Shape | None:
+    return outputs[i] if i < len(outputs) else None  # a fused op has outputs that only its gradient sees
 
 
 def _unknown(*shapes: Shape, **settings: Any) -> None:
@@ -126,7 +126,7 @@ def expected_dtype(op: str, dtypes: tuple[Any, ...], settings: dict[str, Any]) -
     if "dtype" in settings:
         return np.dtype(settings["dtype"])
     if op == "pick":
-        return dtypes[0][settings["i"]]
+        return dtypes[0][settings["i"]] if settings["i"] < len(dtypes[0]) else None
     if op not in OPS:
         return None
     if OPS[op].kind in ("map", "reduce", "matmul"):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinygrad_seq import ArgumentError, compiling
+from tinygrad_seq import ArgumentError, compiling, kernel_folder
 from tinygrad_seq.cli.parser import nearest_to
 from tinygrad_seq.errors import explain
 
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List, show or remove what is kept."""
     try:
-        folder = compiling.folder_name()
+        folder = kernel_folder.folder_name()
     except RuntimeError:
         rule = "TINYGRAD_SEQ_CACHE names the folder."
         raise ArgumentError(explain("kernels: no folder, for the user has no home", None, rule)) from None
@@ -96,7 +96,7 @@ def _files(folder: Path) -> list[Path]:
 def _read(path: Path) -> Kept:
     text = path.read_text(encoding="utf-8", errors="replace")
     title = _TITLE.search(text.partition("\n")[0])
-    sizes = [path.stat().st_size, *(file.stat().st_size for file in compiling.numba_files(path))]
+    sizes = [path.stat().st_size, *(file.stat().st_size for file in kernel_folder.numba_files(path))]
     try:
         facts = json.loads(path.with_suffix(".json").read_bytes())
         seconds, built = float(facts["seconds"]), float(facts["built"])
@@ -136,7 +136,7 @@ def _clear(folder: Path, as_json: bool) -> int:
     inside = folder / "__pycache__"
     files = {path for path in (*sources, *_files(inside)) if _OURS.fullmatch(path.name) and not path.is_dir()}
     for path in sources:
-        files |= set(compiling.numba_files(path))  # NUMBA_CACHE_DIR may have them
+        files |= set(kernel_folder.numba_files(path))  # NUMBA_CACHE_DIR may have them
     size = 0
     for path in sorted(files):
         size += path.lstat().st_size

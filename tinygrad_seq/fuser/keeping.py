@@ -9,6 +9,7 @@ always kept.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 
@@ -16,9 +17,9 @@ from tinygrad_seq.fuser.grouping import COSTLY, Space
 from tinygrad_seq.fuser.trace import FULL, ROW, Program
 
 # An input or output is there anyway and only stays alive; a value inside must be written and read besides.
-KEEP_ANYWAY, KEEP_INSIDE = 0.35, 0.81
+KEEP_ANYWAY, KEEP_INSIDE = 0.35, 1.0
 COMPUTE_COSTLY, COMPUTE, PER_ROW = 0.8, 0.05, 0.001
-_NEVER = 1e6
+_NEVER = math.inf
 
 
 def choose(program: Program) -> list[int]:
@@ -48,8 +49,9 @@ def choose(program: Program) -> list[int]:
             keep = (KEEP_ANYWAY if slot in program.outputs else KEEP_INSIDE) if may else _NEVER
             compute = (COMPUTE_COSTLY if row.op in COSTLY else COMPUTE) if wide else PER_ROW
             compute = KEEP_ANYWAY + COMPUTE if slot in numerators else compute
-        flow.edge("given", ("in", slot), compute)
-        flow.edge(("in", slot), ("out", slot), keep)
+        size = space.width(slot) if wide else 1
+        flow.edge("given", ("in", slot), compute * size)
+        flow.edge(("in", slot), ("out", slot), keep * size)
         for a in row.args if slot not in program.inputs else ():
             flow.edge(("out", a), ("in", slot), _NEVER)
     for slot in (*read, *_inputs_read(program, known)):

@@ -22,7 +22,7 @@ from tinygrad_seq.walk import at_node
 
 # Numbers that emitted kernels know: others run as compositions.
 _DTYPES = frozenset({"float32", "float64", "int32", "int64", "uint64", "bool"})
-_MOST_CALLS = 4096
+_MOST_CALLS, _FEW = 4096, 29
 
 
 class Family:
@@ -47,11 +47,11 @@ class Family:
         if settings:
             # By the kind of a setting too: 1, 1.0 and True are equal, and a composition may tell them apart.
             key = (key, *[(k, type(v), repr(v)) for k, v in settings.items()])
-        fitting = self.fittings.get(key, False)
-        if fitting is False:
+        if key not in self.fittings:
             if len(self.fittings) >= _MOST_CALLS:
                 self.fittings.clear()
-            fitting = self.fittings[key] = self._fitting(arrays, settings)
+            self.fittings[key] = self._fitting(arrays, settings)
+        fitting = self.fittings[key]
         if fitting is None:
             return self.fn(*inputs, **settings)
         mode = 0
@@ -74,21 +74,28 @@ class Family:
         fixed = tuple([(k, type(v), repr(v)) for k, v in settings.items()])
         wide = {n for n in widths if n > 1}
         pattern = (layout.kinds, tuple([n > 1 for n in widths]), ranks, len(layout.lead), dtypes, fixed)
-        # Most functions serve any number of columns; the others are planned for each.
-        key = pattern if len(wide) <= 1 else (*pattern, widths)
-        plan = self.plans.get(key, False)
-        if plan and not plan.traced.width and wide:
-            key = (*pattern, widths)
-            plan = self.plans.get(key, False)
-        if plan is False:
-            plan = self._planned(arrays, layout, widths, settings)
-            self.plans[key] = plan
-        return Fitting(self, plan, layout, arrays, max(widths)) if plan else None
+        # Most functions serve any number of columns, and are traced with few; the others with their own.
+        few = tuple([min(n, _FEW) for n in widths])
+        ways = [(pattern, few)] if len(wide) <= 1 else []
+        for key, sizes in (*ways, ((*pattern, widths), widths)):
+            if key not in self.plans:
+                self.plans[key] = self._planned(
+                    arrays, layout, sizes, settings, key is pattern and bool(wide)
+                )
+            plan = self.plans[key]
+            if plan:
+                return Fitting(self, plan, layout, arrays, max(widths))
+        return None
 
     def _planned(
-        self, arrays: Sequence[Array], layout: Layout, widths: tuple[int, ...], settings: dict[str, Any]
+        self,
+        arrays: Sequence[Array],
+        layout: Layout,
+        widths: tuple[int, ...],
+        settings: dict[str, Any],
+        general: bool,
     ) -> Plan | None:
-        """The plan for such inputs, or None where it would not say what the composition says.
+        """The plan for such inputs (of any width, if `general`), or None where the composition says another thing.
 
         A composition is traced over rows and columns; one that looks at the number of its axes, or counts them
         from the front, means something else there. So each plan is tried on random numbers before it is used.
@@ -101,13 +108,16 @@ class Family:
         fn = functools.partial(self.fn, **settings) if settings else self.fn
         try:
             plan = Plan(fn, layout.kinds, widths, [a.dtype for a in arrays])
+            if general and not plan.traced.width:
+                return None
+            with np.errstate(all="ignore"):
+                width = max(a.shape[-1] for a in arrays if a.ndim)
+                mine = Fitting(self, plan, layout, trial, width).plain(trial)
         except TraceError:
             raise
         except Exception as error:  # whatever a user's function raises over rows and columns, as it is it ran
             self.reason = f"over rows and columns it raises {type(error).__name__}"
             return None
-        with np.errstate(all="ignore"):
-            mine = Fitting(self, plan, layout, trial, max(widths)).plain(trial)
         if len(mine) == len(theirs) and all(_alike(m, t) for m, t in zip(mine, theirs, strict=True)):
             return plan
         self.reason = "over rows and columns it gives another result, another shape or another dtype"
@@ -120,10 +130,9 @@ class Family:
                 explain("source: no such kernel", {"which": which}, "expected 'forward' or 'backward'.")
             )
         if which not in self.last:
-            rule = f"expected a call of {self.name} before" + (
-                ", and a gradient." if which == "backward" else "."
-            )
-            raise ArgumentError(explain(f"source: no {which} kernel has run yet", None, rule))
+            rule = f"expected a call of {self.name} before{' and a gradient' * (which == 'backward')}."
+            way_out = f"Its composition runs instead: {self.reason}." if self.reason else ""
+            raise ArgumentError(explain(f"source: no {which} kernel has run yet", None, rule, way_out))
         return self.last[which].kernel.source
 
 
@@ -190,17 +199,18 @@ class Fitting:
             if isinstance(value, np.ndarray):
                 at_hand[slot] = self._flat(slot, at_node(value, parent))
         for slot, value in zip(plan.beside, node.out, strict=True):
-            place = (*p.outputs, *p.hidden).index(slot) if slot in (*p.outputs, *p.hidden) else None
-            if place is not None and (place >= self.count or place in p.read):
+            outputs = (*p.outputs, *p.hidden)
+            place = outputs.index(slot) if slot in outputs else -1
+            if place >= self.count or place in p.read:
                 hung = self._pick(node, place, value) if self.hung else node
                 at_hand[slot] = self._flat(slot, at_node(value, hung))
         at_hand |= {s: self._flat(s, g) for s, g in zip(p.seeds, gs, strict=True) if g is not None}
-        slots = [g for g, want in zip(p.gradients, wanted, strict=True) if want and g is not None]
+        slots: list[int] = [s for s, want in zip(p.gradients, wanted, strict=True) if want and s is not None]
         zeros = frozenset(s for s, g in zip(p.seeds, gs, strict=True) if g is None)
         found = iter(interpret(plan.traced, at_hand, zeros, slots, rows, self.width))
         results = []
-        for want, slot, shape in zip(wanted, p.gradients, self.seen, strict=True):
-            g = next(found) if want and slot is not None else None
+        for want, gradient, shape in zip(wanted, p.gradients, self.seen, strict=True):
+            g = next(found) if want and gradient is not None else None
             results.append(None if g is None else g.reshape(shape))
         return results
 
@@ -223,7 +233,7 @@ class Fitting:
     def _gradient_shape(self, i: int) -> tuple[int, ...]:
         if self.layout.stretched[i]:
             return (*self.layout.lead, *self.shapes[i][-1:])
-        return self.shapes[i]
+        return tuple(self.shapes[i])
 
 
 def _alike(mine: Array, theirs: Array) -> bool:

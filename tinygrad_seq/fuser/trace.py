@@ -140,6 +140,10 @@ def _program(
     every = [*inputs, *every_output, *seeds, *gradients.values()]
     tape, nodes = Tape.with_nodes(*every)
     slot = {id(x): s for x, s in zip(every, tape.outputs, strict=True)}
+    at = {slot: lines[node] for slot, node in nodes.items() if node in lines}
+    for row in tape:
+        for a in row.args:
+            at.setdefault(a, at.get(row.slot, ""))  # an array from outside stands where it is first used
     program = Program(
         tape.rows,
         rows,
@@ -149,7 +153,7 @@ def _program(
         tuple(slot[id(s)] for s in seeds),
         tuple(slot[id(gradients[id(x)])] if id(x) in gradients else None for x in inputs),
         single,
-        {slot: lines[node] for slot, node in nodes.items() if node in lines},
+        at,
     )
     return program, nodes
 
@@ -165,8 +169,8 @@ def _placeholder(name: str, shape: tuple[int, ...], dtype: Any) -> Tensor:
 
 def name_of(fn: Any) -> str:
     """What a function is called, in messages and in the title of its kernels."""
-    name = getattr(fn, "__name__", None) or getattr(getattr(fn, "func", None), "__name__", "")
-    return name.lstrip("_") or "fused"
+    name = getattr(fn, "__name__", "") or getattr(getattr(fn, "func", None), "__name__", "")
+    return str(name).lstrip("_") or "fused"
 
 
 # ---- where an op was written -------------------------------------------------------------------------------

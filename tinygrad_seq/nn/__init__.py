@@ -1,7 +1,7 @@
 """Layers with PyTorch's names, shapes, parameter names, gate order and initialisation."""
 
 from tinygrad_seq import functional
-from tinygrad_seq.nn.basic import Dropout, Embedding, LayerNorm, Linear, Sequential
+from tinygrad_seq.nn.basic import Dropout, Embedding, LayerNorm, Linear, RMSNorm, Sequential
 from tinygrad_seq.nn.module import Mismatch, Module, Parameter
 from tinygrad_seq.nn.recurrent import LSTM, detach, unroll
 
@@ -14,6 +14,7 @@ __all__ = [
     "Mismatch",
     "Module",
     "Parameter",
+    "RMSNorm",
     "Sequential",
     "detach",
     "functional",

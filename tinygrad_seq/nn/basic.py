@@ -153,6 +153,35 @@ class LayerNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}"
 
 
+class RMSNorm(Module):
+    """y = x / sqrt(mean(x^2) + eps) * weight over the last axes (Zhang and Sennrich, 2019).
+
+    x (..., *normalized_shape); `weight` starts at 1; without `eps` it is the smallest step from 1 of x's dtype.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        *,
+        dtype: Any = None,
+    ):
+        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape = tuple(size("RMSNorm", "normalized_shape", n) for n in shape)
+        self.eps = eps
+        ones = np.ones(self.normalized_shape, dtype or FLOAT32)
+        self.weight = Parameter(ones) if elementwise_affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The normalised x."""
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def describe(self) -> str:
+        """Sizes."""
+        return f"{self.normalized_shape}, eps={self.eps}"
+
+
 class Sequential(Module):
     """Modules applied one after the other.
 

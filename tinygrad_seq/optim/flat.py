@@ -14,10 +14,6 @@ import numpy as np
 
 from tinygrad_seq.numerics import Array
 
-# A buffer of more than this many numbers has rows of this many, the last filled up with zeros: planning a
-# kernel takes time and memory that grow with the length of a row, not with the number of rows.
-WIDTH = 16384
-
 Span = tuple[int, int, tuple[int, ...] | None]  # start, stop, and the shape where it has not one axis
 
 # The id of a buffer -> the buffer and the views last cut from it. All are held weakly: this keeps nothing alive.
@@ -25,10 +21,7 @@ _cut: dict[int, tuple[weakref.ref[Array], list[weakref.ref[Array]]]] = {}
 
 
 def gathered(arrays: Sequence[Array]) -> Array:
-    """All elements in order, (n,) or with zeros behind them (rows, WIDTH): a copy only where one is needed.
-
-    The arrays have one dtype.
-    """
+    """All elements in order, (n,): a copy only where one is needed. The arrays have one dtype."""
     owner: Any = arrays[0].base
     entry = _cut.get(id(owner))
     if entry is not None and entry[0]() is owner and len(entry[1]) == len(arrays):
@@ -36,16 +29,8 @@ def gathered(arrays: Sequence[Array]) -> Array:
             if view() is not array:
                 break
         else:
-            return _in_rows(owner)
-    parts = [a.ravel() for a in arrays]
-    n = sum(map(len, parts))
-    if n <= WIDTH:
-        return np.concatenate(parts)
-    buffer = np.empty((-(-n // WIDTH), WIDTH), arrays[0].dtype)
-    flat = buffer.reshape(-1)
-    np.concatenate(parts, out=flat[:n])
-    flat[n:] = 0
-    return buffer
+            return np.reshape(np.asarray(owner), -1)
+    return np.concatenate([a.ravel() for a in arrays])
 
 
 def spans(arrays: Iterable[Array]) -> list[Span]:
@@ -71,8 +56,3 @@ def cut_up(buffer: Array, places: Iterable[Span]) -> list[Array]:
     key = id(owner)
     _cut[key] = (weakref.ref(owner, lambda _: _cut.pop(key, None)), [weakref.ref(v) for v in views])
     return views
-
-
-def _in_rows(owner: Any) -> Array:
-    rows: Array = owner.reshape(-1, WIDTH) if owner.size > WIDTH else owner.reshape(-1)
-    return rows

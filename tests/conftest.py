@@ -1,0 +1,10 @@
+"""One folder of kernels for a whole run of the tests, apart from the user's own."""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+if "TINYGRAD_SEQ_CACHE" not in os.environ:
+    os.environ["TINYGRAD_SEQ_CACHE"] = tempfile.mkdtemp(prefix="tinygrad_seq-tests-")
+    atexit.register(shutil.rmtree, os.environ["TINYGRAD_SEQ_CACHE"], ignore_errors=True)

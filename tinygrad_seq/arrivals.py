@@ -1,0 +1,96 @@
+"""The gradients on their way: summed as they come, those of slices put where they belong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq import ops
+from tinygrad_seq.tensor import Tensor
+
+
+class Arrivals:
+    """The gradients that have arrived so far, by node.
+
+    Full contributions are summed as they come, from the second on in a buffer of our own. What comes through
+    a slice touches only a part: arrays are added to the buffer in place; Tensors wait in `parts` and become
+    one concat where they tile an axis. A loop over `xs[t]` would else make T arrays of full size.
+    """
+
+    __slots__ = ("mine", "parts", "sums")
+
+    def __init__(self) -> None:
+        self.sums: dict[Any, Any] = {}
+        self.mine: set[Any] = set()
+        self.parts: dict[Any, list[tuple[Any, Any]]] = {}
+
+    def add(self, node: Any, g: Any, fresh: bool = False) -> None:
+        """A contribution of full shape; `fresh` is an array that nobody else holds."""
+        before = self.sums.get(node)
+        if before is None:
+            self.sums[node] = g
+            if fresh:
+                self.mine.add(node)
+        elif node in self.mine:
+            np.add(before, g, out=before)
+        else:
+            total = self.sums[node] = before + g
+            if type(total) is np.ndarray:
+                self.mine.add(node)
+
+    def add_part(self, node: Any, g: Any, index: Any) -> None:
+        """A contribution to the part of the node's value at `index`."""
+        if isinstance(g, Tensor):
+            self.parts.setdefault(node, []).append((g, index))
+            self.sums.setdefault(node, None)
+            return
+        buffer = self.sums.get(node)
+        if node not in self.mine:
+            buffer = np.zeros(node.shape, node.dtype) if buffer is None else np.array(buffer)
+            self.sums[node] = buffer
+            self.mine.add(node)
+        buffer[index] += g  # type: ignore[index]
+
+    def take(self, node: Any) -> Any:
+        """The whole gradient of a node, or None; it is forgotten here."""
+        if node in self.parts:
+            for g in _laid_end_to_end(self.parts.pop(node), node.shape):
+                self.add(node, g)
+        return self.sums.pop(node, None)
+
+
+def _laid_end_to_end(parts: list[tuple[Any, Any]], shape: tuple[int, ...]) -> list[Any]:
+    """Parts that tile one axis as a single concat, others as one pad each."""
+    spans = [_span(index, shape) for _, index in parts]
+    tiles = sorted((span, i) for i, span in enumerate(spans) if span)
+    if len(tiles) == len(parts) and len({span[0] for span, _ in tiles}) == 1:
+        axis = tiles[0][0][0]
+        stops = [0, *(span[2] for span, _ in tiles)]
+        starts = [*(span[1] for span, _ in tiles), shape[axis]]
+        if stops == starts:
+            sizes = [(*shape[:axis], stop - start, *shape[axis + 1 :]) for (_, start, stop), _ in tiles]
+            whole = [ops.reshape(parts[i][0], shape=size) for (_, i), size in zip(tiles, sizes, strict=True)]
+            return [ops.concat(*whole, axis=axis)]
+    return [ops.pad(g, index=index, shape=shape) for g, index in parts]
+
+
+def _span(index: Any, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """(axis, start, stop) of an index that takes one range of one axis and all of the others, else None."""
+    found = None
+    for axis, i in enumerate(index):
+        if isinstance(i, slice):
+            start, stop, step = i.indices(shape[axis])
+            if step != 1 or stop < start:
+                return None
+            if (start, stop) == (0, shape[axis]):
+                continue
+        elif isinstance(i, int):
+            start = i % shape[axis]
+            stop = start + 1
+        else:
+            return None
+        if found:
+            return None
+        found = (axis, start, stop)
+    return found
