@@ -55,9 +55,16 @@ def backward(output: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
         if target is None:
             continue
         if not create_graph:
-            # Two leaves may have been handed one array (x + y), or a broadcast view: each gets its own.
-            g = wrap(g if node in mine and g.flags.owndata else np.array(g))
+            g = wrap(_own(node, g, mine))
         target.grad = g if target.grad is None else target.grad + g
+
+
+def _own(node: AnyNode, g: Any, mine: set[AnyNode]) -> Any:
+    """A gradient as an array that nobody else has: two leaves may have been handed one (x + y), or a view."""
+    if node in mine and g.flags.owndata:
+        mine.discard(node)  # whoever asks for it again gets a copy
+        return g
+    return np.array(g)
 
 
 Tensor._walk = staticmethod(backward)
@@ -94,13 +101,16 @@ def grad(
             raise GraphError(explain("grad: an input does not want a gradient", {"input": x}, rule))
     seeds = [_seed("grad", o, g) for o, g in zip(outs, given, strict=True)]
     keep = create_graph if retain_graph is None else retain_graph
-    found, _ = walk(outs, seeds, ins, create_graph=create_graph, release=not keep)
+    found, mine = walk(outs, seeds, ins, create_graph=create_graph, release=not keep)
     results = []
     for x in ins:
-        g = found.get(x.node or leaf(x))
+        node = x.node or leaf(x)
+        g = found.get(node)
         if g is None:
             g = np.zeros(x.shape, x.dtype)
-        results.append(g if isinstance(g, Tensor) else wrap(np.array(g)))
+        elif not isinstance(g, Tensor):
+            g = _own(node, g, mine)
+        results.append(g if isinstance(g, Tensor) else wrap(g))
     return results[0] if isinstance(inputs, Tensor) else tuple(results)
 
 

@@ -66,13 +66,20 @@ class Emitter(Formulas):
             for slot, start in members:
                 v = self.value(self.tape[slot].args[0], ("j", start))
                 if self.tape[slot].op == "sum":
-                    self.loop.write(f"s{slot} += {v}")  # type: ignore[union-attr]
+                    self.loop.write(self.sum(f"s{slot}", v, slot))  # type: ignore[union-attr]
                 else:
                     self.calls.add("maximum")
                     self.loop.write(f"s{slot} = maximum(s{slot}, {v})")  # type: ignore[union-attr]
             self.close()
         for slot in slots:
             self.row.names[(slot, None)] = f"s{slot}"
+
+    def sum(self, name: str, v: str, slot: int, negative: bool = False) -> str:
+        """The line that adds to a running sum along a row."""
+        if self.tape[slot].dtype.kind != "f":
+            return f"{name} {'-' if negative else '+'}= {v}"
+        self.calls.add("added")
+        return f"{name} = added({name}, {'-' if negative else ''}{v})"
 
     def known(self) -> set[int]:
         """Slots past which nothing is looked up: inputs, and sums that have been taken."""
@@ -143,7 +150,7 @@ class Emitter(Formulas):
         v = self.product(term, ("j", start))
         assert self.loop is not None
         if kind == ONE:
-            self.loop.write(f"a{i}_{term.place} {sign} {v}")
+            self.loop.write(self.sum(f"a{i}_{term.place}", v, output, term.negative))
             return
         view = self.once(f"o{i}_r", f"o{i}[r]") if kind == FULL else f"o{i}"
         if start or self.length != self.space.width(output):

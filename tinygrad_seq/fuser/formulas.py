@@ -16,7 +16,9 @@ from tinygrad_seq.tape import Row
 # A column variable and a start: element `start + j`. None outside of the columns.
 Lane = tuple[str, int] | None
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "less": "<", "equal": "==", "pow": "**"}
-LIBRARY = {"sqrt", "sin", "cos", "floor"}
+LIBRARY = {"sqrt": "math.sqrt", "sin": "math.sin", "cos": "math.cos", "floor": "np.floor"}
+# One number of a row cannot share a vector with others: the library's functions answer sooner than a polynomial.
+ROW_LIBRARY = {"exp", "log", "tanh"}
 SHORT = {"float32": "f4", "float64": "f8", "int64": "i8", "int32": "i4", "uint64": "u8", "bool": "b1"}
 
 
@@ -150,14 +152,18 @@ class Formulas:
 
         if op in ("add", "sub") and any(a in self.zeros for a in args):
             return arg(0) if args[1] in self.zeros else arg(1) if op == "add" else f"-{arg(1)}"
+        if op == "div" and self.by_row(row):
+            return f"{arg(0)} * {self.inverse(args[1])}"
         if op in INFIX:
             return f"{arg(0)} {INFIX[op]} {arg(1)}"
         if op == "uniform":
             return self.drawn(row, lane)
+        if op in ROW_LIBRARY and self.space.kinds[row.slot] in (ROW, ONE):
+            return f"np.{op}({arg(0)})"
         if op in SCALARS:
             return f"{self.scalar(row)}({', '.join(arg(i) for i in range(len(args)))})"
         if op in LIBRARY:
-            return f"math.{op}({arg(0)})"
+            return f"{LIBRARY[op]}({arg(0)})"
         if op == "neg":
             return f"-{arg(0)}"
         if op == "where":
@@ -176,6 +182,15 @@ class Formulas:
         if op in ("sum", "max"):
             raise unfusable(row, "it reduces another axis than the last")
         raise unfusable(row, "no kernel over rows and columns holds it")
+
+    def by_row(self, row: Row) -> bool:
+        """True where many are divided by one number of their row: then by a product, which takes a fifth."""
+        kinds, divisor = self.space.kinds, row.args[1]
+        return kinds[row.slot] == FULL and kinds[divisor] in (ROW, ONE) and self.tape[divisor].value is None
+
+    def inverse(self, slot: int) -> str:
+        """1 over a number of the row."""
+        return self.once(f"q{slot}", f"{SHORT[str(self.tape[slot].dtype)]}(1) / {self.value(slot, None)}")
 
     def scalar(self, row: Row) -> str:
         """The name of an op's scalar function for its dtype; the kernel imports it."""

@@ -7,6 +7,7 @@ Each name works twice: inside compiled code as LLVM instructions and, where numb
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -101,6 +102,16 @@ def _extreme(name: str) -> Callable[[Any, Any, Any], Any]:
     return typed
 
 
+def _sum_in_any_order(_context: Any, x: Any, y: Any) -> Any:
+    if x != y or not isinstance(x, types.Float):
+        return None
+
+    def lower(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.fadd(*arguments, flags=("reassoc", "contract"))
+
+    return x(x, y), lower
+
+
 def _plain_bits_to_float(bits: Any) -> Any:
     return np.uint32(int(bits) & 0xFFFFFFFF).view(np.float32)
 
@@ -121,3 +132,7 @@ float_to_bits: Callable[[Any], Any] = _compiled_or(_plain_float_to_bits, _float_
 # and `min` lose NaN and keep the reduction of a row from vectorising; these do neither.
 maximum: Callable[[Any, Any], Any] = _compiled_or(np.maximum, _extreme("llvm.maximum"))
 minimum: Callable[[Any, Any], Any] = _compiled_or(np.minimum, _extreme("llvm.minimum"))
+
+# x + y, where x is a running sum whose order does not matter: only so is the sum of a row vectorised. Freedom of
+# order for all sums of a kernel would fold x - x to 0 and hide that x was NaN.
+added: Callable[[Any, Any], Any] = _compiled_or(operator.add, _sum_in_any_order)

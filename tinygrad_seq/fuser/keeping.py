@@ -17,8 +17,8 @@ from tinygrad_seq.fuser.grouping import COSTLY, Space
 from tinygrad_seq.fuser.trace import FULL, ROW, Program
 
 # An input or output is there anyway and only stays alive; a value inside must be written and read besides.
-KEEP_ANYWAY, KEEP_INSIDE = 0.35, 1.0
-COMPUTE_COSTLY, COMPUTE, PER_ROW = 0.8, 0.05, 0.001
+KEEP_ANYWAY, KEEP_INSIDE = 0.4, 1.0
+COMPUTE, PER_ROW = 0.05, 0.001
 _NEVER = math.inf
 
 
@@ -47,7 +47,7 @@ def choose(program: Program) -> list[int]:
         else:
             may = wide and row.wants and slot in forward
             keep = (KEEP_ANYWAY if slot in program.outputs else KEEP_INSIDE) if may else _NEVER
-            compute = (COMPUTE_COSTLY if row.op in COSTLY else COMPUTE) if wide else PER_ROW
+            compute = COSTLY.get(row.op, COMPUTE) if wide else PER_ROW
             compute = KEEP_ANYWAY + COMPUTE if slot in numerators else compute
         size = space.width(slot) if wide else 1
         flow.edge("given", ("in", slot), compute * size)

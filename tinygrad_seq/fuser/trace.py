@@ -161,7 +161,7 @@ def _program(
 def _placeholder(name: str, shape: tuple[int, ...], dtype: Any) -> Tensor:
     # Numbers that no formula minds: neither 0, where a slope may be infinite, nor equal in a row.
     size = math.prod(shape)
-    t = wrap((np.arange(1, size + 1).reshape(shape) / (size + 1)).astype(dtype))
+    t = wrap(np.asarray(np.arange(1, size + 1).reshape(shape) / (size + 1), dtype))
     t.name = name
     t.mode = (WANTS | TRACED) if np.dtype(dtype).kind == "f" else TRACED
     return t
