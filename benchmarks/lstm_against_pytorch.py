@@ -3,24 +3,24 @@
     pip install torch==2.13.0
     python benchmarks/lstm_against_pytorch.py
 
-One process, one set of weights, runs in turn; medians, spread, and the median of the ratios of neighbouring
-runs. The peer is PyTorch's own primitives: once with the sigmoid as we write it, 0.5 tanh(0.5 x) + 0.5, once
-with its fused sigmoid. Both use the threads given (NumPy's matrix library is told by the environment).
+One set of weights; each side has a process of its own and they take turns (`in_turn.py` says why): medians and
+quartiles over turns, each the median of 10 or more runs, and the ratios of neighbouring turns. The first losses
+must agree. The peer is PyTorch's own primitives: once with the sigmoid as we write it, 0.5 tanh(0.5 x) + 0.5, once
+with its fused sigmoid. No derived kernel runs on our side: this is the bare engine.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
 
-ARGS = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-ARGS.add_argument("--threads", type=int, default=2)
-ARGS.add_argument("--repeats", type=int, default=25)
+import in_turn
+import numpy as np
 
+SIDES = ("ours", "torch", "torch, its sigmoid")
 SIZES = ((32, 64, 128), (1, 64, 16))
 
 
@@ -42,57 +42,69 @@ def composed_sigmoid(x: Any) -> Any:
     return 0.5 * (0.5 * x).tanh() + 0.5
 
 
-def timed(fn: Callable[[], Any], leaves: list[Any]) -> tuple[float, float]:
-    """Milliseconds forward and backward."""
+def timed(loss_of: Callable[[], Any], leaves: list[Any]) -> dict[str, float]:
+    """Milliseconds forward and backward, and the loss."""
     for leaf in leaves:
         leaf.grad = None
     start = time.perf_counter()
-    loss = fn()
+    loss = loss_of()
     middle = time.perf_counter()
     loss.backward()
-    return (middle - start) * 1e3, (time.perf_counter() - middle) * 1e3
+    stop = time.perf_counter()
+    forward, backward = (middle - start) * 1e3, (stop - middle) * 1e3
+    return {"forward": forward, "backward": backward, "both": forward + backward, "loss": loss.item()}
 
 
-def main() -> None:
-    args = ARGS.parse_args()
-    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
-        os.environ[name] = str(args.threads)
-    import numpy as np
-    import torch
+def child(side: str) -> None:
+    if side == "ours":
+        import tinygrad_seq
 
-    import tinygrad_seq as tgs
+        tensor, sigmoid, stack = tinygrad_seq.tensor, composed_sigmoid, tinygrad_seq.stack
+    else:
+        import torch
 
-    torch.set_num_threads(args.threads)
-    versions = f"numpy {np.__version__}, torch {torch.__version__}"
-    print(f"{versions}, {args.threads} threads, {args.repeats} runs in turn")
-    for batch, steps, hidden in SIZES:
+        tensor, stack = torch.tensor, torch.stack
+        sigmoid = composed_sigmoid if side == "torch" else torch.sigmoid
+
+    @functools.cache
+    def case(batch: int, steps: int, hidden: int) -> tuple[Callable[[], Any], list[Any]]:
         rng = np.random.default_rng(0)
         shapes = [(steps, batch, hidden), (batch, hidden), (batch, hidden)]
         shapes += [(4 * hidden, hidden), (4 * hidden, hidden), (4 * hidden,)]
-        arrays = [rng.standard_normal(s).astype(np.float32) * 0.1 for s in shapes]
-        ours = [tgs.tensor(a, requires_grad=i > 2) for i, a in enumerate(arrays)]
-        theirs = [torch.tensor(a, requires_grad=i > 2) for i, a in enumerate(arrays)]
-        runs: dict[str, tuple[Callable[[], Any], list[Any]]] = {
-            "ours": (lambda p=ours: lstm_loss(*p, composed_sigmoid, tgs.stack), ours),
-            "torch": (lambda p=theirs: lstm_loss(*p, composed_sigmoid, torch.stack), theirs),
-            "torch, its sigmoid": (lambda p=theirs: lstm_loss(*p, torch.sigmoid, torch.stack), theirs),
-        }
-        times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-        for repeat in range(args.repeats + 3):
-            for name, (fn, leaves) in runs.items():
-                pair = timed(fn, leaves)
-                if repeat >= 3:
-                    times[name].append(pair)
-        print(f"B {batch}, T {steps}, H {hidden}: milliseconds, median (least to most)")
-        for name, pairs in times.items():
-            totals = sorted(f + b for f, b in pairs)
-            ratios = sorted((f + b) / sum(own) for own, (f, b) in zip(times["ours"], pairs, strict=True))
-            print(
-                f"  {name:20s} forward {statistics.median(p[0] for p in pairs):7.2f}"
-                f"  backward {statistics.median(p[1] for p in pairs):7.2f}"
-                f"  both {statistics.median(totals):7.2f} ({totals[0]:.2f} to {totals[-1]:.2f})"
-                f"  ours / it {1 / statistics.median(ratios):.2f}"
-            )
+        arrays = [rng.standard_normal(s).astype(np.float32) * np.float32(0.1) for s in shapes]
+        leaves = [tensor(a, requires_grad=i > 2) for i, a in enumerate(arrays)]
+        return lambda: lstm_loss(*leaves, sigmoid, stack), leaves
+
+    in_turn.serve(lambda size: in_turn.repeated(lambda: timed(*case(*size))))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        return child(args.child)
+    print(in_turn.circumstances("numpy", "torch"))
+    print(f"{args.threads} thread{'s' * (args.threads > 1)}; milliseconds; ratios ours / it")
+    with in_turn.children(list(SIDES), args.threads) as made:
+        for size in SIZES:
+            answers = in_turn.take_turns(made, size, args.turns)
+            losses = [column[0]["loss"] for column in answers]
+            if not max(losses) - min(losses) <= 1e-4 * abs(losses[0]):
+                raise SystemExit(f"the losses differ: {losses}")
+            print("B {}, T {}, H {}".format(*size))
+            for side, column in zip(SIDES, answers, strict=True):
+                forward, backward, both = (
+                    in_turn.quartiles([a[what] for a in column]) for what in ("forward", "backward", "both")
+                )
+                ratio = in_turn.ratio([a["both"] for a in answers[0]], [a["both"] for a in column])
+                print(
+                    f"  {side:20s} forward {forward[1]:7.2f}  backward {backward[1]:7.2f}"
+                    f"  both {both[1]:7.2f} ({both[0]:.2f}-{both[2]:.2f})  ratio {ratio}"
+                )
+    return None
 
 
 if __name__ == "__main__":

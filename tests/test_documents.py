@@ -1,0 +1,152 @@
+"""What the documents say is so: kernels printed in them, links, the README's programs and commands.
+
+`python -m tests.test_documents` writes the kernels into `docs/kernels.md` anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import tinygrad_seq as tgs
+from tinygrad_seq import activations, cli
+from tinygrad_seq.compiling import FLAGS, kernels_wanted
+from tinygrad_seq.fuser.scalars import BOUNDS
+from tinygrad_seq.nn.recurrent import lstm_gates
+
+ROOT = Path(__file__).resolve().parent.parent
+README, KERNELS = ROOT / "README.md", ROOT / "docs" / "kernels.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+SOURCE = re.compile(r"(<!-- source: (.+?) -->\n```python\n)(.*?)(```\n)", re.DOTALL)
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FILE = re.compile(r"`((?:demos|docs|tests|benchmarks|tinygrad_seq)/[\w/.-]+\.(?:py|md|svg))`")
+RENEW = """docs/kernels.md shows another kernel than runs.
+Renew it: python -m tests.test_documents. Then read the table below the kernel again."""
+
+
+def sources() -> dict[str, str]:
+    """The kernels that `docs/kernels.md` prints, as they are."""
+    # Of sizes that are settled: the names of columns in a kernel depend on them.
+    z, c = tgs.randn(2, 64, requires_grad=True), tgs.randn(2, 16, requires_grad=True)
+    h, new = lstm_gates(z, c)
+    tgs.grad((h * new).sum(), [z, c])
+    x = tgs.randn(2, 32, requires_grad=True)
+    tgs.grad((tgs.functional.softmax(x) ** 2).sum(), x)
+    fused = {"lstm_gates": lstm_gates, "softmax": activations._softmax}
+    return {f"{name} backward": fn.source("backward") for name, fn in fused.items()}  # type: ignore[attr-defined]
+
+
+def with_kernels(page: str, real: dict[str, str]) -> str:
+    """The page with the kernels as they are."""
+    return SOURCE.sub(lambda found: found[1] + real[found[2]] + found[4], page)
+
+
+needs_kernels = pytest.mark.skipif(not kernels_wanted(), reason="numba is switched off or not installed")
+
+
+@needs_kernels
+def test_kernels_are_printed_as_they_are():
+    """A page that shows other code than runs is worse than none."""
+    page, real = KERNELS.read_text(encoding="utf-8"), sources()
+    assert {name for _, name, _, _ in SOURCE.findall(page)} == set(real)
+    if page != with_kernels(page, real):
+        pytest.fail(RENEW, pytrace=False)
+
+
+def test_tables_name_what_the_kernels_compute():
+    """Each name in the table below a kernel is in it, and each value that it computes is in the table."""
+    page = KERNELS.read_text(encoding="utf-8")
+    for found in SOURCE.finditer(page):
+        table = page[found.end() :].partition("\n## ")[0]
+        named = set(re.findall(r"`([vs]\d+)`", table))
+        computed = set(re.findall(r"^ +([vs]\d+) \+?= ", found[3], re.MULTILINE))
+        assert named == computed, f"{found[2]}: read the table below it again"
+
+
+def test_bounds_and_flags_are_those_of_the_code():
+    """The table of bounds is `scalars.BOUNDS`, and every flag is named."""
+    page = KERNELS.read_text(encoding="utf-8")
+    table = page.partition("<!-- bounds -->\n")[2].partition("\n\n")[0]
+    assert dict(re.findall(r"^\| (\w+) \| ([\d.]+) ", table, re.MULTILINE)) == {
+        name: str(bound) for name, bound in BOUNDS.items()
+    }
+    assert all(f"`{flag}`" in page for flag in FLAGS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    """Relative links, and files named in the text, exist."""
+    text = page.read_text(encoding="utf-8")
+    linked = [link for link in LINK.findall(text) if "://" not in link and not link.startswith("#")]
+    missing = [link for link in linked if not (page.parent / link.partition("#")[0]).exists()]
+    missing += [name for name in FILE.findall(text) if not (ROOT / name).exists()]
+    assert not missing
+
+
+def test_readmes_programs_run(tmp_path, monkeypatch, capsys):
+    """Python in the README runs as it stands, one block after the other, and prints what its comments say."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in BLOCK.findall(README.read_text(encoding="utf-8")):
+        try:
+            exec(compile(block, str(README), "exec"), names)
+        except tgs.RenderError:
+            pytest.skip("nothing here lays graphs out")
+        said = re.findall(r"^print\(.*\)  # (.+)$", block, re.MULTILINE)
+        assert capsys.readouterr().out.splitlines() == said
+
+
+def test_picture_is_what_the_readme_draws(tmp_path, monkeypatch):
+    """The picture has the boxes that the README's program draws; where they stand is the layout's matter."""
+    code = next(block for block in BLOCK.findall(README.read_text(encoding="utf-8")) if ".draw(" in block)
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("lstm.svg", "lstm.dot"), {"tgs": tgs})
+    drawn = Path("lstm.dot").read_text(encoding="utf-8")
+    picture = (ROOT / "docs" / "pictures" / "lstm.svg").read_text(encoding="utf-8")
+    nodes = re.findall(r'<g id="[^"]*" class="node">\s*<title>(.*?)</title>', picture)
+    boxes = re.findall(r"^\s*(\w+) \[(?!.*style=invis)", drawn, re.MULTILINE)
+    assert nodes
+    assert sorted(nodes) == sorted(set(boxes) - {"graph", "node", "edge"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist(page):
+    """Every `tgs ...` is a command, and every option that is shown with it is one of its own."""
+    text = page.read_text(encoding="utf-8")
+    shown = re.findall(r"(?:`|^|/)tgs ([a-z]+)([^`\n#]*)", text, re.MULTILINE)
+    for command, rest in shown:
+        assert command in cli.COMMANDS, f"tgs {command}"
+        with contextlib.redirect_stdout(io.StringIO()) as told, contextlib.suppress(SystemExit):
+            cli.main([command, "--help"])
+        options = re.findall(r"(?<!\S)--?[a-z][a-z-]*", rest)
+        assert not [o for o in options if not re.search(rf"(?<![\w-]){o}\b", told.getvalue())], command
+
+
+def test_extras_named_are_there():
+    """`pip install .[extra]` names an extra of the package."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    for page in PAGES:
+        for group in re.findall(r'"?\.\[([\w,]+)\]', page.read_text(encoding="utf-8")):
+            assert set(group.split(",")) <= set(extras), page.name
+
+
+def main() -> None:
+    """Write the kernels into the page anew."""
+    argparse.ArgumentParser(description="Write the kernels into docs/kernels.md anew.").parse_args()
+    page = KERNELS.read_text(encoding="utf-8")
+    new = with_kernels(page, sources())
+    KERNELS.write_text(new, encoding="utf-8")
+    print("docs/kernels.md is renewed: read its tables again" if new != page else "nothing to renew")
+
+
+if __name__ == "__main__":
+    main()
