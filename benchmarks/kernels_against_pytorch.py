@@ -43,7 +43,7 @@ def arrays_of(name: str, shape: list[int]) -> tuple[list[Any], list[Any], Any]:
     rows, width = shape
     if name == "lstm_gates":
         return (
-            [normal(rows, 4 * width), normal(rows, width)],
+            [normal(rows, 4 * width), normal(rows, 4 * width), normal(rows, width)],
             [normal(rows, width), normal(rows, width)],
             None,
         )
@@ -80,8 +80,8 @@ def their_case(name: str, shape: list[int]) -> Case:
     import torch
     from torch.nn import functional as F
 
-    def gates(z: Any, c: Any) -> tuple[Any, Any]:
-        i, f, g, o = z.chunk(4, 1)
+    def gates(xw: Any, hu: Any, c: Any) -> tuple[Any, Any]:
+        i, f, g, o = (xw + hu).chunk(4, 1)
         c2 = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c2), c2
 

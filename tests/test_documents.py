@@ -34,9 +34,9 @@ Renew it: python -m tests.test_documents. Then read the table below the kernel a
 def sources() -> dict[str, str]:
     """The kernels that `docs/kernels.md` prints, as they are."""
     # Of sizes that are settled: the names of columns in a kernel depend on them.
-    z, c = tgs.randn(2, 64, requires_grad=True), tgs.randn(2, 16, requires_grad=True)
-    h, new = lstm_gates(z, c)
-    tgs.grad((h * new).sum(), [z, c])
+    xw, hu, c = (tgs.randn(2, n, requires_grad=True) for n in (64, 64, 16))
+    h, new = lstm_gates(xw, hu, c)
+    tgs.grad((h * new).sum(), [xw, hu, c])
     x = tgs.randn(2, 32, requires_grad=True)
     tgs.grad((tgs.functional.softmax(x) ** 2).sum(), x)
     fused = {"lstm_gates": lstm_gates, "softmax": activations._softmax}

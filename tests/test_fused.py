@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import tinygrad_seq as tgs
 from tinygrad_seq import functional as F
@@ -77,66 +75,106 @@ def tensors(shapes, dtype, seed=0):
 
 
 class Largest:
-    """Watches a composed run: the largest sum of absolute terms that any op saw."""
+    """Watches a composed run: the largest term, which of a sum is the sum of all its absolute terms."""
 
     def __init__(self):
-        self.value = 1.0
+        self.value = 0.0
 
     def made(self, node, op, inputs, out):
-        """Forward values, and the terms of sums."""
-        self.see(out)
+        """Values in and out, forward or of a recorded gradient."""
+        for array in (out, *(t.array for t in inputs)):
+            self.see(array)
         if op.name == "sum":
-            self.value = max(self.value, float(np.abs(inputs[0].array).sum()))
+            self.see(np.abs(finite(inputs[0].array)).sum(node.settings["axis"] if node else None))
 
-    def sent(self, node, parent, g, dx):
-        """Gradients on their way."""
-        self.see(np.asarray(dx))
+    def sent(self, *_):
+        """Seen where it was made."""
 
-    def arrived(self, node, g):
-        """Gradients complete: broadcast inputs sum over all rows."""
-        self.see(np.asarray(g))
+    arrived = sent
 
     def see(self, array):
-        """The sum of the finite magnitudes."""
-        a = np.asarray(array)
-        if a.dtype.kind == "f":
-            a = np.abs(a[np.isfinite(a)], dtype=np.float64)
-            self.value = max(self.value, float(a.max(initial=0.0)))
+        """The finite magnitudes."""
+        if np.asarray(array).dtype.kind == "f":
+            self.value = max(self.value, float(np.abs(finite(array)).max(initial=0.0)))
 
 
-def results(fn, inputs, weights):
+class Moved:
+    """Watches a composed run and moves each result of a rounding op by one unit in its last place, or leaves it.
+
+    Which of the three depends on the number and the seed: equal numbers stay equal, so that ties stay ties.
+    """
+
+    ROUNDING = frozenset(
+        {"add", "sub", "mul", "div", "exp", "log", "sqrt", "sin", "cos", "tanh", "erf", "pow", "sum"}
+    )
+
+    def __init__(self, seed):
+        self.seed = np.uint64(seed)
+
+    def made(self, node, op, inputs, out):
+        """The result, moved in its place."""
+        if op.name in self.ROUNDING and out.dtype.kind == "f" and out.flags.writeable:
+            words = np.ascontiguousarray(out, np.float64).view(np.uint64).reshape(out.shape)
+            words = (words + self.seed) * np.uint64(0x9E3779B97F4A7C15)
+            step = ((words >> np.uint64(40)) % np.uint64(3)).astype(out.dtype) - 1
+            np.multiply(out, 1 + step * np.finfo(out.dtype).eps, out=out)
+
+    def sent(self, *_):
+        """Gradients are recorded, and so moved where they are made."""
+
+    arrived = sent
+
+
+def finite(array):
+    """In float64, with 0 for what is not finite."""
+    return np.nan_to_num(np.asarray(array, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def results(fn, inputs, weights, create_graph=False):
     """Outputs and gradients of a weighted sum of them."""
     outs = fn(*inputs)
-    outs = outs if isinstance(outs, tuple) else (outs,)
+    outs = outs if isinstance(outs, (tuple, list)) else (outs,)
     floats = [x for x in inputs if x.requires_grad]
     total = sum((o * w).sum() for o, w in zip(outs, weights, strict=True))
-    gradients = tgs.grad(total, floats) if total.requires_grad else []
-    return [t.numpy() for t in (*outs, *gradients)]
+    gradients = tgs.grad(total, floats, create_graph=create_graph) if total.requires_grad else []
+    return [t.numpy().copy() for t in (*outs, *gradients)]
 
 
-def agree(fn, inputs, ulps=4):
-    """Fused equals composed within a few units in the last place of the largest term, NaN and inf alike."""
-    with np.errstate(all="ignore"), composed():
-        outs = fn(*inputs)
-        outs = outs if isinstance(outs, tuple) else (outs,)
-        weights = [
-            np.random.default_rng(i).uniform(0.5, 1, o.shape).astype(o.dtype) for i, o in enumerate(outs)
-        ]
-        largest = Largest()
-        STATE.watch = largest
-        try:
-            theirs = results(fn, inputs, weights)
-        finally:
-            STATE.watch = None
+def watched(watch, *arguments):
+    """The results of a run of the composition, its gradient recorded too, under a watch."""
+    STATE.watch = watch
+    try:
+        return results(*arguments, create_graph=True)
+    finally:
+        STATE.watch = None
+
+
+def agree(fn, inputs, ulps=4, moved=0):
+    """Fused equals composed within 4 units in the last place of the largest term, NaN and inf in the same places.
+
+    With `moved`, plus how far the composition itself gets in so many runs whose every rounding is moved by up
+    to one unit: what a long chain makes of an error in its first link belongs to the formula, not to a kernel.
+    """
     with np.errstate(all="ignore"):
+        with composed():
+            outs = fn(*inputs)
+            outs = outs if isinstance(outs, (tuple, list)) else (outs,)
+            weights = [
+                np.random.default_rng(i).uniform(0.5, 1, o.shape).astype(o.dtype) for i, o in enumerate(outs)
+            ]
+            theirs = results(fn, inputs, weights)
+            largest = Largest()
+            watched(largest, fn, inputs, weights)
+            runs = [watched(Moved(seed), fn, inputs, weights) for seed in range(moved)]
         ours = results(fn, inputs, weights)
-    for mine, other in zip(ours, theirs, strict=True):
+    for i, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
         assert mine.shape == other.shape
         assert mine.dtype == other.dtype
         if mine.dtype.kind != "f":
             np.testing.assert_array_equal(mine, other)
             continue
         bound = ulps * np.finfo(mine.dtype).eps * largest.value
+        bound += max((np.abs(finite(run[i]) - finite(other)).max(initial=0.0) for run in runs), default=0.0)
         np.testing.assert_allclose(mine, other, rtol=0, atol=bound)
 
 
@@ -193,45 +231,6 @@ def test_special_values_come_out_as_composed(name, special):
     np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
 
 
-LEAVES = ["x", "y", "column", "row", "(column * 0.0 + 0.5)"]
-ONE = ["sigmoid({})", "({}).tanh()", "(({}) * 0.3).exp()", "-({})", "F.relu({})", "({}).sin()"]
-TWO = ["({} + {})", "({} * {})", "({} - {})", "({}).maximum({})", "({} / (1.5 + ({}) * ({})))"]
-WHOLE = ["F.softmax({} + x)", "(({}) + x).sum(-1, keepdims=True)", "(({}) + x).max(-1, keepdims=True)"]
-
-
-@st.composite
-def trees(draw, depth=3):
-    """The text of a random expression."""
-    if depth == 0 or draw(st.integers(0, 5)) == 0:
-        return draw(st.sampled_from(LEAVES))
-    form = draw(st.sampled_from(ONE + TWO + WHOLE))
-    parts = [draw(trees(depth=depth - 1)) for _ in range(min(2, form.count("{}")))]
-    parts += parts[-1:] * (form.count("{}") - len(parts))
-    return form.format(*parts)
-
-
-@settings(max_examples=12, deadline=None, derandomize=True)
-@given(
-    text=trees(),
-    rows=st.integers(0, 4),
-    columns=st.integers(1, 9),
-    dtype=st.sampled_from(["float32", "float64"]),
-    seed=st.integers(0, 5),
-)
-def test_random_compositions(text, rows, columns, dtype, seed):
-    """Random trees of ops over random shapes and broadcasts: fused equals composed."""
-    source, scope = f"x * 0.0 + ({text})", {"F": F, "sigmoid": F.sigmoid}
-
-    def compose(x, y, column, row):
-        return eval(source, scope, {"x": x, "y": y, "column": column, "row": row})
-
-    agree(
-        fused(compose),
-        tensors([(rows, columns), (rows, columns), (rows, 1), (columns,)], dtype, seed),
-        ulps=8,
-    )
-
-
 def test_only_what_is_used_is_computed():
     """Outputs without a gradient and inputs that want none cost nothing in the backward kernel."""
     z, c = tensors([(5, 32), (5, 8)], "float32")
@@ -265,11 +264,15 @@ def kept(*outputs):
 def test_the_record_keeps_what_is_cheapest():
     """What costs more to compute again than to keep is kept, with one number a row for each sum or maximum."""
     x, w, b = tensors([(6, 10), (10,), (10,)], "float32")
-    assert kept(FUNCTIONS["softmax"][0](x)) == [6, 6, 60]  # x, maximum, sum; and the output itself
+    assert kept(FUNCTIONS["softmax"][0](x)) == [
+        6,
+        60,
+    ]  # the sum; x, for second derivatives
     assert kept(FUNCTIONS["gelu"][0](x)) == [60]
     assert kept(normalised(x, w, b)) == [6, 6, 10, 60]
     z, c = tensors([(5, 32), (5, 8)], "float32")
-    assert kept(*gates(z, c)) == [40] * 6  # four gates, tanh of the new cell, the old cell: not z
+    # Four gates and the old cell: not z, nor the tanh of the new cell, which costs less than its memory.
+    assert kept(*gates(z, c)) == [40] * 5
     assert kept(fused(lambda a, k: a * k)(x, w)) == [10, 60]
     assert kept(F.dropout(x, 0.5)) == [1]  # the key: the numbers are drawn again
 

@@ -285,7 +285,8 @@ def test_unwanted_gradients_are_never_computed() -> None:
     assert sorted(places) == [0, 1, 1]
     with counted(ops.matmul) as places, counted(ops.tanh) as dead:
         tgs.grad((x.tanh() @ w + w @ data).sum(), [w])
-    assert (sorted(places), dead) == ([0, 1], [])
+    # x^T g of a weight is no call of a rule: it waits for the products of other steps.
+    assert (sorted(places), dead) == ([0], [])
 
 
 def test_the_gradient_of_slices_in_a_loop_is_linear_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,14 +120,19 @@ def test_gradient_agrees_with_finite_differences(case: Case, order: int) -> None
 def test_recorded_gradient_is_the_plain_one(case: Case) -> None:
     """A gradient on the tape is bit for bit the plain one, for both run the same rules on the same arrays.
 
-    Where a tensor is used whole and in slices, the slices join its sum last on the tape: to 2 roundings.
+    Where a tensor is used whole and in slices, the slices join its sum last on the tape: to 2 roundings. The
+    products of a weight that is used again are one product in the plain gradient: to 4 roundings of its largest.
     """
     ulps = 2 if case.name == "slice beside whole" else 0
     tensors = case.tensors()
     for plain, recorded in zip(slopes(case, tensors), slopes(case, tensors, True), strict=True):
         assert plain.dtype == recorded.dtype
         assert not plain.requires_grad
-        np.testing.assert_array_max_ulp(recorded.array, plain.array, ulps)
+        if case.name == "recurrence":
+            bound = 4 * float(np.finfo(plain.dtype).eps) * np.abs(plain.array).max()
+            np.testing.assert_allclose(recorded.array, plain.array, rtol=0, atol=bound)
+        else:
+            np.testing.assert_array_max_ulp(recorded.array, plain.array, ulps)
 
 
 @each_case

@@ -9,6 +9,9 @@ import numpy as np
 from tinygrad_seq import ops
 from tinygrad_seq.tensor import Tensor
 
+# Products wait until they have this many rows together: enough for a matrix library to be at its best.
+MOST_ROWS = 2048
+
 
 class Arrivals:
     """The gradients that have arrived so far, by node.
@@ -18,12 +21,14 @@ class Arrivals:
     one concat where they tile an axis. A loop over `xs[t]` would else make T arrays of full size.
     """
 
-    __slots__ = ("mine", "parts", "sums")
+    __slots__ = ("mine", "parts", "products", "rows", "sums")
 
     def __init__(self) -> None:
         self.sums: dict[Any, Any] = {}
         self.mine: set[Any] = set()
         self.parts: dict[Any, list[tuple[Any, Any]]] = {}
+        self.products: dict[Any, list[tuple[Any, Any]]] = {}
+        self.rows: dict[Any, int] = {}
 
     def add(self, node: Any, g: Any, fresh: bool = False) -> None:
         """A contribution of full shape; `fresh` is an array that nobody else holds."""
@@ -38,6 +43,25 @@ class Arrivals:
             total = self.sums[node] = before + g
             if type(total) is np.ndarray:
                 self.mine.add(node)
+
+    def add_product(self, node: Any, x: Any, g: Any) -> None:
+        """A contribution x^T g: those of a weight that is used at every step become one product.
+
+        The sum of x_t^T g_t is X^T G with all rows laid below each other: the same numbers, in one large product
+        that is much quicker than many small ones and their sums.
+        """
+        self.sums.setdefault(node, None)
+        self.products.setdefault(node, []).append((x, g))
+        self.rows[node] = self.rows.get(node, 0) + len(x)
+        if self.rows[node] >= MOST_ROWS:
+            self.multiply(node)
+
+    def multiply(self, node: Any) -> None:
+        """Carry out the products that wait for a node."""
+        pairs = self.products.pop(node)
+        self.rows[node] = 0
+        x, g = pairs[0] if len(pairs) == 1 else (np.concatenate(side) for side in zip(*pairs, strict=True))
+        self.add(node, np.matmul(x.T, g), True)
 
     def add_part(self, node: Any, g: Any, index: Any) -> None:
         """A contribution to the part of the node's value at `index`."""

@@ -111,8 +111,10 @@ class Walk:
     def visit(self, order: Sequence[AnyNode]) -> None:
         """Take these nodes newest first and send each one's gradient on to its parents."""
         ends, create_graph = self.ends, self.create_graph
-        sums, take = self.arrivals.sums, self.arrivals.take
+        sums, take, products = self.arrivals.sums, self.arrivals.take, self.arrivals.products
         for node in reversed(order):
+            if node in products:
+                self.arrivals.multiply(node)
             g = take(node) if create_graph else sums.pop(node, None)
             if g is None:
                 continue
@@ -155,6 +157,11 @@ class Walk:
                     self.watch.sent(node, p, g, g)
                 arrivals.add_part(p, g, settings["index"])  # type: ignore[index]
                 continue
+            if i == 1 and op is ops.matmul and not self.create_graph and self.watch is None:
+                x = saved[0]
+                if x.ndim == g.ndim == 2 and p.shape == (x.shape[1], g.shape[1]):
+                    arrivals.add_product(p, x, g)
+                    continue
             dx = rule(g, out, *saved, **settings) if settings else rule(g, out, *saved)
             if dx.shape != p.shape:
                 dx = sum_to(dx, p.shape)
@@ -181,7 +188,8 @@ class Walk:
             found = op.again(node, wanted, gs)
         else:
             found = op.joint(wanted, gs, out, *saved, **settings)  # type: ignore[misc]
-        fresh = op.kind == "fused" and not self.create_graph  # a kernel writes into arrays of its own
+        # A kernel writes into arrays of its own; two inputs may share one (x + y).
+        fresh = op.kind == "fused" and not self.create_graph and len({id(dx) for dx in found}) == len(found)
         for p, want, dx in zip(parents, wanted, found, strict=True):
             if want and dx is not None:
                 self.arrivals.add(p, dx if dx.shape == p.shape else sum_to(dx, p.shape), fresh)

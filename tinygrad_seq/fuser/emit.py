@@ -91,7 +91,8 @@ class Emitter(Formulas):
         """The whole function."""
         self.outputs = outputs
         operands = [s for o in self.outputs for term in self.terms(o) for s in term.slots]
-        for slots in self.space.passes(operands, self.inputs):
+        operands += [divisor for _, divisor in self.quotients.values()]
+        for slots in self.space.passes(operands, {*self.inputs, *self.quotients}):
             self.reduce(slots)
         self.store()
         return self.assembled(title)
@@ -117,7 +118,9 @@ class Emitter(Formulas):
                 if kind == ONE:
                     self.row.write(f"a{i}_{n} = {SHORT[str(self.tape[output].dtype)]}(0)")
                     totals.append(f"o{i}[0] += a{i}_{n}")
-                for start, stop in pairwise(self.space.cuts(output if wide is None else wide, self.known())):
+                known = self.known()
+                seams = self.space.cuts(output, known) if wide is None else self.space.cuts_of(term, known)
+                for start, stop in pairwise(seams):
                     groups.setdefault(stop - start, []).append((i, replace(term, place=n), start))
         for length, members in groups.items():
             self.open(length)
@@ -133,8 +136,8 @@ class Emitter(Formulas):
     def product(self, term: Term, lane: Lane) -> str:
         """A term's value with its factors."""
         text = self.value(term.slot, lane)
-        for sign, slot in term.factors:
-            factor = self.value(slot, lane)
+        for sign, slot, shift in term.factors:
+            factor = self.value(slot, lane and (lane[0], lane[1] + shift))
             zero = f"{SHORT[str(self.tape[term.slot].dtype)]}(0)"
             text = (
                 f"({text} {sign} {factor} else {zero})"
@@ -153,25 +156,26 @@ class Emitter(Formulas):
             self.loop.write(self.sum(f"a{i}_{term.place}", v, output, term.negative))
             return
         view = self.once(f"o{i}_r", f"o{i}[r]") if kind == FULL else f"o{i}"
-        if start or self.length != self.space.width(output):
-            stop = f"{self.size(start)} + {self.size(self.length)}" if start else self.size(self.length)
-            first = self.size(start) if start else ""
-            view = self.once(f"o{i}_{self.size(start)}", f"{view}[{first}:{stop}]")
+        place = start + term.first
+        if place or self.length != self.space.width(output):
+            stop = f"{self.size(place)} + {self.size(self.length)}" if place else self.size(self.length)
+            first = self.size(place) if place else ""
+            view = self.once(f"o{i}_{self.size(place)}_{self.size(self.length)}", f"{view}[{first}:{stop}]")
         self.loop.write(f"{view}[j] {sign} {v}")
 
     def assembled(self, title: str) -> Kernel:
         """The text around the row."""
+        kept = [s for s in sorted(self.scratch) if len(set(self.loops_with.get(s, []))) > 1]
+        scratch = [
+            f"    t{s} = np.empty({self.size(self.space.width(s))}, np.{self.tape[s].dtype})" for s in kept
+        ]
         sizes, numbers = tuple(self.sizes), tuple(self.numbers)
         inputs = tuple(s for s in self.inputs if s in self.used)
         parameters = ["lo", "hi", *self.sizes.values(), *self.numbers.values()]
         parameters += [self.inputs[s] for s in inputs] + [f"o{i}" for i in range(len(self.outputs))]
-        kept = [s for s in sorted(self.scratch) if len(set(self.loops_with.get(s, []))) > 1]
         body = [
             f"def kernel({', '.join(parameters)}):",
-            *(
-                f"    t{s} = np.empty({self.size(self.space.width(s))}, np.{self.tape[s].dtype})"
-                for s in kept
-            ),
+            *scratch,
             "    for r in range(lo, hi):",
             *(self.row.lines or ["        pass"]),
             "",
@@ -217,9 +221,14 @@ def emit(
     """The kernel that computes these slots of a program from those; `zeros` are slots that are zero.
 
     `quotients` names numerators whose quotient and divisor are at hand: their product is cheaper than
-    computing them. Written twice: the first time tells which costly values are needed in several passes.
+    computing them. Written more than once: the first time tells which costly values several passes need.
     """
-    first = Emitter(program, inputs, varying, frozenset(), zeros, quotients)
-    first.run(outputs, title)
-    scratch = frozenset(s for s, loops in first.loops_with.items() if len(set(loops)) > 1)
-    return Emitter(program, inputs, varying, scratch, zeros, quotients).run(outputs, title)
+    scratch: frozenset[int] | None = None
+    while True:
+        emitter = Emitter(program, inputs, varying, scratch or frozenset(), zeros, quotients)
+        kernel = emitter.run(outputs, title)
+        several = frozenset(s for s, loops in emitter.loops_with.items() if len(set(loops)) > 1)
+        if scratch is not None and scratch <= several:
+            return kernel
+        # What is kept may make it needless to keep what it was computed from.
+        scratch = several if scratch is None else scratch & several

@@ -90,14 +90,20 @@ class Formulas:
                 return block.names[key]
         row, in_loop = self.tape[slot], wide and lane is not None and lane[0] == "j"
         block = self.loop if in_loop and self.loop is not None else self.row
-        kept = in_loop and row.op in COSTLY and lane == ("j", 0) and slot not in self.quotients
+        # A loop over some of the columns neither fills a scratch row nor may rely on one.
+        whole = in_loop and lane == ("j", 0) and self.length == self.space.width(slot)
+        kept = whole and row.op in COSTLY and slot not in self.quotients
         if kept:
             self.loops_with.setdefault(slot, []).append(self.loop_number)
         first = kept and self.loops_with[slot][0] == self.loop_number
         if slot in self.inputs or row.is_leaf or slot in self.zeros:
             text = self.leaf(row, lane)
         elif slot in self.quotients:
-            text = " * ".join(self.value(part, lane) for part in self.quotients[slot])
+            quotient, divisor = self.quotients[slot]
+            finite = f"finite_{SHORT[str(row.dtype)]}"
+            self.calls.add(finite)
+            d = self.once(f"d{divisor}", f"{finite}({self.value(divisor, None)})")
+            text = f"{self.value(quotient, lane)} * {d}"
         elif kept and slot in self.scratch and not first:
             text = f"t{slot}[j]"
         else:
@@ -189,8 +195,11 @@ class Formulas:
         return kinds[row.slot] == FULL and kinds[divisor] in (ROW, ONE) and self.tape[divisor].value is None
 
     def inverse(self, slot: int) -> str:
-        """1 over a number of the row."""
-        return self.once(f"q{slot}", f"{SHORT[str(self.tape[slot].dtype)]}(1) / {self.value(slot, None)}")
+        """1 over a number d of the row, as m times q: q = 1 / (d m) neither overflows nor is subnormal."""
+        d, kind = self.value(slot, None), str(self.tape[slot].dtype)
+        self.calls.add(f"middling_{SHORT[kind]}")
+        m = self.once(f"m{slot}", f"middling_{SHORT[kind]}({d})")
+        return f"{m} * {self.once(f'q{slot}', f'{SHORT[kind]}(1) / ({d} * {m})')}"
 
     def scalar(self, row: Row) -> str:
         """The name of an op's scalar function for its dtype; the kernel imports it."""
@@ -214,7 +223,9 @@ class Formulas:
             if lane is None or self.space.kinds[row.slot] in (ROW, ONE):
                 return self.value(row.args[0], ("0", start))
             return self.value(row.args[0], (lane[0], lane[1] + start))
-        if lane is None or lane[0] != "j":
+        if lane is None and self.space.width(row.slot) == 1:
+            lane = ("0", 0)
+        elif lane is None or lane[0] not in ("j", "0"):
             raise unfusable(row, "one element of joined columns is asked for")
         if row.op == "pad":
             width = self.space.width(row.slot)
@@ -243,8 +254,9 @@ class Formulas:
 
     def placed(self, row: Row, lane: Lane) -> str:
         """The adjoint of `picked`: g at the named column, 0 elsewhere."""
-        if len(row.args) != 3 or self.tape[row.args[1]].name != "iota" or lane is None:
+        if len(row.args) != 3 or self.tape[row.args[1]].name != "iota":
             raise unfusable(row, "only one element of each row can be scattered")
-        column = f"{lane[0]} + {self.size(lane[1])}" if lane[1] else lane[0]
+        variable, start = lane or ("0", 0)  # one column only
+        column = f"{variable} + {self.size(start)}" if start else variable
         zero = f"{SHORT[str(row.dtype)]}(0)"
         return f"{self.value(row.args[0], None)} if {column} == {self.value(row.args[2], None)} else {zero}"

@@ -29,24 +29,29 @@ COSTLY = {
 
 @dataclass(frozen=True)
 class Term:
-    """A summand of a sum over rows: a slot, factors and divisors that no row changes, and a sign."""
+    """A summand of a sum over rows: a slot, factors and divisors that no row changes, and a sign.
+
+    It belongs to the columns from `first` on, and so do its factors, each from a column of its own; `place` is
+    its number among the summands of an output.
+    """
 
     slot: int
-    factors: tuple[tuple[str, int], ...] = ()
+    factors: tuple[tuple[str, int, int], ...] = ()
     negative: bool = False
     place: int = 0
+    first: int = 0
 
     def __neg__(self) -> Term:
         return replace(self, negative=not self.negative)
 
     def times(self, sign: str, factor: int) -> Term:
         """The summand multiplied or divided by a slot."""
-        return replace(self, factors=(*self.factors, (sign, factor)))
+        return replace(self, factors=(*self.factors, (sign, factor, self.first)))
 
     @property
     def slots(self) -> tuple[int, ...]:
         """All slots it reads."""
-        return (self.slot, *(f for _, f in self.factors))
+        return (self.slot, *(f for _, f, _ in self.factors))
 
 
 class Space:
@@ -135,6 +140,17 @@ class Space:
                 terms, factor = self.sums_over_rows(row.args[place]), row.args[1 - place]
                 if terms is not None and self.kinds[factor] in (COLUMNS, ONE):
                     return [t.times("*" if row.op == "mul" else "/", factor) for t in terms]
+        if row.op in ("concat", "pad"):
+            width = self.width(slot)
+            pieces = self.parts(row) if row.op == "concat" else [(*columns_of(row, width), row.args[0])]
+            found = [(start, self.sums_over_rows(part)) for start, _, part in pieces]
+            if any(terms for _, terms in found) and all(
+                terms or self.tape[part].value == 0
+                for (_, terms), (_, _, part) in zip(found, pieces, strict=True)
+            ):
+                moved = [replace(t, first=t.first + start) for start, terms in found for t in terms or []]
+                return moved if all(self.kinds[t.slot] in (FULL, COLUMNS) for t in moved) else None
+            return None
         if row.op == "where" and self.kinds[row.args[0]] in (COLUMNS, ONE):
             branches = [
                 self.sums_over_rows(a) or ([] if self.tape[a].value == 0 else None) for a in row.args[1:]
@@ -184,6 +200,18 @@ class Space:
             elif not self.is_row_reduction(row):
                 stack.extend((a, shift) for a in row.args)
         return sorted(s for s in seams if 0 <= s <= self.width(slot))
+
+    def cuts_of(self, term: Term, known: Iterable[int]) -> list[int]:
+        """Where the columns of a summand change their formula, those of its factors included."""
+        wide = [s for s in term.slots if self.kinds[s] in (FULL, COLUMNS)]
+        if term.slot not in wide:
+            return self.cuts(wide[0], known)
+        width = self.width(term.slot)
+        seams = set(self.cuts(term.slot, known))
+        for _, slot, shift in term.factors:
+            if self.kinds[slot] in (FULL, COLUMNS):
+                seams |= {c - shift for c in self.cuts(slot, known) if 0 < c - shift < width}
+        return sorted(seams)
 
     def parts(self, row: Row) -> list[tuple[int, int, int]]:
         """The start, stop and slot of each piece of a concat along the columns."""

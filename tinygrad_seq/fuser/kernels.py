@@ -12,13 +12,13 @@ from tinygrad_seq.errors import ArgumentError, TraceError, explain
 from tinygrad_seq.fuser.interpret import interpret
 from tinygrad_seq.fuser.plan import Plan
 from tinygrad_seq.fuser.runner import Call, Runner
-from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Layout, layout_of, name_of, tried
+from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Layout, layout_of, name_of, slopes, tried
 from tinygrad_seq.nodes import PICK, STATE, Node
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
 from tinygrad_seq.recording import WANTS, as_tensor, leaf, picked, wrap
 from tinygrad_seq.tensor import Tensor
-from tinygrad_seq.walk import at_node
+from tinygrad_seq.walk import at_node, sum_to
 
 # Numbers that emitted kernels know: others run as compositions.
 _DTYPES = frozenset({"float32", "float64", "int32", "int64", "uint64", "bool"})
@@ -67,7 +67,12 @@ class Family:
         """The kernels fitted to these shapes, or None where the composition must run."""
         if all(a.ndim == 0 for a in arrays) or any(str(a.dtype) not in _DTYPES for a in arrays):
             return None
-        layout = layout_of([a.shape for a in arrays])
+        try:
+            layout = layout_of([a.shape for a in arrays])
+        except ValueError:
+            tried(self.fn, arrays, settings)  # says which op it is, if it is one that no kernel holds
+            self.reason = "the leading axes of its inputs do not broadcast"
+            return None
         widths = tuple([a.shape[-1] if a.ndim else -1 for a in arrays])
         ranks = tuple([a.ndim for a in arrays])
         dtypes = tuple([a.dtype for a in arrays])
@@ -100,15 +105,17 @@ class Family:
         A composition is traced over rows and columns; one that looks at the number of its axes, or counts them
         from the front, means something else there. So each plan is tried on random numbers before it is used.
         """
-        rng = np.random.default_rng(0)
-        trial = [
-            np.asarray(rng.uniform(0.1, 0.9, a.shape), a.dtype) if a.dtype.kind == "f" else a for a in arrays
-        ]
+        specs = [(a.shape, a.dtype, None if a.dtype.kind == "f" else a.copy()) for a in arrays]
+        trial = _drawn(specs)
         theirs = tried(self.fn, trial, settings)
         fn = functools.partial(self.fn, **settings) if settings else self.fn
         try:
             plan = Plan(fn, layout.kinds, widths, [a.dtype for a in arrays])
+            plan.settings = settings
             if general and not plan.traced.width:
+                return None
+            if plan.refused:
+                self.reason = plan.refused
                 return None
             with np.errstate(all="ignore"):
                 width = max(a.shape[-1] for a in arrays if a.ndim)
@@ -119,6 +126,7 @@ class Family:
             self.reason = f"over rows and columns it raises {type(error).__name__}"
             return None
         if len(mine) == len(theirs) and all(_alike(m, t) for m, t in zip(mine, theirs, strict=True)):
+            plan.tried_on = layout, specs
             return plan
         self.reason = "over rows and columns it gives another result, another shape or another dtype"
         return None
@@ -179,6 +187,7 @@ class Fitting:
         call = self.backward_calls.get((wanted, given))
         if call is None:
             call = self.plan.backward(wanted, given).bound(self.layout, self.width)
+            self._prove(wanted, given)
             self.backward_calls[wanted, given] = call
         found = iter(call((*saved, *beside, *gs)))
         if call.runner.computed:
@@ -189,6 +198,37 @@ class Fitting:
             g = next(found) if want and slot is not None else None
             results.append(g if g is None or g.shape == shape else g.reshape(shape))
         return results
+
+    def _prove(self, wanted: tuple[bool, ...], given: tuple[bool, ...]) -> None:
+        """Compare a new gradient kernel with the gradient of the composition, on random numbers, once.
+
+        Raises TraceError where they differ: a wrong gradient must not be silent.
+        """
+        plan = self.plan
+        if (wanted, given) in plan.proved or any(given[self.count :]):
+            return
+        layout, specs = plan.tried_on
+        trial = _drawn(specs)
+        width = max(shape[-1] for shape, *_ in specs if shape)
+        fitting = Fitting(self.family, plan, layout, trial, width)
+        values = fitting.keeping(trial)
+        seeds = [(v * 0.5 + 0.25).astype(v.dtype) if g else None for v, g in zip(values, given, strict=False)]
+        call = plan.backward(wanted, given).bound(layout, width)
+        mine = iter(call((*trial, *(values[i] for i in plan.beside_from), *seeds)))
+        theirs = slopes(self.family.fn, plan.settings, trial, seeds, wanted)
+        for want, slot, shape, g in zip(wanted, plan.program.gradients, fitting.seen, theirs, strict=True):
+            if want and slot is not None and g is not None:
+                own = next(mine).reshape(shape)
+                if own.shape != g.shape:
+                    own = sum_to(own, g.shape)
+                if not _alike(own, g):
+                    rule = "expected the gradient of its composition."
+                    way_out = "Please report it; tgs.composed() runs the composition."
+                    name = self.family.name
+                    raise TraceError(
+                        explain(f"fused: the derived gradient of {name} is wrong", None, rule, way_out)
+                    )
+        plan.proved.add((wanted, given))
 
     def recorded(self, node: Node, wanted: tuple[bool, ...], gs: list[Any]) -> list[Any]:
         """The same gradients as recorded Tensors, for derivatives of them."""
@@ -234,6 +274,15 @@ class Fitting:
         if self.layout.stretched[i]:
             return (*self.layout.lead, *self.shapes[i][-1:])
         return tuple(self.shapes[i])
+
+
+def _drawn(specs: Sequence[tuple[Any, Any, Any]]) -> list[Array]:
+    """Random numbers in the place of floats, whole numbers as they were."""
+    rng = np.random.default_rng(0)
+    return [
+        np.asarray(rng.uniform(0.1, 0.9, shape), dtype) if whole is None else whole
+        for shape, dtype, whole in specs
+    ]
 
 
 def _alike(mine: Array, theirs: Array) -> bool:

@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_seq.errors import TraceError
+from tinygrad_seq.fuser.emit import emit
 from tinygrad_seq.fuser.grouping import Space, Unfusable
 from tinygrad_seq.fuser.keeping import choose, inputs_kept, quotients
-from tinygrad_seq.fuser.runner import Runner, Traced
+from tinygrad_seq.fuser.runner import OWN_COLUMNS, Runner, Traced
 from tinygrad_seq.fuser.trace import Program, name_of, trace
-
-_OWN_COLUMNS = frozenset({"slice", "pad", "concat"})
 
 
 class Plan:
@@ -29,11 +28,11 @@ class Plan:
             self.traced = Traced(name_of(fn), p, space, varying or frozenset(), width)
             read = tuple(p.outputs[i] for i in p.read)
             self.kept = inputs_kept(p, (*read, *p.hidden))
-            stats = self._row_sums_the_gradient_reads()
             asked = space.needed([g for g in p.gradients if g is not None], [*p.inputs, *p.hidden])
             self.quotients = {
                 n: q for n, q in quotients(space, p).items() if n in asked and n not in p.hidden
             }
+            stats = self._row_sums_the_gradient_reads()
             # What the record holds besides inputs, in this order.
             self.beside = tuple(
                 dict.fromkeys((*read, *p.hidden, *stats, *(q for q, _ in self.quotients.values())))
@@ -47,14 +46,34 @@ class Plan:
             self.beside_from = tuple(made.index(s) for s in self.beside)
             self.at_hand = (*(s if s in self.kept else -1 for s in p.inputs), *self.beside, *p.seeds)
             self._backward: dict[Any, Runner] = {}
+            self.refused = self._refusal_of_the_gradient()
+            # What the kernels were tried on, and the gradients that were found right there.
+            self.tried_on: Any = None
+            self.settings: dict[str, Any] = {}
+            self.proved: set[Any] = set()
         except Unfusable as error:
             raise TraceError(error.told(p.lines)) from None
+
+    def _refusal_of_the_gradient(self) -> str:
+        """Why there is no kernel for the gradient, told before anything depends on it; or nothing."""
+        p = self.program
+        outputs = tuple(dict.fromkeys(g for g in p.gradients if g is not None))
+        later = frozenset(p.seeds[len(p.outputs) :])
+        given = tuple(-1 if s in later else s for s in self.at_hand)
+        try:
+            if outputs:
+                emit(p, given, outputs, "", self.traced.varying, later, self.quotients)
+        except Unfusable as error:
+            return f"its gradient has a {error.row.op} that no kernel holds ({error.why})"
+        return ""
 
     def _row_sums_the_gradient_reads(self) -> tuple[int, ...]:
         """Sums and maxima along rows that forward and backward pass share: one number a row, kept for the latter."""
         p, space = self.program, Space(self.program)
         forward = space.needed(p.outputs, p.inputs)
-        backward = space.needed([g for g in p.gradients if g is not None], [*p.inputs, *p.hidden])
+        wall = [*p.inputs, *p.hidden, *self.quotients]
+        backward = space.needed([g for g in p.gradients if g is not None], wall)
+        backward |= space.needed([d for _, d in self.quotients.values()], wall)
         return tuple(s for s in sorted(forward & backward) if space.is_row_reduction(p.tape[s]))
 
     def backward(self, wanted: tuple[bool, ...], given: tuple[bool, ...]) -> Runner:
@@ -97,6 +116,6 @@ def _numbers_of_the_size(program: Program, wider: Program | None) -> frozenset[i
 def _common_width(program: Program, space: Space) -> int:
     """The one number of columns that all wide values have, or 0 where some have another."""
     widths = {space.width(s) for s in space.kinds} - {1}
-    if len(widths) == 1 and not any(row.op in _OWN_COLUMNS for row in program.tape):
+    if len(widths) == 1 and not any(row.op in OWN_COLUMNS for row in program.tape):
         return widths.pop()
     return 0

@@ -18,6 +18,9 @@ from tinygrad_seq.fuser.grouping import Space
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Layout, Program
 from tinygrad_seq.numerics import Array
 
+# Ops that give columns places of their own.
+OWN_COLUMNS = frozenset({"slice", "pad", "concat"})
+
 
 @dataclass(frozen=True)
 class Traced:
@@ -66,6 +69,9 @@ class Runner:
         self.pointwise = kinds <= {FULL, ONE} and not any(self.summed) and len(self.kernel.sizes) == 1
         self.pointwise &= not self.numbers and all(space.kinds[o] == FULL for o in self.computed)
         self.pointwise &= not space.passes(self.computed, given)
+        self.pointwise &= not any(
+            rows[s].op in OWN_COLUMNS for s in space.needed(self.computed, given) if s not in given
+        )
         # Nanoseconds for each element of the widest array, roughly.
         self.cost = self.kernel.source.count("_f32(") * 0.8 + self.kernel.source.count("_f64(") * 8.0
         self.cost += 0.05 * self.kernel.source.count("\n            ")
@@ -163,11 +169,7 @@ class Call:
             for result, parts, (_, seen, _, zero) in zip(results, written, self.made, strict=True):
                 if zero:
                     np.copyto(result, parts.sum(0).reshape(seen))
-        if len(results) == len(runner.places):
-            return results
-        # Each its own array: the walk adds to gradients in place.
-        first = [runner.places.index(i) for i in runner.places]
-        return [results[i] if n == first[n] else results[i].copy() for n, i in enumerate(runner.places)]
+        return [results[i] for i in runner.places]
 
     def _laid(self, array: Array, shape: tuple[int, ...], kind: str) -> Array:
         """An array as the kernel reads it: contiguous, of this shape."""

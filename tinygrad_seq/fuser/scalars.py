@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.fuser.chance import uniform_f32, uniform_f64
+from tinygrad_seq.fuser.guards import finite_f4, finite_f8, middling_f4, middling_f8
 from tinygrad_seq.fuser.intrinsics import (
     added,
     bits_to_float,
@@ -29,7 +30,9 @@ from tinygrad_seq.fuser.intrinsics import (
 
 __all__ = [
     "BOUNDS", "SCALARS", "added", "bits_to_float", "erf_f32", "erf_f64", "exp_f32", "exp_f64", "expm1_f32",
-    "expm1_f64", "float_to_bits", "log1p_f32", "log1p_f64", "log_f32", "log_f64", "maximum", "minimum", "sigmoid_f32",
+    "expm1_f64", "finite_f4", "finite_f8", "float_to_bits", "log1p_f32", "log1p_f64", "log_f32", "log_f64",
+    "maximum", "middling_f4",
+    "middling_f8", "minimum", "sigmoid_f32",
     "sigmoid_f64", "tanh_f32", "tanh_f64", "uniform_f32", "uniform_f64",
 ]  # fmt: skip
 

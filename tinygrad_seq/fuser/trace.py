@@ -228,6 +228,30 @@ def tried(fn: Callable[..., Any], arrays: Sequence[Any], settings: Mapping[str, 
     return [o.array for o in (value if isinstance(value, tuple) else (value,)) if isinstance(o, Tensor)]
 
 
+def slopes(
+    fn: Callable[..., Any],
+    settings: Mapping[str, Any],
+    arrays: Sequence[Any],
+    seeds: Sequence[Any],
+    wanted: Sequence[bool],
+) -> list[Any]:
+    """The gradients of the composition at the wanted inputs, None at the others."""
+    before, STATE.composed = STATE.composed, True
+    try:
+        with recording(True), np.errstate(all="ignore"):
+            inputs = [wrap(a).requires_grad_(bool(w)) for a, w in zip(arrays, wanted, strict=True)]
+            value = fn(*inputs, **settings)
+            outputs = value if isinstance(value, tuple) else (value,)
+            pairs = [(o, g) for o, g in zip(outputs, seeds, strict=False) if g is not None and o.mode & WANTS]
+            learnt = [x for x, w in zip(inputs, wanted, strict=True) if w]
+            if not pairs:
+                return [None] * len(inputs)
+            found = iter(grad([o for o, _ in pairs], learnt, [wrap(g) for _, g in pairs]))
+    finally:
+        STATE.composed = before
+    return [next(found).array if w else None for w in wanted]
+
+
 NEVER_FUSED = frozenset({"matmul", "permute"})
 
 

@@ -44,9 +44,9 @@ def detach(state: Any) -> Any:
 
 
 @fused
-def lstm_gates(z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """The pointwise part of an LSTM's step: from z (B, 4H) and the cell c (B, H) the new h and c, each (B, H)."""
-    i, f, g, o = z.chunk(4, -1)
+def lstm_gates(xw: Tensor, hu: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """The pointwise part of an LSTM's step: from xw + hu (B, 4H) and the cell c (B, H) the new h and c (B, H)."""
+    i, f, g, o = (xw + hu).chunk(4, -1)
     c = F.sigmoid(f) * c + F.sigmoid(i) * g.tanh()
     return F.sigmoid(o) * c.tanh(), c
 
@@ -144,7 +144,7 @@ class LSTM(Module):
         recurrent = weight_hh.T
 
         def step(xw_t: Tensor, state: State) -> tuple[Tensor, State]:
-            h, c = lstm_gates(xw_t + state[0] @ recurrent, state[1])
+            h, c = lstm_gates(xw_t, state[0] @ recurrent, state[1])
             return h, (h, c)
 
         return unroll(step, xw, state)
