@@ -82,6 +82,7 @@ def _surroundings() -> str:
     return "\0".join(parts)
 
 
+@functools.cache
 def _modules_named(text: str, package: str) -> set[str]:
     """The modules of this package that a text imports from, `package` being its own for relative imports."""
     found = set()

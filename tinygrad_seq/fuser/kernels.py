@@ -23,6 +23,7 @@ from tinygrad_seq.walk import at_node, sum_to
 # Numbers that emitted kernels know: others run as compositions.
 _DTYPES = frozenset({"float32", "float64", "int32", "int64", "uint64", "bool"})
 _MOST_CALLS, _FEW = 4096, 29
+OFTEN = 16
 
 
 class Family:
@@ -43,6 +44,10 @@ class Family:
         """The value, recorded as one op where an input wants a gradient."""
         tensors = [x if isinstance(x, Tensor) else as_tensor(x) for x in inputs]
         arrays = [t.array for t in tensors]
+        mode = 0
+        for t in tensors:
+            mode |= t.mode
+        records = bool(mode & WANTS) and STATE.recording
         key: Any = tuple([(a.shape, a.dtype) for a in arrays])
         if settings:
             # By the kind of a setting too: 1, 1.0 and True are equal, and a composition may tell them apart.
@@ -50,20 +55,17 @@ class Family:
         if key not in self.fittings:
             if len(self.fittings) >= _MOST_CALLS:
                 self.fittings.clear()
-            self.fittings[key] = self._fitting(arrays, settings)
+            self.fittings[key] = self._fitting(arrays, settings, records)
         fitting = self.fittings[key]
         if fitting is None:
             return self.fn(*inputs, **settings)
-        mode = 0
-        for t in tensors:
-            mode |= t.mode
-        if not (mode & WANTS and STATE.recording):
+        if not records:
             outs = [wrap(o) for o in fitting.plain(arrays)]
             self.last["forward"] = fitting.plan.plain
             return outs[0] if fitting.single else tuple(outs)
         return fitting.record(tensors, arrays)
 
-    def _fitting(self, arrays: Sequence[Array], settings: dict[str, Any]) -> Fitting | None:
+    def _fitting(self, arrays: Sequence[Array], settings: dict[str, Any], records: bool) -> Fitting | None:
         """The kernels fitted to these shapes, or None where the composition must run."""
         if all(a.ndim == 0 for a in arrays) or any(str(a.dtype) not in _DTYPES for a in arrays):
             return None
@@ -85,7 +87,7 @@ class Family:
         for key, sizes in (*ways, ((*pattern, widths), widths)):
             if key not in self.plans:
                 self.plans[key] = self._planned(
-                    arrays, layout, sizes, settings, key is pattern and bool(wide)
+                    arrays, layout, sizes, settings, key is pattern and bool(wide), records
                 )
             plan = self.plans[key]
             if plan:
@@ -99,6 +101,7 @@ class Family:
         widths: tuple[int, ...],
         settings: dict[str, Any],
         general: bool,
+        records: bool,
     ) -> Plan | None:
         """The plan for such inputs (of any width, if `general`), or None where the composition says another thing.
 
@@ -119,7 +122,9 @@ class Family:
                 return None
             with np.errstate(all="ignore"):
                 width = max(a.shape[-1] for a in arrays if a.ndim)
-                mine = Fitting(self, plan, layout, trial, width).plain(trial)
+                fitting = Fitting(self, plan, layout, trial, width)
+                # That kernel which is wanted now: each takes a moment to build.
+                mine = (fitting.keeping if records else fitting.plain)(trial)[: len(theirs)]
         except TraceError:
             raise
         except Exception as error:  # whatever a user's function raises over rows and columns, as it is it ran
@@ -153,7 +158,7 @@ class Fitting:
         self.single, self.count = plan.program.single, len(plan.program.outputs)
         self.plain: Call = plan.plain.bound(layout, width)
         self.keeping: Call = plan.keeping.bound(layout, width)
-        self.backward_calls: dict[Any, Call] = {}
+        self.backward_calls: dict[Any, tuple[Call, tuple[bool, ...]]] = {}
         p = plan.program
         # The mark of a fused op on the tape: its outputs have whatever shapes the composition gives.
         self.settings: dict[str, Any] = {"fn": family.fn}
@@ -184,20 +189,36 @@ class Fitting:
         """The gradients of the wanted inputs, by kernel."""
         gs = [*gs, *[None] * (len(self.plan.program.seeds) - len(gs))]
         given = tuple([g is not None for g in gs])
-        call = self.backward_calls.get((wanted, given))
-        if call is None:
-            call = self.plan.backward(wanted, given).bound(self.layout, self.width)
-            self._prove(wanted, given)
-            self.backward_calls[wanted, given] = call
+        call, made = self.backward_calls.get((wanted, given)) or self._backward_call(wanted, given)
         found = iter(call((*saved, *beside, *gs)))
         if call.runner.computed:
             self.family.last["backward"] = call.runner
-        gradients = self.plan.program.gradients
         results = []
-        for want, slot, shape in zip(wanted, gradients, self.seen, strict=True):
-            g = next(found) if want and slot is not None else None
-            results.append(g if g is None or g.shape == shape else g.reshape(shape))
+        for want, make, shape in zip(wanted, made, self.seen, strict=True):
+            g = next(found) if make else None
+            results.append(None if g is None or not want else g if g.shape == shape else g.reshape(shape))
         return results
+
+    def _backward_call(
+        self, wanted: tuple[bool, ...], given: tuple[bool, ...]
+    ) -> tuple[Call, tuple[bool, ...]]:
+        """The kernel for these gradients, and which it makes.
+
+        Some of the gradients are first taken from the kernel for all of them: only what is wanted often is worth
+        the time of building its own.
+        """
+        plan = self.plan
+        every = tuple([slot is not None for slot in plan.program.gradients])
+        made = tuple([want and there for want, there in zip(wanted, every, strict=True)])
+        uses = plan.uses[made, given] = plan.uses.get((made, given), 0) + 1
+        often = made == every or uses > OFTEN
+        if not often:
+            made = every
+        call = plan.backward(made, given).bound(self.layout, self.width)
+        self._prove(made, given)
+        if often:
+            self.backward_calls[wanted, given] = call, made
+        return call, made
 
     def _prove(self, wanted: tuple[bool, ...], given: tuple[bool, ...]) -> None:
         """Compare a new gradient kernel with the gradient of the composition, on random numbers, once.
