@@ -31,7 +31,6 @@ from tinygrad_seq.kernel_folder import cache_folder, numba_files, say_building, 
 # A product and a sum may be one step. Nothing that lets LLVM take a NaN or an infinity for absent: not "no NaNs",
 # nor "reassoc" and "nsz", which fold x - x to 0, nor "arcp" and "afn", which make 1 / sqrt(inf) a NaN.
 FLAGS = ("contract",)
-INTERLEAVE = 2
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -125,15 +124,21 @@ def _texts_behind(source: str) -> str:
 # ---- building ------------------------------------------------------------------------------------------------
 @functools.cache
 def build(
-    source: str, function: str = "kernel", flags: tuple[str, ...] = FLAGS, parallel: bool = False
+    source: str,
+    function: str = "kernel",
+    flags: tuple[str, ...] = FLAGS,
+    parallel: bool = False,
+    vectors: int = 1,
 ) -> Callable[..., Any]:
     """The compiled `function` of a source text; compiled when first called, or read from the cache.
 
     `flags` are the liberties that LLVM may take with floats. With `parallel` the function runs the text's
-    `kernel` in a loop of `prange`, on numba's threads. The kernel must not raise, for a call that does is
+    `kernel` in a loop of `prange`, on numba's threads. `vectors` is how many vectors a loop works on side by
+    side: of a chain of steps each waits for the last, so a second one hides the waiting, as long as the
+    processor has names for the values of both. The kernel must not raise, for a call that does is
     taken for a damaged cache and repeated.
     """
-    parts = (source, function, *flags, f"{parallel} {INTERLEAVE}", _texts_behind(source), _surroundings())
+    parts = (source, function, *flags, f"{parallel} {vectors} 128", _texts_behind(source), _surroundings())
     name = "k_" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     folder = cache_folder()
     path = _stored(folder / f"{name}.py", source) if folder else None
@@ -147,7 +152,7 @@ def build(
 
         compile_it = numba.njit(fastmath=set(flags), error_model="numpy", nogil=True)
         vars(module)["kernel"] = compile_it(vars(module)["kernel"])
-    return _Kernel(getattr(module, function), source, path, flags, parallel)
+    return _Kernel(getattr(module, function), source, path, flags, parallel, vectors)
 
 
 def build_function(function: Callable[..., Any], flags: tuple[str, ...] = ()) -> Callable[..., Any] | None:
@@ -166,22 +171,25 @@ def build_function(function: Callable[..., Any], flags: tuple[str, ...] = ()) ->
 
 
 @contextlib.contextmanager
-def _two_vectors_at_once() -> Iterator[None]:
-    """Loops compiled inside work on two vectors side by side, so that one need not wait for the other.
+def _side_by_side(vectors: int) -> Iterator[None]:
+    """Loops compiled inside work on this many vectors at a time; LLVM itself would do so for short loops only.
 
-    A polynomial is a chain of steps of which each waits for the last: this takes a quarter off its time. LLVM
-    would do so for short loops only. The option is LLVM's own and is there for all that is compiled, so it is
-    set while numba's compiler is ours, and unset after.
+    The options are LLVM's own and hold for all that is compiled, so they are set while numba's compiler is ours,
+    and unset after.
     """
     import llvmlite.binding
     from numba.core.compiler_lock import global_compiler_lock
 
     with global_compiler_lock:
-        llvmlite.binding.set_option("", f"-force-vector-interleave={INTERLEAVE}")
+        # A row read from six arrays and written to three takes more tests for overlap than LLVM likes to make, and
+        # one scalar loop costs more than all of them.
+        for option in (f"-force-vector-interleave={vectors}", "-runtime-memory-check-threshold=128"):
+            llvmlite.binding.set_option("", option)
         try:
             yield
         finally:
-            llvmlite.binding.set_option("", "-force-vector-interleave=0")
+            for option in ("-force-vector-interleave=0", "-runtime-memory-check-threshold=8"):
+                llvmlite.binding.set_option("", option)
 
 
 class _Text(importlib.abc.ExecutionLoader):
@@ -219,10 +227,16 @@ class _Kernel:
     """A function that is compiled at its first call, says so once, and mends a damaged cache."""
 
     def __init__(
-        self, function: Any, source: str, path: Path | None, flags: tuple[str, ...], parallel: bool = False
+        self,
+        function: Any,
+        source: str,
+        path: Path | None,
+        flags: tuple[str, ...],
+        parallel: bool = False,
+        vectors: int = 1,
     ):
         self.function, self.source, self.path, self.flags = function, source, path, flags
-        self.parallel = parallel
+        self.parallel, self.vectors = parallel, vectors
         self.run: Any = None
 
     def __call__(self, *arguments: Any) -> Any:
@@ -266,7 +280,7 @@ class _Kernel:
             nogil=True,
             parallel=self.parallel,
         )(self.function)
-        with _two_vectors_at_once():
+        with _side_by_side(self.vectors):
             result = compiled(*arguments)
         seconds = time.perf_counter() - start
         self.run = compiled

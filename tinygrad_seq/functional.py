@@ -91,8 +91,10 @@ def layer_norm(
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axes (Ba, Kiros and Hinton, 2016)."""
     rows, size = _normalised_rows("layer_norm", x, normalized_shape)
-    scale = [as_tensor(t).reshape(size) for t in (weight, bias) if t is not None]
-    return _layer_norm(rows, *scale, eps=eps, scaled=weight is not None).reshape(x.shape)
+    given = [as_tensor(t) for t in (weight, bias) if t is not None]
+    scale = [t if t.ndim == 1 else t.reshape(size) for t in given]
+    out = _layer_norm(rows, *scale, eps=eps, scaled=weight is not None)
+    return out if rows is x else out.reshape(x.shape)
 
 
 @fused
@@ -113,7 +115,8 @@ def rms_norm(
     rows, size = _normalised_rows("rms_norm", x, normalized_shape)
     eps = float(np.finfo(x.dtype if x.dtype.kind == "f" else np.float32).eps) if eps is None else eps
     scale = [] if weight is None else [as_tensor(weight).reshape(size)]
-    return _rms_norm(rows, *scale, eps=eps).reshape(x.shape)
+    out = _rms_norm(rows, *scale, eps=eps)
+    return out if rows is x else out.reshape(x.shape)
 
 
 @fused

@@ -36,7 +36,10 @@ def checked_ids(call: str, ids: Any, size: int, ignore: int | None = None) -> Te
         raise DTypeError(
             explain(f"{call}: ids must be integers", {"ids": checked}, "expected an integer dtype.")
         )
-    wrong = (checked.array < 0) | (checked.array >= size)
+    array = checked.array
+    if not array.size or (array.min() >= 0 and array.max() < size):
+        return checked
+    wrong = (array < 0) | (array >= size)
     if ignore is not None:
         wrong &= checked.array != ignore
     if wrong.any():
@@ -92,11 +95,20 @@ def _cross_entropy(x: Tensor, ids: Tensor, *, ignore: int, smoothing: float) -> 
     return _nll(log_softmax(x), ids, ignore=ignore, smoothing=smoothing)
 
 
+@fused
+def _mean_of_counted(loss: Tensor, ids: Tensor, *, ignore: int) -> Tensor:
+    """The mean of the losses (M,) whose ids (M,) are not `ignore`; 0 where there is none."""
+    counted = ops.cast(ids != ignore, dtype=loss.dtype)
+    total: Tensor = loss.sum(-1) / counted.sum(-1).maximum(1.0)
+    return total
+
+
 def _reduced_nll(loss: Tensor, ids: Tensor, ignore: int, reduction: str) -> Tensor:
     if reduction == "none":
         return loss.reshape(ids.shape)
-    count = ops.cast(ids != ignore, dtype=loss.dtype).sum().maximum(1.0) if reduction == "mean" else None
-    return _reduced(loss, reduction, count)
+    if reduction == "mean":
+        return _mean_of_counted(loss, ids.reshape(-1), ignore=ignore)
+    return _reduced(loss, reduction)
 
 
 def cross_entropy(

@@ -59,7 +59,11 @@ class Runner:
         self.kernel: Kernel = emit(
             traced.program, given, self.computed, title, traced.varying, zeros, quotients
         )
-        self.function = build(self.kernel.source)
+        # Two vectors side by side take a quarter off a polynomial's time; of three and more polynomials in one
+        # loop the values no longer fit into the registers.
+        costly = max(block.count("_f32(") for block in self.kernel.source.split("for j in"))
+        self.vectors = 2 if costly <= 2 else 1
+        self.function = build(self.kernel.source, vectors=self.vectors)
         self.read = [given.index(s) for s in self.kernel.inputs]
         self.read_kinds = [space.kinds[s] for s in self.kernel.inputs]
         self.summed = [bool(space.sums_over_rows(o)) for o in self.computed]
@@ -79,7 +83,9 @@ class Runner:
     @functools.cached_property
     def threaded(self) -> Any:
         """The kernel on several threads, built when first wanted."""
-        return build(threads.driver(self.kernel.source, self.summed), "threaded", parallel=True)
+        return build(
+            threads.driver(self.kernel.source, self.summed), "threaded", parallel=True, vectors=self.vectors
+        )
 
     def bound(self, layout: Layout, width: int) -> Call:
         """The kernel for this many rows, and columns where the program serves any number of them."""
@@ -115,6 +121,9 @@ class Call:
         self.made = [self._made(o, widths[o], i) for i, o in enumerate(runner.computed)]
         self.leading = (*self.sizes, *runner.numbers)
         self.one_chunk = self.chunks == 1
+        # Most calls: every result is written as it is seen, whole.
+        self.simple = self.one_chunk and self.rows > 0
+        self.simple &= all(written == seen and not zero for written, seen, _, zero in self.made)
 
     def _width(self, slot: int, width: int) -> int:
         traced = self.runner.traced
@@ -156,6 +165,10 @@ class Call:
             if a.shape != shape or not a.flags.c_contiguous:
                 a = self._laid(a, shape, kind)
             arguments.append(a)
+        if self.simple:
+            results = [np.empty(shape, dtype) for _, shape, dtype, _ in self.made]
+            runner.function(0, self.rows, *self.leading, *arguments, *results)
+            return [results[i] for i in runner.places]
         # Made as the caller sees them and handed over in the kernel's shape, so that each owns its memory.
         results = [np.zeros(s, d) if zero else np.empty(s, d) for _, s, d, zero in self.made]
         written = [

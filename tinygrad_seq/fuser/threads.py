@@ -54,6 +54,9 @@ def run(call: Call, arguments: Sequence[Any], results: Sequence[Array]) -> None:
         finally:
             _free.release()
         return
+    if not any(zero for _, _, _, zero in call.made):
+        call.runner.function(0, call.rows, *call.leading, *arguments, *results)
+        return
     step = -(-call.rows // call.chunks)
     for i in range(call.chunks):
         own = [r[i] if zero else r for r, (_, _, _, zero) in zip(results, call.made, strict=True)]
