@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from tinygrad_seq.compiling import kernels_wanted
+from tinygrad_seq.compiling import kernels_wanted, switched_off
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.nodes import STATE
 from tinygrad_seq.recording import Recorded
@@ -80,8 +80,20 @@ class Fused:
         rest = {k: v for k, v in settings.items() if k not in given}
         return (*inputs, *(settings[n] for n in given)), rest
 
+    def __copy__(self) -> Fused:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Fused:
+        return self  # a function, which no copy of a module need have twice
+
+    def __reduce__(self) -> str:
+        return str(self.fn.__qualname__)  # found again by its name, as a function is
+
     def source(self, which: str = "forward") -> str:
         """The text of the kernel that ran last: "forward" or "backward"."""
+        if not kernels_wanted():
+            why = f"expected a compiler: {switched_off() or 'numba cannot be imported'}."
+            raise ArgumentError(explain("source: there are no kernels, compositions run", None, why))
         return str(self.family.source(which))
 
 

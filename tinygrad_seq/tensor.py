@@ -10,12 +10,20 @@ import numpy as np
 
 from tinygrad_seq import ops
 from tinygrad_seq.arithmetic import ArithmeticMethods
-from tinygrad_seq.errors import DTypeError, GraphError, ShapeError, describe, describe_shape, explain
+from tinygrad_seq.errors import (
+    DTypeError,
+    GraphError,
+    ShapeError,
+    TraceError,
+    describe,
+    describe_shape,
+    explain,
+)
 from tinygrad_seq.indexing import IndexingMethods
-from tinygrad_seq.nodes import Node, mark_changed
+from tinygrad_seq.nodes import STATE, Node, mark_changed
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
-from tinygrad_seq.recording import FLOAT32, WANTS, Recorded, as_tensor, leaf, record, wrap
+from tinygrad_seq.recording import FLOAT32, TRACED, WANTS, Recorded, as_tensor, leaf, record, wrap
 from tinygrad_seq.reductions import ReductionMethods
 from tinygrad_seq.shapes import ShapeMethods
 
@@ -152,7 +160,16 @@ class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods)
             raise ShapeError(
                 explain("item: not one element", {"x": self}, f"expected 1 element, got {self.size}.")
             )
+        self._looked_at("item")
         return self.array.item()
+
+    def _looked_at(self, call: str) -> None:
+        if STATE.tracing and self.mode & TRACED:
+            rule = "expected maths alone: a kernel is made once, and serves other values too."
+            way_out = "Write a choice between values as where(condition, x, y)."
+            raise TraceError(
+                explain(f"{call}: a value was looked at while a function was traced", None, rule, way_out)
+            )
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
@@ -226,6 +243,7 @@ class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods)
         if self.array.size != 1:
             rule = "expected 1 element; use .all() or .any()."
             raise ShapeError(explain("bool: the truth of several elements is not one", {"x": self}, rule))
+        self._looked_at("bool")
         return bool(self.array)
 
     def __float__(self) -> float:

@@ -189,7 +189,8 @@ class Walk:
         else:
             found = op.joint(wanted, gs, out, *saved, **settings)  # type: ignore[misc]
         # A kernel writes into arrays of its own; two inputs may share one (x + y).
-        fresh = op.kind == "fused" and not self.create_graph and len({id(dx) for dx in found}) == len(found)
+        memory = [id(dx if dx.base is None else dx.base) for dx in found if isinstance(dx, np.ndarray)]
+        fresh = op.kind == "fused" and not self.create_graph and len(set(memory)) == len(memory)
         for p, want, dx in zip(parents, wanted, found, strict=True):
             if want and dx is not None:
                 self.arrivals.add(p, dx if dx.shape == p.shape else sum_to(dx, p.shape), fresh)

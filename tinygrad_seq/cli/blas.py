@@ -1,4 +1,4 @@
-"""How many threads NumPy's matrix products may use.
+"""How many threads NumPy's matrix products and our kernels may use.
 
 The products of a small recurrent model take microseconds. Two threads gain a few per cent of a step there
 when nothing else runs, and where something does, one spins while it waits for the other: on two cores with
@@ -28,8 +28,10 @@ _SETTERS = (
 def use_one_thread(hidden: int) -> bool:
     """Let OpenBLAS use one thread where the model is small and the user has not chosen; says whether it does.
 
-    Where NumPy brings another library, nothing is changed.
+    Where NumPy brings another library, nothing is changed there. The kernels keep to one thread likewise.
     """
+    if hidden <= _SMALL:
+        os.environ.setdefault("NUMBA_NUM_THREADS", "1")
     if hidden > _SMALL or any(name in os.environ for name in _SET_BY_USER):
         return False
     package = Path(np.__file__).parent

@@ -250,7 +250,20 @@ class Formulas:
         x, rows, ids = row.args[0], self.tape[row.args[1]], row.args[-1]
         if len(row.args) != 3 or rows.name != "iota":
             raise unfusable(row, "only one element of each row can be gathered: x[iota(rows), ids]")
-        return self.value(x, (self.value(ids, None), 0))
+        kind = SHORT[str(row.dtype)]
+        if row.dtype.kind != "f" or self.space.kinds[x] not in (FULL, COLUMNS):
+            return self.value(x, (self.place(x, ids), 0))
+        place = self.place(x, ids)
+        inside = self.once(f"in_{place}", f"0 <= {place} < {self.size(self.space.width(x))}")
+        safe = self.once(f"at_{place}", f"{place} if {inside} else 0")
+        # Nothing may be read beside the row; an id that is out of range gives NaN.
+        return f"{self.value(x, (safe, 0))} if {inside} else {kind}(nan)"
+
+    def place(self, x: int, ids: int) -> str:
+        """The column that an id names; from the end, if it is negative."""
+        name = self.value(ids, None)
+        width = self.size(self.space.width(x)) if self.space.kinds[x] in (FULL, COLUMNS) else "1"
+        return self.once(f"c_{name}", f"{name} + {width} if {name} < 0 else {name}")
 
     def placed(self, row: Row, lane: Lane) -> str:
         """The adjoint of `picked`: g at the named column, 0 elsewhere."""
@@ -259,4 +272,6 @@ class Formulas:
         variable, start = lane or ("0", 0)  # one column only
         column = f"{variable} + {self.size(start)}" if start else variable
         zero = f"{SHORT[str(row.dtype)]}(0)"
-        return f"{self.value(row.args[0], None)} if {column} == {self.value(row.args[2], None)} else {zero}"
+        return (
+            f"{self.value(row.args[0], None)} if {column} == {self.place(row.slot, row.args[2])} else {zero}"
+        )

@@ -80,7 +80,10 @@ class Family:
         dtypes = tuple([a.dtype for a in arrays])
         fixed = tuple([(k, type(v), repr(v)) for k, v in settings.items()])
         wide = {n for n in widths if n > 1}
-        pattern = (layout.kinds, tuple([n > 1 for n in widths]), ranks, len(layout.lead), dtypes, fixed)
+        # By the width's magnitude too, so that a function which asks for it is tried again now and then.
+        widest = max(wide, default=1).bit_length()
+        wides = tuple([n > 1 for n in widths])
+        pattern = (layout.kinds, wides, widest, ranks, len(layout.lead), dtypes, fixed)
         # Most functions serve any number of columns, and are traced with few; the others with their own.
         few = tuple([min(n, _FEW) for n in widths])
         ways = [(pattern, few)] if len(wide) <= 1 else []
@@ -113,7 +116,8 @@ class Family:
         theirs = tried(self.fn, trial, settings)
         fn = functools.partial(self.fn, **settings) if settings else self.fn
         try:
-            plan = Plan(fn, layout.kinds, widths, [a.dtype for a in arrays])
+            sizes = {layout.rows, *(n for a in arrays for n in a.shape)}
+            plan = Plan(fn, layout.kinds, widths, [a.dtype for a in arrays], sorted(sizes))
             plan.settings = settings
             if general and not plan.traced.width:
                 return None

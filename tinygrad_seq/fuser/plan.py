@@ -17,9 +17,14 @@ class Plan:
     """A composition traced for inputs of these kinds, widths and dtypes, and the kernels made from it."""
 
     def __init__(
-        self, fn: Callable[..., Any], kinds: Sequence[str], widths: Sequence[int], dtypes: Sequence[Any]
+        self,
+        fn: Callable[..., Any],
+        kinds: Sequence[str],
+        widths: Sequence[int],
+        dtypes: Sequence[Any],
+        not_rows: Sequence[int] = (),
     ):
-        self.program: Program = trace(fn, kinds, widths, dtypes, choose)
+        self.program: Program = trace(fn, kinds, widths, dtypes, choose, not_rows)
         p = self.program
         try:
             space = Space(p)

@@ -63,7 +63,6 @@ class Runner:
         # loop the values no longer fit into the registers.
         costly = max(block.count("_f32(") for block in self.kernel.source.split("for j in"))
         self.vectors = 2 if costly <= 2 else 1
-        self.function = build(self.kernel.source, vectors=self.vectors)
         self.read = [given.index(s) for s in self.kernel.inputs]
         self.read_kinds = [space.kinds[s] for s in self.kernel.inputs]
         self.summed = [bool(space.sums_over_rows(o)) for o in self.computed]
@@ -79,6 +78,11 @@ class Runner:
         # Nanoseconds for each element of the widest array, roughly.
         self.cost = self.kernel.source.count("_f32(") * 0.8 + self.kernel.source.count("_f64(") * 8.0
         self.cost += 0.05 * self.kernel.source.count("\n            ")
+
+    @functools.cached_property
+    def function(self) -> Any:
+        """The kernel, built when first called."""
+        return build(self.kernel.source, vectors=self.vectors)
 
     @functools.cached_property
     def threaded(self) -> Any:

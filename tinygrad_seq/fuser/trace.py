@@ -92,13 +92,15 @@ def trace(
     widths: Sequence[int],
     dtypes: Sequence[Any],
     choose: Choice | None = None,
+    not_rows: Sequence[int] = (),
 ) -> Program:
     """Run `fn` on placeholders of these kinds and widths, and take the tape of its value and its gradients.
 
     A width of -1 is a number without axes. `choose` names slots of that tape to be kept for the gradient; the
     gradients are then taken again, with what flows into those slots from later derivatives added.
     """
-    rows = next(n for n in (3, 5, 7, 11, 13, 17, 19) if n not in widths)
+    # No number that the call has: what depends on the number of rows is then found out when it is tried.
+    rows = next(n for n in range(3, 10_000, 2) if n not in widths and n not in not_rows)
     shape_of = {FULL: (rows, -1), ROW: (rows, 1), COLUMNS: (1, -1), ONE: (1, 1)}
     with tracing(), _lines_noted(fn) as lines:
         inputs = [
