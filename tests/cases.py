@@ -180,7 +180,9 @@ LOGIC = [
     Case("float", lambda x: (x > 0).float() * x, [(3, 4)], apart=0.1),
     Case("double", lambda x: x.double() * (x > 0).double(), [(3, 4)], apart=0.1),
     Case("uniform", lambda x: x * ops.uniform(Tensor(KEY), shape=(3, 4), dtype=x.dtype), [(3, 4)]),
-    Case("where number", lambda x: tgs.where(MASK, x, 0.5), [(3, 4)], numpy=lambda x: np.where(MASK, x, 0.5)),
+    Case(
+        "where constant", lambda x: tgs.where(MASK, x, 0.5), [(3, 4)], numpy=lambda x: np.where(MASK, x, 0.5)
+    ),
     Case("where one side", lambda x: tgs.where(MASK, 0, x), [(4,)], numpy=lambda x: np.where(MASK, 0, x)),
     Case("where ids", lambda x, i: tgs.where(i, x, -x), [(2, 3), np.array([[3], [0]])]),
     Case("maximum of numbers", lambda x: tgs.maximum(0.0, x) + tgs.minimum(x, 0.25), [(3, 4)], apart=0.1),

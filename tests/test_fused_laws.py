@@ -115,6 +115,7 @@ REFUSED = {
     "cross_entropy of images", "dropout", "embedding", "embedding padded", "einsum diagonal", "unroll",
 }  # fmt: skip
 COMPOSED = {
+    "where constant",
     "neg number", "exp number", "log number", "sqrt number", "sin number", "cos number", "tanh number",
     "erf number", "floor number", "cut number", "abs number", "__abs__ number", "__pos__ number",
     "clone number", "clip number", "clip low number", "clip high number", "clamp number", "to number",
@@ -132,7 +133,6 @@ COMPOSED = {
 }  # fmt: skip
 # Inputs whose leading axes do not broadcast: never a kernel.
 UNLAID = {
-    "where number",  # two cases have this name
     "concat empty", "gather ids", "matmul 2 by 2", "matmul 3 by 2", "matmul 2 by 3", "matmul 3 by 3",
     "matmul 3 by 3 stretched", "matmul 4 by 3", "matmul 4 by 4", "matmul 2 by 4",
     "matmul 2 by 2 no rows", "matmul 2 by 2 no inside", "matmul 3 by 2 no batch",
