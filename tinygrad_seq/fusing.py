@@ -105,8 +105,10 @@ def fused(fn: Callable[P, R]) -> Callable[P, R]:
     them. Positional arguments are tensors (or arrays), keyword arguments are settings. Numbers that the function
     takes from outside are read once, when it is traced, and frozen.
 
-    Each new set of shapes is first tried on random numbers: where the kernel does not say what the composition
-    says (one that counts axes from the front, say), the composition runs. Raises TraceError for what no kernel
-    can hold, such as a matrix product.
+    Each new pattern of ranks, broadcasting and dtypes is first tried on random numbers, and so is its gradient:
+    where the kernel does not say what the composition says (one that counts axes from the front, say), the
+    composition runs. A branch on a size is taken as it was when it was tried. An id out of range gives NaN.
+
+    Raises TraceError for what no kernel can hold, such as a matrix product or a look at a value.
     """
     return Fused(fn)

@@ -56,7 +56,8 @@ def sgd(
         g = g + decay.to(k) * p
     if not moves:
         return (p - lr.to(k) * g,)
-    new = momentum.to(k) * m[0] + gain.to(k) * g if m else g
+    # Not g itself, which whoever clips it may still write to.
+    new = momentum.to(k) * m[0] + gain.to(k) * g if m else g * 1.0
     return p - lr.to(k) * (g + momentum.to(k) * new if nesterov else new), new
 
 
