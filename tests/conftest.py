@@ -5,6 +5,12 @@ import os
 import shutil
 import tempfile
 
+from tinygrad_seq import kernel_folder
+
 if "TINYGRAD_SEQ_CACHE" not in os.environ:
     os.environ["TINYGRAD_SEQ_CACHE"] = tempfile.mkdtemp(prefix="tinygrad_seq-tests-")
     atexit.register(shutil.rmtree, os.environ["TINYGRAD_SEQ_CACHE"], ignore_errors=True)
+
+# What a process says once about building kernels is tested in test_compiling; elsewhere it would come or not come
+# with the order of the tests.
+kernel_folder._said.add("building")
