@@ -371,6 +371,7 @@ def test_clipping_writes_into_no_gradient_that_someone_holds(clip):
         assert np.abs(p.grad.numpy()).max() <= 0.5
 
 
+@pytest.mark.skipif(not kernels_wanted(), reason="numba is switched off or not installed")
 def test_without_kernels_the_same_comes_out():
     """In another process with NUMBA_DISABLE_JIT=1: three clipped steps of AdamW."""
     code = (
