@@ -80,7 +80,9 @@ def test_gradcheck_through_the_lstm_at_order_1_and_2():
 def test_nodes_know_layer_and_step():
     """An op of the loop is recorded in its scope with its time mark."""
     out, _ = nn.LSTM(2, 3, 2)(tgs.randn(4, 1, 2))
-    rows = [row for row in tgs.Tape.of(out) if row.op in ("lstm_gates", "tanh")]  # tanh where nothing is fused
+    rows = [
+        row for row in tgs.Tape.of(out) if row.op in ("lstm_gates", "tanh")
+    ]  # tanh where nothing is fused
     assert {(row.scope, row.step) for row in rows} == {
         (f"lstm/layer{k}", t) for k in range(2) for t in range(4)
     }
