@@ -15,13 +15,13 @@ from tinygrad_seq.recording import as_tensor
 from tinygrad_seq.tensor import Tensor
 
 
-def _reduced(loss: Tensor, reduction: str, count: Any = None) -> Tensor:
+def _reduced(loss: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return loss
     if reduction == "sum":
         return loss.sum()
     if reduction == "mean":
-        return loss.mean() if count is None else loss.sum() / count
+        return loss.mean()
     raise ArgumentError(
         explain("no such reduction", {"reduction": reduction}, "expected 'mean', 'sum' or 'none'.")
     )

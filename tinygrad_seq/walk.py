@@ -157,9 +157,11 @@ class Walk:
                     self.watch.sent(node, p, g, g)
                 arrivals.add_part(p, g, settings["index"])  # type: ignore[index]
                 continue
-            if i == 1 and op is ops.matmul and not self.create_graph and self.watch is None:
+            if i == 1 and op is ops.matmul and not self.create_graph:
                 x = saved[0]
                 if x.ndim == g.ndim == 2 and p.shape == (x.shape[1], g.shape[1]):
+                    if self.watch is not None:
+                        self.watch.sent(node, p, g, rule(g, out, *saved))  # only to be looked at
                     arrivals.add_product(p, x, g)
                     continue
             dx = rule(g, out, *saved, **settings) if settings else rule(g, out, *saved)

@@ -75,7 +75,7 @@ class Plan:
 
     def _row_sums_the_gradient_reads(self) -> tuple[int, ...]:
         """Sums and maxima along rows that forward and backward pass share: one number a row, kept for the latter."""
-        p, space = self.program, Space(self.program)
+        p, space = self.program, self.traced.space
         forward = space.needed(p.outputs, p.inputs)
         wall = [*p.inputs, *p.hidden, *self.quotients]
         backward = space.needed([g for g in p.gradients if g is not None], wall)
