@@ -217,6 +217,13 @@ def test_the_cut_that_decides_what_is_kept_is_the_cheapest(edges):
 
 
 # ---- threads and processes -----------------------------------------------------------------------------------
+@pytest.fixture
+def always_several(monkeypatch):
+    """Every call is cut into pieces, and goes to several threads."""
+    monkeypatch.setattr(threads, "WORTH_THREADS", 0.0)
+    monkeypatch.setattr(threads.Race, "choose", lambda race: True)
+
+
 def large(seed=0, width=24):
     """Inputs whose gradients are sums over many rows."""
     return tensors([(997, 24), (width,), (24,)], "float32", seed)
@@ -236,11 +243,10 @@ THREADED = {
 
 
 @pytest.mark.parametrize("name", THREADED)
-def test_threads_change_no_bit(name, monkeypatch):
+def test_threads_change_no_bit(name, always_several):
     """One thread or several: the same pieces, so the same sums, bit for bit."""
     import numba
 
-    monkeypatch.setattr(threads, "WORTH_THREADS", 0.0)
     function, before = fused(THREADED[name]), numba.get_num_threads()
     inputs = large(width=1 if name == "a number" else 24)
     several = all_results(function, inputs)
@@ -256,9 +262,8 @@ def test_threads_change_no_bit(name, monkeypatch):
     agree(function, inputs)
 
 
-def test_several_python_threads_may_call_at_once(monkeypatch):
+def test_several_python_threads_may_call_at_once(always_several):
     """Numba's threads serve one caller; the others do their pieces themselves, to the same bits."""
-    monkeypatch.setattr(threads, "WORTH_THREADS", 0.0)
     function = fused(normalised.fn)
     expected = [all_results(function, large(seed)) for seed in range(4)]
     found = [None] * 4
@@ -284,9 +289,8 @@ def in_a_child(function, queue):
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_computes_the_same(monkeypatch):
+def test_a_forked_child_computes_the_same(always_several):
     """Numba's threads do not live on in a child: it does the pieces one by one, and does not hang."""
-    monkeypatch.setattr(threads, "WORTH_THREADS", 0.0)
     function = fused(normalised.fn)
     expected = all_results(function, large())
     context = multiprocessing.get_context("fork")

@@ -11,7 +11,7 @@ import tinygrad_seq as tgs
 
 PACKAGE = Path(tgs.__file__).parent
 LEVELS = {
-    0: "errors files kernel_folder compiling numerics ops",
+    0: "errors files memory kernel_folder compiling numerics ops",
     1: "nodes refusals recording arithmetic shapes reductions indexing tensor random creation",
     2: "walk arrivals autodiff activations losses functional einsum anomaly fusing",
     3: "tape shape_rules tape_check listing",

@@ -44,6 +44,7 @@ from tinygrad_seq.errors import (
     TraceError,
 )
 from tinygrad_seq.fusing import composed, fused
+from tinygrad_seq.memory import keep_freed_pages
 from tinygrad_seq.nn import (
     LSTM,
     Dropout,
@@ -68,6 +69,8 @@ if TYPE_CHECKING:
     from tinygrad_seq.pictures import draw
 
 __version__ = "0.1.0"
+
+keep_freed_pages()
 
 # What only some programs use is imported when it is first asked for: `import tinygrad_seq` stays quick.
 _LATER = {"data": None, "models": None, "training": None, "pictures": None, "draw": "tinygrad_seq.pictures"}

@@ -52,12 +52,13 @@ class Emitter(Formulas):
     def reduce(self, slots: list[int]) -> None:
         """The loops for sums and maxima of one pass, those over equal columns together."""
         groups: dict[int, list[tuple[int, int]]] = {}
-        for slot in slots:
+        looped = [s for s in slots if not self.told(s)]
+        for slot in looped:
             operand = self.tape[slot].args[0]
             cuts = self.space.cuts(operand, self.known())
             for start, stop in pairwise(cuts):
                 groups.setdefault(stop - start, []).append((slot, start))
-        for slot in slots:
+        for slot in looped:
             row = self.tape[slot]
             kind = SHORT[str(row.dtype)]
             self.row.write(f"s{slot} = {kind}({'0' if row.op == 'sum' else '-inf'})")
@@ -73,6 +74,21 @@ class Emitter(Formulas):
             self.close()
         for slot in slots:
             self.row.names[(slot, None)] = f"s{slot}"
+
+    def told(self, slot: int) -> bool:
+        """Write the sum of a row in which one number stands among zeros without a loop; False for any other."""
+        sign, place = "", self.tape[slot].args[0]
+        while self.tape[place].op == "neg" and place not in self.inputs:
+            sign, place = "" if sign else "-", self.tape[place].args[0]
+        row = self.tape[place]
+        known = place in self.inputs or place in self.zeros
+        if self.tape[slot].op != "sum" or row.op != "scatter" or known or self.space.kinds[place] != FULL:
+            return False
+        column = self.column(place)
+        inside = self.once(f"in_{column}", f"0 <= {column} < {self.size(self.space.width(place))}")
+        zero = f"{SHORT[str(row.dtype)]}(0)"
+        self.row.write(f"s{slot} = {sign}{self.value(row.args[0], None)} if {inside} else {zero}")
+        return True
 
     def sum(self, name: str, v: str, slot: int, negative: bool = False) -> str:
         """The line that adds to a running sum along a row."""

@@ -267,11 +267,14 @@ class Formulas:
 
     def placed(self, row: Row, lane: Lane) -> str:
         """The adjoint of `picked`: g at the named column, 0 elsewhere."""
-        if len(row.args) != 3 or self.tape[row.args[1]].name != "iota":
-            raise unfusable(row, "only one element of each row can be scattered")
         variable, start = lane or ("0", 0)  # one column only
         column = f"{variable} + {self.size(start)}" if start else variable
         zero = f"{SHORT[str(row.dtype)]}(0)"
-        return (
-            f"{self.value(row.args[0], None)} if {column} == {self.place(row.slot, row.args[2])} else {zero}"
-        )
+        return f"{self.value(row.args[0], None)} if {column} == {self.column(row.slot)} else {zero}"
+
+    def column(self, slot: int) -> str:
+        """The column at which a scattered number stands."""
+        row = self.tape[slot]
+        if len(row.args) != 3 or self.tape[row.args[1]].name != "iota":
+            raise unfusable(row, "only one element of each row can be scattered")
+        return self.place(slot, row.args[2])

@@ -108,6 +108,7 @@ class Call:
         widest = max(widths.values())
         large = rows * widest * runner.cost > threads.WORTH_THREADS
         self.chunks = threads.CHUNKS if large and rows else 1
+        self.race = threads.Race()
         self.rows, self.sizes = rows, tuple(width if traced.width else n for n in runner.kernel.sizes)
         flat = (rows, widest)
         if runner.pointwise:

@@ -1,4 +1,4 @@
-"""Large work on all cores, by numba's own threads; small work is done before another core has woken up.
+"""Large work on all cores, by numba's own threads, where that is quicker: which it is, is measured as it runs.
 
 An array is cut into the same pieces whatever the number of threads, so that sums come out alike everywhere.
 """
@@ -6,9 +6,12 @@ An array is cut into the same pieces whatever the number of threads, so that sum
 from __future__ import annotations
 
 import os
+import sys
 import threading
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_seq.numerics import Array
@@ -17,8 +20,9 @@ if TYPE_CHECKING:
     from tinygrad_seq.fuser.runner import Call
 
 CHUNKS = 8
-# Nanoseconds of one core from which on several are used (`benchmarks/kernels_against_pytorch.py --threshold`).
-WORTH_THREADS = 100_000.0
+# Nanoseconds of one core, as estimated, from which on a call is cut into pieces and several threads are tried
+# (`benchmarks/kernels_against_pytorch.py --threshold`).
+WORTH_THREADS = 50_000.0
 
 # Numba's threads serve one caller at a time, and do not live on in a forked process.
 _free = threading.Lock()
@@ -35,6 +39,61 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+class Race:
+    """One thread or several, for one call: each is tried some times by turns, and the quicker one is kept.
+
+    No estimate knows it: where a matrix product's threads wait on the other core, spinning, a kernel of 0.2 ms
+    takes 1 ms on two threads; alone it takes 0.1 ms. It is tried again from time to time.
+    """
+
+    PATIENCE = 0.004  # seconds in this call before the second kernel is worth building
+    TRIALS = 6  # of each way; the first of them builds and warms, and does not count
+    AGAIN = 1000  # calls until the next race
+
+    def __init__(self) -> None:
+        self.calls, self.spent, self.several = 0, 0.0, False
+        self.seconds: tuple[list[float], list[float]] = ([], [])
+
+    @property
+    def on(self) -> bool:
+        """Whether it is still open which way is quicker, and worth knowing."""
+        return self.spent >= self.PATIENCE and min(map(len, self.seconds)) < self.TRIALS
+
+    def choose(self) -> bool:
+        """Whether the next call goes to several threads."""
+        return len(self.seconds[True]) < len(self.seconds[False]) if self.on else self.several
+
+    def note(self, several: bool, seconds: float) -> None:
+        """A call took so long."""
+        self.calls += 1
+        if self.on:
+            self.seconds[several].append(seconds)
+            if not self.on:
+                one, many = (sorted(s[1:])[len(s) // 2] for s in self.seconds)
+                self.several, self.calls = many < one, 0
+        elif self.calls > self.AGAIN:
+            self.seconds = ([], [])
+        elif self.calls > 1:  # the very first one builds its kernel
+            self.spent += seconds
+
+
+@contextmanager
+def _short_spins() -> Iterator[None]:
+    """While OpenMP's library is loaded: its threads are to spin for some 0.3 ms after a loop, not for 5.
+
+    They do so on a core that the next matrix product wants. Sooner asleep, they would be late for the next
+    kernel: to wake one takes as long as a small kernel does. What the user has set stays.
+    """
+    mine = sys.platform == "linux" and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ)
+    if mine:
+        os.environ["GOMP_SPINCOUNT"] = "20000"
+    try:
+        yield
+    finally:
+        if mine:
+            del os.environ["GOMP_SPINCOUNT"]
+
+
 def count() -> int:
     """How many threads numba would use: NUMBA_NUM_THREADS, `numba.set_num_threads`, or all cores."""
     import numba
@@ -42,18 +101,42 @@ def count() -> int:
     return int(numba.get_num_threads())
 
 
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Around what may load the threads' library or build for it."""
+    with _short_spins(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numba tells of thread libraries that it does not take
+        yield
+
+
 def run(call: Call, arguments: Sequence[Any], results: Sequence[Array]) -> None:
     """The kernel over all pieces; outputs that sum up have a place for each piece."""
+    race, start = call.race, time.perf_counter()
+    wanted = race.choose() and not _forked
+    several = wanted and _on_threads(call, arguments, results, first=not race.seconds[True])
+    if not several:
+        _one_by_one(call, arguments, results)
+    if several or not wanted:
+        race.note(several, time.perf_counter() - start)
+
+
+def _on_threads(call: Call, arguments: Sequence[Any], results: Sequence[Array], first: bool) -> bool:
+    """Run the pieces side by side; False, and nothing done, where there is one thread or others use them."""
     global _started
-    if not _forked and count() > 1 and _free.acquire(blocking=False):
-        try:
+    if not _free.acquire(blocking=False):
+        return False
+    try:
+        with _starting() if first else nullcontext():
+            if count() == 1:
+                return False
             _started = True
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # numba tells of thread libraries that it does not take
-                call.runner.threaded(call.chunks, call.rows, *call.leading, *arguments, *results)
-        finally:
-            _free.release()
-        return
+            call.runner.threaded(call.chunks, call.rows, *call.leading, *arguments, *results)
+        return True
+    finally:
+        _free.release()
+
+
+def _one_by_one(call: Call, arguments: Sequence[Any], results: Sequence[Array]) -> None:
     if not any(zero for _, _, _, zero in call.made):
         call.runner.function(0, call.rows, *call.leading, *arguments, *results)
         return
