@@ -132,8 +132,8 @@ def build(
 ) -> Callable[..., Any]:
     """The compiled `function` of a source text; compiled when first called, or read from the cache.
 
-    `flags` are the liberties that LLVM may take with floats. With `parallel` the function runs the text's
-    `kernel` in a loop of `prange`, on numba's threads. `vectors` is how many vectors a loop works on side by
+    `flags` are the liberties that LLVM may take with floats. Another function than `kernel` may call that; with
+    `parallel` its loops of `prange` run on numba's threads. `vectors` is how many vectors a loop works on side by
     side: of a chain of steps each waits for the last, so a second one hides the waiting, as long as the
     processor has names for the values of both. The kernel must not raise, for a call that does is
     taken for a damaged cache and repeated.
@@ -147,7 +147,7 @@ def build(
     module = importlib.util.module_from_spec(spec)
     sys.modules[text.name] = module  # where numba looks for the module of a function that it kept
     text.exec_module(module)
-    if parallel:
+    if function != "kernel" and hasattr(module, "kernel"):
         import numba
 
         compile_it = numba.njit(fastmath=set(flags), error_model="numpy", nogil=True)

@@ -30,14 +30,15 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
 def checked_ids(call: str, ids: Any, size: int, ignore: int | None = None) -> Tensor:
     """`ids` as a tensor of integers from 0 to size - 1 (or `ignore`); RangeError or DTypeError else."""
     checked = as_tensor(ids)
-    if checked.dtype.kind in "iu":
-        checked = checked.to(np.int64)
     if checked.dtype.kind not in "iu":
         raise DTypeError(
             explain(f"{call}: ids must be integers", {"ids": checked}, "expected an integer dtype.")
         )
+    if checked.dtype != np.int64:
+        checked = checked.to(np.int64)
     array = checked.array
-    if not array.size or (array.min() >= 0 and array.max() < size):
+    # A negative number is a large one without its sign: one look for both ends.
+    if not array.size or array.view(np.uint64).max() < size:
         return checked
     wrong = (array < 0) | (array >= size)
     if ignore is not None:
@@ -51,6 +52,8 @@ def checked_ids(call: str, ids: Any, size: int, ignore: int | None = None) -> Te
 
 def _classes_last(call: str, x: Tensor, target: Tensor, ids: bool = True) -> tuple[Tensor, Tensor]:
     """(N, C, d...) and (N, d...) as (M, C) and (M,); probabilities like x as (M, C)."""
+    if x.ndim == 2 and ids and target.shape == x.shape[:1]:
+        return x, target
     if not x.ndim >= 1:
         raise ShapeError(
             explain(f"{call}: no axis of classes", {"input": x}, "expected (C,), (N, C) or (N, C, ...).")
@@ -107,7 +110,7 @@ def _reduced_nll(loss: Tensor, ids: Tensor, ignore: int, reduction: str) -> Tens
     if reduction == "none":
         return loss.reshape(ids.shape)
     if reduction == "mean":
-        return _mean_of_counted(loss, ids.reshape(-1), ignore=ignore)
+        return _mean_of_counted(loss, ids if ids.ndim == 1 else ids.reshape(-1), ignore=ignore)
     return _reduced(loss, reduction)
 
 

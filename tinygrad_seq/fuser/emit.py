@@ -15,6 +15,7 @@ from types import MappingProxyType
 from tinygrad_seq.fuser.formulas import SHORT, Block, Formulas, Lane
 from tinygrad_seq.fuser.grouping import Term
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Program
+from tinygrad_seq.tape import Row
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,22 @@ class Emitter(Formulas):
             return f"{name} {'-' if negative else '+'}= {v}"
         self.calls.add("added")
         return f"{name} = added({name}, {'-' if negative else ''}{v})"
+
+    def rescued(self, row: Row) -> str:
+        """The sum taken apart; behind it a loop for the rows in which it is not finite."""
+        total, operand = row.args
+        name, kind = f"v{row.slot}", SHORT[str(row.dtype)]
+        lines = [f"{name} = {self.value(total, None)}", f"if not abs({name}) < {kind}(inf):"]
+        lines.append(f"    {name} = {kind}(0)")
+        held, self.aside = (self.loop, self.length), True
+        for start, stop in pairwise(self.space.cuts(operand, self.known())):
+            self.loop, self.length = Block(2), stop - start
+            self.loop.write(self.sum(name, self.value(operand, ("j", start)), row.slot))
+            lines += [f"    for j in range({self.size(self.length)}):", *self.loop.lines]
+        (self.loop, self.length), self.aside = held, False
+        for line in lines:
+            self.row.write(line)
+        return name
 
     def known(self) -> set[int]:
         """Slots past which nothing is looked up: inputs, and sums that have been taken."""

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tinygrad_seq.fuser.grouping import COSTLY, Space, columns_of, unfusable
+from tinygrad_seq.fuser.linear import RESCUED
 from tinygrad_seq.fuser.scalars import SCALARS
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Program
 from tinygrad_seq.tape import Row
@@ -58,6 +59,7 @@ class Formulas:
         self.loop: Block | None = None
         self.loops_with: dict[int, list[int]] = {}
         self.loop_number = self.length = 0
+        self.aside = False  # in a loop that is seldom run: nothing there is kept for others
         self.used: set[int] = set()
 
     # ---- names -----------------------------------------------------------------------------------------
@@ -92,7 +94,7 @@ class Formulas:
         block = self.loop if in_loop and self.loop is not None else self.row
         # A loop over some of the columns neither fills a scratch row nor may rely on one.
         whole = in_loop and lane == ("j", 0) and self.length == self.space.width(slot)
-        kept = whole and row.op in COSTLY and slot not in self.quotients
+        kept = whole and row.op in COSTLY and slot not in self.quotients and not self.aside
         if kept:
             self.loops_with.setdefault(slot, []).append(self.loop_number)
         first = kept and self.loops_with[slot][0] == self.loop_number
@@ -185,9 +187,15 @@ class Formulas:
             return self.picked(row)
         if op == "scatter":
             return self.placed(row, lane)
+        if op == RESCUED:
+            return self.rescued(row)
         if op in ("sum", "max"):
             raise unfusable(row, "it reduces another axis than the last")
         raise unfusable(row, "no kernel over rows and columns holds it")
+
+    def rescued(self, row: Row) -> str:
+        """A sum taken apart, or whole where that would be wrong; loops are the emitter's."""
+        raise NotImplementedError
 
     def by_row(self, row: Row) -> bool:
         """True where many are divided by one number of their row: then by a product, which takes a fifth."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.creation import iota
+from tinygrad_seq.fuser.linear import RESCUED
 from tinygrad_seq.fuser.runner import Traced
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ROW
 from tinygrad_seq.ops import OPS
@@ -39,6 +40,8 @@ def interpret(
         row = tape[slot]
         if row.is_leaf:
             values[slot] = iota(rows) if row.name == "iota" else constant(row.value, row.dtype)  # type: ignore[arg-type]
+        elif row.op == RESCUED:
+            values[slot] = values[row.args[1]].sum(-1, keepdims=True)
         elif row.op in ("add", "sub") and any(a in absent for a in row.args):
             kept = values[row.args[row.args[0] in absent]]
             values[slot] = -kept if row.op == "sub" and row.args[0] in absent else kept

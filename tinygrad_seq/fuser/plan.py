@@ -9,6 +9,7 @@ from tinygrad_seq.errors import TraceError
 from tinygrad_seq.fuser.emit import emit
 from tinygrad_seq.fuser.grouping import Space, Unfusable
 from tinygrad_seq.fuser.keeping import choose, inputs_kept, quotients
+from tinygrad_seq.fuser.linear import taken_apart
 from tinygrad_seq.fuser.runner import OWN_COLUMNS, Runner, Traced
 from tinygrad_seq.fuser.trace import Program, name_of, trace
 
@@ -24,7 +25,7 @@ class Plan:
         dtypes: Sequence[Any],
         not_rows: Sequence[int] = (),
     ):
-        self.program: Program = trace(fn, kinds, widths, dtypes, choose, not_rows)
+        self.program: Program = taken_apart(trace(fn, kinds, widths, dtypes, choose, not_rows))
         p = self.program
         try:
             space = Space(p)
@@ -103,7 +104,7 @@ def _wider(
 ) -> Program | None:
     """The program for twice as many columns; None where the function has none for so many."""
     try:
-        return trace(fn, kinds, [2 * n if n > 1 else n for n in widths], dtypes, choose)
+        return taken_apart(trace(fn, kinds, [2 * n if n > 1 else n for n in widths], dtypes, choose))
     except Exception:  # the function is a user's: whatever it raises, it is planned for its own widths alone
         return None
 

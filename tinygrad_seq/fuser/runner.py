@@ -18,6 +18,9 @@ from tinygrad_seq.fuser.grouping import Space
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Layout, Program
 from tinygrad_seq.numerics import Array
 
+# So many vectors side by side take a quarter off a polynomial's time, whose steps wait for each other; more gain
+# nothing, and leave more columns over.
+_VECTORS = 2
 # Ops that give columns places of their own.
 OWN_COLUMNS = frozenset({"slice", "pad", "concat"})
 
@@ -59,10 +62,6 @@ class Runner:
         self.kernel: Kernel = emit(
             traced.program, given, self.computed, title, traced.varying, zeros, quotients
         )
-        # Two vectors side by side take a quarter off a polynomial's time; of three and more polynomials in one
-        # loop the values no longer fit into the registers.
-        costly = max(block.count("_f32(") for block in self.kernel.source.split("for j in"))
-        self.vectors = 2 if costly <= 2 else 1
         self.read = [given.index(s) for s in self.kernel.inputs]
         self.read_kinds = [space.kinds[s] for s in self.kernel.inputs]
         self.summed = [bool(space.sums_over_rows(o)) for o in self.computed]
@@ -82,14 +81,19 @@ class Runner:
     @functools.cached_property
     def function(self) -> Any:
         """The kernel, built when first called."""
-        return build(self.kernel.source, vectors=self.vectors)
+        return build(self.kernel.source, vectors=_VECTORS)
 
     @functools.cached_property
-    def threaded(self) -> Any:
+    def pieces_at_once(self) -> Any:
         """The kernel on several threads, built when first wanted."""
-        return build(
-            threads.driver(self.kernel.source, self.summed), "threaded", parallel=True, vectors=self.vectors
-        )
+        text = threads.driver(self.kernel.source, self.summed, several=True)
+        return build(text, "pieces", parallel=True, vectors=_VECTORS)
+
+    @functools.cached_property
+    def pieces(self) -> Any:
+        """The kernel on piece after piece, each with sums of its own, built when first wanted."""
+        text = threads.driver(self.kernel.source, self.summed, several=False)
+        return build(text, "pieces", vectors=_VECTORS)
 
     def bound(self, layout: Layout, width: int) -> Call:
         """The kernel for this many rows, and columns where the program serves any number of them."""

@@ -70,13 +70,15 @@ LOG2_E, LOG2_E_TWICE, LN2_HALF = _f4(1 / math.log(2.0), 2 / math.log(2.0), 0.5 *
 LN2_HIGH = f4(0.693145751953125)  # of 15 bits, so that an integer of 8 bits times it is exact
 LN2_LOW = f4(math.log(2.0) - 0.693145751953125)
 
-# Adding it rounds a small number to an integer n, which then stands in the lowest bits of the sum. The other
-# two put in the bias of an exponent as well, so that those bits, moved up, are the float 2^n or 2^(n - 1).
-TO_INTEGER, TO_POWER, TO_HALF_POWER = _f4(*(1.5 * 2.0**23 + bias for bias in (0.0, 127.0, 126.0)))
+# Adding it rounds a small number to an integer n, which then stands in the lowest bits of the sum. All put in the
+# bias of an exponent as well, the first twice, so that those bits, moved up, are the float 2^n or 2^(n - 1).
+TO_TWO_POWERS, TO_POWER, TO_HALF_POWER = _f4(*(1.5 * 2.0**23 + bias for bias in (254.0, 127.0, 126.0)))
 
-# Below LOWEST exp is 0, above HIGHEST infinite. Below LEAST it is subnormal, and computed 2^64 times as large:
-# arithmetic on subnormal numbers is 20 times slower. Adding 2^-126 in that scale then rounds it right.
-LOWEST, LEAST, HIGHEST = _f4(-104.0, -87.33654, 88.72283)
+# From NOTHING down 2^n is 0 times 0, which is quicker than a product that is too small; from HIGHEST up exp is
+# infinite. Below LOWEST sigmoid is 0. Below LEAST it is subnormal, and computed 2^64 times as large: arithmetic
+# on subnormal numbers is 20 times slower. Adding 2^-126 in that scale then rounds it right.
+NOTHING, LOWEST, LEAST, HIGHEST = _f4(-176.0, -104.0, -87.33654, 88.72283)
+BEYOND = f4(89.5)
 LIFT, LIFTED_LEAST, LIFTED_LEAST_BITS = 64 << 23, f4(2.0**-62), (127 - 62) << 23
 
 # The polynomials are our own minimax fits: Remez exchange in 50 digits (mpmath) on the interval given, for the
@@ -121,13 +123,13 @@ LEAST_NORMAL, INTO_NORMAL, INTO_NORMAL_LOG2, LARGE = _f4(2.0**-126, 2.0**23, 23.
 
 @inlined
 def _split(y: np.float32, to_integer: np.float32) -> tuple[Any, Any]:
-    """(r, n) of y = r + n ln 2, |r| <= ln(2)/2; n stands where a float32 has its exponent, with its bias.
+    """(r, n) of y = r + n ln 2, |r| <= ln(2)/2; n with its bias is the lowest bits of an integer.
 
     Cody and Waite (1980): ln 2 in two parts, the first so short that n times it is exact.
     """
     shifted = y * LOG2_E + to_integer
     n = shifted - to_integer
-    return (y - n * LN2_HIGH) - n * LN2_LOW, float_to_bits(shifted) << 23
+    return (y - n * LN2_HIGH) - n * LN2_LOW, float_to_bits(shifted)
 
 
 @inlined
@@ -150,16 +152,16 @@ def _signed_as(size: np.float32, x: np.float32) -> Any:
 def exp_f32(x: np.float32) -> Any:
     """e^x, through subnormal results down to 2^-149.
 
-    exp(x) = 2^n exp(r),  n = round(x / ln 2),  r = x - n ln 2
+    exp(x) = exp(r) 2^h 2^(n - h),  n = round(x / ln 2),  r = x - n ln 2,  h = n / 2
+
+    Two powers, since there is neither a 2^128 nor a 2^-149 to multiply by at once: so both ends of the range, and
+    NaN, come out right by themselves.
     """
-    y = LOWEST if x < LOWEST else x
-    r, n = _split(y, TO_INTEGER)
-    subnormal = y < LEAST
-    # n is added to the exponent, for there is no 2^128 to multiply by, though exp(88.7) is finite.
-    out = bits_to_float(float_to_bits(_exp_near_zero(r)) + n + (LIFT if subnormal else 0))
-    low = _lowered(out)
-    out = low if subnormal else out
-    return out if x <= HIGHEST else x + INF  # the sum keeps NaN
+    y = NOTHING if x < NOTHING else x
+    y = BEYOND if y > BEYOND else y
+    r, n = _split(y, TO_TWO_POWERS)
+    half = n >> 1
+    return _exp_near_zero(r) * bits_to_float(half << 23) * bits_to_float((n - half) << 23)
 
 
 @scalar(np.float32, np.expm1)
@@ -170,7 +172,7 @@ def expm1_f32(x: np.float32) -> Any:
     """
     y = EXPM1_LOWEST if x < EXPM1_LOWEST else x
     r, n = _split(y, TO_HALF_POWER)
-    half = bits_to_float(n)  # 2^(n - 1), since there is no 2^128
+    half = bits_to_float(n << 23)  # 2^(n - 1), since there is no 2^128
     near = r + (r * r) * (M2 + r * (M3 + r * (M4 + r * (M5 + r * M6))))
     out = near * half + (half - HALF)
     out = out + out
@@ -212,7 +214,7 @@ def sigmoid_f32(x: np.float32) -> Any:
     y = LOWEST if y < LOWEST else y
     r, power = _split(y, TO_POWER)
     subnormal = y < LEAST
-    e = _exp_near_zero(r) * bits_to_float(power + (LIFT if subnormal else 0))
+    e = _exp_near_zero(r) * bits_to_float((power << 23) + (LIFT if subnormal else 0))
     out = e / (ONE + e)  # lifted by 2^64 or not, e is nothing beside 1 there
     low = _lowered(out)
     out = low if subnormal else out

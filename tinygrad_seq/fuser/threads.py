@@ -118,6 +118,8 @@ def run(call: Call, arguments: Sequence[Any], results: Sequence[Array]) -> None:
         _one_by_one(call, arguments, results)
     if several or not wanted:
         race.note(several, time.perf_counter() - start)
+    elif race.on and count() == 1:
+        race.note(True, float("inf"))  # there is nobody to race
 
 
 def _on_threads(call: Call, arguments: Sequence[Any], results: Sequence[Array], first: bool) -> bool:
@@ -130,35 +132,33 @@ def _on_threads(call: Call, arguments: Sequence[Any], results: Sequence[Array], 
             if count() == 1:
                 return False
             _started = True
-            call.runner.threaded(call.chunks, call.rows, *call.leading, *arguments, *results)
+            call.runner.pieces_at_once(call.chunks, call.rows, *call.leading, *arguments, *results)
         return True
     finally:
         _free.release()
 
 
 def _one_by_one(call: Call, arguments: Sequence[Any], results: Sequence[Array]) -> None:
-    if not any(zero for _, _, _, zero in call.made):
+    if any(zero for _, _, _, zero in call.made):
+        call.runner.pieces(call.chunks, call.rows, *call.leading, *arguments, *results)
+    else:
         call.runner.function(0, call.rows, *call.leading, *arguments, *results)
-        return
-    step = -(-call.rows // call.chunks)
-    for i in range(call.chunks):
-        own = [r[i] if zero else r for r, (_, _, _, zero) in zip(results, call.made, strict=True)]
-        lo, hi = min(call.rows, i * step), min(call.rows, (i + 1) * step)
-        call.runner.function(lo, hi, *call.leading, *arguments, *own)
 
 
-def driver(source: str, summed: Sequence[bool]) -> str:
-    """The kernel's text with a second function, `threaded`, that runs it on the pieces side by side."""
+def driver(source: str, summed: Sequence[bool], several: bool) -> str:
+    """The kernel's text with a second function, `pieces`, that runs it on the pieces, side by side if `several`."""
     header = next(line for line in source.splitlines() if line.startswith("def kernel("))
     names = header.removeprefix("def kernel(").removesuffix("):").split(", ")[2:]
     own = {f"o{i}": f"o{i}[i]" for i, s in enumerate(summed) if s}
+    if several:
+        source = source.replace("import numpy as np\n", "import numpy as np\nfrom numba import prange\n", 1)
     return "\n".join(
         [
-            source.replace("import numpy as np\n", "import numpy as np\nfrom numba import prange\n", 1),
+            source,
             "",
-            f"def threaded(chunks, rows, {', '.join(names)}):",
+            f"def pieces(chunks, rows, {', '.join(names)}):",
             "    step = (rows + chunks - 1) // chunks",
-            "    for i in prange(chunks):",
+            f"    for i in {'prange' if several else 'range'}(chunks):",
             "        lo, hi = min(rows, i * step), min(rows, i * step + step)",
             f"        kernel(lo, hi, {', '.join(own.get(n, n) for n in names)})",
             "",
