@@ -23,6 +23,7 @@ from tinygrad_seq.walk import at_node, sum_to
 # Numbers that emitted kernels know: others run as compositions.
 _DTYPES = frozenset({"float32", "float64", "int32", "int64", "uint64", "bool"})
 _MOST_CALLS, _FEW = 4096, 29
+_UNKNOWN: Any = object()
 OFTEN = 16
 
 
@@ -42,28 +43,35 @@ class Family:
 
     def call(self, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
         """The value, recorded as one op where an input wants a gradient."""
-        tensors = [x if isinstance(x, Tensor) else as_tensor(x) for x in inputs]
-        arrays = [t.array for t in tensors]
+        # Written for speed: a step of a small model waits for this as long as for its kernel.
+        tensors: list[Tensor] = []
+        arrays: list[Array] = []
+        signs: list[Any] = []
         mode = 0
-        for t in tensors:
+        for x in inputs:
+            t = x if isinstance(x, Tensor) else as_tensor(x)
+            a = t.array
             mode |= t.mode
-        records = bool(mode & WANTS) and STATE.recording
-        key: Any = tuple([(a.shape, a.dtype) for a in arrays])
+            tensors.append(t)
+            arrays.append(a)
+            signs += a.shape, a.dtype
         if settings:
             # By the kind of a setting too: 1, 1.0 and True are equal, and a composition may tell them apart.
-            key = (key, *[(k, type(v), repr(v)) for k, v in settings.items()])
-        if key not in self.fittings:
+            signs += [(k, type(v), repr(v)) for k, v in settings.items()]
+        records = mode & WANTS and STATE.recording
+        key = tuple(signs)
+        fitting = self.fittings.get(key, _UNKNOWN)
+        if fitting is _UNKNOWN:
             if len(self.fittings) >= _MOST_CALLS:
                 self.fittings.clear()
-            self.fittings[key] = self._fitting(arrays, settings, records)
-        fitting = self.fittings[key]
+            fitting = self.fittings[key] = self._fitting(arrays, settings, bool(records))
         if fitting is None:
             return self.fn(*inputs, **settings)
-        if not records:
-            outs = [wrap(o) for o in fitting.plain(arrays)]
-            self.last["forward"] = fitting.plan.plain
-            return outs[0] if fitting.single else tuple(outs)
-        return fitting.record(tensors, arrays)
+        if records:
+            return fitting.record(tensors, arrays)
+        self.last["forward"] = fitting.plan.plain
+        found = fitting.plain(arrays)
+        return wrap(found[0]) if fitting.single else tuple([wrap(o) for o in found])
 
     def _fitting(self, arrays: Sequence[Array], settings: dict[str, Any], records: bool) -> Fitting | None:
         """The kernels fitted to these shapes, or None where the composition must run."""

@@ -55,6 +55,7 @@ class Runner:
         self.traced, self.which, self.given = traced, which, given
         self.computed = tuple(dict.fromkeys(outputs))  # what is asked for twice needs no second loop
         self.places = [self.computed.index(o) for o in outputs]
+        self.repeats = len(self.places) > len(self.computed)
         space, rows = traced.space, traced.program.tape
         title = f"Derived from the tape of `{traced.name}`, {which}."
         if not self.computed:
@@ -177,7 +178,7 @@ class Call:
         if self.simple:
             results = [np.empty(shape, dtype) for _, shape, dtype, _ in self.made]
             runner.function(0, self.rows, *self.leading, *arguments, *results)
-            return [results[i] for i in runner.places]
+            return [results[i] for i in runner.places] if runner.repeats else results
         # Made as the caller sees them and handed over in the kernel's shape, so that each owns its memory.
         results = [np.zeros(s, d) if zero else np.empty(s, d) for _, s, d, zero in self.made]
         written = [
