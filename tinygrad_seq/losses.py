@@ -11,7 +11,7 @@ from tinygrad_seq.activations import log_softmax, softplus
 from tinygrad_seq.creation import iota, where
 from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError, describe_shape, explain
 from tinygrad_seq.fusing import fused
-from tinygrad_seq.recording import as_tensor
+from tinygrad_seq.recording import as_tensor, wrap
 from tinygrad_seq.tensor import Tensor
 
 
@@ -22,13 +22,22 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
         return loss.sum()
     if reduction == "mean":
         return loss.mean()
-    raise ArgumentError(
+    raise _no_such(reduction)
+
+
+def _no_such(reduction: str) -> ArgumentError:
+    return ArgumentError(
         explain("no such reduction", {"reduction": reduction}, "expected 'mean', 'sum' or 'none'.")
     )
 
 
 def checked_ids(call: str, ids: Any, size: int, ignore: int | None = None) -> Tensor:
     """`ids` as a tensor of integers from 0 to size - 1 (or `ignore`); RangeError or DTypeError else."""
+    return _checked(call, ids, size, ignore)[0]
+
+
+def _checked(call: str, ids: Any, size: int, ignore: int | None) -> tuple[Tensor, bool]:
+    """The same, and whether all ids lie from 0 to size - 1."""
     checked = as_tensor(ids)
     if checked.dtype.kind not in "iu":
         raise DTypeError(
@@ -39,7 +48,7 @@ def checked_ids(call: str, ids: Any, size: int, ignore: int | None = None) -> Te
     array = checked.array
     # A negative number is a large one without its sign: one look for both ends.
     if not array.size or array.view(np.uint64).max() < size:
-        return checked
+        return checked, True
     wrong = (array < 0) | (array >= size)
     if ignore is not None:
         wrong &= checked.array != ignore
@@ -47,7 +56,7 @@ def checked_ids(call: str, ids: Any, size: int, ignore: int | None = None) -> Te
         first = int(checked.array[wrong].flat[0])
         rule = f"expected ids from 0 to {size - 1}, got {first} ({int(wrong.sum())} out of range)."
         raise RangeError(explain(f"{call}: an id is out of range", {"ids": checked}, rule))
-    return checked
+    return checked, False
 
 
 def _classes_last(call: str, x: Tensor, target: Tensor, ids: bool = True) -> tuple[Tensor, Tensor]:
@@ -77,41 +86,51 @@ def _classes_last(call: str, x: Tensor, target: Tensor, ids: bool = True) -> tup
 
 def nll_loss(logp: Tensor, target: Any, *, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
     """-logp[n, target[n]], over the targets that are not `ignore_index`; logp (N, C) or (N, C, ...), nats."""
-    ids = checked_ids("nll_loss", target, logp.shape[min(1, logp.ndim - 1)] if logp.ndim else 0, ignore_index)
+    size = logp.shape[min(1, logp.ndim - 1)] if logp.ndim else 0
+    ids, inside = _checked("nll_loss", target, size, ignore_index)
     rows, flat = _classes_last("nll_loss", logp, ids)
-    return _reduced_nll(_nll(rows, flat.unsqueeze(-1), ignore=ignore_index), ids, ignore_index, reduction)
+    share = _share(ids, ignore_index, inside, rows.dtype, reduction)
+    loss = _nll(rows, _column(flat), *share, ignore=ignore_index)
+    return loss if share else loss.reshape(ids.shape)
+
+
+def _column(ids: Tensor) -> Tensor:
+    """(M,) as (M, 1); plain ids need no record of it."""
+    return ids.unsqueeze(-1) if ids.mode else wrap(ids.array[:, None])
 
 
 @fused
-def _nll(logp: Tensor, ids: Tensor, *, ignore: int, smoothing: float = 0.0) -> Tensor:
-    """-logp[r, ids[r]] for each row r, 0 where the id is `ignore`; logp (M, C), ids (M, 1), result (M,)."""
+def _nll(logp: Tensor, ids: Tensor, *share: Tensor, ignore: int, smoothing: float = 0.0) -> Tensor:
+    """-logp[r, ids[r]] for each row r, 0 where the id is `ignore`; logp (M, C), ids (M, 1), result (M,).
+
+    With `share`, what each row counts in their sum, that sum.
+    """
     ids = ids.squeeze(-1)
     counted = ids != ignore
     loss = -ops.gather(logp, iota(logp.shape[0]), where(counted, ids, 0))
     if smoothing:
         loss = (1.0 - smoothing) * loss - smoothing * logp.mean(-1)
-    return where(counted, loss, 0.0)
+    loss = where(counted, loss, 0.0)
+    return (loss * share[0]).sum() if share else loss
 
 
 @fused
-def _cross_entropy(x: Tensor, ids: Tensor, *, ignore: int, smoothing: float) -> Tensor:
-    return _nll(log_softmax(x), ids, ignore=ignore, smoothing=smoothing)
+def _cross_entropy(x: Tensor, ids: Tensor, *share: Tensor, ignore: int, smoothing: float) -> Tensor:
+    return _nll(log_softmax(x), ids, *share, ignore=ignore, smoothing=smoothing)
 
 
-@fused
-def _mean_of_counted(loss: Tensor, ids: Tensor, *, ignore: int) -> Tensor:
-    """The mean of the losses (M,) whose ids (M,) are not `ignore`; 0 where there is none."""
-    counted = ops.cast(ids != ignore, dtype=loss.dtype)
-    total: Tensor = loss.sum(-1) / counted.sum(-1).maximum(1.0)
-    return total
-
-
-def _reduced_nll(loss: Tensor, ids: Tensor, ignore: int, reduction: str) -> Tensor:
+def _share(ids: Tensor, ignore: int, inside: bool, dtype: Any, reduction: str) -> tuple[Tensor, ...]:
+    """What each loss counts in the reduced one, 1 over how many are counted for the mean; () for "none"."""
     if reduction == "none":
-        return loss.reshape(ids.shape)
-    if reduction == "mean":
-        return _mean_of_counted(loss, ids if ids.ndim == 1 else ids.reshape(-1), ignore=ignore)
-    return _reduced(loss, reduction)
+        return ()
+    if reduction == "sum":
+        return (wrap(np.ones((), dtype)),)
+    if reduction != "mean":
+        raise _no_such(reduction)
+    if ids.mode:
+        return (1.0 / (ids != ignore).to(dtype).sum().maximum(1.0),)
+    ignored = 0 if inside and ignore < 0 else int(np.count_nonzero(ids.array == ignore))
+    return (wrap(np.asarray(1.0 / max(ids.array.size - ignored, 1), dtype)),)
 
 
 def cross_entropy(
@@ -144,10 +163,12 @@ def cross_entropy(
         return _reduced(
             loss.reshape(x.shape[:axis] + x.shape[axis + 1 :]) if reduction == "none" else loss, reduction
         )
-    ids = checked_ids("cross_entropy", target, x.shape[min(1, x.ndim - 1)] if x.ndim else 0, ignore_index)
+    size = x.shape[min(1, x.ndim - 1)] if x.ndim else 0
+    ids, inside = _checked("cross_entropy", target, size, ignore_index)
     rows, flat = _classes_last("cross_entropy", x, ids)
-    loss = _cross_entropy(rows, flat.unsqueeze(-1), ignore=ignore_index, smoothing=label_smoothing)
-    return _reduced_nll(loss, ids, ignore_index, reduction)
+    share = _share(ids, ignore_index, inside, rows.dtype, reduction)
+    loss = _cross_entropy(rows, _column(flat), *share, ignore=ignore_index, smoothing=label_smoothing)
+    return loss if share else loss.reshape(ids.shape)
 
 
 def mse_loss(x: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import MappingProxyType
+from typing import Any
 
 from tinygrad_seq.fuser.formulas import SHORT, Block, Formulas, Lane
 from tinygrad_seq.fuser.grouping import Term
@@ -37,6 +38,10 @@ class Emitter(Formulas):
     """Writes one kernel: `inputs` and `outputs` are slots of the program."""
 
     outputs: tuple[int, ...] = ()
+
+    def __init__(self, *program: Any, **what: Any):
+        super().__init__(*program, **what)
+        self.totals: list[int] = []
 
     def open(self, length: int) -> None:
         """Start a loop over `length` columns."""
@@ -144,13 +149,12 @@ class Emitter(Formulas):
             for n, term in enumerate(self.terms(output)):
                 wide = next((s for s in term.slots if self.space.kinds[s] in (FULL, COLUMNS)), None)
                 if kind in (ROW, ONE) and wide is None:
-                    single.append(
-                        f"o{i}[{'r' if kind == ROW else '0'}] {sign[term.negative]} {self.product(term, None)}"
-                    )
+                    place = f"o{i}[r]" if kind == ROW else self.total(i)
+                    single.append(f"{place} {sign[term.negative]} {self.product(term, None)}")
                     continue
                 if kind == ONE:
                     self.row.write(f"a{i}_{n} = {SHORT[str(self.tape[output].dtype)]}(0)")
-                    totals.append(f"o{i}[0] += a{i}_{n}")
+                    totals.append(f"{self.total(i)} += a{i}_{n}")
                 known = self.known()
                 seams = self.space.cuts(output, known) if wide is None else self.space.cuts_of(term, known)
                 for start, stop in pairwise(seams):
@@ -161,6 +165,15 @@ class Emitter(Formulas):
                 self.store_one(i, term, start)
             self.close()
         self.row.lines += ["        " + line for line in single + totals]
+
+    def total(self, i: int) -> str:
+        """The running sum of an output that is one number, in float64: of many rows each is small beside it."""
+        if not self.space.sums_over_rows(self.outputs[i]):
+            return f"o{i}[0]"
+        if self.tape[self.outputs[i]].dtype.kind == "f":
+            self.totals.append(i)
+            return f"total{i}"
+        return f"o{i}[0]"
 
     def signs(self, output: int) -> tuple[str, str]:
         """How a term and a negative term are put into an output."""
@@ -209,8 +222,10 @@ class Emitter(Formulas):
         body = [
             f"def kernel({', '.join(parameters)}):",
             *scratch,
+            *[f"    total{i} = f8(0)" for i in dict.fromkeys(self.totals)],
             "    for r in range(lo, hi):",
             *(self.row.lines or ["        pass"]),
+            *[f"    o{i}[0] += total{i}" for i in dict.fromkeys(self.totals)],
             "",
         ]
         names = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,9 +19,6 @@ from tinygrad_seq.fuser.grouping import Space
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Layout, Program
 from tinygrad_seq.numerics import Array
 
-# So many vectors side by side take a quarter off a polynomial's time, whose steps wait for each other; more gain
-# nothing, and leave more columns over.
-_VECTORS = 2
 # Ops that give columns places of their own.
 OWN_COLUMNS = frozenset({"slice", "pad", "concat"})
 
@@ -63,6 +61,10 @@ class Runner:
         self.kernel: Kernel = emit(
             traced.program, given, self.computed, title, traced.varying, zeros, quotients
         )
+        # The steps of a polynomial wait for each other, so two vectors side by side take a quarter off its time. In a
+        # loop of several polynomials four take another tenth off; elsewhere they only leave more columns over.
+        costly = max(block.count("_f32(") for block in self.kernel.source.split("for j in"))
+        self.vectors = 2 if costly <= 2 else 4
         self.read = [given.index(s) for s in self.kernel.inputs]
         self.read_kinds = [space.kinds[s] for s in self.kernel.inputs]
         self.summed = [bool(space.sums_over_rows(o)) for o in self.computed]
@@ -75,26 +77,28 @@ class Runner:
         self.pointwise &= not any(
             rows[s].op in OWN_COLUMNS for s in space.needed(self.computed, given) if s not in given
         )
-        # Nanoseconds for each element of the widest array, roughly.
-        self.cost = self.kernel.source.count("_f32(") * 0.8 + self.kernel.source.count("_f64(") * 8.0
-        self.cost += 0.05 * self.kernel.source.count("\n            ")
+        # For each loop how often it runs, by the place of its size, and roughly how many nanoseconds a turn takes.
+        self.costs = [
+            (int(size), 0.8 * loop.count("_f32(") + 8.0 * loop.count("_f64(") + 0.05 * loop.count("\n"))
+            for size, loop in re.findall(r"for j in range\(n(\d+)\):((?:\n {12}.*)*)", self.kernel.source)
+        ]
 
     @functools.cached_property
     def function(self) -> Any:
         """The kernel, built when first called."""
-        return build(self.kernel.source, vectors=_VECTORS)
+        return build(self.kernel.source, vectors=self.vectors)
 
     @functools.cached_property
     def pieces_at_once(self) -> Any:
         """The kernel on several threads, built when first wanted."""
         text = threads.driver(self.kernel.source, self.summed, several=True)
-        return build(text, "pieces", parallel=True, vectors=_VECTORS)
+        return build(text, "pieces", parallel=True, vectors=self.vectors)
 
     @functools.cached_property
     def pieces(self) -> Any:
         """The kernel on piece after piece, each with sums of its own, built when first wanted."""
         text = threads.driver(self.kernel.source, self.summed, several=False)
-        return build(text, "pieces", vectors=_VECTORS)
+        return build(text, "pieces", vectors=self.vectors)
 
     def bound(self, layout: Layout, width: int) -> Call:
         """The kernel for this many rows, and columns where the program serves any number of them."""
@@ -111,10 +115,10 @@ class Call:
         traced, rows = runner.traced, layout.rows
         widths = {s: self._width(s, width) for s in (*runner.kernel.inputs, *runner.computed)}
         widest = max(widths.values())
-        large = rows * widest * runner.cost > threads.WORTH_THREADS
-        self.chunks = threads.CHUNKS if large and rows else 1
-        self.race = threads.Race()
         self.rows, self.sizes = rows, tuple(width if traced.width else n for n in runner.kernel.sizes)
+        self.cost = rows * sum(self.sizes[i] * cost for i, cost in runner.costs)
+        self.chunks = threads.CHUNKS if self.cost > threads.WORTH_THREADS and rows else 1
+        self.race = threads.Race()
         flat = (rows, widest)
         if runner.pointwise:
             whole = rows * widest
@@ -189,9 +193,9 @@ class Call:
             runner.function(0, self.rows, *self.leading, *arguments, *written)
         elif self.rows:
             threads.run(self, arguments, written)
-            for result, parts, (_, seen, _, zero) in zip(results, written, self.made, strict=True):
+            for result, parts, (_, _, _, zero) in zip(results, written, self.made, strict=True):
                 if zero:
-                    np.copyto(result, parts.sum(0).reshape(seen))
+                    np.add.reduce(parts, 0, out=result.reshape(parts.shape[1:]))
         return [results[i] for i in runner.places]
 
     def _laid(self, array: Array, shape: tuple[int, ...], kind: str) -> Array:

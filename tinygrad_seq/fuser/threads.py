@@ -6,12 +6,11 @@ An array is cut into the same pieces whatever the number of threads, so that sum
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_seq.numerics import Array
@@ -77,36 +76,11 @@ class Race:
             self.spent += seconds
 
 
-@contextmanager
-def _short_spins() -> Iterator[None]:
-    """While OpenMP's library is loaded: its threads are to spin for some 0.3 ms after a loop, not for 5.
-
-    They do so on a core that the next matrix product wants. Sooner asleep, they would be late for the next
-    kernel: to wake one takes as long as a small kernel does. What the user has set stays.
-    """
-    mine = sys.platform == "linux" and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ)
-    if mine:
-        os.environ["GOMP_SPINCOUNT"] = "20000"
-    try:
-        yield
-    finally:
-        if mine:
-            del os.environ["GOMP_SPINCOUNT"]
-
-
 def count() -> int:
     """How many threads numba would use: NUMBA_NUM_THREADS, `numba.set_num_threads`, or all cores."""
     import numba
 
     return int(numba.get_num_threads())
-
-
-@contextmanager
-def _starting() -> Iterator[None]:
-    """Around what may load the threads' library or build for it."""
-    with _short_spins(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numba tells of thread libraries that it does not take
-        yield
 
 
 def run(call: Call, arguments: Sequence[Any], results: Sequence[Array]) -> None:
@@ -128,7 +102,9 @@ def _on_threads(call: Call, arguments: Sequence[Any], results: Sequence[Array], 
     if not _free.acquire(blocking=False):
         return False
     try:
-        with _starting() if first else nullcontext():
+        with warnings.catch_warnings() if first else nullcontext():
+            if first:
+                warnings.simplefilter("ignore")  # numba tells of thread libraries that it does not take
             if count() == 1:
                 return False
             _started = True
