@@ -1,66 +1,242 @@
-"""Layers with a loop over time. The loop leaves its tape behind, so BPTT is nothing extra."""
+"""RNN, LSTM and GRU: recurrences in several layers and both directions, with PyTorch's names and shapes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+import warnings
 from typing import Any
 
-import numpy as np
-
 from tinygrad_seq import functional as F
-from tinygrad_seq.errors import ShapeError, describe_shape, explain
-from tinygrad_seq.fusing import fused
-from tinygrad_seq.nn.basic import probability, size, uniform_parameter
+from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.nn.basic import probability, size
+from tinygrad_seq.nn.gates import RNN_STEPS, gru_gates, lstm_gates
 from tinygrad_seq.nn.module import Module
-from tinygrad_seq.nodes import collector_paused, scope, time_step
+from tinygrad_seq.nn.nests import detach
+from tinygrad_seq.nn.recurrences import Elman, Gated, LongShort, Recurrence
+from tinygrad_seq.nn.starting import checked_start, flag, one_of, starting_weights, zone_of
+from tinygrad_seq.nn.states import first_state, last_state, time_first
+from tinygrad_seq.nn.unrolling import Spans, Trace, run, sequence_mask, unroll, zoneout
+from tinygrad_seq.nodes import scope
 from tinygrad_seq.random import Generator
-from tinygrad_seq.recording import as_tensor, wrap
-from tinygrad_seq.shapes import stack
+from tinygrad_seq.shapes import concat
 from tinygrad_seq.tensor import Tensor
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Recurrent",
+    "State",
+    "detach",
+    "gru_gates",
+    "lstm_gates",
+    "unroll",
+    "zoneout",
+]
 
 State = tuple[Tensor, Tensor]
 
 
-def unroll(step: Callable[[Tensor, Any], tuple[Tensor, Any]], xs: Tensor, state: Any) -> tuple[Tensor, Any]:
-    """Run `out, state = step(xs[t], state)` for t = 0 .. T - 1; all outs stacked (T, ...) and the last state.
+class Recurrent(Module):
+    """What RNN, LSTM and GRU have in common; each of them says what runs in a step.
 
-    Ops made in step t carry t as their time mark.
+    With T steps, B sequences, I inputs, H units, L layers, D directions, and an output of P numbers a step and
+    direction (H, or the LSTM's `proj_size`):
+
+        input    (T, B, I), or (B, T, I) with `batch_first`, or (T, I) for a single sequence
+        output   (T, B, D P), likewise; the forward direction first
+        state    (D L, B, P), for c (D L, B, H); entry 2 k + d is layer k in direction d; (D L, P) for a single
+                 sequence. `batch_first` does not touch it. None is zeros.
+
+    Keyword settings beside PyTorch's:
+
+        recurrent_dropout   p of a mask on h on its way into W_hh, one for the whole sequence, drawn anew for
+                            each layer, direction and row (Gal and Ghahramani, 2016); while training
+        zoneout             p with which each element of the state keeps its old value (Krueger et al., 2016);
+                            the expectation where not training; for the LSTM also a pair, for h and c
+        layer_norm          W_ih x and W_hh h each normalised over all their gates, times `gain_ih` and
+                            `gain_hh`, as in the LSTM of Ba, Kiros and Hinton (2016)
+        init                `torch`, `orthogonal` or `identity`, see `starting_weights`
+        rng, dropout_rng    where weights and masks are drawn from; else the streams `init` and `dropout`
+
+    `dropout` acts on the outputs of all layers but the last, afresh for each element and step.
     """
-    outs = []
-    with collector_paused():
-        for t in range(xs.shape[0]):
-            with time_step(t):
-                out, state = step(xs[t], state)
-            outs.append(out)
-    return stack(outs), state
+
+    def __init__(
+        self,
+        kind: Recurrence,
+        input_size: int,
+        num_layers: int,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        *,
+        recurrent_dropout: float = 0.0,
+        zoneout: float | tuple[float, ...] = 0.0,
+        init: str = "torch",
+        forget_bias: float | None = None,
+        dtype: Any = None,
+        rng: Generator | None = None,
+        dropout_rng: Generator | None = None,
+    ):
+        call = type(self).__name__
+        self.kind = kind
+        self.input_size = size(call, "input_size", input_size)
+        self.hidden_size, self.bias = size(call, "hidden_size", kind.hidden_size), kind.bias
+        self.num_layers = size(call, "num_layers", num_layers)
+        self.dropout = probability(call, "dropout", dropout)
+        self.batch_first = flag(call, "batch_first", batch_first)
+        self.bidirectional = flag(call, "bidirectional", bidirectional)
+        self.recurrent_dropout = probability(call, "recurrent_dropout", recurrent_dropout)
+        self.zone = zone_of(call, zoneout, kind.states)
+        self.dropout_rng = dropout_rng
+        for name in ("bias", "layer_norm"):
+            flag(call, name, getattr(kind, name))
+        checked_start(call, kind, init, forget_bias)
+        if dropout and num_layers == 1:
+            rule = "expected num_layers of 2 or more, or dropout=0.0."
+            text = explain(
+                f"{call}: dropout acts between layers, and there is one", {"dropout": dropout}, rule
+            )
+            warnings.warn(text, UserWarning, stacklevel=3)
+        for layer in range(num_layers):
+            inputs = input_size if layer == 0 else kind.sizes[0] * self.directions
+            for suffix in self._suffixes(layer):
+                weights = starting_weights(call, kind, inputs, init, forget_bias, dtype, rng)
+                for name, weight in weights.items():
+                    setattr(self, name + suffix, weight)
+
+    @property
+    def directions(self) -> int:
+        """2 where the sequence is also read from its end, else 1."""
+        return 2 if self.bidirectional else 1
+
+    def _suffixes(self, layer: int) -> tuple[str, ...]:
+        return (f"_l{layer}", f"_l{layer}_reverse")[: self.directions]
+
+    def forward(
+        self, x: Any, state: Any = None, *, lengths: Any = None, return_trace: bool = False
+    ) -> tuple[Any, ...]:
+        """All outputs of the last layer, and the state after the last step.
+
+        `lengths` (B,), in any order, 0 .. T, or one number for a single sequence: row b has the first lengths[b]
+        steps only. What stands behind them is never read, not even NaN; the output is 0 there; the last state
+        is the row's own, and its first state where it has no steps; the other direction begins at its own end.
+
+        With `return_trace` also a dict of all gates and states of all steps, of `i_l0` or `h_l1_reverse`:
+        (T, B, H) each, laid out as the output is, 0 behind a row's end. Gates are given as they act on the
+        state, after their sigmoid or tanh.
+
+        Raises ShapeError, DTypeError or ArgumentError for what does not fit.
+        """
+        call = type(self).__name__
+        x, layout = time_first(call, x, self.input_size, self.batch_first)
+        steps, rows = x.shape[:2]
+        count = self.num_layers * self.directions
+        starts = first_state(call, x, state, self.kind, count, layout)
+        spans = None
+        if lengths is not None:
+            spans = Spans(call, lengths, steps, None if layout == "alone" else rows)
+            x = spans.filled(x)
+        lasts: list[tuple[Tensor, ...]] = []
+        trace: Trace = {}
+        for layer in range(self.num_layers):
+            outs = []
+            for suffix in self._suffixes(layer):
+                start = tuple([s[len(lasts)] for s in starts])
+                out, last, parts = self._run(suffix, x, start, spans, return_trace)
+                outs.append(out)
+                lasts.append(last)
+                trace |= {name + suffix: part for name, part in parts.items()}
+            with scope(f"layer{layer}"):
+                x = outs[0] if len(outs) == 1 else concat(outs, -1)
+                if layer < self.num_layers - 1:
+                    x = F.dropout(x, self.dropout, self.training, self.dropout_rng)
+        state = last_state(lasts, layout)
+
+        def laid(out: Tensor) -> Tensor:
+            out = out if spans is None else spans.padded(out, steps)
+            return out.squeeze(1) if layout == "alone" else out.transpose(0, 1) if layout == "batch" else out
+
+        if return_trace:
+            return laid(x), state, {name: laid(part) for name, part in trace.items()}
+        return laid(x), state
+
+    def _run(
+        self, suffix: str, x: Tensor, start: tuple[Tensor, ...], spans: Spans | None, traced: bool
+    ) -> tuple[Tensor, Any, Trace]:
+        """One layer in one direction."""
+        w = {name: getattr(self, name + suffix) for name in self.kind.shapes(1)}
+        with scope(f"layer{suffix[2:]}"):
+            mask = None
+            if self.recurrent_dropout and self.training:
+                p, width = self.recurrent_dropout, self.kind.sizes[0]
+                mask = sequence_mask(x.shape[1], width, p, start[0].dtype, self.dropout_rng)
+            xw = self.kind.project(w, x)
+            step = self.kind.step(
+                w, mask=mask, zone=self.zone, training=self.training, rng=self.dropout_rng, traced=traced
+            )
+            return run(step, xw, start, spans, suffix.endswith("reverse"), traced)
+
+    def describe(self) -> str:
+        """Sizes."""
+        settings: list[tuple[str, Any, Any]] = [
+            ("num_layers", self.num_layers, 1),
+            ("nonlinearity", getattr(self.kind, "nonlinearity", "tanh"), "tanh"),
+            ("bias", self.bias, True),
+            ("batch_first", self.batch_first, False),
+            ("dropout", self.dropout, 0.0),
+            ("bidirectional", self.bidirectional, False),
+            ("proj_size", getattr(self.kind, "proj_size", 0), 0),
+            ("reset_after", getattr(self.kind, "reset_after", True), True),
+            ("recurrent_dropout", self.recurrent_dropout, 0.0),
+            ("zoneout", self.zone, ()),
+            ("layer_norm", self.kind.layer_norm, False),
+            ("peepholes", getattr(self.kind, "peepholes", False), False),
+        ]
+        extras = "".join(f", {name}={value}" for name, value, usual in settings if value != usual)
+        return f"{self.input_size}, {self.hidden_size}{extras}"
 
 
-def detach(state: Any) -> Any:
-    """The same state (a tensor, or tuples of them) off the tape: later losses do not reach behind it."""
-    if isinstance(state, Tensor):
-        return state.detach()
-    return type(state)(detach(s) for s in state)
+class RNN(Recurrent):
+    """A plain recurrent layer (Elman, 1990).
+
+        h = tanh(W_ih x + b_ih + W_hh h + b_hh)
+
+    or with relu, sigmoid or identity in the place of tanh; as in PyTorch, `nonlinearity` stands fourth.
+    Shapes and settings are in `Recurrent`; the state is h.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        layer_norm: bool = False,
+        **settings: Any,
+    ):
+        one_of("RNN", "nonlinearity", nonlinearity, tuple(RNN_STEPS))
+        kind = Elman(hidden_size, bias, layer_norm, nonlinearity)
+        super().__init__(kind, input_size, num_layers, batch_first, dropout, bidirectional, **settings)
 
 
-@fused
-def lstm_gates(xw: Tensor, hu: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """The pointwise part of an LSTM's step: from xw + hu (B, 4H) and the cell c (B, H) the new h and c (B, H)."""
-    i, f, g, o = (xw + hu).chunk(4, -1)
-    c = F.sigmoid(f) * c + F.sigmoid(i) * g.tanh()
-    return F.sigmoid(o) * c.tanh(), c
-
-
-class LSTM(Module):
+class LSTM(Recurrent):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997; with the forget gate of Gers et al., 2000).
 
         i, f, g, o = chunk(W_ih x + b_ih + W_hh h + b_hh, 4)
         c = sigmoid(f) * c + sigmoid(i) * tanh(g)
         h = sigmoid(o) * tanh(c)
 
-    With T steps, B sequences, I inputs, H units, L layers: input (T, B, I), or (B, T, I) where `batch_first`,
-    or (T, I); output (T, B, H) likewise; the state is (h, c), each (L, B, H), or (L, H) for unbatched input.
-    Parameters bear PyTorch's names and gate order, and are drawn from U(-k, k), k = 1 / sqrt(H).
+    With `proj_size`, h = W_hr (sigmoid(o) * tanh(c)) (Sak, Senior and Beaufays, 2014). With `peepholes`, i and f
+    also see the old c and o the new one, each through a weight a unit, `peephole` (3H,) (Gers and Schmidhuber,
+    2000). With `layer_norm`, h = sigmoid(o) * tanh(norm(c) * gain_c + shift_c) too; the cell that is carried on
+    is c itself. `forget_bias` is where the forget gate's bias starts: 1 is usual. Shapes and further settings
+    are in `Recurrent`; the state is (h, c).
     """
 
     def __init__(
@@ -71,89 +247,49 @@ class LSTM(Module):
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
         *,
-        dtype: Any = None,
-        rng: Generator | None = None,
+        layer_norm: bool = False,
+        peepholes: bool = False,
+        **settings: Any,
     ):
-        self.input_size = size("LSTM", "input_size", input_size)
-        self.hidden_size = size("LSTM", "hidden_size", hidden_size)
-        self.num_layers = size("LSTM", "num_layers", num_layers)
-        self.dropout = probability("LSTM", "dropout", dropout)
-        self.bias, self.batch_first = bias, batch_first
-        bound = 1.0 / math.sqrt(hidden_size)
-        for layer in range(num_layers):
-            inputs = input_size if layer == 0 else hidden_size
-            for name, shape in (
-                ("weight_ih", (4 * hidden_size, inputs)),
-                ("weight_hh", (4 * hidden_size, hidden_size)),
-                *((("bias_ih", (4 * hidden_size,)), ("bias_hh", (4 * hidden_size,))) if bias else ()),
-            ):
-                setattr(self, f"{name}_l{layer}", uniform_parameter(bound, shape, dtype, rng))
+        size("LSTM", "hidden_size", hidden_size)
+        if isinstance(proj_size, bool) or not isinstance(proj_size, int) or not 0 <= proj_size < hidden_size:
+            rule = f"expected 0 for none, or a whole number below hidden_size, {hidden_size}."
+            raise ArgumentError(explain("LSTM: proj_size out of range", {"proj_size": proj_size}, rule))
+        flag("LSTM", "peepholes", peepholes)
+        kind = LongShort(hidden_size, bias, layer_norm, proj_size, peepholes)
+        self.proj_size = proj_size
+        super().__init__(kind, input_size, num_layers, batch_first, dropout, bidirectional, **settings)
 
-    def forward(self, x: Any, state: State | None = None) -> tuple[Tensor, State]:
-        """All outputs of the last layer, and the state (h, c) after the last step."""
-        x = as_tensor(x)
-        if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
-            rule = f"expected (T, B, {self.input_size}) or (T, {self.input_size})."
-            if self.batch_first:
-                rule = f"expected (B, T, {self.input_size}) or (T, {self.input_size})."
-            raise ShapeError(explain("LSTM: the input does not fit", {"input": x}, rule))
-        batched = x.ndim == 3
-        if not batched:
-            x = x.unsqueeze(1)
-        elif self.batch_first:
-            x = x.transpose(0, 1)
-        if x.shape[0] == 0:
-            raise ShapeError(explain("LSTM: no time steps", {"input": x}, "expected at least one."))
-        h_0, c_0 = self._first_state(x, state, batched)
-        hs, cs = [], []
-        for layer in range(self.num_layers):
-            with scope(f"layer{layer}"):
-                x, (h, c) = self._run_layer(layer, x, (h_0[layer], c_0[layer]))
-                if layer < self.num_layers - 1:
-                    x = F.dropout(x, self.dropout, self.training)
-            hs.append(h)
-            cs.append(c)
-        last = stack(hs), stack(cs)
-        if not batched:
-            return x.squeeze(1), (last[0].squeeze(1), last[1].squeeze(1))
-        return x.transpose(0, 1) if self.batch_first else x, last
 
-    def _first_state(self, x: Tensor, state: State | None, batched: bool) -> State:
-        shape = (self.num_layers, x.shape[1], self.hidden_size)
-        if state is None:
-            # A real zero state, so that the first step runs the same code as all others.
-            zero = wrap(np.zeros(shape, x.dtype if x.dtype.kind == "f" else np.float32))
-            return zero, zero
-        if not isinstance(state, (tuple, list)) or len(state) != 2:
-            rule = "expected a pair (h_0, c_0)."
-            raise ShapeError(explain("LSTM: the state does not fit", {"state": state}, rule))
-        given = tuple(as_tensor(s) for s in state)
-        expected = shape if batched else (shape[0], shape[2])
-        for name, s in zip(("h_0", "c_0"), given, strict=True):
-            if s.shape != expected:
-                rule = f"expected {describe_shape(expected)}."
-                raise ShapeError(explain(f"LSTM: {name} does not fit", {"input": x, name: s}, rule))
-        return given if batched else tuple(s.unsqueeze(1) for s in given)  # type: ignore[return-value]
+class GRU(Recurrent):
+    """A gated recurrent unit (Cho et al., 2014).
 
-    def _run_layer(self, layer: int, x: Tensor, state: State) -> tuple[Tensor, State]:
-        weight_ih, weight_hh = (getattr(self, f"weight_{name}_l{layer}") for name in ("ih", "hh"))
-        xw = x @ weight_ih.T
-        if self.bias:
-            xw = xw + (getattr(self, f"bias_ih_l{layer}") + getattr(self, f"bias_hh_l{layer}"))
-        recurrent = weight_hh.T
+        r, z = sigmoid(W_ih x + b_ih + W_hh h + b_hh)             the blocks of r and z
+        n = tanh(W_in x + b_in + r * (W_hn h + b_hn))             with reset_after, as in PyTorch and cuDNN
+        n = tanh(W_in x + b_in + W_hn (r * h) + b_hn)             without, as in the paper and in textbooks
+        h = (1 - z) * n + z * h
 
-        def step(xw_t: Tensor, state: State) -> tuple[Tensor, State]:
-            h, c = lstm_gates(xw_t, state[0] @ recurrent, state[1])
-            return h, (h, c)
+    Blocks lie in the order r, z, n. Some texts write z for what is 1 - z here. With `layer_norm` and without
+    `reset_after` the two products W_hh h and W_hn (r * h) are normalised each by itself. Shapes and settings
+    are in `Recurrent`; the state is h.
+    """
 
-        return unroll(step, xw, state)
-
-    def describe(self) -> str:
-        """Sizes."""
-        extras = "".join(
-            f", {name}={getattr(self, name)}"
-            for name, usual in (("num_layers", 1), ("bias", True), ("batch_first", False), ("dropout", 0.0))
-            if getattr(self, name) != usual
-        )
-        return f"{self.input_size}, {self.hidden_size}{extras}"
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        reset_after: bool = True,
+        layer_norm: bool = False,
+        **settings: Any,
+    ):
+        kind = Gated(hidden_size, bias, layer_norm, flag("GRU", "reset_after", reset_after))
+        super().__init__(kind, input_size, num_layers, batch_first, dropout, bidirectional, **settings)

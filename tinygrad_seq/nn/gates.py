@@ -1,0 +1,133 @@
+"""What each recurrence does between its matrix products: one formula, one kernel forward and one backward.
+
+`xw` is what the input brings to a step, W_ih x with the biases; `hu` what the state brings, W_hh h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tinygrad_seq import functional as F
+from tinygrad_seq import ops
+from tinygrad_seq.fusing import fused
+from tinygrad_seq.tensor import Tensor
+
+EPS = 1e-5
+
+
+# ---- RNN -------------------------------------------------------------------------------------------------
+@fused
+def rnn_tanh(xw: Tensor, hu: Tensor) -> Tensor:
+    """tanh(xw + hu)."""
+    return (xw + hu).tanh()
+
+
+@fused
+def rnn_relu(xw: Tensor, hu: Tensor) -> Tensor:
+    """relu(xw + hu)."""
+    return F.relu(xw + hu)
+
+
+@fused
+def rnn_sigmoid(xw: Tensor, hu: Tensor) -> Tensor:
+    """sigmoid(xw + hu)."""
+    return F.sigmoid(xw + hu)
+
+
+RNN_STEPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "tanh": rnn_tanh,
+    "relu": rnn_relu,
+    "sigmoid": rnn_sigmoid,
+    "identity": ops.add,
+}
+
+
+# ---- LSTM ------------------------------------------------------------------------------------------------
+def _lstm(
+    xw: Tensor,
+    hu: Tensor,
+    c: Tensor,
+    peephole: Tensor | None = None,
+    norm_c: tuple[Tensor, ...] = (),
+) -> tuple[Tensor, ...]:
+    i, f, g, o = (xw + hu).chunk(4, -1)
+    if peephole is not None:
+        by_i, by_f, by_o = peephole.chunk(3, -1)
+        i, f = i + by_i * c, f + by_f * c
+    f = F.sigmoid(f)
+    kept = f * c
+    i = F.sigmoid(i)
+    g = g.tanh()
+    c = kept + i * g
+    if peephole is not None:
+        o = o + by_o * c
+    o = F.sigmoid(o)
+    shown = c
+    if norm_c:
+        centred = c - c.mean(-1, keepdims=True)
+        shown = centred / ((centred * centred).mean(-1, keepdims=True) + EPS).sqrt() * norm_c[0]
+        shown = shown + norm_c[1] if len(norm_c) > 1 else shown
+    return o * shown.tanh(), c, i, f, g, o
+
+
+@fused
+def lstm_gates(xw: Tensor, hu: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    """The new h and c (B, H) of an LSTM, from xw and hu (B, 4H) and the cell c (B, H).
+
+    i, f, g, o = chunk(xw + hu, 4);  c = sigmoid(f) c + sigmoid(i) tanh(g);  h = sigmoid(o) tanh(c)
+    """
+    return _lstm(xw, hu, c)[:2]
+
+
+@fused
+def lstm_variant(
+    xw: Tensor, hu: Tensor, c: Tensor, *more: Tensor, peepholes: bool = False, traced: bool = False
+) -> tuple[Tensor, ...]:
+    """`lstm_gates` with peepholes, with a normalised cell, or with all gates: h, c, i, f, g, o.
+
+    `more` holds the peephole weights (3H,) of i, f and o where there are any, then the gain (H,) and the shift
+    (H,) of the normalised cell, if it is normalised.
+    """
+    out = _lstm(xw, hu, c, more[0] if peepholes else None, more[1:] if peepholes else more)
+    return out if traced else out[:2]
+
+
+# ---- GRU -------------------------------------------------------------------------------------------------
+def _gru(xw: Tensor, hu: Tensor, h: Tensor, *bias: Tensor) -> tuple[Tensor, ...]:
+    xr, xz, xn = xw.chunk(3, -1)
+    hr, hz, hn = hu.chunk(3, -1)
+    r, z = F.sigmoid(xr + hr), F.sigmoid(xz + hz)
+    n = (xn + r * (hn + bias[0] if bias else hn)).tanh()
+    return (1.0 - z) * n + z * h, r, z, n
+
+
+@fused
+def gru_gates(xw: Tensor, hu: Tensor, h: Tensor, *bias: Tensor) -> Tensor:
+    """The new h (B, H) of a GRU that resets after the product, from xw and hu (B, 3H), h (B, H) and b_hn (H,).
+
+    r, z = sigmoid(xw + hu);  n = tanh(xw + r (hu + b_hn));  h = (1 - z) n + z h
+    """
+    return _gru(xw, hu, h, *bias)[0]
+
+
+@fused
+def gru_traced(xw: Tensor, hu: Tensor, h: Tensor, *bias: Tensor) -> tuple[Tensor, ...]:
+    """`gru_gates` with its gates: h, r, z, n."""
+    return _gru(xw, hu, h, *bias)
+
+
+@fused
+def gru_reset(xw: Tensor, hu: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """r h, r and z (B, H) of a GRU that resets before the product, from xw (B, 3H), hu (B, 2H) and h (B, H)."""
+    xr, xz, _ = xw.chunk(3, -1)
+    hr, hz = hu.chunk(2, -1)
+    r = F.sigmoid(xr + hr)
+    return r * h, r, F.sigmoid(xz + hz)
+
+
+@fused
+def gru_mix(xw: Tensor, nu: Tensor, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """The new h and n (B, H) of a GRU that resets before the product: n = tanh(xw + nu), h = (1 - z) n + z h."""
+    _, _, xn = xw.chunk(3, -1)
+    n = (xn + nu).tanh()
+    return (1.0 - z) * n + z * h, n
