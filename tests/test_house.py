@@ -13,11 +13,11 @@ PACKAGE = Path(tgs.__file__).parent
 LEVELS = {
     0: "errors files memory kernel_folder compiling numerics ops",
     1: "nodes refusals recording arithmetic shapes reductions indexing tensor random creation",
-    2: "walk arrivals autodiff activations losses functional einsum anomaly fusing",
+    2: "walk arrivals autodiff activations losses attention_maths functional einsum anomaly fusing",
     3: "tape shape_rules tape_check listing",
     4: "pictures check fuser",
     5: "nn optim",
-    6: "models",
+    6: "bptt models",
     7: "data training",
     8: "cli __main__",
 }
@@ -70,7 +70,7 @@ def test_imports_go_down(path):
             )  # public names, for the command line
             continue
         assert below <= level, f"{module_of(path)} (level {level}) imports {name} (level {below})"
-        if module_of(path) in ("nn", "optim", "functional", "activations", "losses"):
+        if module_of(path) in ("nn", "optim", "functional", "activations", "attention_maths", "losses"):
             assert name not in READERS, f"{module_of(path)} imports the reader {name}"
 
 

@@ -24,6 +24,7 @@ from tinygrad_seq.activations import (
     softplus,
     tanh,
 )
+from tinygrad_seq.attention_maths import scaled_dot_product_attention
 from tinygrad_seq.creation import where
 from tinygrad_seq.errors import ArgumentError, ShapeError, describe_shape, explain
 from tinygrad_seq.fusing import fused
@@ -54,6 +55,7 @@ __all__ = [
     "one_hot",
     "relu",
     "rms_norm",
+    "scaled_dot_product_attention",
     "sigmoid",
     "silu",
     "softmax",
