@@ -46,13 +46,18 @@ from tinygrad_seq.errors import (
 from tinygrad_seq.fusing import composed, fused
 from tinygrad_seq.memory import keep_freed_pages
 from tinygrad_seq.nn import (
+    GRU,
     LSTM,
+    RNN,
     Dropout,
     Embedding,
+    GRUCell,
     LayerNorm,
     Linear,
+    LSTMCell,
     Module,
     Parameter,
+    RNNCell,
     Sequential,
     detach,
     unroll,
@@ -65,7 +70,7 @@ from tinygrad_seq.tape import Tape
 from tinygrad_seq.tensor import Tensor
 
 if TYPE_CHECKING:
-    from tinygrad_seq import data, models, pictures, training
+    from tinygrad_seq import bptt, data, models, pictures, training
     from tinygrad_seq.pictures import draw
 
 __version__ = "0.1.0"
@@ -73,7 +78,8 @@ __version__ = "0.1.0"
 keep_freed_pages()
 
 # What only some programs use is imported when it is first asked for: `import tinygrad_seq` stays quick.
-_LATER = {"data": None, "models": None, "training": None, "pictures": None, "draw": "tinygrad_seq.pictures"}
+_LATER: dict[str, str | None] = dict.fromkeys(("bptt", "data", "models", "training", "pictures"))
+_LATER["draw"] = "tinygrad_seq.pictures"
 
 
 def __getattr__(name: str) -> Any:
@@ -84,21 +90,26 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "GRU",
     "LSTM",
+    "RNN",
     "ArgumentError",
     "CheckpointError",
     "DTypeError",
     "DataError",
     "Dropout",
     "Embedding",
+    "GRUCell",
     "Generator",
     "GradientError",
     "GraphError",
+    "LSTMCell",
     "LayerNorm",
     "Linear",
     "Module",
     "NonFiniteError",
     "Parameter",
+    "RNNCell",
     "RangeError",
     "RenderError",
     "Sequential",
@@ -107,6 +118,7 @@ __all__ = [
     "Tensor",
     "TraceError",
     "arange",
+    "bptt",
     "cat",
     "checkpoint",
     "composed",

@@ -1,0 +1,59 @@
+"""The two demos run small; what they assert about themselves is part of them."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+DEMOS = Path(__file__).resolve().parent.parent / "demos"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"demo_{name}", DEMOS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_linear_rnn(monkeypatch, capsys):
+    """The three gradients stand side by side; resilient propagation gets from (-1.5, 2) to (1, 1)."""
+    monkeypatch.setattr("sys.argv", ["linear_rnn"])
+    load("linear_rnn").main()
+    told = capsys.readouterr().out
+    rows = re.findall(r"^  (wx|wRec) +([-\d.]+) +([-\d.]+) +([-\d.]+)$", told, re.MULTILINE)
+    assert [row[0] for row in rows] == ["wx", "wRec"]
+    for _, hand, tape, steps in rows:
+        assert hand == tape
+        assert float(hand) == pytest.approx(float(steps), rel=1e-6)
+    assert "the answer is (1, 1)" in told
+
+
+def test_the_hand_written_loop_reads_the_state_before():
+    """With S_k in place of S_(k-1) the slope would be another: the index of the notes' code is right."""
+    demo = load("linear_rnn")
+    x, target = demo.data()
+    assert x.shape == (100, 10)
+    assert demo.states_by_hand(x, 1.2, 1.2).shape == (100, 11)
+    _, slope, over_time = demo.gradient_by_hand(x, target, 1.2, 1.2)
+    s = demo.states_by_hand(x, 1.2, 1.2)
+    np.testing.assert_allclose(slope, (over_time[:, 1:] * s[:, :-1]).mean(0).sum(), rtol=1e-12)
+    assert abs((over_time[:, 1:] * s[:, 1:]).mean(0).sum() / slope - 1) > 0.1
+    np.testing.assert_allclose(demo.slopes(x, target, 1.2, 1.2)[1], slope, rtol=1e-12)
+    np.testing.assert_array_equal(demo.slopes(x, target, 1.0, 1.0), [0.0, 0.0])
+
+
+def test_vanishing(monkeypatch, capsys):
+    """All rows within the bounds of theory; both that the rule of thumb holds and that it does not are found."""
+    monkeypatch.setattr("sys.argv", ["vanishing", "--size", "16", "--steps", "20", "--long", "60"])
+    load("vanishing").main()
+    told = capsys.readouterr().out
+    rows = re.findall(r"^  (.+?) +(\d+\.\d{3}) +(\d+\.\d{3}) ", told, re.MULTILINE)
+    assert len(rows) == 14
+    for name, bound, rate in rows:
+        assert float(rate) <= float(bound) + 1e-3, name
+    assert told.count("DOES NOT HOLD") >= 4
+    assert re.search(r" holds$", told, re.MULTILINE)

@@ -1,0 +1,82 @@
+"""What truncation costs: the truncated gradient beside the full one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.bptt.routes import Route, node_of, one
+from tinygrad_seq.bptt.words import counted
+from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.nn.nests import tensors_in
+from tinygrad_seq.numerics import Array
+from tinygrad_seq.tensor import Tensor
+
+
+@dataclass(frozen=True)
+class TruncationBias:
+    """For each `k2`: the cosine between truncated and full gradient, and the truncated one's norm over the full's."""
+
+    k2: Array
+    cosine: Array
+    ratio: Array
+
+    @property
+    def words(self) -> str:
+        """One line."""
+        said = [
+            f"a gradient of {counted(int(k))} points {c:.3g} along the full one and is {r:.3g} as long"
+            for k, c, r in zip(self.k2, self.cosine, self.ratio, strict=True)
+        ]
+        return "; ".join(said)
+
+
+def truncation_bias(
+    losses: Sequence[Tensor],
+    states: Sequence[Any],
+    parameters: Tensor | Sequence[Tensor],
+    k2: int | Sequence[int],
+    *,
+    k1: int = 1,
+) -> TruncationBias:
+    """How far truncated gradients are off, on one tape of the whole sequence; the graph is kept.
+
+        cosine = (a . b) / (|a| |b|),   ratio = |a| / |b|,   a truncated, b full, over all parameters together
+
+    `losses[t]` is the loss of step t and `states[t]` the state after it. The truncated gradient is what
+    `TruncatedBPTT(k1, k2)` sums up to without updates in between; by default every loss looks back k2 steps exactly.
+    Raises ShapeError where losses and states differ in number, ArgumentError for k2 < k1 or k1 < 1.
+    """
+    if not losses or len(losses) != len(states):
+        rule = f"expected one of each for every step, got {len(losses)} and {len(states)}."
+        raise ShapeError(explain("truncation_bias: losses and states differ in number", None, rule))
+    spans = [int(k2)] if isinstance(k2, (int, np.integer)) else list(k2)
+    if k1 < 1 or not spans or min(spans) < k1:
+        rule = f"expected 1 <= k1 <= k2, got k1 = {k1}, k2 = {k2}."
+        raise ArgumentError(explain("truncation_bias: windows out of range", None, rule))
+    params = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    whole = _gradient(losses, params, [])
+    norm = np.linalg.norm(whole)
+    rows = []
+    for span in spans:
+        total = np.zeros_like(whole)
+        for start in range(0, len(losses), k1):
+            before = start - (span - k1) - 1
+            behind = tensors_in(states[before]) if before >= 0 else []
+            total += _gradient(losses[start : start + k1], params, behind)
+        length = np.linalg.norm(total)
+        both = length * norm
+        rows.append((total @ whole / both if both else np.nan, length / norm if norm else np.nan))
+    cosine, ratio = np.array(rows, np.float64).T
+    return TruncationBias(np.array(spans), cosine, ratio)
+
+
+def _gradient(losses: Sequence[Tensor], params: Sequence[Tensor], closed: Sequence[Tensor]) -> Array:
+    ends = [node_of(p) for p in params]
+    route = Route([node_of(loss) for loss in losses], ends, {node_of(t) for t in closed})
+    found = route.pull([one(loss) for loss in losses])
+    pieces = [found.get(e, np.zeros(p.shape)) for e, p in zip(ends, params, strict=True)]
+    return np.concatenate([np.asarray(g, np.float64).ravel() for g in pieces])
