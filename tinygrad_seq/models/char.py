@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygrad_seq import functional as F
-from tinygrad_seq.nn import LSTM, Dropout, Embedding, Linear, Module
-from tinygrad_seq.nn.recurrent import State
+from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.models.latent import LatentAR
+from tinygrad_seq.nn import GRU, LSTM, RNN, Dropout, Embedding, Linear
 from tinygrad_seq.random import Generator
-from tinygrad_seq.tensor import Tensor
+
+CELLS: dict[str, Any] = {"rnn": RNN, "gru": GRU, "lstm": LSTM}
 
 
-class CharLM(Module):
-    """Embedding, LSTM, Linear: log P(x_{t+1} | x_1 .. x_t) for each of V symbols.
+class CharLM(LatentAR):
+    """Embedding, recurrent layers, Linear: log P(x_{t+1} | x_1 .. x_t) for each of V symbols.
 
         e = embedding(ids);  h, state = lstm(e, state);  logits = W h + b
 
-    ids (T, B) of integers from 0 to V - 1; logits (T, B, V); the state is (h, c), each (L, B, H), and carries
-    everything the model knows of the past.
+    ids (T, B) of integers from 0 to V - 1; logits (T, B, V). The state carries everything the model knows of
+    the past: (h, c) of an LSTM, h of an RNN or a GRU, each (L, B, H). `cell` says which of them it is, and the
+    layer bears its name: `model.lstm`, `model.gru` or `model.rnn`.
+
+    Raises `ArgumentError` for a cell that is none of them.
     """
+
+    lstm: LSTM
 
     def __init__(
         self,
@@ -28,19 +34,16 @@ class CharLM(Module):
         embedding: int | None = None,
         dropout: float = 0.0,
         *,
+        cell: str = "lstm",
         rng: Generator | None = None,
     ):
-        self.embedding = Embedding(vocabulary_size, embedding or hidden, rng=rng)
-        self.lstm = LSTM(embedding or hidden, hidden, layers, dropout=dropout, rng=rng)
+        if cell not in CELLS:
+            rule = f"expected one of {', '.join(map(repr, CELLS))}."
+            raise ArgumentError(explain("CharLM: no such cell", {"cell": cell}, rule))
+        width = hidden if embedding is None else embedding
+        self.embedding = Embedding(vocabulary_size, width, rng=rng)
+        between = dropout if layers > 1 else 0.0
+        setattr(self, cell, CELLS[cell](width, hidden, layers, dropout=between, rng=rng))
         self.dropout = Dropout(dropout)
         self.head = Linear(hidden, vocabulary_size, rng=rng)
-
-    def forward(self, ids: Any, state: State | None = None) -> tuple[Tensor, State]:
-        """Logits for the symbol after each of `ids`, and the state after the last."""
-        h, state = self.lstm(self.embedding(ids), state)
-        return self.head(self.dropout(h)), state
-
-    def loss(self, ids: Any, targets: Any, state: State | None = None) -> tuple[Tensor, State]:
-        """The mean of -log P(target) in nats per symbol, and the state after the last step."""
-        logits, state = self(ids, state)
-        return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)), state
+        self.vocabulary_size, self._net = self.embedding.num_embeddings, cell

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy.typing as npt
 
 from tinygrad_seq.data import windows
-from tinygrad_seq.models import CharLM
-from tinygrad_seq.nn import Module
-from tinygrad_seq.nodes import no_grad
+from tinygrad_seq.models.neural import NeuralModel, evaluating
 
 __all__ = ["bits", "evaluate", "evaluating"]
 
@@ -25,21 +21,7 @@ def bits(nats: float) -> float:
     return nats / math.log(2)
 
 
-@contextmanager
-def evaluating(module: Module) -> Iterator[None]:
-    """Nothing is recorded and no layer is in training mode inside; afterwards each is as it was."""
-    training = [one for one in module.modules() if one.training]
-    for one in training:
-        one.training = False
-    try:
-        with no_grad():
-            yield
-    finally:
-        for one in training:
-            one.training = True
-
-
-def evaluate(model: CharLM, ids: npt.ArrayLike, batch: int = 32, window: int = 64) -> float:
+def evaluate(model: NeuralModel, ids: npt.ArrayLike, batch: int = 32, window: int = 64) -> float:
     """The mean of -log P(character | all before it) over a whole text, in nats per character.
 
     Every id but the first is predicted once. `batch` rows run side by side and each carries its state from
