@@ -9,6 +9,7 @@ from tests.cases import Case
 from tinygrad_seq import functional as F
 from tinygrad_seq import nn
 from tinygrad_seq.models import CharLM
+from tinygrad_seq.nn import gates, unrolling
 
 IDS = np.array([2, 0, 1])
 SOME = np.array([2, -100, 1])
@@ -24,15 +25,15 @@ def with_weights(module: nn.Module, *call: object):
     def fn(x, *weights):
         for (m, name), w in zip(own, weights, strict=True):
             object.__setattr__(m, name, w)
-        out = module(x, *call)
+        out = module(x, *[tgs.tensor(np.asarray(a, x.dtype)) for a in call])
         return out[0] if isinstance(out, tuple) else out
 
     return fn, [tuple(vars(m)[n].shape) for m, n in own]
 
 
-def layer(name: str, module: nn.Module, x: object) -> Case:
-    """A case for a layer: its input and every parameter are checked."""
-    fn, shapes = with_weights(module)
+def layer(name: str, module: nn.Module, x: object, *call: object) -> Case:
+    """A case for a layer: its input and every parameter are checked; `call` is what else it is given."""
+    fn, shapes = with_weights(module, *call)
     return Case(name, fn, [x, *shapes], low=-1.0, high=1.0)  # type: ignore[list-item]
 
 
@@ -79,6 +80,33 @@ FUNCTIONS = [
     Case("checkpoint", lambda x: tgs.checkpoint(lambda a: a.tanh() * a, x), [(3, 4)]),
 ]  # fmt: skip
 
+FUNCTIONS += [
+    Case(
+        "scaled_dot_product_attention",
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, causal=True),
+        [(2, 3, 4), (2, 5, 4), (2, 5, 3)],
+    ),
+    Case(
+        "_held in unroll",
+        lambda x, s: tgs.unroll(lambda a, b: ((a * b).tanh(), b + a), x, s, lengths=[4, 1])[0],
+        [(4, 2, 3), (2, 3)],
+    ),
+    Case(
+        "held of two",
+        lambda a, b, c, d: unrolling.held(np.array([True, False]), (a, b), (c, d)),
+        [(2, 3)] * 4,
+    ),
+    Case("zoneout", lambda a, b: nn.zoneout(a, b, 0.3, rng=tgs.Generator(1)), [(5, 6), (5, 6)]),
+    Case("zoneout not training", lambda a, b: nn.zoneout(a, b, 0.3, training=False), [(3, 4), (3, 4)]),
+    Case(
+        "lstm_variant",
+        lambda *a: gates.lstm_variant(*a, peepholes=True, traced=True),
+        [(2, 12), (2, 12), (2, 3), (9,), (3,), (3,)],
+    ),
+    Case("gru_traced", gates.gru_traced, [(2, 9), (2, 9), (2, 3), (3,)]),
+]
+MEMORY = np.full((2, 2, 4), 0.3)
+
 LAYERS = [
     layer("Linear", nn.Linear(4, 3), (2, 4)),
     layer("Linear without bias", nn.Linear(4, 3, bias=False), (2, 4)),
@@ -88,6 +116,39 @@ LAYERS = [
     layer("LSTM", nn.LSTM(2, 3), (4, 2, 2)),
     layer("LSTM of two layers, batch first, no bias", nn.LSTM(2, 3, 2, False, True), (2, 3, 2)),
     layer("LSTM unbatched", nn.LSTM(2, 3), (3, 2)),
+    layer("RNN", nn.RNN(2, 3, 2, bidirectional=True), (4, 2, 2)),
+    layer("RNN relu", nn.RNN(2, 3, nonlinearity="relu"), (2, 2, 2)),
+    layer("RNN sigmoid", nn.RNN(2, 3, nonlinearity="sigmoid"), (2, 2, 2)),
+    layer("GRU", nn.GRU(2, 3), (4, 2, 2)),
+    layer("GRU reset before", nn.GRU(2, 3, reset_after=False), (4, 2, 2)),
+    layer(
+        "LSTM with everything",
+        nn.LSTM(2, 3, proj_size=2, bidirectional=True, layer_norm=True, peepholes=True),
+        (3, 2, 2),
+    ),
+    layer("RNNCell", nn.RNNCell(2, 3), (2, 2)),
+    layer("LSTMCell", nn.LSTMCell(2, 3), (2, 2)),
+    layer("GRUCell", nn.GRUCell(2, 3), (2, 2)),
+    layer("MultiheadAttention", nn.MultiheadAttention(4, 2), (3, 2, 4)),
+    layer("MultiheadAttention free form", nn.MultiheadAttention(5, 8, head_dim=3, out_dim=5), (2, 5)),
+    layer("TransformerEncoderLayer", nn.TransformerEncoderLayer(4, 2, 3, 0.0, "gelu"), (3, 2, 4)),
+    layer("TransformerEncoderLayer relu", nn.TransformerEncoderLayer(4, 2, 3, 0.0), (3, 2, 4)),
+    layer(
+        "TransformerEncoder",
+        nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 3, 0.0, "gelu"), 2),
+        (3, 2, 4),
+    ),
+    layer("TransformerDecoderLayer", nn.TransformerDecoderLayer(4, 2, 3, 0.0, "gelu"), (3, 2, 4), MEMORY),
+    layer(
+        "TransformerDecoder",
+        nn.TransformerDecoder(nn.TransformerDecoderLayer(4, 2, 3, 0.0, "gelu"), 1),
+        (3, 2, 4),
+        MEMORY,
+    ),
+    layer("Transformer", nn.Transformer(4, 2, 1, 1, 3, 0.0, "gelu"), (2, 2, 4), MEMORY),
+    layer("SinusoidalPositions", nn.SinusoidalPositions(4), (3, 2, 4)),
+    layer("LearnedPositions", nn.LearnedPositions(5, 4), (3, 2, 4)),
+    layer("RotaryPositions", nn.RotaryPositions(4), (2, 3, 4)),
     layer("Embedding", nn.Embedding(4, 3), IDS),
     layer("CharLM", CharLM(4, hidden=3, embedding=2), np.array([[0, 3], [1, 2], [2, 2]])),
 ]

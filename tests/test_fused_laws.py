@@ -112,7 +112,8 @@ REFUSED = {
     "gather beside", "gather mask beside", "gather no axes", "take", "scatter stretched",
     "matmul 1 by 1", "matmul 1 by 2", "matmul 2 by 1", "matmul 1 by 3", "matmul 3 by 1",
     "matmul 1 by 4", "matmul 4 by 1", "rmatmul", "softmax of axis 0", "logsumexp keepdim",
-    "cross_entropy of images", "dropout", "embedding", "embedding padded", "einsum diagonal", "unroll",
+    "cross_entropy of images", "dropout", "embedding", "embedding padded", "einsum diagonal", "unroll", "zoneout",
+    "scaled_dot_product_attention",
 }  # fmt: skip
 COMPOSED = {
     "where constant",
@@ -129,7 +130,7 @@ COMPOSED = {
     "stack numbers", "gather mask", "gather vector", "scatter", "scatter two", "scatter empty",
     "cross_entropy", "cross_entropy of one", "cross_entropy sum", "cross_entropy smoothed, ignoring",
     "cross_entropy of probabilities", "nll_loss", "mse_loss", "binary_cross_entropy_with_logits",
-    "layer_norm of two axes", "rms_norm of two axes", "checkpoint",
+    "layer_norm of two axes", "rms_norm of two axes", "checkpoint", "_held in unroll", "held of two",
 }  # fmt: skip
 # Inputs whose leading axes do not broadcast: never a kernel.
 UNLAID = {

@@ -538,8 +538,8 @@ def test_a_carried_state_is_named_where_it_was_made() -> None:
         "backward: the walk reached a graph that an earlier backward() released.\n"
         "  first released: f32(1,)   from tanh in lstm, step 34\n"
         "  a value carried over from there, such as a recurrent state, still hangs on it.\n"
-        "  Cut a carried state between windows: state = detach(state). For two losses on one graph, pass "
-        "retain_graph=True to the first backward()."
+        "  Cut a carried state between windows: state = detach(state), or let bptt.TruncatedBPTT do it. For two "
+        "losses on one graph, pass retain_graph=True to the first backward()."
     )
 
 

@@ -187,8 +187,8 @@ def released(node: Node, is_root: bool) -> GraphError:
             "backward: the walk reached a graph that an earlier backward() released",
             {"first released": Made(node)},
             "a value carried over from there, such as a recurrent state, still hangs on it.",
-            "Cut a carried state between windows: state = detach(state). For two losses on one graph, pass "
-            "retain_graph=True to the first backward().",
+            "Cut a carried state between windows: state = detach(state), or let bptt.TruncatedBPTT do it. For two "
+            "losses on one graph, pass retain_graph=True to the first backward().",
         )
     )
 
