@@ -147,13 +147,15 @@ NO_FILE = "Without a file: builtin:topics or builtin:stdlib."
             b"line\r\ncaf\xe9 au lait",
             "read_text: 'a.txt' is not UTF-8.\n  offset: 9\n  line: 2\n  bytes from there: b'\\xe9 au lai'\n"
             "  expected UTF-8 text, in which the byte 0xe9 cannot stand at offset 9.\n"
-            "  Save it as UTF-8, or convert it; from Latin-1: iconv -f latin1 -t utf-8.",
+            "  Save it as UTF-8, or convert it; from Latin-1: iconv -f latin1 -t utf-8.\n"
+            "  Bad bytes can be replaced or skipped: bad_bytes 'replace' or 'skip'.",
         ),
         (
             b"\xef\xbb\xbfa\xff",
             "read_text: 'a.txt' is not UTF-8.\n  offset: 4\n  line: 1\n  bytes from there: b'\\xff'\n"
             "  expected UTF-8 text, in which the byte 0xff cannot stand at offset 4.\n"
-            "  Save it as UTF-8, or convert it; from Latin-1: iconv -f latin1 -t utf-8.",
+            "  Save it as UTF-8, or convert it; from Latin-1: iconv -f latin1 -t utf-8.\n"
+            "  Bad bytes can be replaced or skipped: bad_bytes 'replace' or 'skip'.",
         ),
         (
             b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
@@ -165,7 +167,7 @@ NO_FILE = "Without a file: builtin:topics or builtin:stdlib."
             "한글".encode("utf-16"),
             "read_text: 'a.txt' is not UTF-8 but looks like UTF-16 or UTF-32.\n"
             f"  first bytes: {'한글'.encode('utf-16')[:4]!r}\n  expected UTF-8 text.\n"
-            "  Save it as UTF-8, or convert it: iconv -f utf-16 -t utf-8.",
+            "  Save it as UTF-8, or convert it: iconv -f utf-16 -t utf-8. Or name its encoding: utf-16.",
         ),
         (
             b"\xef\xbb\xbf",
@@ -200,12 +202,15 @@ def test_missing_file_names_its_neighbour() -> None:
     )
 
 
-def test_folder_is_not_a_text() -> None:
-    """A folder is called a folder on every system."""
+def test_folder_without_text_is_refused() -> None:
+    """It is called a folder on every system, and hidden files do not count."""
     Path("books").mkdir()
+    Path("books/.txt").touch()
+    Path("books/a.py").touch()
     assert message(DataError, read_text, "books") == (
-        "read_text: 'books' is a folder.\n  expected a UTF-8 text file.\n"
-        "  Name the files inside it; most shells write them all for folder/*.txt."
+        "read_text: the folder 'books' holds no text file.\n"
+        "  expected files that end in .txt, .text, .md, packed or not, in it or below it.\n"
+        f"  Name the files themselves, or with a glob: {os.path.join('books', '*.py')}"
     )
 
 
@@ -229,11 +234,11 @@ def test_file_that_cannot_be_read(
 ) -> None:
     """Whatever the system refuses is a `DataError`; simulated, because root may read everything."""
 
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, mode: str) -> bytes:
         raise error
 
     Path("a.txt").touch()
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     assert message(DataError, read_text, "a.txt") == (
         f"read_text: 'a.txt' {what}.\n  expected a UTF-8 text file.\n  {way_out}"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from tinygrad_seq import Generator
 from tinygrad_seq.cli.blas import use_one_thread
 from tinygrad_seq.cli.following import follow, prime_for, program, sample_command
-from tinygrad_seq.training import Config, Interrupted, bits, free_folder, sample, train
+from tinygrad_seq.training import Config, Interrupted, free_folder, sample, train
 from tinygrad_seq.training.live import visible
 
 EXAMPLE = "  tgs demo"
@@ -73,5 +73,5 @@ def run(args: argparse.Namespace) -> int:
             program=program(),
         )
     )
-    print(f"validation {bits(end.validation):.3f} bits per character")
+    print(f"validation {end.rates.bits_per_character:.3f} bits per character")
     return 0

@@ -7,14 +7,16 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from tinygrad_seq.cli.graph_files import save_graph
+from tinygrad_seq.data import Progress
 from tinygrad_seq.training import Event, Finished, Interrupted, Run, Started
 from tinygrad_seq.training.live import Lines, lines_for
 
-__all__ = ["follow", "prime_for", "program", "sample_command"]
+__all__ = ["follow", "prime_for", "program", "sample_command", "say_progress"]
 
 
 def follow(
@@ -34,11 +36,24 @@ def follow(
     return last
 
 
+def say_progress(every: float = 2.0) -> Callable[[Progress], None]:
+    """What writes how far the tokens of a large text are to standard error, every so many seconds."""
+    last = [time.monotonic()]
+
+    def say(now: Progress) -> None:
+        if time.monotonic() - last[0] >= every:
+            last[0] = time.monotonic()
+            of = f" of {now.total / 1e6:,.0f}" if now.total else ""
+            print(f"text    {now.stage}: {now.done / 1e6:,.0f}{of} MB", file=sys.stderr, flush=True)
+
+    return say
+
+
 def _show(event: Event, lines: Lines, endings: Sequence[str], quiet: bool) -> None:
     if not quiet:
         lines.show(event)
     if isinstance(event, Started) and event.folder:
-        files, missing = save_graph(event.run, event.corpus.text, event.folder, endings)
+        files, missing = save_graph(event.run, event.corpus.head, event.folder, endings)
         if not quiet:
             lines.write(f"graph   {', '.join(map(str, files))}")
             if missing:
@@ -47,8 +62,7 @@ def _show(event: Event, lines: Lines, endings: Sequence[str], quiet: bool) -> No
 
 def prime_for(run: Run) -> str:
     """Some characters that the model knows, to begin a sample with."""
-    known = set(run.vocabulary.symbols)
-    return next((prime for prime in ("The ", "the ") if set(prime) <= known), "")
+    return next((prime for prime in ("The ", "the ") if run.vocabulary.knows(prime)), "")
 
 
 def sample_command(run: Run, folder: Path) -> str:

@@ -7,6 +7,7 @@ import sys
 import unicodedata
 
 from tinygrad_seq import Generator
+from tinygrad_seq.data.tokenizer import ON_UNKNOWN
 from tinygrad_seq.training import load_run, sample_stream
 
 EXAMPLE = '  tgs sample runs/topics-lstm128 --prime "The " -n 300 --temperature 0.5 --seed 1'
@@ -16,6 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `tgs sample`."""
     parser.add_argument("run", metavar="RUN", help="folder that tgs train or tgs demo has made")
     parser.add_argument("--prime", default="", metavar="TEXT", help="what the text begins with")
+    parser.add_argument(
+        "--on-unknown",
+        choices=ON_UNKNOWN,
+        default="error",
+        help="what to do about characters of the prime that the model does not know (default error)",
+    )
     parser.add_argument("-n", type=int, default=500, metavar="N", help="characters to write (default 500)")
     parser.add_argument(
         "--temperature",
@@ -35,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
     # Corpora are in this form; some keyboards and file systems give the other.
     prime = unicodedata.normalize("NFC", args.prime)
     rng = Generator(args.seed, "sampling")
+    if args.on_unknown != "error":
+        prime = trained.vocabulary.decode(trained.vocabulary.encode(prime, args.on_unknown))
     characters = sample_stream(trained.model, trained.vocabulary, prime, args.n, args.temperature, rng)
     sys.stdout.write(prime)
     for character in characters:

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from tinygrad_seq.cli.blas import use_one_thread
-from tinygrad_seq.cli.following import follow, sample_command
-from tinygrad_seq.training import Config, Finished, Interrupted, bits, free_folder, train, usual_name
+from tinygrad_seq.cli.following import follow, sample_command, say_progress
+from tinygrad_seq.data.decoding import BAD_BYTES
+from tinygrad_seq.training import Config, Finished, Interrupted, free_folder, train, usual_name
 
 EXAMPLE = """\
   tgs train builtin:topics --minutes 2
@@ -35,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "corpus",
         nargs="+",
         metavar="CORPUS",
-        help="text files, - for standard input, builtin:topics (Python's language reference) "
+        help="text files (also packed by gzip, bzip2, xz or zip), folders or globs of them, "
+        "- for standard input, builtin:topics (Python's language reference) "
         "or builtin:stdlib (the source of its library)",
     )
     parser.add_argument("--steps", type=int, metavar="N", help=f"updates (default {_DEFAULTS.steps:,})")
@@ -46,6 +48,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         usual = f"{what} (default {getattr(_DEFAULTS, name):g})"
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=usual)
     parser.add_argument(
+        "--tokenizer",
+        metavar="KIND",
+        help="char, byte, jamo (Korean letters) or bpe:N (with the extra tinygrad_seq[bpe]); default "
+        f"{_DEFAULTS.tokenizer}",
+    )
+    parser.add_argument(
+        "--encoding", metavar="NAME", help=f"of the text files (default {_DEFAULTS.encoding}), such as cp949"
+    )
+    parser.add_argument(
+        "--bad-bytes",
+        choices=BAD_BYTES,
+        help=f"what to do about bytes that are not of the encoding (default {_DEFAULTS.bad_bytes})",
+    )
+    parser.add_argument(
         "-o", "--out", metavar="FOLDER", help="new folder for the run (default: a new one in runs)"
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="print only the folder of the run")
@@ -53,17 +69,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train as the arguments say."""
-    names = ["corpus", "steps", "minutes", *(name for name, _, _ in _OPTIONS)]
+    texts = ["tokenizer", "encoding", "bad_bytes"]
+    names = ["corpus", "steps", "minutes", *texts, *(name for name, _, _ in _OPTIONS)]
     config = Config(**{name: value for name in names if (value := getattr(args, name)) is not None})
     folder = Path(args.out) if args.out else free_folder(Path("runs", usual_name(config)))
     use_one_thread(config.hidden)
-    end = follow(train(config, folder=folder), quiet=args.quiet)
+    end = follow(
+        train(config, folder=folder, progress=None if args.quiet else say_progress()), quiet=args.quiet
+    )
     if args.quiet:
         print(folder)
     else:
         if isinstance(end, Finished):
             print(
-                f"result  validation {bits(end.validation):.3f} bits per character, best {bits(end.best):.3f}"
+                f"result  validation {end.rates.bits_per_character:.3f} bits per character, "
+                f"best {end.best_rates.bits_per_character:.3f}"
             )
         print(f"saved   {folder}\nnext    {sample_command(end.run, folder)}")
     return 130 if isinstance(end, Interrupted) else 0

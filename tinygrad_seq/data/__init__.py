@@ -1,10 +1,44 @@
-"""Text in, batches of ids out: corpora, vocabularies and the two ways of walking through a text.
+"""Text in, batches of ids out: corpora, tokenizers and the two ways of walking through a text.
 
 Plain NumPy; nothing here knows of tensors, models or the training loop.
 """
 
 from .batches import Batch, Splits, Streams, split, windows
-from .corpora import Corpus, read_text
+from .bpe import BPETokenizer
+from .byte_tokenizer import ByteTokenizer
+from .corpora import Corpus, from_texts, read_text, stream_text
+from .jamo import JamoTokenizer
+from .token_cache import Progress, is_large, stored_texts, stored_tokens
+from .tokenizer import Decoder, Rates, TextSize, Tokenizer, rates
+from .tokenizer_kinds import learn_tokenizer, load_tokenizer
+from .tokens import Tokens, tokenize
 from .vocabulary import Vocabulary
 
-__all__ = ["Batch", "Corpus", "Splits", "Streams", "Vocabulary", "read_text", "split", "windows"]
+__all__ = [
+    "BPETokenizer",
+    "Batch",
+    "ByteTokenizer",
+    "Corpus",
+    "Decoder",
+    "JamoTokenizer",
+    "Progress",
+    "Rates",
+    "Splits",
+    "Streams",
+    "TextSize",
+    "Tokenizer",
+    "Tokens",
+    "Vocabulary",
+    "from_texts",
+    "is_large",
+    "learn_tokenizer",
+    "load_tokenizer",
+    "rates",
+    "read_text",
+    "split",
+    "stored_texts",
+    "stored_tokens",
+    "stream_text",
+    "tokenize",
+    "windows",
+]

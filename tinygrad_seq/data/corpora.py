@@ -1,28 +1,41 @@
-"""Text from files, from standard input, or from what every Python brings along.
+"""Text from files, from standard input, from what every Python brings along, or from any iterable.
 
-Whatever the source, what comes out is the same kind of text: decoded from UTF-8 without a byte order mark,
-lines ending in a bare newline, in Unicode form NFC.
+Whatever the source, what comes out is the same kind of text: decoded without a byte order mark, lines ending
+in a bare newline, in Unicode form NFC.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import sysconfig
-import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ..errors import DataError, DTypeError, explain
-from .text_files import STANDARD_INPUT, decode_bytes, nearest, read_bytes, shorten
+from .builtin_texts import PREFIX, builtin_text, joined
+from .decoding import CHUNK, Decoding
+from .naming import shorten
+from .normal_form import composed
+from .text_files import STANDARD_INPUT, files_of, texts_of
 
-__all__ = ["Corpus", "read_text"]
+__all__ = [
+    "HEAD",
+    "Corpus",
+    "Source",
+    "from_texts",
+    "listed",
+    "name_of",
+    "not_empty",
+    "pieces_of",
+    "read_text",
+    "stream_text",
+    "text_pieces",
+]
 
 Source = str | os.PathLike[str]
 
-_PREFIX = "builtin:"
-_NOT_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+HEAD = 1000
+"""Characters of a text that are kept as its beginning."""
 
 
 @dataclass(frozen=True)
@@ -44,40 +57,103 @@ class Corpus:
         digest = hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
         object.__setattr__(self, "sha256", digest)
 
+    @property
+    def head(self) -> str:
+        """The beginning of the text."""
+        return self.text[:HEAD]
+
+    @property
+    def characters(self) -> int:
+        """How many characters the text has."""
+        return len(self.text)
+
     def __str__(self) -> str:
         length = len(self.text)
         return f"{length:,} character{'' if length == 1 else 's'}, {len(set(self.text)):,} distinct"
 
 
-def read_text(source: Source | Sequence[Source]) -> Corpus:
+def read_text(
+    source: Source | Sequence[Source], *, encoding: str = "utf-8", bad_bytes: str = "error"
+) -> Corpus:
     """The text of one source, or of several joined in the order given.
 
-    A source is the path of a UTF-8 file, `-` for standard input, `builtin:topics` (the language reference
-    that Python's `help` shows, about 0.5 million characters) or `builtin:stdlib` (the source code of the
-    standard library without its tests, about 12 million). A `Path` object is always a file. Where a text
-    does not end in a newline, one is put between it and the next.
+    A source is the path of a text file, of a folder of them or a glob such as `books/*.txt`; `-` for standard
+    input; `builtin:topics` (the language reference that Python's `help` shows, about 0.5 million characters)
+    or `builtin:stdlib` (the source code of the standard library without its tests, about 12 million). A
+    `Path` object is always a file or a folder. Files packed by gzip, bzip2, xz or zip are unpacked. Where a
+    text does not end in a newline, one is put between it and the next. `bad_bytes` says what to do about
+    bytes that are not of the encoding: "error", "replace" (each becomes U+FFFD) or "skip".
 
-    Raises `DataError` if a source is missing, unreadable, binary or not UTF-8, or if there is no text at all.
+    Raises `DataError` if a source is missing, unreadable, binary or not of the encoding, or if there is no
+    text at all, and `ArgumentError` for an encoding that Python does not know.
 
     >>> 'The "assert" statement' in read_text("builtin:topics").text
     True
     """
-    sources = _listed(source)
-    name = _joint_name([_name(one) for one in sources])
-    text = unicodedata.normalize("NFC", _join(map(_text_of, sources)))
-    if not text:
-        raise DataError(
-            explain(
-                f"read_text: {shorten(name)} holds no text",
-                rule="expected at least one character.",
-                way_out="Give a file that is not empty. Without a file: builtin:topics or builtin:stdlib.",
-            )
-        )
-    return Corpus(text, name)
+    sources = listed(source)
+    text = "".join(not_empty(text_pieces(sources, Decoding(encoding, bad_bytes)), name_of(sources)))
+    return Corpus(text, name_of(sources))
 
 
-def _listed(source: object) -> list[Source]:
-    """Sources as a list, each one checked."""
+def stream_text(
+    source: Source | Sequence[Source],
+    *,
+    encoding: str = "utf-8",
+    bad_bytes: str = "error",
+    chunk: int = CHUNK,
+) -> Iterator[str]:
+    """The text that `read_text` reads, in pieces, with no more than a few of them in memory.
+
+    `chunk` bytes are read at a time. Raises what `read_text` raises, where it comes to it.
+
+    >>> sum(map(len, stream_text("builtin:topics"))) == len(read_text("builtin:topics").text)
+    True
+    """
+    sources = listed(source)
+    return not_empty(text_pieces(sources, Decoding(encoding, bad_bytes), chunk), name_of(sources))
+
+
+def from_texts(texts: Iterable[object], name: str = "texts") -> Corpus:
+    r"""One text of many: of any iterable of strings, or of dicts with a text under the key `text`.
+
+    They are joined as `read_text` joins files. So a data set of Hugging Face's `datasets` can be given as it
+    is, streamed or not.
+
+    Raises `DataError` if there is no text at all, and `DTypeError` for what is neither.
+
+    >>> from_texts([{"text": "one"}, {"text": "two"}]).text
+    'one\ntwo'
+    """
+    return Corpus("".join(not_empty(composed(joined(pieces_of(texts))), name)), name)
+
+
+def pieces_of(texts: Iterable[object]) -> Iterator[Iterable[str]]:
+    """Each text of an iterable, as a list of one piece with bare newlines.
+
+    Raises `DTypeError` for what is neither a string nor a dict with a string under `text`.
+    """
+    if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
+        rule = "expected an iterable of strings, or of dicts with a text under the key 'text'."
+        raise DTypeError(explain("from_texts: these are no texts", {"texts": texts}, rule))
+    for place, one in enumerate(texts):
+        text = one.get("text") if isinstance(one, Mapping) else one
+        if not isinstance(text, str):
+            found = {f"element {place:,}": sorted(map(str, one)) if isinstance(one, Mapping) else one}
+            rule = "expected a string, or a dict with a string under the key 'text'."
+            raise DTypeError(explain("from_texts: this is no text", found, rule))
+        yield [text.replace("\r\n", "\n")]
+
+
+def text_pieces(sources: Iterable[Source], how: Decoding, chunk: int = CHUNK) -> Iterator[str]:
+    """The joint text of several sources in pieces, in form NFC."""
+    return composed(joined(_texts(sources, how, chunk)))
+
+
+def listed(source: object) -> list[Source]:
+    """Sources as a list, each one checked; folders and globs become the files that they stand for.
+
+    Raises `DTypeError` for what is no source, and `DataError` for an empty list, folder or glob.
+    """
     alone = isinstance(source, str | bytes | os.PathLike) or not isinstance(source, Iterable)
     sources: list[Source] = []
     for one in [source] if alone else source:  # type: ignore[attr-defined]
@@ -89,7 +165,7 @@ def _listed(source: object) -> list[Source]:
                     "expected a path, '-', builtin:topics, builtin:stdlib, or a list of these.",
                 )
             )
-        sources.append(one)
+        sources += [one] if _is_builtin(one) else files_of(one)
     if not sources:
         raise DataError(
             explain(
@@ -101,80 +177,35 @@ def _listed(source: object) -> list[Source]:
     return sources
 
 
-def _name(source: Source) -> str:
-    return "standard input" if source == STANDARD_INPUT else os.fspath(source)
-
-
-def _joint_name(names: list[str]) -> str:
+def name_of(sources: Sequence[Source]) -> str:
+    """What several sources are called together."""
+    names = ["standard input" if one == STANDARD_INPUT else os.fspath(one) for one in sources]
     return " + ".join(names) if len(names) <= 3 else f"{names[0]} + {len(names) - 1} more"
 
 
-def _text_of(source: Source) -> str:
-    if isinstance(source, str) and source.startswith(_PREFIX):
-        return _builtin(source)
-    return decode_bytes(read_bytes(source), _name(source))
+def _is_builtin(source: Source) -> bool:
+    return isinstance(source, str) and source.startswith(PREFIX)
 
 
-def _join(texts: Iterable[str]) -> str:
-    parts: list[str] = []
-    for text in filter(None, texts):
-        if parts and not parts[-1].endswith("\n"):
-            parts.append("\n")
-        parts.append(text)
-    return "".join(parts)
+def _texts(sources: Iterable[Source], how: Decoding, chunk: int) -> Iterator[Iterable[str]]:
+    for source in sources:
+        if _is_builtin(source):
+            yield [builtin_text(os.fspath(source))]
+        else:
+            yield from texts_of(source, how, chunk)
 
 
-def _builtin(source: str) -> str:
-    read = _BUILTINS.get(source)
-    if read is None:
+def not_empty(pieces: Iterable[str], name: str) -> Iterator[str]:
+    """The pieces; raises `DataError` at the end if there was none."""
+    empty = True
+    for piece in pieces:
+        empty = False
+        yield piece
+    if empty:
         raise DataError(
             explain(
-                f"read_text: there is no built-in text {shorten(source)}",
-                rule=f"expected one of {', '.join(_BUILTINS)}.",
-                way_out=nearest(source, list(_BUILTINS)) + f"A file of this name is read as ./{source}.",
+                f"read_text: {shorten(name)} holds no text",
+                rule="expected at least one character.",
+                way_out="Give a file that is not empty. Without a file: builtin:topics or builtin:stdlib.",
             )
         )
-    return read()
-
-
-def _topics() -> str:
-    try:
-        from pydoc_data.topics import topics
-    except ImportError as error:
-        raise DataError(_absent("builtin:topics", "pydoc_data.topics")) from error
-    # Every topic ends in a newline, so one more leaves a blank line between two of them.
-    return "\n".join(topics[key] for key in sorted(topics))
-
-
-def _stdlib() -> str:
-    """Every file of the library that is UTF-8, in the order of its path, the same on every system."""
-    root = Path(sysconfig.get_path("stdlib"))
-    paths: list[Path] = []
-    for folder, subfolders, files in os.walk(root):
-        subfolders[:] = [name for name in subfolders if name not in _NOT_LIBRARY]
-        paths += [Path(folder, name) for name in files if name.endswith(".py")]
-    paths.sort(key=lambda path: path.relative_to(root).parts)
-    text = _join(filter(None, map(_source_code, paths)))
-    if not text:
-        raise DataError(_absent("builtin:stdlib", f"{root}{os.sep}*.py"))
-    return text
-
-
-def _source_code(path: Path) -> str:
-    """Text of one library file, empty where it cannot be read: no user can mend another's Python."""
-    try:
-        return decode_bytes(read_bytes(path), os.fspath(path))
-    except DataError:
-        return ""
-
-
-def _absent(source: str, missing: str) -> str:
-    return explain(
-        f"read_text: this Python was installed without the text of {source}",
-        {"missing": missing},
-        "expected a complete standard library; some small or embedded builds leave parts of it out.",
-        "Give a text file of your own, or use a Python from python.org.",
-    )
-
-
-_BUILTINS: dict[str, Callable[[], str]] = {"builtin:topics": _topics, "builtin:stdlib": _stdlib}

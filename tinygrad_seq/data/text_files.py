@@ -1,92 +1,124 @@
-"""From what a user names to a string: reading bytes, decoding them, and saying what is wrong with them.
+"""From what a user names to open files of bytes: paths, folders, globs, standard input.
 
 This file does not know the built-in texts; it only points at them when there is no such file.
 """
 
 from __future__ import annotations
 
-import difflib
+import glob
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import DataError, explain
+from .decoding import CHUNK, UTF8, Decoding, decoded
+from .naming import nearest, neighbours, shorten
+from .unpacking import unpacked
 
-__all__ = ["STANDARD_INPUT", "decode_bytes", "nearest", "read_bytes", "shorten"]
+__all__ = ["STANDARD_INPUT", "files_of", "nearest", "opened", "shorten", "texts_of"]
 
 STANDARD_INPUT = "-"
+_TEXT_ENDINGS = (".txt", ".text", ".md")
+_PACKED_ENDINGS = (".gz", ".bz2", ".xz", ".zip")
 
-_UTF16_OR_32_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
-_BINARY_IF_NUL_WITHIN = 8192  # bytes
+
+def files_of(source: str | os.PathLike[str]) -> list[str | os.PathLike[str]]:
+    """The files that one source stands for, in the order of their paths.
+
+    A folder stands for the .txt, .text and .md files in it and below it, packed ones included, hidden ones
+    not. A string with `*`, `?` or `[` that is no file itself stands for the files that fit it (`**` for any
+    folders). Everything else stands for itself, there or not.
+
+    Raises `DataError` for a folder or a glob that stands for no file.
+    """
+    name = os.fspath(source)
+    if source == STANDARD_INPUT or not isinstance(name, str):
+        return [source]
+    if os.path.isdir(name):
+        return list(_files_below(name))
+    # A zero byte stands in no name; whoever opens it says so.
+    is_glob = isinstance(source, str) and glob.has_magic(name) and "\0" not in name
+    return list(_matches(name)) if is_glob and not os.path.lexists(name) else [source]
 
 
-def read_bytes(source: str | os.PathLike[str]) -> bytes:
-    """All bytes of a file, or of standard input for `-`; the one place that opens what a user names."""
+def texts_of(
+    source: str | os.PathLike[str], how: Decoding = UTF8, chunk: int = CHUNK
+) -> Iterator[Iterator[str]]:
+    """The texts of a file or of standard input, each in pieces; a zip file may hold several.
+
+    Each must be read before the next is asked for. Raises `DataError` for what cannot be read.
+    """
+    name = "standard input" if source == STANDARD_INPUT else os.fspath(source)
+    with opened(source) as file:
+        for part, text in unpacked(file, name):
+            yield decoded(text, part, how, chunk)
+
+
+@contextmanager
+def opened(source: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """An open file of bytes, or standard input for `-`; the one place that opens what a user names.
+
+    Raises `DataError` for what cannot be opened, and inside for what cannot be read.
+    """
     try:
         if source == STANDARD_INPUT:
-            return _standard_input()
+            yield _standard_input()
+            return
         path = Path(source)
         # Windows reports a folder as a lack of permission, so the question is asked first.
         if path.is_dir():
             raise IsADirectoryError
-        return path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(_refusal(os.fspath(source), error)) from error
 
 
-def decode_bytes(data: bytes, name: str) -> str:
-    r"""Text of UTF-8 bytes, without byte order mark and with `\r\n` as `\n`; `name` is for the error."""
-    if data.startswith(_UTF16_OR_32_MARKS):
+def _files_below(folder: str) -> list[str]:
+    found: list[Path] = []
+    for here, subfolders, names in os.walk(folder):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        found += [Path(here, name) for name in names if not name.startswith(".") and _is_text_name(name)]
+    if not found:
         raise DataError(
             explain(
-                f"read_text: {shorten(name)} is not UTF-8 but looks like UTF-16 or UTF-32",
-                {"first bytes": data[:4]},
-                "expected UTF-8 text.",
-                "Save it as UTF-8, or convert it: iconv -f utf-16 -t utf-8.",
+                f"read_text: the folder {shorten(folder)} holds no text file",
+                rule=f"expected files that end in {', '.join(_TEXT_ENDINGS)}, packed or not, in it or below it.",
+                way_out=f"Name the files themselves, or with a glob: {os.path.join(folder, '*.py')}",
             )
         )
-    nul = data.find(b"\0", 0, _BINARY_IF_NUL_WITHIN)
-    if nul >= 0:
+    return [os.fspath(path) for path in sorted(found, key=lambda path: path.parts)]
+
+
+def _is_text_name(name: str) -> bool:
+    name = name.lower()
+    for ending in _PACKED_ENDINGS:
+        name = name.removesuffix(ending)
+    return name.endswith(_TEXT_ENDINGS)
+
+
+def _matches(pattern: str) -> list[str]:
+    found = [Path(name) for name in glob.glob(pattern, recursive=True) if os.path.isfile(name)]
+    if not found:
         raise DataError(
             explain(
-                f"read_text: {shorten(name)} looks binary",
-                {"first zero byte at offset": nul},
-                f"expected UTF-8 text, which has no zero byte among the first {_BINARY_IF_NUL_WITHIN:,}.",
-                "Unpack it or convert it to text first.",
+                f"read_text: no file fits {shorten(pattern)}",
+                rule="expected a glob such as books/*.txt, or books/**/*.txt for the folders below too.",
+                way_out=nearest(pattern, neighbours(pattern))
+                + "Without a file: builtin:topics or builtin:stdlib.",
             )
         )
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        at = error.start
-        raise DataError(
-            explain(
-                f"read_text: {shorten(name)} is not UTF-8",
-                {"offset": at, "line": data.count(b"\n", 0, at) + 1, "bytes from there": data[at : at + 8]},
-                f"expected UTF-8 text, in which the byte 0x{data[at]:02x} cannot stand at offset {at:,}.",
-                "Save it as UTF-8, or convert it; from Latin-1: iconv -f latin1 -t utf-8.",
-            )
-        ) from error
-    return text.removeprefix("\ufeff").replace("\r\n", "\n")
+    return [os.fspath(path) for path in sorted(found, key=lambda path: path.parts)]
 
 
-def nearest(word: str, known: list[str]) -> str:
-    """`Did you mean 'x'? ` for the likeliest of `known`, or nothing when none is near."""
-    found = difflib.get_close_matches(word, known, n=1)
-    return f"Did you mean {found[0]!r}? " if found else ""
-
-
-def shorten(name: str) -> str:
-    """A name as a message shows it: quoted, and without its middle when it is very long."""
-    quoted = repr(name)
-    return quoted if len(quoted) <= 200 else f"{quoted[:98]}...{quoted[-98:]}"
-
-
-def _standard_input() -> bytes:
+def _standard_input() -> BinaryIO:
     # A program without a console has no standard input; a notebook's is text only.
-    stream = getattr(sys.stdin, "buffer", None)
+    stream: BinaryIO | None = getattr(sys.stdin, "buffer", None)
     if stream is None:
         raise DataError(
             explain(
@@ -95,15 +127,14 @@ def _standard_input() -> bytes:
                 way_out="Give the path of a file, or builtin:topics.",
             )
         )
-    data: bytes = stream.read()
-    return data
+    return stream
 
 
 def _refusal(name: str, error: OSError | ValueError) -> str:
     rule = "expected a UTF-8 text file."
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         what = "does not exist"
-        way_out = nearest(name, _neighbours(name)) + "Without a file: builtin:topics or builtin:stdlib."
+        way_out = nearest(name, neighbours(name)) + "Without a file: builtin:topics or builtin:stdlib."
     elif isinstance(error, IsADirectoryError):
         what = "is a folder"
         way_out = "Name the files inside it; most shells write them all for folder/*.txt."
@@ -114,12 +145,3 @@ def _refusal(name: str, error: OSError | ValueError) -> str:
         what = f"cannot be read: {getattr(error, 'strerror', None) or error}"
         way_out = "Check that this is a path and not the text itself."
     return explain(f"read_text: {shorten(name)} {what}", None, rule, way_out)
-
-
-def _neighbours(name: str) -> list[str]:
-    """Paths that exist in the folder where `name` was looked for, written as `name` was."""
-    folder = os.path.dirname(name)
-    try:
-        return [os.path.join(folder, entry) for entry in sorted(os.listdir(folder or os.curdir))]
-    except (OSError, ValueError):
-        return []

@@ -1,36 +1,43 @@
-"""The characters a model knows, and their numbers.
+"""The characters a model knows, and their numbers: the tokenizer `char`.
 
 A vocabulary is what a saved model needs besides its weights, so it can also write itself to a file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import CheckpointError, DataError, DTypeError, ShapeError, explain
+from ..errors import CheckpointError, DataError, explain
 from ..files import atomic_write_text
+from .normal_form import composed
+from .tokenizer import Decoder, PlainDecoder, Tokenizer, checked_ids, checked_on_unknown, require_text
 
 __all__ = ["Vocabulary"]
 
 _FORMAT = "tinygrad_seq vocabulary"
 _VERSION = 1
+_REPLACEMENTS = "\ufffd? "
+_ALL_CODES = 0x110000
 
 
 @dataclass(frozen=True, repr=False)
-class Vocabulary:
+class Vocabulary(Tokenizer):
     r"""The distinct characters of a text in the order of their code points; an id is a place in this order.
 
-    `Vocabulary(text)` collects them; `symbols` holds them as one string.
+    `Vocabulary(text)` collects them; `symbols` holds them as one string. With `form` "NFC" a text is brought
+    into this Unicode form before it is encoded, as `read_text` does with files.
 
     Raises `DataError` if the text is empty.
 
@@ -44,9 +51,12 @@ class Vocabulary:
     """
 
     symbols: str
+    form: str | None = field(default=None, compare=False)
+
+    kind: ClassVar[str] = "char"
 
     def __post_init__(self) -> None:
-        _require_text("Vocabulary", self.symbols)
+        require_text("Vocabulary", self.symbols)
         if not self.symbols:
             raise DataError(
                 explain(
@@ -57,6 +67,17 @@ class Vocabulary:
             )
         object.__setattr__(self, "symbols", "".join(sorted(set(self.symbols))))
 
+    @classmethod
+    def learn(cls, pieces: Iterable[str]) -> Vocabulary:
+        """The characters of a text that comes in pieces, in form NFC, which `encode` then brings about.
+
+        Raises `DataError` if there is no character.
+
+        >>> Vocabulary.learn(["e", "\u0301t\u00e9"]).symbols
+        't\u00e9'
+        """
+        return cls(distinct(composed(pieces)), form="NFC")
+
     def __len__(self) -> int:
         return len(self.symbols)
 
@@ -66,20 +87,28 @@ class Vocabulary:
             return f"Vocabulary(1 symbol, {self.symbols!r})"
         return f"Vocabulary({count:,} symbols, {self.symbols[0]!r} to {self.symbols[-1]!r})"
 
-    def encode(self, text: str) -> npt.NDArray[np.int64]:
-        """Ids of the characters of a text, i64(len(text),).
+    def encode(self, text: str, on_unknown: str = "error") -> npt.NDArray[np.int64]:
+        """Ids of the characters of a text, i64(T,).
 
-        Raises `DataError` if the text holds a character that is not in the vocabulary.
+        A character that is not in the vocabulary is an error; or with `on_unknown` "skip" it is left out, with
+        "replace" it becomes the first of U+FFFD, `?` and space that the vocabulary holds.
+
+        Raises `DataError` for unknown characters, which are listed, and where nothing can replace them.
 
         >>> Vocabulary("abc").encode("cab")
         array([2, 0, 1])
+        >>> Vocabulary("abc").encode("cxab", on_unknown="skip")
+        array([2, 0, 1])
         """
-        _require_text("encode", text)
-        codes = _code_points(text)
+        require_text("encode", text)
+        checked_on_unknown(on_unknown)
+        codes = _code_points(unicodedata.normalize("NFC", text) if self.form == "NFC" else text)
         # "clip" sends every code beyond the table to its last entry, which stands for "unknown".
         ids: npt.NDArray[np.int64] = self._table.take(codes, mode="clip")
         if ids.size and ids.min() < 0:
-            raise DataError(self._unknown(text, codes[ids < 0], int(np.argmin(ids))))
+            if on_unknown == "error":
+                raise DataError(self._unknown(text, codes[ids < 0], int(np.argmin(ids))))
+            return ids[ids >= 0] if on_unknown == "skip" else np.where(ids < 0, self._replacement(), ids)
         return ids
 
     def decode(self, ids: npt.ArrayLike) -> str:
@@ -90,33 +119,22 @@ class Vocabulary:
         >>> Vocabulary("abc").decode([2, 0, 1])
         'cab'
         """
-        array = np.asarray(ids)
-        if array.ndim != 1:
-            raise ShapeError(
-                explain(
-                    "decode: this is not one row of ids",
-                    {"ids": array},
-                    f"expected one axis, got {array.ndim}.",
-                    "Of a batch (T, B), decode one column at a time: ids[:, 0].",
-                )
-            )
-        if array.size == 0:
-            return ""
-        if array.dtype.kind not in "iu":
-            raise DTypeError(explain("decode: ids are whole numbers", {"ids": array}, "expected integers."))
-        wrong = (array < 0) | (array >= len(self))
-        if wrong.any():
-            at = int(np.argmax(wrong))
-            raise DataError(
-                explain(
-                    f"decode: the vocabulary has no id {int(array[at])}",
-                    {"ids": array, "position of the first": at, "vocabulary": self},
-                    f"expected ids from 0 to {len(self) - 1:,}.",
-                    "Do the ids come from a model with another vocabulary?",
-                )
-            )
-        code_points: npt.NDArray[np.uint32] = self._codes[array]
+        code_points: npt.NDArray[np.uint32] = self._codes[checked_ids(ids, self)]
         return code_points.tobytes().decode("utf-32-le", "surrogatepass")
+
+    def decoder(self) -> Decoder:
+        """What turns ids into text one by one."""
+        return PlainDecoder(self)
+
+    def content(self) -> Mapping[str, Any]:
+        """The symbols as a list, and the form where there is one."""
+        # A list, because in one string JSON would merge two neighbouring lone surrogates into one character.
+        return {"symbols": list(self.symbols), **({"form": self.form} if self.form else {})}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the symbols in hexadecimal: it says which vocabulary some weights belong to."""
+        return hashlib.sha256(self.symbols.encode("utf-8", "surrogatepass")).hexdigest()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the vocabulary to one JSON file, whole or not at all.
@@ -129,8 +147,7 @@ class Vocabulary:
         ...     Vocabulary.load(Path(folder, "vocabulary.json"))
         Vocabulary(3 symbols, 'a' to 'c')
         """
-        # A list, because in one string JSON would merge two neighbouring lone surrogates into one character.
-        content = {"format": _FORMAT, "version": _VERSION, "symbols": list(self.symbols)}
+        content = {"format": _FORMAT, "version": _VERSION, **self.content()}
         atomic_write_text(path, json.dumps(content) + "\n")
 
     @classmethod
@@ -152,12 +169,14 @@ class Vocabulary:
         if content.get("version") != _VERSION:
             what = f"has version {content.get('version')!r} of the format, not {_VERSION}"
             raise CheckpointError(_not_loaded(name, what))
-        symbols = content.get("symbols")
+        symbols, form = content.get("symbols"), content.get("form")
+        if form not in (None, "NFC"):
+            raise CheckpointError(_not_loaded(name, f"names an unknown Unicode form: {form!r}"))
         if not _are_symbols(symbols):
             raise CheckpointError(
                 _not_loaded(name, "is damaged: its symbols are not sorted, distinct characters")
             )
-        return cls("".join(symbols))
+        return cls("".join(symbols), form)
 
     @cached_property
     def _codes(self) -> npt.NDArray[np.uint32]:
@@ -169,6 +188,19 @@ class Vocabulary:
         table = np.full(int(self._codes[-1]) + 2, -1, dtype=np.int64)
         table[self._codes] = np.arange(len(self))
         return table
+
+    def _replacement(self) -> int:
+        for char in _REPLACEMENTS:
+            if char in self.symbols:
+                return self.symbols.index(char)
+        raise DataError(
+            explain(
+                "encode: the vocabulary holds nothing to replace unknown characters with",
+                {"vocabulary": self.symbols},
+                "expected one of U+FFFD, '?' and ' ' among the symbols.",
+                "Skip them: on_unknown 'skip'.",
+            )
+        )
 
     def _unknown(self, text: str, codes: npt.NDArray[np.uint32], first: int) -> str:
         found, places = np.unique(codes, return_index=True)
@@ -189,9 +221,16 @@ class Vocabulary:
         )
 
 
-def _require_text(caller: str, text: object) -> None:
-    if not isinstance(text, str):
-        raise DTypeError(explain(f"{caller}: this is not text", {"text": text}, "expected a str."))
+def distinct(pieces: Iterable[str]) -> str:
+    """The distinct characters of a text that comes in pieces, in the order of their code points.
+
+    >>> distinct(["hello", "world"])
+    'dehlorw'
+    """
+    seen = np.zeros(_ALL_CODES, dtype=np.bool_)
+    for piece in pieces:
+        seen[_code_points(piece)] = True
+    return np.flatnonzero(seen).astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
 
 def _code_points(text: str) -> npt.NDArray[np.uint32]:

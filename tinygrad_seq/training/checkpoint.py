@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinygrad_seq.data import Vocabulary
+from tinygrad_seq.data import Tokenizer
 from tinygrad_seq.errors import CheckpointError, explain
 from tinygrad_seq.files import atomic_write_bytes
 from tinygrad_seq.nn import Module
@@ -30,15 +30,15 @@ class _Saved(NamedTuple):
     metadata: dict[str, str]
 
 
-def fingerprint(vocabulary: Vocabulary) -> str:
-    """SHA-256 of the symbols in hexadecimal: it says which vocabulary some weights belong to."""
-    return hashlib.sha256(vocabulary.symbols.encode("utf-8", "surrogatepass")).hexdigest()
+def fingerprint(vocabulary: Tokenizer) -> str:
+    """SHA-256 in hexadecimal: it says which vocabulary, or other tokenizer, some weights belong to."""
+    return vocabulary.fingerprint
 
 
 def save_weights(
     path: str | os.PathLike[str],
     model: Module,
-    vocabulary: Vocabulary,
+    vocabulary: Tokenizer,
     facts: Mapping[str, str] | None = None,
 ) -> None:
     """Write all parameters of a model to one safetensors file, whole or not at all.
@@ -61,7 +61,7 @@ def save_weights(
     atomic_write_bytes(path, save(arrays, metadata))
 
 
-def load_weights(path: str | os.PathLike[str], model: Module, vocabulary: Vocabulary) -> dict[str, str]:
+def load_weights(path: str | os.PathLike[str], model: Module, vocabulary: Tokenizer) -> dict[str, str]:
     """Put the weights of a file into `model`, and return the facts that stand beside them.
 
     The model is only changed when everything fits. Raises `CheckpointError` for a file that is missing,

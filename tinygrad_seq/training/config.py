@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, get_args, get_type_hints
 
-from tinygrad_seq.data.text_files import nearest
+from tinygrad_seq.data.decoding import Decoding
+from tinygrad_seq.data.naming import nearest
+from tinygrad_seq.data.tokenizer_kinds import checked_spec
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.training.toml_text import TomlValue, to_toml
 
@@ -54,7 +56,8 @@ class Config:
     `corpus` holds the sources as `data.read_text` takes them. `embedding` is `hidden` where not given. A run
     ends after `steps` or after `minutes`, whichever comes first; with neither given, after 2,000 steps. The
     learning rate climbs to `lr` in `warmup` steps (a tenth of the run at most) and falls along a cosine to 0
-    at the end. `clip` bounds the norm of the gradient, 0 leaves it alone. `sample_every` 0 draws no samples.
+    at the end. `tokenizer` is `char`, `byte`, `jamo` or `bpe:N`; `encoding` and `bad_bytes` are as in
+    `data.read_text`. `clip` bounds the norm of the gradient, 0 leaves it alone. `sample_every` 0 draws no samples.
 
     Raises `ArgumentError` for a value outside what is allowed.
 
@@ -82,6 +85,9 @@ class Config:
     sample_length: int = 200
     temperature: float = 0.8
     seed: int = 1337
+    tokenizer: str = "char"
+    encoding: str = "utf-8"
+    bad_bytes: str = "error"
 
     def __post_init__(self) -> None:
         if isinstance(self.corpus, str | os.PathLike):
@@ -97,6 +103,9 @@ class Config:
             raise ArgumentError(
                 explain("config: no such optimiser", {"optimiser": self.optimiser}, rule, way_out)
             )
+
+        object.__setattr__(self, "tokenizer", checked_spec(self.tokenizer))
+        object.__setattr__(self, "encoding", Decoding(self.encoding, self.bad_bytes).encoding)
 
     def to_toml(self, facts: Mapping[str, TomlValue] | None = None) -> str:
         """All settings as TOML, one a line; a setting that is not given stands there as a comment.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinygrad_seq.data import Corpus
+from tinygrad_seq.data import Corpus, Rates, Tokens
 from tinygrad_seq.training.evaluation import bits
 from tinygrad_seq.training.run_folder import Run
 
@@ -17,10 +17,12 @@ __all__ = ["Evaluated", "Event", "Finished", "Interrupted", "Sampled", "Saved", 
 
 @dataclass(frozen=True)
 class Started:
-    """The run is set up: `parts` are the characters to train on, to validate and to test with."""
+    """The run is set up: `parts` are the tokens to train on, to validate and to test with; with the tokenizer
+    `char` these are characters. `corpus` is the text, or its tokens where it is large.
+    """
 
     run: Run
-    corpus: Corpus
+    corpus: Corpus | Tokens
     parts: tuple[int, int, int]
     folder: Path | None
 
@@ -58,15 +60,18 @@ class Step:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The whole validation part was read: nats per character after `step`, the best so far or not."""
+    """The whole validation part was read: nats per token after `step`, the best so far or not, and `rates`,
+    the same for each character and each byte of UTF-8.
+    """
 
     step: Step
     validation: float
     best: bool
+    rates: Rates
 
     def __str__(self) -> str:
         best = ", the best so far" if self.best else ""
-        return f"{self.step}, validation {bits(self.validation):.3f} bits per character{best}"
+        return f"{self.step}, validation {self.rates.bits_per_character:.3f} bits per character{best}"
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,9 @@ class Saved:
 
 @dataclass(frozen=True)
 class Finished:
-    """The plan is done: nats per character on the whole validation part, at the end and at best."""
+    """The plan is done: nats per token on the whole validation part, at the end and at best; `rates` and
+    `best_rates` are the same for each character and each byte.
+    """
 
     run: Run
     step: int
@@ -101,9 +108,14 @@ class Finished:
     best: float
     seconds: float
     folder: Path | None
+    rates: Rates
+    best_rates: Rates
 
     def __str__(self) -> str:
-        return f"finished after {self.step} steps: validation {bits(self.validation):.3f} bits per character"
+        return (
+            f"finished after {self.step} steps: validation {self.rates.bits_per_character:.3f} "
+            "bits per character"
+        )
 
 
 @dataclass(frozen=True)

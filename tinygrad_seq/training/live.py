@@ -36,8 +36,8 @@ def lines_for(stream: TextIO) -> Lines:
 
 
 class Lines:
-    """One plain line for each report, without control codes. Losses in nats and bits per character,
-    validation in bits per character, the norm of the gradient before clipping.
+    """One plain line for each report, without control codes. Losses in nats and bits per token (a character,
+    where the tokenizer is `char`), validation in bits per character, the norm of the gradient before clipping.
     """
 
     def __init__(self, stream: TextIO):
@@ -58,7 +58,7 @@ class Lines:
             if event.report:
                 self._write_row(event)
         elif isinstance(event, Evaluated):
-            self._write_row(event.step, event.validation, "  best" if event.best else "")
+            self._write_row(event.step, event.rates.bits_per_character, "  best" if event.best else "")
         elif isinstance(event, Started):
             for line in beginning(event):
                 self.write(line)
@@ -102,7 +102,7 @@ class TerminalLines(Lines):
         if isinstance(event, Step):
             self._follow(event)
         elif isinstance(event, Evaluated):
-            self.validation = event.validation
+            self.validation = event.rates.bits_per_character
         elif isinstance(event, Finished | Interrupted):
             self.close()
 
@@ -140,8 +140,11 @@ def beginning(event: Started) -> list[str]:
     train, validation, test = event.parts
     plan = [f"{config.steps:,} steps"] if config.steps is not None else []
     plan += [f"{config.minutes:g} min"] if config.minutes is not None else []
+    vocabulary = event.run.vocabulary
+    kinds = f"tokens  {vocabulary.spec}: {train + validation + test:,} of {len(vocabulary):,} kinds"
     return [
         f"text    {corpus.name}: {corpus}, sha256 {corpus.sha256[:12]}",
+        *([kinds] if vocabulary.kind != "char" else []),
         f"        {train:,} to train on, {validation:,} to validate with, {test:,} kept for a test",
         f"model   LSTM of {config.layers} x {config.hidden}, {event.run.model.count():,} parameters",
         f"plan    {' or '.join(plan)} of {config.batch} x {config.window} characters, "
@@ -160,7 +163,7 @@ def ending(event: Finished | Interrupted) -> str:
 def row(step: Step, validation: float | None) -> str:
     """One line of the table."""
     done = f"{step.step:,}" + (f"/{step.steps:,}" if step.steps is not None else "")
-    measured = f"{bits(validation):.3f}" if validation is not None else ""
+    measured = f"{validation:.3f}" if validation is not None else ""
     left = clock(step.left) if step.left is not None else "?"
     return (
         f"{done:>13}  {step.recent:>6.3f}  {bits(step.recent):>6.3f}  {measured:>10}  "

@@ -8,7 +8,17 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
 import tinygrad_seq
-from tinygrad_seq.data import Corpus, Vocabulary, read_text, split
+from tinygrad_seq.data import (
+    Corpus,
+    Progress,
+    Tokens,
+    is_large,
+    rates,
+    read_text,
+    split,
+    stored_tokens,
+    tokenize,
+)
 from tinygrad_seq.errors import NonFiniteError
 from tinygrad_seq.random import Generator as Stream
 from tinygrad_seq.training.config import Config
@@ -35,17 +45,19 @@ __all__ = ["train"]
 def train(
     config: Config,
     *,
-    corpus: Corpus | None = None,
+    corpus: Corpus | Tokens | None = None,
     folder: str | Path | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    progress: Callable[[Progress], object] | None = None,
 ) -> Generator[Event, None, None]:
     """Train a character model, and tell of it event by event.
 
     B streams of the text run side by side. The state of each is carried from window to window and detached
     between them, so that the gradient reaches back through one window and the memory further; where the
     streams start the text again, the state starts from zero. The loss is the mean of -log P in nats per
-    character. The text is `corpus`, or what `config.corpus` names. With a `folder` the run is written there,
-    as `run_folder` says; without, nothing is written. `clock` counts seconds.
+    token, which is a character where the tokenizer is `char`. The text is `corpus`, or what `config.corpus`
+    names; a large one is not held in memory, and `progress` is told how far its tokens are. With a `folder`
+    the run is written there, as `run_folder` says; without, nothing is written. `clock` counts seconds.
 
     Weights, dropout and samples draw from streams of `config.seed` that are this run's own: the same settings
     give the same run (unless it is planned by `minutes`), and how often it is evaluated or sampled changes
@@ -66,16 +78,31 @@ def train(
     Evaluated
     Finished
     """
-    return _Training(config, corpus or read_text(config.corpus), folder, clock).events()
+    return _Training(config, corpus or _text_of(config, progress), folder, clock).events()
+
+
+def _text_of(config: Config, progress: Callable[[Progress], object] | None) -> Corpus | Tokens:
+    source, encoding, bad_bytes = config.corpus, config.encoding, config.bad_bytes
+    if not is_large(source):
+        return read_text(source, encoding=encoding, bad_bytes=bad_bytes)
+    return stored_tokens(source, config.tokenizer, encoding=encoding, bad_bytes=bad_bytes, progress=progress)
 
 
 class _Training:
     """The course of one run: steps, and between them what is told, measured, sampled and saved."""
 
-    def __init__(self, config: Config, corpus: Corpus, folder: str | Path | None, clock: Callable[[], float]):
+    def __init__(
+        self,
+        config: Config,
+        corpus: Corpus | Tokens,
+        folder: str | Path | None,
+        clock: Callable[[], float],
+    ):
         self.config, self.corpus, self.clock = config, corpus, clock
-        vocabulary = Vocabulary(corpus.text)
-        self.parts = split(vocabulary.encode(corpus.text))
+        tokens = corpus if isinstance(corpus, Tokens) else tokenize(corpus, config.tokenizer)
+        vocabulary = tokens.tokenizer
+        self.parts = split(tokens.ids)
+        self.validation_size = vocabulary.measure(self.parts.validation)
         self.run = Run(new_model(vocabulary, config), vocabulary, config)
         self.learner = Learner(self.run, self.parts.train)
         self.folder = RunFolder.create(folder) if folder is not None else None
@@ -123,7 +150,14 @@ class _Training:
             if config.sample_every and (last or step.step % config.sample_every == 0):
                 yield self._sample()
         yield Finished(
-            self.run, self.learner.done, self.validation, self.best, self.plan.elapsed(), self.path
+            self.run,
+            self.learner.done,
+            self.validation,
+            self.best,
+            self.plan.elapsed(),
+            self.path,
+            rates(self.validation, self.validation_size),
+            rates(self.best, self.validation_size),
         )
 
     def _step(self) -> tuple[Step, bool]:
@@ -162,7 +196,7 @@ class _Training:
         better = self.validation < self.best
         self.best = min(self.best, self.validation)
         self._record(step, self.validation)
-        yield Evaluated(step, self.validation, better)
+        yield Evaluated(step, self.validation, better, rates(self.validation, self.validation_size))
         yield from self._save({"validation": repr(self.validation)}, best=better)
         self.plan.closing = self.clock() - begin
 
@@ -198,7 +232,9 @@ class _Training:
                 "seconds": round(step.seconds, 3),
             }
             if validation is not None:
+                found = rates(validation, self.validation_size)
                 values |= {"validation": validation, "validation_bits": bits(validation)}
+                values |= found._asdict()
             self.folder.add_metrics(values)
         self.losses.clear()
         self.seconds = 0.0
@@ -208,7 +244,7 @@ class _Training:
             "tinygrad_seq": tinygrad_seq.__version__,
             "corpus": self.corpus.name,
             "sha256": self.corpus.sha256,
-            "characters": len(self.corpus.text),
+            "characters": self.corpus.characters,
             "symbols": len(self.run.vocabulary),
             "train": len(self.parts.train),
             "validation": len(self.parts.validation),

@@ -1,7 +1,7 @@
 """The folder of a run: what is in it, how it is made, and how a model is had back from it.
 
 config.toml         all settings, and what was found: package version, text, counts
-vocabulary.json     the characters the model knows
+vocabulary.json     the tokenizer: the characters the model knows, or what stands for them
 metrics.jsonl       one JSON object for each report
 samples.txt         what the model wrote while it was training
 last.safetensors    the weights at the last evaluation, or where the run was stopped
@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tinygrad_seq.data import Vocabulary
+from tinygrad_seq.data import Tokenizer, load_tokenizer
 from tinygrad_seq.errors import ArgumentError, CheckpointError, explain
 from tinygrad_seq.files import atomic_write_text
 from tinygrad_seq.models import CharLM
@@ -37,10 +37,10 @@ LAST, BEST = "last.safetensors", "best.safetensors"
 
 @dataclass(frozen=True)
 class Run:
-    """A model, the characters it knows, and the settings it was trained with."""
+    """A model, its tokenizer (a `Vocabulary` where that is `char`), and the settings it was trained with."""
 
     model: CharLM
-    vocabulary: Vocabulary
+    vocabulary: Tokenizer
     config: Config
 
 
@@ -54,7 +54,7 @@ def weights_of(symbols: int, config: Config) -> int:
     return layers + symbols * e + symbols * (h + 1)
 
 
-def new_model(vocabulary: Vocabulary, config: Config) -> CharLM:
+def new_model(vocabulary: Tokenizer, config: Config) -> CharLM:
     """The untrained model of the settings, its weights drawn from the stream `init` of the seed.
 
     Raises ArgumentError for a model that no memory here would hold.
@@ -178,7 +178,7 @@ def load_run(path: str | os.PathLike[str], weights: str | None = None) -> Run:
         what = f"load: {os.fspath(folder / CONFIG)!r} cannot be read: {_reason(folder, error)}"
         raise CheckpointError(explain(what, None, "expected UTF-8 text as TOML.")) from error
     config = Config.from_toml(text, repr(os.fspath(folder / CONFIG)))
-    vocabulary = Vocabulary.load(folder / VOCABULARY)
+    vocabulary = load_tokenizer(folder / VOCABULARY)
     model = new_model(vocabulary, config)
     chosen = {"best": BEST, "last": LAST}.get(weights or "", BEST if (folder / BEST).exists() else LAST)
     load_weights(folder / chosen, model, vocabulary)

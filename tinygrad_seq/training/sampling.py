@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_seq.data import Vocabulary
+from tinygrad_seq.data import Tokenizer
 from tinygrad_seq.errors import ArgumentError, NonFiniteError, explain
 from tinygrad_seq.models import CharLM
 from tinygrad_seq.random import Generator, stream
@@ -19,7 +19,7 @@ __all__ = ["sample", "sample_stream"]
 
 def sample(
     model: CharLM,
-    vocabulary: Vocabulary,
+    vocabulary: Tokenizer,
     prime: str = "",
     n: int = 500,
     temperature: float = 0.8,
@@ -30,8 +30,9 @@ def sample(
         P(next = v) = softmax(logits / temperature)[v]
 
     Temperature 0 takes the likeliest character, 1 draws as the model has learnt, more is wilder. With no
-    prime the model starts as after a newline, or after the first symbol where it knows no newline. Draws come
-    from `rng`, or from the stream `sampling`.
+    prime the model starts as after a newline, or after the first symbol where it knows no newline. Where the
+    tokenizer says which ids may follow which (`jamo`), no other is drawn. Draws come from `rng`, or from the
+    stream `sampling`.
 
     Raises `DataError` if the prime holds a character that the model does not know, `ArgumentError` if `n` or
     the temperature is negative or no number, and `NonFiniteError` if the model's logits are none.
@@ -41,7 +42,7 @@ def sample(
 
 def sample_stream(
     model: CharLM,
-    vocabulary: Vocabulary,
+    vocabulary: Tokenizer,
     prime: str = "",
     n: int = 500,
     temperature: float = 0.8,
@@ -59,31 +60,40 @@ def sample_stream(
     ):
         rule = "expected a finite number from 0 upwards; 0 takes the likeliest character."
         raise ArgumentError(explain("sample: temperature out of range", {"temperature": temperature}, rule))
-    start = prime or ("\n" if "\n" in vocabulary.symbols else vocabulary.symbols[0])
-    return _drawn(
-        model, vocabulary, vocabulary.encode(start), int(n), float(temperature), rng or stream("sampling")
-    )
+    start = vocabulary.encode(prime) if prime else vocabulary.start()
+    return _drawn(model, vocabulary, start, int(n), float(temperature), rng or stream("sampling"))
 
 
 def _drawn(
     model: CharLM,
-    vocabulary: Vocabulary,
+    vocabulary: Tokenizer,
     ids: npt.NDArray[np.int64],
     n: int,
     temperature: float,
     rng: Generator,
 ) -> Iterator[str]:
     state = None
-    for _ in range(n):
-        # Entered for each character: whoever reads the stream may train in between.
+    decoder, previous = vocabulary.decoder(), None
+    while n > 0:
+        # Entered for each token: whoever reads the stream may train in between.
         with evaluating(model):
             logits, state = model(ids[:, None], state)
-            i = _choose(logits[-1, 0].numpy(), temperature, rng)
-        ids = np.array([i])
-        yield vocabulary.symbols[i]
+            i = _choose(logits[-1, 0].numpy(), temperature, rng, vocabulary.allowed(previous, left=2))
+        ids, previous = np.array([i]), i
+        # A token may be the middle of a character, or several characters.
+        for character in decoder.feed(i)[:n]:
+            n -= 1
+            yield character
 
 
-def _choose(logits: npt.NDArray[np.floating], temperature: float, rng: Generator) -> int:
+def _choose(
+    logits: npt.NDArray[np.floating],
+    temperature: float,
+    rng: Generator,
+    allowed: npt.NDArray[np.bool_] | None = None,
+) -> int:
+    if allowed is not None:
+        logits = np.where(allowed, logits, -np.inf)
     top = float(logits.max())
     if not math.isfinite(top):
         rule = "expected finite numbers."
