@@ -334,7 +334,7 @@ def test_text_too_short_is_explained(tgs: Tgs) -> None:
         2,
         "",
         "Streams: the text is too short for this batch and window.\n"
-        "  ids: i64(180,)\n  batch: 32\n  window: 64\n"
+        "  ids: u8(180,)\n  batch: 32\n  window: 64\n"
         "  expected at least 32 * (64 + 1) = 2,080 ids, got 180.\n"
         "  Use a batch of at most 2 or a window of at most 4, or a longer text.\n",
     )
@@ -421,7 +421,7 @@ def test_runs_that_cannot_be_sampled_are_explained(tgs: Tgs) -> None:
     [
         (
             ["trian"],
-            "tgs: there is no command 'trian'.\n  expected one of demo, train, sample, kernels.\n"
+            "tgs: there is no command 'trian'.\n  expected one of demo, train, sample, inspect, kernels.\n"
             "  Did you mean 'train'? See tgs --help.\n",
         ),
         (

@@ -70,7 +70,7 @@ from tinygrad_seq.tape import Tape
 from tinygrad_seq.tensor import Tensor
 
 if TYPE_CHECKING:
-    from tinygrad_seq import bptt, data, models, pictures, training
+    from tinygrad_seq import bptt, charts, data, inspection, models, pictures, training
     from tinygrad_seq.pictures import draw
 
 __version__ = "0.1.0"
@@ -78,7 +78,9 @@ __version__ = "0.1.0"
 keep_freed_pages()
 
 # What only some programs use is imported when it is first asked for: `import tinygrad_seq` stays quick.
-_LATER: dict[str, str | None] = dict.fromkeys(("bptt", "data", "models", "training", "pictures"))
+_LATER: dict[str, str | None] = dict.fromkeys(
+    ("bptt", "charts", "data", "inspection", "models", "pictures", "training")
+)
 _LATER["draw"] = "tinygrad_seq.pictures"
 
 
@@ -120,6 +122,7 @@ __all__ = [
     "arange",
     "bptt",
     "cat",
+    "charts",
     "checkpoint",
     "composed",
     "concat",
@@ -136,6 +139,7 @@ __all__ = [
     "grad",
     "gradcheck",
     "hvp",
+    "inspection",
     "jacobian",
     "jvp",
     "manual_seed",

@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": "a tour of about a minute, offline: trains, samples, draws",
     "train": "train a character model on text",
     "sample": "write text with a trained model",
+    "inspect": "charts of the gradient through time in a trained model",
     "kernels": "what has been compiled for this processor",
 }
 

@@ -12,6 +12,7 @@ from tinygrad_seq.training.events import (
     Started,
     Step,
 )
+from tinygrad_seq.training.flow import Flow
 from tinygrad_seq.training.loop import train
 from tinygrad_seq.training.run_folder import Run, free_folder, load_run, usual_name
 from tinygrad_seq.training.sampling import sample, sample_stream
@@ -21,6 +22,7 @@ __all__ = [
     "Evaluated",
     "Event",
     "Finished",
+    "Flow",
     "Interrupted",
     "Run",
     "Sampled",

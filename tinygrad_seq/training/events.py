@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tinygrad_seq.data import Corpus, Rates, Tokens
 from tinygrad_seq.training.evaluation import bits
+from tinygrad_seq.training.flow import Flow
 from tinygrad_seq.training.run_folder import Run
 
 __all__ = ["Evaluated", "Event", "Finished", "Interrupted", "Sampled", "Saved", "Started", "Step"]
@@ -37,7 +38,7 @@ class Step:
 
     `step` counts from 1, `steps` is how many are planned; `gradient` is the norm before clipping, `rate` the
     characters trained on per second, `seconds` since the start, `left` the seconds to go. What is not known
-    yet is None.
+    yet is None. `flow` is what the gradient did in the steps since the last report.
     """
 
     step: int
@@ -50,6 +51,7 @@ class Step:
     rate: float
     seconds: float
     left: float | None
+    flow: Flow | None = None
 
     def __str__(self) -> str:
         return (

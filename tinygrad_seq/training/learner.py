@@ -17,6 +17,7 @@ from tinygrad_seq.nn import detach
 from tinygrad_seq.nn.recurrent import State
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.training.flow import Gauge
 from tinygrad_seq.training.run_folder import Run
 
 __all__ = ["Learner", "drawing_from", "unwarned", "why_not_finite"]
@@ -39,6 +40,7 @@ class Learner:
         )
         self.schedule = optim.CosineWithWarmup(self.optimiser, total=1)
         self.clip = config.clip or math.inf
+        self.gauge = Gauge(self.model, self.parameters, self.clip, config.window)
         self.dropout = Generator(config.seed, "dropout")
         self.state: State | None = None
         self.done = 0
@@ -56,7 +58,8 @@ class Learner:
         begin = self.dropout.state_dict()
         before = None if batch.fresh else self.state
         with unwarned():
-            loss, state = self._backward(batch, before)
+            with self.gauge.looking(self.done):
+                loss, state = self._backward(batch, before)
             norm = float(optim.clip_grad_norm_(self.parameters, self.clip).item())
         value = float(loss.item())
         if not (math.isfinite(value) and math.isfinite(norm)):
@@ -67,6 +70,7 @@ class Learner:
                 why_not_finite(f"step {self.done + 1}", found, lambda: self._backward(batch, before))
             )
         self.optimiser.step()
+        self.gauge.stepped(norm)
         self.optimiser.zero_grad()
         # Off the tape: the next window carries on from these values and learns nothing about how they came.
         self.state = detach(state)

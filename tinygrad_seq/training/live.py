@@ -5,22 +5,27 @@ This file knows no command line; a notebook or a script may use it as well.
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from tinygrad_seq.training.evaluation import bits
 from tinygrad_seq.training.events import Evaluated, Event, Finished, Interrupted, Sampled, Started, Step
+from tinygrad_seq.training.flow import Flow
 
 if TYPE_CHECKING:
     from rich.live import Live
 
-__all__ = ["Lines", "TerminalLines", "lines_for"]
+__all__ = ["Lines", "TerminalLines", "lines_for", "strip"]
 
 _HEAD = (
     f"{'step':>13}  {'nats':>6}  {'bits':>6}  {'validation':>10}  {'gradient':>8}  {'char/s':>8}  {'left':>7}"
 )
 _REFRESH = 0.1  # seconds
+_BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "_.:-=+*#"
+_PER_BLOCK = 10**0.25  # the factor between two blocks that follow each other: eight span two decades
 
 
 def lines_for(stream: TextIO) -> Lines:
@@ -85,7 +90,10 @@ class Lines:
 
 
 class TerminalLines(Lines):
-    """The same lines, and below them one that follows every step. No colour where NO_COLOR is set."""
+    """The same lines, and below them one that follows every step and one with the gradient through time.
+
+    No colour where NO_COLOR is set.
+    """
 
     def __init__(self, stream: TextIO):
         super().__init__(stream)
@@ -95,6 +103,8 @@ class TerminalLines(Lines):
         self.live: Live | None = None
         self.shown_at = 0.0
         self.validation: float | None = None
+        self.flow: Flow | None = None
+        self.plain = not _can_write(stream, _BLOCKS)
 
     def show(self, event: Event) -> None:
         """Write what stays, and bring the live line up to date."""
@@ -130,8 +140,12 @@ class TerminalLines(Lines):
             # Drawn by hand: a thread of its own would take time from the arithmetic.
             self.live = Live(console=self.console, auto_refresh=False, transient=True)
             self.live.start()
-        line = Text(row(step, self.validation), style="cyan", no_wrap=True, overflow="crop")
-        self.live.update(line, refresh=True)
+        text = row(step, self.validation)
+        if step.flow is not None and (step.flow.looks or self.flow is None):
+            self.flow = step.flow  # else what was seen last: not every step is looked at
+        if self.flow is not None and self.flow.looks:
+            text += "\n" + strip(self.flow, self.plain)
+        self.live.update(Text(text, style="cyan", no_wrap=True, overflow="crop"), refresh=True)
 
 
 def beginning(event: Started) -> list[str]:
@@ -169,6 +183,45 @@ def row(step: Step, validation: float | None) -> str:
         f"{done:>13}  {step.recent:>6.3f}  {bits(step.recent):>6.3f}  {measured:>10}  "
         f"{step.gradient:>8.3g}  {step.rate:>8,.0f}  {left:>7}"
     )
+
+
+def strip(flow: Flow, plain: bool = False) -> str:
+    """The gradient along the window, first step to last, on one line: a block for each norm, each 1.8 times the
+    one below, and the largest as a number. Exactly 0 is a space, what is not finite a `!`.
+
+    >>> strip(Flow(0.25, 0.002, {"dh_l0": {0: 0.001, 4: 0.01, 7: 0.1}, "dc_l0": {0: 0.05, 4: 0.1, 7: 0.0}}, 1))
+    'dh_l0 |▁▄█| 0.1  dc_l0 |▇█ | 0.1  clipped 25%  update 0.002'
+    """
+    parts = [f"{name} |{_bars(norms, plain)}| {_largest(norms):.2g}" for name, norms in flow.norms.items()]
+    parts.append(f"clipped {flow.clipped:.0%}")
+    if flow.update is not None:
+        parts.append(f"update {flow.update:.2g}")
+    return "  ".join(parts)
+
+
+def _largest(norms: Mapping[int, float]) -> float:
+    return max((n for n in norms.values() if math.isfinite(n)), default=math.nan)
+
+
+def _bars(norms: Mapping[int, float], plain: bool) -> str:
+    signs, top = _PLAIN if plain else _BLOCKS, _largest(norms)
+
+    def sign(norm: float) -> str:
+        if not math.isfinite(norm):
+            return "!"
+        if norm == 0:
+            return " "
+        return signs[max(0, len(signs) - 1 - round(math.log(top / norm, _PER_BLOCK)))]
+
+    return "".join(map(sign, norms.values()))
+
+
+def _can_write(stream: TextIO, text: str) -> bool:
+    try:
+        text.encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def clock(seconds: float) -> str:

@@ -182,6 +182,7 @@ class _Training:
             rate=len(self.losses) * config.batch * config.window / max(self.seconds, 1e-9),
             seconds=self.plan.elapsed(),
             left=self.plan.seconds_left(n),
+            flow=learner.gauge.flow(),
         )
         return step, last
 
@@ -231,12 +232,14 @@ class _Training:
                 "characters_per_second": round(step.rate, 1),
                 "seconds": round(step.seconds, 3),
             }
+            values |= step.flow.scalars() if step.flow else {}
             if validation is not None:
                 found = rates(validation, self.validation_size)
                 values |= {"validation": validation, "validation_bits": bits(validation)}
                 values |= found._asdict()
             self.folder.add_metrics(values)
         self.losses.clear()
+        self.learner.gauge.reset()
         self.seconds = 0.0
 
     def _facts(self) -> dict[str, str | int]:

@@ -1,0 +1,23 @@
+"""Charts of the gradient through time and of a run, drawn by matplotlib (the extra `plot`).
+
+Each takes `ax=` and returns a `Chart`: the axes, and the numbers that were drawn. Nothing of matplotlib is imported
+before the first is drawn; no figure is shown or kept by pyplot.
+"""
+
+from tinygrad_seq.charts.course import gradients, learning
+from tinygrad_seq.charts.paper import Chart
+from tinygrad_seq.charts.taken_apart import bias, ledger, spectra
+from tinygrad_seq.charts.through_time import decay, reach, rnn_bound, side_by_side
+
+__all__ = [
+    "Chart",
+    "bias",
+    "decay",
+    "gradients",
+    "learning",
+    "ledger",
+    "reach",
+    "rnn_bound",
+    "side_by_side",
+    "spectra",
+]

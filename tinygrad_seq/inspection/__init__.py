@@ -1,0 +1,28 @@
+"""What a trained model does on a text, as plain arrays; charts and pages are made of them elsewhere."""
+
+from tinygrad_seq.inspection.attending import Attention, attention_of
+from tinygrad_seq.inspection.condition import Gate, LayerHealth, gates, health
+from tinygrad_seq.inspection.reading import OnText, on_text, saliency
+from tinygrad_seq.inspection.units import Detected, detectors, find_units
+from tinygrad_seq.inspection.unrolling import Unrolled, unrolled
+from tinygrad_seq.inspection.watching import recurrent_layers, seeing, states_of
+
+__all__ = [
+    "Attention",
+    "Detected",
+    "Gate",
+    "LayerHealth",
+    "OnText",
+    "Unrolled",
+    "attention_of",
+    "detectors",
+    "find_units",
+    "gates",
+    "health",
+    "on_text",
+    "recurrent_layers",
+    "saliency",
+    "seeing",
+    "states_of",
+    "unrolled",
+]
