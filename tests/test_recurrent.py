@@ -657,7 +657,7 @@ REFUSED = {
     ),
     "a forget bias without biases": (
         lambda: nn.LSTM(2, 3, bias=False, forget_bias=1.0),
-        "LSTM: nothing holds the forget bias.\n  bias: False\n  expected a layer with biases.",
+        "LSTM: nothing holds the forget bias.\n  bias: False\n  expected an LSTM with biases.",
     ),
     "a forget bias of a word": (
         lambda: nn.LSTM(2, 3, forget_bias="1"),

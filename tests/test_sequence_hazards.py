@@ -115,3 +115,54 @@ def test_a_cache_of_other_layers_is_refused():
     _, cache = encoder(tgs.ones(2, 1, 8), causal=True, cache=())
     with pytest.raises(tgs.ArgumentError, match="the cache does not fit"):
         encoder(tgs.ones(1, 1, 8), causal=True, cache=cache[:1])
+
+
+def lstm_states(steps=8):
+    """(h, c) of an LSTM cell after each step."""
+    tgs.manual_seed(0)
+    cell, state, states = nn.LSTMCell(4, 8), None, []
+    for x in tgs.randn(steps, 1, 4):
+        state = cell(x, state)
+        states.append(state)
+    return cell, states
+
+
+def test_parts_of_the_states_are_refused_where_they_would_mislead():
+    """A product of one-step Jacobians of h alone loses the way through c."""
+    _, states = lstm_states()
+    alone = [h for h, _ in states]
+    with pytest.raises(tgs.GraphError, match=r"^jacobian_product: these are parts of the states\."):
+        bptt.jacobian_product(alone, 1, 6)
+    losses = [(h * h).sum() for h in alone]
+    with pytest.raises(tgs.GraphError, match=r"^truncation_bias: these are parts of the states\."):
+        bptt.truncation_bias(losses, alone, states[-1][0], 2)
+    whole = bptt.jacobian_product(states, 1, 6)
+    power = bptt.jacobian_product(states, 1, 6, method="power")
+    np.testing.assert_allclose(whole.values[0], power.values[0], rtol=1e-4)
+
+
+def test_slices_of_stacked_outputs_are_refused():
+    """They are side branches: zeros would say that no gradient arrives."""
+    out, _ = nn.LSTM(4, 8)(tgs.randn(5, 1, 4))
+    with pytest.raises(tgs.GraphError, match=r"^reach: nothing was made from these states\."):
+        bptt.reach((out[-1] ** 2).mean(), [out[t] for t in range(5)])
+    with pytest.raises(tgs.GraphError, match=r"^jacobian_product: nothing was made from these states\."):
+        bptt.jacobian_product([out[t] for t in range(5)], 1, 4)
+
+
+def test_a_reading_prints_its_words():
+    """And not its arrays."""
+    _, states = lstm_states()
+    found = bptt.reach((states[-1][0] ** 2).sum(), states)
+    assert str(found) == f"Reach: {found.words}"
+
+
+def test_the_runner_says_what_a_step_returns():
+    """(loss, state), and an update that can be called."""
+    window = bptt.TruncatedBPTT(2, 2)
+    with pytest.raises(tgs.ShapeError, match="expected \\(loss, state\\)"):
+        window.run(lambda x, s: (s * x, s), [1.0, 2.0], tgs.ones(3, requires_grad=True))
+    with pytest.raises(tgs.ArgumentError, match="update is no function"):
+        window.run(lambda x, s: (s.sum(), s), [1.0], tgs.ones(3), update=3)
+    with pytest.raises(tgs.GraphError, match=r"such as cell\.weight_hh"):
+        bptt.ledger(tgs.ones(1, requires_grad=True).sum(), nn.LSTMCell(2, 3))

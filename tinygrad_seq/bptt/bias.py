@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.bptt.routes import Route, node_of, one
-from tinygrad_seq.bptt.words import counted
+from tinygrad_seq.bptt.routes import Route, node_of, one, refuse_parts
+from tinygrad_seq.bptt.words import Reading, counted
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
 from tinygrad_seq.nn.nests import tensors_in
 from tinygrad_seq.numerics import Array
@@ -17,7 +17,7 @@ from tinygrad_seq.tensor import Tensor
 
 
 @dataclass(frozen=True)
-class TruncationBias:
+class TruncationBias(Reading):
     """For each `k2`: the cosine between truncated and full gradient, and the truncated one's norm over the full's."""
 
     k2: Array
@@ -57,6 +57,7 @@ def truncation_bias(
     if k1 < 1 or not spans or min(spans) < k1:
         rule = f"expected 1 <= k1 <= k2, got k1 = {k1}, k2 = {k2}."
         raise ArgumentError(explain("truncation_bias: windows out of range", None, rule))
+    refuse_parts("truncation_bias", [[node_of(t) for t in tensors_in(s)] for s in states])
     params = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     whole = _gradient(losses, params, [])
     norm = np.linalg.norm(whole)

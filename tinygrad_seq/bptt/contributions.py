@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from tinygrad_seq import ops
 from tinygrad_seq.bptt.reaching import norm_of
 from tinygrad_seq.bptt.routes import Route, node_of, one
-from tinygrad_seq.bptt.words import Fading
+from tinygrad_seq.bptt.words import Fading, Reading, counted
 from tinygrad_seq.errors import GraphError, explain
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import WANTS
@@ -22,7 +23,7 @@ Piece = tuple[AnyNode, Any, Array]  # where it arrives, at which part (None: all
 
 
 @dataclass(frozen=True)
-class Ledger:
+class Ledger(Reading):
     """The contributions to a shared weight's gradient: `contributions[i]`, (N, *shape), is that of `steps[i]`.
 
     Steps are in order; None, the last, stands for what is used outside of any marked step.
@@ -54,11 +55,17 @@ class Ledger:
         """One line."""
         if self.steps == (None,):
             return "one contribution, made outside of any step: no op that uses it carries a time mark"
-        return self.fading.words
+        fading = self.fading
+        if not fading.reached:
+            return fading.words
+        said = f"90 % of the gradient comes from the last {counted(fading.steps)}"
+        if math.isnan(fading.slope):
+            return said
+        return f"{said}; each step further back counts {fading.rate:.3g} times as much"
 
 
 @dataclass(frozen=True)
-class Parts:
+class Parts(Reading):
     """The gradient at h_t as what arrives from its own step's output and what from the next step's state."""
 
     step: int
@@ -139,8 +146,8 @@ def ledger(loss: Tensor, parameter: Tensor) -> Ledger:
     >>> tgs.bptt.ledger(h, w).contributions.tolist()
     [4.0, 4.0, 4.0]
     """
-    if not parameter.mode & WANTS:
-        rule = "expected a tensor with requires_grad=True."
+    if not isinstance(parameter, Tensor) or not parameter.mode & WANTS:
+        rule = "expected a tensor with requires_grad=True, such as cell.weight_hh."
         raise GraphError(explain("ledger: no gradient flows to this tensor", {"parameter": parameter}, rule))
     target, seed = node_of(parameter), one(loss)
     root = node_of(loss)

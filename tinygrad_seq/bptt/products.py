@@ -10,8 +10,16 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.bptt.reaching import norm_of
-from tinygrad_seq.bptt.routes import Apart, Independent, Route, node_of, one
-from tinygrad_seq.bptt.words import counted
+from tinygrad_seq.bptt.routes import (
+    Apart,
+    Independent,
+    Route,
+    node_of,
+    one,
+    refuse_parts,
+    refuse_side_branches,
+)
+from tinygrad_seq.bptt.words import Reading, counted
 from tinygrad_seq.errors import ArgumentError, GraphError, RangeError, ShapeError, explain
 from tinygrad_seq.nn.nests import tensors_in
 from tinygrad_seq.numerics import Array
@@ -24,7 +32,7 @@ MOST_ROUNDS = 500
 
 
 @dataclass(frozen=True)
-class JacobianProduct:
+class JacobianProduct(Reading):
     """Singular values of d h_t / d h_k, largest first, as natural logarithms: products of many steps underflow.
 
     `log_largest[j]` is the logarithm of the largest singular value of d h_t / d h_(t-j), j = 0 .. t - k, where the
@@ -78,14 +86,19 @@ def jacobian_product(
 
     >>> import tinygrad_seq as tgs
     >>> w, h = tgs.tensor([[0.5, 0.0], [0.0, 2.0]]), tgs.ones(1, 2, requires_grad=True)
-    >>> states = [h, h @ w, h @ w @ w]
-    >>> states[2] = states[1] @ w
+    >>> states = [h]
+    >>> for _ in range(2):
+    ...     states.append(states[-1] @ w)
     >>> tgs.bptt.jacobian_product(states, 0, 2).values.tolist()
     [4.0, 0.25]
     """
     if not 0 <= k <= t < len(states):
         rule = f"expected 0 <= k <= t < {len(states)}, got k = {k}, t = {t}."
         raise RangeError(explain("jacobian_product: no such states", None, rule))
+    if count is not None and count < 1:
+        raise ArgumentError(
+            explain("jacobian_product: count out of range", {"count": count}, "expected at least 1.")
+        )
     if method not in ("auto", "product", "power"):
         rule = f"expected 'auto', 'product' or 'power', got {method!r}."
         raise ArgumentError(explain("jacobian_product: unknown method", None, rule))
@@ -93,9 +106,12 @@ def jacobian_product(
     size = flat[0].size
     if k == t:
         return JacobianProduct(np.zeros(size), np.zeros(1), 0)
+    nodes = [[node_of(x) for x in f.tensors] for f in flat]
+    refuse_side_branches("jacobian_product", nodes[-1], nodes[0])
     if method == "power" or (method == "auto" and size > LARGEST_WRITTEN_OUT):
         logs = _by_power(flat[0], flat[-1], min(count or 1, size))
         return JacobianProduct(logs, logs[:1], t - k)
+    refuse_parts("jacobian_product", nodes)
     product, scale, largest = np.eye(flat[-1].size), 0.0, [0.0]
     for later, earlier in zip(flat[:0:-1], flat[-2::-1], strict=True):
         product = product @ _written_out(earlier, later)
@@ -193,7 +209,7 @@ def _by_power(earlier: _Flat, later: _Flat, count: int) -> Array:
 
 
 @dataclass(frozen=True)
-class LSTMPaths:
+class LSTMPaths(Reading):
     """The gradient at each cell state but the last: what comes straight through the forget gates, and the rest.
 
     `direct[s]` and `rest[s]` have the shape of c_s and sum to d loss / d c_s with h_s held fixed; `forget[s]` are the

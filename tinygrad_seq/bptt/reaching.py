@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.bptt.routes import Independent, Route, node_of, one
-from tinygrad_seq.bptt.words import Fading
+from tinygrad_seq.bptt.routes import Independent, Route, node_of, one, refuse_side_branches
+from tinygrad_seq.bptt.words import Fading, Reading
 from tinygrad_seq.errors import ShapeError, explain
 from tinygrad_seq.nn.nests import tensors_in
 from tinygrad_seq.numerics import Array
@@ -19,7 +19,7 @@ from tinygrad_seq.tensor import Tensor
 
 
 @dataclass(frozen=True)
-class Reach:
+class Reach(Reading):
     """The matrix of norms of d loss_t / d h_s: `norms[t, s]`, (losses, states), float64.
 
     The last loss is taken to stand at the last state; so the lag of an entry is the number of steps between.
@@ -67,8 +67,9 @@ def reach(losses: Tensor | Sequence[Tensor], states: Sequence[Any]) -> Reach:
 
     >>> import tinygrad_seq as tgs
     >>> w, h = tgs.tensor(0.5, requires_grad=True), tgs.tensor(1.0, requires_grad=True)
-    >>> states = [h, h * w, h * w * w]
-    >>> states[2] = states[1] * w
+    >>> states = [h]
+    >>> for _ in range(2):
+    ...     states.append(states[-1] * w)
     >>> tgs.bptt.reach(states[2], states).norms.round(2).tolist()
     [[0.25, 0.5, 1.0]]
     """
@@ -78,6 +79,7 @@ def reach(losses: Tensor | Sequence[Tensor], states: Sequence[Any]) -> Reach:
         raise ShapeError(explain("reach: losses and states differ in number", None, rule))
     parts = [[node_of(t) for t in tensors_in(s) if t.mode & WANTS] for s in states]
     ends = {n for nodes in parts for n in nodes}
+    refuse_side_branches("reach", [node_of(loss) for loss in rows], list(ends))
     independent = Independent(parts)
     norms = np.zeros((len(rows), len(states)))
     for t, loss in enumerate(rows):

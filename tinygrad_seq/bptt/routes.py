@@ -16,7 +16,7 @@ from tinygrad_seq.errors import GraphError, explain
 from tinygrad_seq.nodes import STATE, At, Watch, recording
 from tinygrad_seq.recording import WANTS, leaf
 from tinygrad_seq.tensor import Tensor
-from tinygrad_seq.walk import AnyNode, Walk
+from tinygrad_seq.walk import AnyNode, Walk, reachable
 
 _RETAIN = "retain_grad"
 
@@ -80,6 +80,38 @@ class Route:
             for hooks, hook in kept:
                 hooks[_RETAIN] = hook
         return {node: g for node, g in trip.found.items() if node in self.ends}
+
+
+def refuse_side_branches(call: str, roots: Sequence[AnyNode], states: Sequence[AnyNode]) -> None:
+    """Raise GraphError where no root was made from any of the states: zeros would say that nothing arrives."""
+    found = set(reachable(roots))
+    if states and not found & set(states):
+        rule = "expected states on the way there; slices of a layer's stacked outputs are side branches."
+        way_out = "Take the states from a cell, or from a loop of your own."
+        raise GraphError(explain(f"{call}: nothing was made from these states", None, rule, way_out))
+
+
+def refuse_parts(call: str, states: Sequence[Sequence[AnyNode]]) -> None:
+    """Raise GraphError where a way from one state to the next but one goes round the state between.
+
+    So it is with the h of an LSTM: what c carries passes no h.
+    """
+    for j, (earlier, middle, later) in enumerate(zip(states, states[1:], states[2:], strict=False)):
+        first = min((n.index for n in earlier), default=0)
+        seen, todo = set(later), list(later)
+        while todo:
+            node = todo.pop()
+            if node in middle or node.index < first:
+                continue
+            if node in earlier:
+                rule = (
+                    f"expected whole states: a way from state {j} to state {j + 2} goes round state {j + 1}."
+                )
+                way_out = "Give all that is carried: (h, c) for an LSTM."
+                raise GraphError(explain(f"{call}: these are parts of the states", None, rule, way_out))
+            fresh = [p for p in node.parents if p.wants and p not in seen]
+            seen.update(fresh)
+            todo += fresh
 
 
 class Independent:

@@ -217,6 +217,9 @@ class TruncatedBPTT:
         Items are taken one at a time: a sequence may be of any length. Ops of step t carry the time mark t.
         Raises GraphError where a loss reaches behind its window by another way than the state.
         """
+        if update is not None and not callable(update):
+            rule = "expected a function without arguments: clip, optimizer.step(), zero_grad()."
+            raise ArgumentError(explain("TruncatedBPTT: update is no function", {"update": update}, rule))
         self.reset()
         rest, total, count = iter(items), 0.0, 0
         more = True
@@ -228,6 +231,12 @@ class TruncatedBPTT:
                     with time_step(self.step):
                         loss, state = step(item, state)
                     if loss is not None:
+                        if not isinstance(loss, Tensor) or loss.size != 1:
+                            rule = "expected (loss, state), the loss one element or None."
+                            named = {"first": loss, "second": state}
+                            raise ShapeError(
+                                explain("TruncatedBPTT: a step's loss is one number", named, rule)
+                            )
                         self._check(loss)
                         total, count = total + loss.item(), count + 1
                     state = self.carry(state, loss)

@@ -10,6 +10,18 @@ import numpy as np
 from tinygrad_seq.numerics import Array
 
 
+class Reading:
+    """What a reading of the gradient prints as: its one line of words, not its arrays."""
+
+    @property
+    def words(self) -> str:
+        """One line."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}: {self.words}"
+
+
 @dataclass(frozen=True, slots=True)
 class Fading:
     """A profile of norms by lag: how it falls or grows.
@@ -27,6 +39,7 @@ class Fading:
     def of(cls, profile: Array) -> Fading:
         """From norms by lag, lag 0 first."""
         norms = np.asarray(profile, np.float64)
+        norms = np.where(np.isfinite(norms), norms, 0.0)  # of what is not finite no line can be drawn
         lags = np.flatnonzero(norms > 0)
         if not len(lags):
             return cls(math.nan, 0, 0)

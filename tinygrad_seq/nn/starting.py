@@ -82,7 +82,7 @@ def checked_start(call: str, kind: Recurrence, init: Any, forget_bias: Any) -> N
         named = {"forget_bias": forget_bias}
         raise DTypeError(explain(f"{call}: forget_bias is no number", named, "expected a number or None."))
     if not isinstance(kind, LongShort) or not kind.bias:
-        rule = "expected a layer with biases."
+        rule = "expected an LSTM with biases."
         raise ArgumentError(explain(f"{call}: nothing holds the forget bias", {"bias": kind.bias}, rule))
 
 
