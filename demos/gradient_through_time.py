@@ -78,11 +78,15 @@ def main() -> None:
         "LSTM, forget bias 2": norms(gated, 2, args.steps, args.size, None),
         f"LSTM, state detached before t = {half}": norms(gated, 2, args.steps, args.size, half),
     }
+    print(
+        f"The number is the norm of d loss / d h_t; the loss is the sum of the last output, h_{args.steps - 1}.\n"
+        "The bar is its logarithm: four signs less are a tenth of it, and the shortest bar is one sign."
+    )
     for title, values in runs.items():
         show(title, values)
     full, long_term, truncated = runs.values()
     lost = [v / full[-1] for v in (full[0], long_term[0])]
-    print(f"\nOf the last step's gradient {lost[0]:.1e} reaches t = 0 in the RNN, {lost[1]:.1e} in the LSTM.")
+    print(f"\nOf the last step's norm {lost[0]:.1e} reaches t = 0 in the RNN, {lost[1]:.1e} in the LSTM.")
     assert lost[1] > 1e3 * lost[0], "the LSTM should carry the gradient orders of magnitude further"
     assert not any(truncated[:half]), "nothing may arrive behind a detached state"
 

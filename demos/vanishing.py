@@ -128,16 +128,21 @@ def gated(size: int, steps: int) -> dict[str, float]:
         "LSTM, forget bias 1": nn.LSTMCell(4, size, rng=tgs.Generator(2), forget_bias=1.0),
         "LSTM, forget bias 3": nn.LSTMCell(4, size, rng=tgs.Generator(2), forget_bias=3.0),
     }
-    print(f"\nWeights as PyTorch draws them, {size} units, {steps} steps, a loss on the last output")
+    print(
+        f"\nWeights as PyTorch draws them, {size} units, {steps} steps; the loss is the sum of the last output\n"
+        f"  at lag {steps}: the norm of d loss / d state {steps} steps back, as a share of that at the last state\n"
+        f"  (the state is h, in an LSTM (h, c)); at the last state the norm is sqrt({size}) = {math.sqrt(size):.3g}\n"
+        "  below an LSTM: norms of the two parts of d loss / d c there, of c alone with h held fixed, not as a share"
+    )
     found = {}
     for name, cell in cells.items():
         states = run(cell.double(), steps, size)
         h = states[-1][0] if isinstance(states[-1], tuple) else states[-1]
         seen = bptt.reach(h.sum(), states)
         found[name] = seen.norms[0, 0] / seen.norms[0, -1]
-        print(f"  {name:22s} at lag {steps}: {found[name]:9.2e};  {seen.words}")
+        print(f"  {name:22s} at lag {steps}: {found[name]:9.2e} of the last;  {seen.words}")
         if isinstance(cell, nn.LSTMCell):
-            print(f"  {'':22s} {bptt.lstm_paths(h.sum(), states).words}")
+            print(f"  {'':22s} d loss / d c: {bptt.lstm_paths(h.sum(), states).words}")
     return found
 
 

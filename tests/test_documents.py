@@ -103,6 +103,16 @@ def test_readmes_programs_run(tmp_path, monkeypatch, capsys):
         assert capsys.readouterr().out.splitlines() == said
 
 
+def test_programs_of_the_sequence_layers_page_run(tmp_path, monkeypatch):
+    """Each block stands alone."""
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "sequence_layers.md"
+    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
+    assert len(blocks) > 4
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), {})
+
+
 def test_picture_is_what_the_readme_draws(tmp_path, monkeypatch):
     """The picture has the boxes that the README's program draws; where they stand is the layout's matter."""
     code = next(block for block in BLOCK.findall(README.read_text(encoding="utf-8")) if ".draw(" in block)

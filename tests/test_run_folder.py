@@ -109,7 +109,8 @@ def test_unknown_setting_is_refused_with_the_nearest() -> None:
     """A misspelt setting would otherwise silently have its default."""
     known = (
         "corpus, hidden, layers, embedding, dropout, batch, window, steps, minutes, optimiser, lr, warmup, "
-        "clip, weight_decay, report_every, eval_every, sample_every, sample_length, temperature, seed"
+        "clip, weight_decay, report_every, eval_every, sample_every, sample_length, temperature, seed, "
+        "tokenizer, encoding, bad_bytes"
     )
     assert message(ArgumentError, Config.from_toml, "hiden = 3", "'my.toml'") == (
         "config: 'my.toml' has an unknown setting 'hiden'.\n"
