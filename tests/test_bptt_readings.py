@@ -480,7 +480,7 @@ X = tgs.ones(2, requires_grad=True)
         (
             lambda: bptt.ledger(X.sum(), tgs.ones(2)),
             "ledger: no gradient flows to this tensor.\n  parameter: f32(2,)\n"
-            "  expected a tensor with requires_grad=True.",
+            "  expected a tensor with requires_grad=True, such as cell.weight_hh.",
         ),
         (
             lambda: bptt.parts(X.sum(), X),

@@ -54,7 +54,16 @@ def texts_of(
     name = "standard input" if source == STANDARD_INPUT else os.fspath(source)
     with opened(source) as file:
         for part, text in unpacked(file, name):
-            yield decoded(text, part, how, chunk)
+            yield _closing(file, decoded(text, part, how, chunk))
+
+
+def _closing(file: BinaryIO, pieces: Iterator[str]) -> Iterator[str]:
+    """The pieces; where one cannot be read the file is closed at once, not when the error is forgotten."""
+    try:
+        yield from pieces
+    except BaseException:
+        file.close()
+        raise
 
 
 @contextmanager

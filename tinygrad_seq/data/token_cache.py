@@ -16,8 +16,8 @@ import os
 import shutil
 import stat
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -204,12 +204,13 @@ class _Work(NamedTuple):
     def _build(self, place: Path) -> None:
         tokenizer = self.tokenizer
         if isinstance(tokenizer, str):
-            tokenizer = learn_tokenizer(tokenizer, self._pieces("learning"))
+            with closing(self._pieces("learning")) as pieces:
+                tokenizer = learn_tokenizer(tokenizer, pieces)
         encoding = Encoding(tokenizer, self.on_unknown)
-        with (place / IDS).open("wb") as file:
+        with (place / IDS).open("wb") as file, closing(self._pieces("encoding")) as pieces:
             _write_header(file, encoding.dtype, 0)
             begin = file.tell()
-            for row in encoding.rows(self._pieces("encoding")):
+            for row in encoding.rows(pieces):
                 file.write(row.data)
             file.seek(0)
             _write_header(file, encoding.dtype, encoding.tokens)
@@ -218,7 +219,7 @@ class _Work(NamedTuple):
         facts = {"sha256": encoding.sha256, "size": list(encoding.size), "head": list(encoding.head)}
         (place / FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
-    def _pieces(self, stage: str) -> Iterator[str]:
+    def _pieces(self, stage: str) -> Generator[str, None, None]:
         done = 0
         total = _total(self.sources) if self.how.is_utf8 and not any(map(_packed, self.sources)) else None
         for piece in not_empty(text_pieces(self.sources, self.how, self.chunk), self.name):
