@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any
 
 from tinygrad_seq.fuser.formulas import SHORT, Block, Formulas, Lane
 from tinygrad_seq.fuser.grouping import Term
@@ -38,10 +37,6 @@ class Emitter(Formulas):
     """Writes one kernel: `inputs` and `outputs` are slots of the program."""
 
     outputs: tuple[int, ...] = ()
-
-    def __init__(self, *program: Any, **what: Any):
-        super().__init__(*program, **what)
-        self.totals: list[int] = []
 
     def open(self, length: int) -> None:
         """Start a loop over `length` columns."""
@@ -168,12 +163,11 @@ class Emitter(Formulas):
 
     def total(self, i: int) -> str:
         """The running sum of an output that is one number, in float64: of many rows each is small beside it."""
-        if not self.space.sums_over_rows(self.outputs[i]):
+        output = self.outputs[i]
+        if self.tape[output].dtype.kind != "f" or not self.space.sums_over_rows(output):
             return f"o{i}[0]"
-        if self.tape[self.outputs[i]].dtype.kind == "f":
-            self.totals.append(i)
-            return f"total{i}"
-        return f"o{i}[0]"
+        self.totals.append(i)
+        return f"total{i}"
 
     def signs(self, output: int) -> tuple[str, str]:
         """How a term and a negative term are put into an output."""

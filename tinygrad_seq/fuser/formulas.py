@@ -61,6 +61,7 @@ class Formulas:
         self.loop_number = self.length = 0
         self.aside = False  # in a loop that is seldom run: nothing there is kept for others
         self.used: set[int] = set()
+        self.totals: list[int] = []  # outputs that are one number, summed in a variable of their own
 
     # ---- names -----------------------------------------------------------------------------------------
     def size(self, n: int) -> str:

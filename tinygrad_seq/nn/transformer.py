@@ -1,10 +1,10 @@
-"""The Transformer of Vaswani et al. (2017) by PyTorch's names: layers, stacks, and the two stacks together."""
+"""The layers of the Transformer of Vaswani et al. (2017), by PyTorch's names."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from tinygrad_seq import functional as F
 from tinygrad_seq.errors import ArgumentError, explain
@@ -40,23 +40,56 @@ BIASED: dict[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]] = {
 
 
 class _Layer(Module):
-    """What encoder and decoder layers share: the feed-forward part, and how a sublayer is added."""
+    """What encoder and decoder layers share: their parts, the feed-forward net, and how a sublayer is added.
+
+    `attends` names the attentions; each is followed by a LayerNorm and a Dropout, and so is the net.
+    """
+
+    attends: ClassVar[tuple[str, ...]] = ("self_attn",)
 
     self_attn: MultiheadAttention
-    linear1: Linear
-    linear2: Linear
-    dropout: Dropout
-    norm_first: bool
-    activation: Callable[[Tensor], Tensor]
-    again: Callable[..., Any]
+    norm1: LayerNorm
+    norm2: LayerNorm
+    dropout1: Dropout
+    dropout2: Dropout
 
-    def _set_up(self, call: str, d_model: int, nhead: int, activation: Activation, norm_first: bool) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        *,
+        positions: RotaryPositions | ALiBi | None = None,
+        dtype: Any = None,
+        rng: Generator | None = None,
+    ):
+        call = type(self).__name__
         check_heads(call, "d_model", size(call, "d_model", d_model), size(call, "nhead", nhead), None, False)
         if isinstance(activation, str) and activation not in ACTIVATIONS:
             rule = "expected 'relu', 'gelu' or a function of a tensor."
             raise ArgumentError(explain(f"{call}: no such activation", {"activation": activation}, rule))
         self.activation = ACTIVATIONS[activation] if isinstance(activation, str) else activation
         self.norm_first = norm_first
+        sizes = d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps
+        self.again = functools.partial(type(self), *sizes, batch_first, norm_first, bias, positions=positions)
+        ways = {"batch_first": batch_first, "dtype": dtype, "rng": rng}
+        for name in self.attends:
+            where = positions if name == "self_attn" else None  # a memory has no places of its own
+            setattr(self, name, MultiheadAttention(d_model, nhead, dropout, bias, positions=where, **ways))
+        self.linear1 = Linear(d_model, dim_feedforward, bias, dtype=dtype, rng=rng)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, dtype=dtype, rng=rng)
+        sublayers = range(1, len(self.attends) + 2)
+        for i in sublayers:
+            setattr(self, f"norm{i}", LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype))
+        for i in sublayers:
+            setattr(self, f"dropout{i}", Dropout(dropout))
 
     def fresh(self, rng: Generator | None = None) -> Any:
         """A layer of the same settings and dtype, with weights of its own."""
@@ -91,44 +124,6 @@ class TransformerEncoderLayer(_Layer):
     on the right where `norm_first`. x (T, B, d_model), (B, T, d_model) where `batch_first`, or (T, d_model).
     `activation` is 'relu', 'gelu' (exact) or a function. `positions` are those of `MultiheadAttention`.
     """
-
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        *,
-        positions: RotaryPositions | ALiBi | None = None,
-        dtype: Any = None,
-        rng: Generator | None = None,
-    ):
-        self._set_up("TransformerEncoderLayer", d_model, nhead, activation, norm_first)
-        settings = (
-            d_model,
-            nhead,
-            dim_feedforward,
-            dropout,
-            activation,
-            layer_norm_eps,
-            batch_first,
-            norm_first,
-        )
-        self.again = functools.partial(TransformerEncoderLayer, *settings, bias, positions=positions)
-        self.self_attn = MultiheadAttention(
-            d_model, nhead, dropout, bias, batch_first=batch_first, positions=positions, dtype=dtype, rng=rng
-        )
-        self.linear1 = Linear(d_model, dim_feedforward, bias, dtype=dtype, rng=rng)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias, dtype=dtype, rng=rng)
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.dropout1, self.dropout2 = Dropout(dropout), Dropout(dropout)
 
     def forward(
         self,
@@ -172,47 +167,11 @@ class TransformerDecoderLayer(_Layer):
     dropout(multihead_attn(norm2(x), memory)) where `norm_first`. tgt (T, B, d_model), memory (S, B, d_model).
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        *,
-        positions: RotaryPositions | ALiBi | None = None,
-        dtype: Any = None,
-        rng: Generator | None = None,
-    ):
-        self._set_up("TransformerDecoderLayer", d_model, nhead, activation, norm_first)
-        settings = (
-            d_model,
-            nhead,
-            dim_feedforward,
-            dropout,
-            activation,
-            layer_norm_eps,
-            batch_first,
-            norm_first,
-        )
-        self.again = functools.partial(TransformerDecoderLayer, *settings, bias, positions=positions)
-        self.self_attn = MultiheadAttention(
-            d_model, nhead, dropout, bias, batch_first=batch_first, positions=positions, dtype=dtype, rng=rng
-        )
-        self.multihead_attn = MultiheadAttention(
-            d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype, rng=rng
-        )
-        self.linear1 = Linear(d_model, dim_feedforward, bias, dtype=dtype, rng=rng)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias, dtype=dtype, rng=rng)
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.norm3 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.dropout1, self.dropout2, self.dropout3 = (Dropout(dropout) for _ in range(3))
+    attends = ("self_attn", "multihead_attn")
+
+    multihead_attn: MultiheadAttention
+    norm3: LayerNorm
+    dropout3: Dropout
 
     def forward(
         self,
