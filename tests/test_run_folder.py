@@ -23,7 +23,8 @@ from tinygrad_seq.models import CharLM
 from tinygrad_seq.nn import Linear
 from tinygrad_seq.training import Config, Run, free_folder, load_run, train, usual_name
 from tinygrad_seq.training.checkpoint import load_weights, save_weights
-from tinygrad_seq.training.run_folder import RunFolder, new_model, weights_of
+from tinygrad_seq.training.building import new_model, weights_of
+from tinygrad_seq.training.run_folder import RunFolder
 from tinygrad_seq.training.toml_text import to_toml
 
 TEXT = Corpus("to be or not to be, that is the question:\n" * 30, "hamlet.txt")

@@ -3,11 +3,12 @@
 Plain NumPy; nothing here knows of tensors, models or the training loop.
 """
 
-from .batches import Batch, Splits, Streams, split, windows
+from .batches import Batch, RandomWindows, Streams, windows
 from .bpe import BPETokenizer
 from .byte_tokenizer import ByteTokenizer
 from .corpora import Corpus, from_texts, read_text, stream_text
 from .jamo import JamoTokenizer
+from .splitting import Splits, split, split_columns
 from .token_cache import Progress, is_large, stored_texts, stored_tokens
 from .tokenizer import Decoder, Rates, TextSize, Tokenizer, rates
 from .tokenizer_kinds import learn_tokenizer, load_tokenizer
@@ -22,6 +23,7 @@ __all__ = [
     "Decoder",
     "JamoTokenizer",
     "Progress",
+    "RandomWindows",
     "Rates",
     "Splits",
     "Streams",
@@ -36,6 +38,7 @@ __all__ = [
     "rates",
     "read_text",
     "split",
+    "split_columns",
     "stored_texts",
     "stored_tokens",
     "stream_text",

@@ -1,23 +1,22 @@
-"""Ways through a long row of ids: three parts, streams to train on, windows to evaluate on.
+"""Ways through a long row of ids: streams and random windows to train on, windows in order to evaluate on.
 
 Arrays are time-major: `inputs` and `targets` are i64(T, B), T steps of B streams that run side by side.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import CheckpointError, DataError, DTypeError, ShapeError, explain
+from ..errors import CheckpointError, DataError, explain
+from ..random import Generator, stream
+from .splitting import Ids, counted, row_of
 
-__all__ = ["Batch", "Splits", "Streams", "split", "windows"]
-
-Ids = npt.NDArray[np.integer[Any]]
+__all__ = ["Batch", "RandomWindows", "Streams", "windows"]
 
 
 class Batch(NamedTuple):
@@ -30,57 +29,6 @@ class Batch(NamedTuple):
     inputs: npt.NDArray[np.int64]
     targets: npt.NDArray[np.int64]
     fresh: bool
-
-
-class Splits(NamedTuple):
-    """Three contiguous parts of one row of ids, in the order of the text."""
-
-    train: Ids
-    validation: Ids
-    test: Ids
-
-
-def split(ids: npt.ArrayLike, fractions: Sequence[float] = (0.90, 0.05, 0.05)) -> Splits:
-    """Cut a row of ids into three contiguous parts, without copying.
-
-    Contiguous, because windows drawn at random would let the training text leak into the others.
-    Validation and test are rounded down, train gets the rest.
-
-    Raises `DataError` if the fractions do not add up to 1, or if a part gets fewer than 2 ids (one to read,
-    one to predict) although its fraction is not 0.
-
-    >>> [len(part) for part in split(range(1000))]
-    [900, 50, 50]
-    """
-    row = _row("split", ids)
-    parts = tuple(float(fraction) for fraction in fractions)
-    if (
-        len(parts) != 3
-        or not all(part >= 0 for part in parts)
-        or not math.isclose(sum(parts), 1, abs_tol=1e-6)
-    ):
-        raise DataError(
-            explain(
-                "split: the fractions do not divide a text into three",
-                {"fractions": parts, "sum": round(sum(parts), 6)},
-                "expected three numbers from 0 to 1 (train, validation, test) with a sum of 1.",
-            )
-        )
-    # Without the small number, 0.29 of 100 would be 28.
-    validation, test = (int(len(row) * part + 1e-6) for part in parts[1:])
-    train = len(row) - validation - test
-    sizes = (train, validation, test)
-    if any(part > 0 and size < 2 for part, size in zip(parts, sizes, strict=True)):
-        enough = math.ceil(2 / min(part for part in parts if part > 0))
-        raise DataError(
-            explain(
-                "split: the text is too short for these fractions",
-                {"ids": row, "fractions": parts, "sizes": sizes},
-                "expected at least 2 ids in every part, one to read and one to predict.",
-                f"Use a longer text ({enough:,} ids are enough), or a fraction of 0 for a part to spare.",
-            )
-        )
-    return Splits(row[:train], row[train : train + validation], row[train + validation :])
 
 
 class Streams:
@@ -103,9 +51,9 @@ class Streams:
     """
 
     def __init__(self, ids: npt.ArrayLike, batch: int, window: int) -> None:
-        row = _row("Streams", ids)
-        self.batch = _count("Streams", "batch", batch)
-        self.window = _count("Streams", "window", window)
+        row = row_of("Streams", ids)
+        self.batch = counted("Streams", "batch", batch)
+        self.window = counted("Streams", "window", window)
         if len(row) < self.batch * (self.window + 1):
             raise DataError(_too_short(row, self.batch, self.window))
         length = len(row) // self.batch
@@ -154,14 +102,7 @@ class Streams:
         saved, sizes = dict(state), self._sizes()
         position = saved.pop("position", None)
         if saved != sizes:
-            raise CheckpointError(
-                explain(
-                    "load_state_dict: the state belongs to other streams",
-                    {"state": dict(state), "these streams": sizes},
-                    "expected the same batch, window and number of ids.",
-                    "Resume with the same text and settings, or start the streams anew.",
-                )
-            )
+            raise CheckpointError(_other_sizes(state, sizes))
         last = (self.batches_per_pass - 1) * self.window
         if not isinstance(position, Integral) or not 0 <= position <= last or position % self.window:
             raise CheckpointError(
@@ -178,6 +119,59 @@ class Streams:
         return {"batch": self.batch, "window": self.window, "ids": self._total}
 
 
+class RandomWindows:
+    """Endless batches for training: each of B windows begins at a place of the text that is drawn for it.
+
+    `rng` draws, by default the stream `data`; every batch is `fresh`, for nothing is known of what stands before.
+
+    Raises `DataError` if there are fewer than `window` + 1 ids.
+
+    >>> from tinygrad_seq import Generator
+    >>> drawn = RandomWindows(range(10), batch=2, window=3, rng=Generator(1, "data")).next_batch()
+    >>> drawn.inputs.shape, bool((drawn.targets == drawn.inputs + 1).all()), drawn.fresh
+    ((3, 2), True, True)
+    """
+
+    def __init__(self, ids: npt.ArrayLike, batch: int, window: int, rng: Generator | None = None) -> None:
+        self._ids = row_of("RandomWindows", ids)
+        self.batch = counted("RandomWindows", "batch", batch)
+        self.window = counted("RandomWindows", "window", window)
+        self.rng = rng or stream("data")
+        if len(self._ids) <= self.window:
+            rule = f"expected at least {self.window:,} + 1 ids, got {len(self._ids):,}."
+            way_out = f"Use a window of at most {len(self._ids) - 1:,}, or a longer text."
+            named = {"ids": self._ids, "window": window}
+            what = "RandomWindows: the text is too short for this window"
+            raise DataError(
+                explain(what, named, rule, way_out if len(self._ids) > 1 else "Use a longer text.")
+            )
+
+    @property
+    def batches_per_pass(self) -> int:
+        """Number of batches that hold as many targets as the text."""
+        return max(1, (len(self._ids) - 1) // (self.batch * self.window))
+
+    def next_batch(self) -> Batch:
+        """The next windows, `inputs` and `targets` i64(window, batch); it never ends."""
+        starts = self.rng.integers(0, len(self._ids) - self.window, (self.batch,)).numpy()
+        rows = self._ids[starts[:, None] + np.arange(self.window + 1)]
+        return _batch(rows, 0, self.window)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream of draws stands, and the sizes, as plain values."""
+        return {**self.rng.state_dict(), **self._sizes()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where other windows of the same sizes stood. Raises `CheckpointError` if they differ."""
+        sizes = self._sizes()
+        if {name: state.get(name) for name in sizes} != sizes:
+            raise CheckpointError(_other_sizes(state, sizes))
+        self.rng.load_state_dict(dict(state))
+
+    def _sizes(self) -> dict[str, int]:
+        return {"batch": self.batch, "window": self.window, "ids": len(self._ids)}
+
+
 def windows(ids: npt.ArrayLike, batch: int, window: int) -> Iterator[Batch]:
     """One pass for evaluation, the same every time: every id but the very first is a target exactly once.
 
@@ -191,8 +185,8 @@ def windows(ids: npt.ArrayLike, batch: int, window: int) -> Iterator[Batch]:
     >>> [(x.tolist(), y.tolist(), fresh) for x, y, fresh in windows(range(6), batch=2, window=2)]
     [([[0, 2], [1, 3]], [[1, 3], [2, 4]], True), ([[4]], [[5]], True)]
     """
-    row = _row("windows", ids)
-    batch, window = _count("windows", "batch", batch), _count("windows", "window", window)
+    row = row_of("windows", ids)
+    batch, window = counted("windows", "batch", batch), counted("windows", "window", window)
     if len(row) < 2:
         raise DataError(
             explain(
@@ -222,27 +216,13 @@ def _batch(rows: Ids, start: int, stop: int) -> Batch:
     return Batch(inputs, targets, start == 0)
 
 
-def _row(caller: str, ids: npt.ArrayLike) -> Ids:
-    row = np.asarray(ids)
-    if row.ndim != 1:
-        raise ShapeError(
-            explain(
-                f"{caller}: this is not one row of ids", {"ids": row}, f"expected one axis, got {row.ndim}."
-            )
-        )
-    if row.size and row.dtype.kind not in "iu":
-        raise DTypeError(explain(f"{caller}: ids are whole numbers", {"ids": row}, "expected integers."))
-    return row
-
-
-def _count(caller: str, name: str, value: object) -> int:
-    if not isinstance(value, Integral) or int(value) < 1:
-        raise DataError(
-            explain(
-                f"{caller}: {name} is not a count", {name: value}, "expected a whole number from 1 upwards."
-            )
-        )
-    return int(value)
+def _other_sizes(state: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
+    return explain(
+        "load_state_dict: the state belongs to other streams",
+        {"state": dict(state), "these streams": dict(sizes)},
+        "expected the same batch, window and number of ids.",
+        "Resume with the same text and settings, or start the streams anew.",
+    )
 
 
 def _too_short(row: Ids, batch: int, window: int) -> str:

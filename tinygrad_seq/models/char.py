@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.functional import one_hot
 from tinygrad_seq.models.latent import LatentAR
-from tinygrad_seq.nn import GRU, LSTM, RNN, Dropout, Embedding, Linear
+from tinygrad_seq.models.protocol import count
+from tinygrad_seq.nn import GRU, LSTM, RNN, Dropout, Embedding, Linear, Module
 from tinygrad_seq.random import Generator
+from tinygrad_seq.tensor import Tensor
 
 CELLS: dict[str, Any] = {"rnn": RNN, "gru": GRU, "lstm": LSTM}
 
@@ -19,7 +23,8 @@ class CharLM(LatentAR):
 
     ids (T, B) of integers from 0 to V - 1; logits (T, B, V). The state carries everything the model knows of
     the past: (h, c) of an LSTM, h of an RNN or a GRU, each (L, B, H). `cell` says which of them it is, and the
-    layer bears its name: `model.lstm`, `model.gru` or `model.rnn`.
+    layer bears its name: `model.lstm`, `model.gru` or `model.rnn`. `embedding` is `hidden` where not given; 0 gives
+    the layer one-hot vectors, of which nothing is learnt.
 
     Raises `ArgumentError` for a cell that is none of them.
     """
@@ -40,10 +45,28 @@ class CharLM(LatentAR):
         if cell not in CELLS:
             rule = f"expected one of {', '.join(map(repr, CELLS))}."
             raise ArgumentError(explain("CharLM: no such cell", {"cell": cell}, rule))
+        self.vocabulary_size, self._net = count("CharLM", "vocabulary_size", vocabulary_size, 1), cell
         width = hidden if embedding is None else embedding
-        self.embedding = Embedding(vocabulary_size, width, rng=rng)
+        self.embedding = OneHot(self.vocabulary_size, lambda: self.head.weight.dtype)
+        if width:
+            self.embedding = Embedding(vocabulary_size, width, rng=rng)
+        width = width or self.vocabulary_size
         between = dropout if layers > 1 else 0.0
         setattr(self, cell, CELLS[cell](width, hidden, layers, dropout=between, rng=rng))
         self.dropout = Dropout(dropout)
         self.head = Linear(hidden, vocabulary_size, rng=rng)
-        self.vocabulary_size, self._net = self.embedding.num_embeddings, cell
+
+
+class OneHot(Module):
+    """Each id as a row of zeros with a single 1: ids (...) to (..., V), in the dtype that the model has then."""
+
+    def __init__(self, vocabulary_size: int, dtype: Callable[[], Any]):
+        self.vocabulary_size, self.dtype = vocabulary_size, dtype
+
+    def forward(self, ids: Any) -> Tensor:
+        """The rows."""
+        return one_hot(ids, self.vocabulary_size, self.dtype())
+
+    def describe(self) -> str:
+        """The size."""
+        return str(self.vocabulary_size)

@@ -35,6 +35,7 @@ class LatentAR(NeuralModel):
     """
 
     _net = "net"  # the attribute that holds the net
+    embedding: Module
 
     def __init__(
         self, vocabulary_size: int, net: Module, dropout: float = 0.0, *, rng: Generator | None = None

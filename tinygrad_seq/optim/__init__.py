@@ -3,7 +3,7 @@
 from tinygrad_seq.optim.clipping import clip_grad_norm_, clip_grad_value_, grad_norm
 from tinygrad_seq.optim.optimiser import Optimizer
 from tinygrad_seq.optim.rules import SGD, Adagrad, Adam, AdamW, RMSprop
-from tinygrad_seq.optim.schedules import CosineWithWarmup, ExponentialLR, Schedule, StepLR
+from tinygrad_seq.optim.schedules import CosineWithWarmup, DelayedStepLR, ExponentialLR, Schedule, StepLR
 
 __all__ = [
     "SGD",
@@ -11,6 +11,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "CosineWithWarmup",
+    "DelayedStepLR",
     "ExponentialLR",
     "Optimizer",
     "RMSprop",

@@ -75,6 +75,36 @@ class ExponentialLR(Schedule):
         return float(self.gamma**n)
 
 
+class DelayedStepLR(Schedule):
+    """Constant for `start` steps, then times gamma at once and again after each `step_size`; never below `final`.
+
+    1 for n < start; else max(final, gamma^((n - start) // step_size + 1)). In the first `warmup` steps at most
+    (n + 1) / warmup. `start` 0 waits `step_size` steps. So char-rnn's rate falls from the tenth epoch on.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        step_size: int,
+        gamma: float,
+        start: int = 0,
+        final: float = 0.0,
+        warmup: int = 0,
+    ):
+        if step_size < 1 or start < 0:
+            rule = f"expected step_size of at least 1 and start of at least 0, got {step_size} and {start}."
+            raise ArgumentError(explain("DelayedStepLR: steps out of range", None, rule))
+        self.step_size, self.gamma, self.start = step_size, gamma, start or step_size
+        self.final, self.warmup = final, warmup
+        super().__init__(optimizer)
+
+    def factor(self, n: int) -> float:
+        """The factor after n steps."""
+        falls = (n - self.start) // self.step_size + 1 if n >= self.start else 0
+        factor = max(self.final, float(self.gamma**falls)) if falls else 1.0
+        return min(factor, (n + 1) / self.warmup) if n < self.warmup else factor
+
+
 class CosineWithWarmup(Schedule):
     """Up in a line over `warmup` steps, down half a cosine to `final` at `total` steps, then constant.
 

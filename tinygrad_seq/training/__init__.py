@@ -13,7 +13,7 @@ from tinygrad_seq.training.events import (
     Step,
 )
 from tinygrad_seq.training.flow import Flow
-from tinygrad_seq.training.loop import train
+from tinygrad_seq.training.loop import fit, resume, train
 from tinygrad_seq.training.run_folder import Run, free_folder, load_run, usual_name
 from tinygrad_seq.training.sampling import sample, sample_stream
 
@@ -31,8 +31,10 @@ __all__ = [
     "Step",
     "bits",
     "evaluate",
+    "fit",
     "free_folder",
     "load_run",
+    "resume",
     "sample",
     "sample_stream",
     "train",

@@ -6,10 +6,13 @@ Nothing is ever unpickled: a file from a stranger can be refused, but it cannot 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from tinygrad_seq.data import Tokenizer
 from tinygrad_seq.errors import CheckpointError, explain
@@ -17,10 +20,11 @@ from tinygrad_seq.files import atomic_write_bytes
 from tinygrad_seq.nn import Module
 from tinygrad_seq.numerics import Array
 
-__all__ = ["fingerprint", "load_weights", "save_weights"]
+__all__ = ["fingerprint", "load_state", "load_weights", "save_state", "save_weights"]
 
 _FORMAT = "tinygrad_seq weights"
 _VERSION = "1"
+_STATE = "tinygrad_seq state"
 _KEYS = ("format", "version", "vocabulary", "arrays")
 _WAY_OUT = "Copy the whole folder anew from where the model was trained, or train again."
 
@@ -95,6 +99,36 @@ def load_weights(path: str | os.PathLike[str], model: Module, vocabulary: Tokeni
     return {key: value for key, value in metadata.items() if key not in _KEYS}
 
 
+def save_state(path: str | os.PathLike[str], arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
+    """Write arrays and plain values to one safetensors file, whole or not at all: one cannot be newer than the other.
+
+    Raises `CheckpointError` if the file cannot be written.
+    """
+    from safetensors.numpy import save
+
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    text = json.dumps(facts)
+    metadata = {"format": _STATE, "version": _VERSION, "facts": text, "arrays": _hash(whole, text)}
+    atomic_write_bytes(path, save(whole, metadata))
+
+
+def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:
+    """What `save_state` wrote. Raises `CheckpointError` for a file that is missing, damaged or of another kind."""
+    name = os.fspath(path)
+    arrays, metadata = _read(name)
+    if metadata.get("format") != _STATE:
+        what = f"was not written by this package as the state of a run: no format {_STATE!r}"
+        raise CheckpointError(_refusal(name, what, _WAY_OUT))
+    if metadata.get("version") != _VERSION:
+        what = f"has version {metadata.get('version')!r} of the format, this package reads {_VERSION!r}"
+        raise CheckpointError(_refusal(name, what, "Use the version of tinygrad_seq that wrote it."))
+    text = metadata.get("facts", "")
+    if metadata.get("arrays") != _hash(arrays, text):
+        what = "is damaged: its content is not what was written"
+        raise CheckpointError(_refusal(name, what, _WAY_OUT))
+    return arrays, json.loads(text)
+
+
 def _read(name: str) -> _Saved:
     from safetensors import SafetensorError, safe_open
 
@@ -115,9 +149,9 @@ def _read(name: str) -> _Saved:
         raise CheckpointError(_refusal(name, what, _WAY_OUT)) from error
 
 
-def _hash(arrays: Mapping[str, Array]) -> str:
+def _hash(arrays: Mapping[str, Array], text: str = "") -> str:
     """SHA-256 over names, dtypes, shapes and values: the format itself would not notice a changed number."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(text.encode())
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())

@@ -1,63 +1,66 @@
 """`Config`: every setting of a training run in one frozen record, checked when it is made, kept as TOML.
 
-This file knows no model, no optimiser and no loop; it only knows what each setting may be.
+This file knows no model, no optimiser and no loop; `setting_rules` knows what each setting may be.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, get_args, get_type_hints
 
 from tinygrad_seq.data.decoding import Decoding
-from tinygrad_seq.data.naming import nearest
 from tinygrad_seq.data.tokenizer_kinds import checked_spec
 from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.training.setting_rules import (
+    CHOICES,
+    Kind,
+    checked,
+    checked_init,
+    checked_split,
+    from_word,
+    sources,
+    unknown_setting,
+)
 from tinygrad_seq.training.toml_text import TomlValue, to_toml
 
 __all__ = ["FACTS", "OPTIMISERS", "Config"]
 
-OPTIMISERS = ("AdamW", "Adam", "SGD", "RMSprop", "Adagrad")
+OPTIMISERS = CHOICES["optimiser"]
 FACTS = "facts"
 """The table of a run's `config.toml` that holds what was found when it started: no settings."""
 
 _DEFAULT_STEPS = 2000
-# Lowest and highest value allowed, and whether the lowest itself is.
-_RANGES: dict[str, tuple[float, float, bool]] = {
-    "hidden": (1, math.inf, True),
-    "layers": (1, math.inf, True),
-    "embedding": (1, math.inf, True),
-    "dropout": (0, 1, True),
-    "batch": (1, math.inf, True),
-    "window": (1, math.inf, True),
-    "steps": (1, math.inf, True),
-    "minutes": (0, math.inf, False),
-    "lr": (0, math.inf, False),
-    "warmup": (0, math.inf, True),
-    "clip": (0, math.inf, True),
-    "weight_decay": (0, math.inf, True),
-    "report_every": (1, math.inf, True),
-    "eval_every": (1, math.inf, True),
-    "sample_every": (0, math.inf, True),
-    "sample_length": (1, math.inf, True),
-    "temperature": (0, math.inf, True),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """All settings of a training run. Sizes are counts, `minutes` is wall time, what is "every" counts steps.
 
-    `corpus` holds the sources as `data.read_text` takes them. `embedding` is `hidden` where not given. A run
-    ends after `steps` or after `minutes`, whichever comes first; with neither given, after 2,000 steps. The
-    learning rate climbs to `lr` in `warmup` steps (a tenth of the run at most) and falls along a cosine to 0
-    at the end. `tokenizer` is `char`, `byte`, `jamo` or `bpe:N`; `encoding` and `bad_bytes` are as in
-    `data.read_text`. `clip` bounds the norm of the gradient, 0 leaves it alone. `sample_every` 0 draws no samples.
+    *Text.* `corpus` holds the sources as `data.read_text` takes them. `split` is the share in per cent to train,
+    validate and test with, in the order of the text; "95,5,0 columns" divides each of the streams instead.
+    `tokenizer` is `char`, `byte`, `jamo` or `bpe:N`; `encoding` and `bad_bytes` are as in `data.read_text`.
+
+    *Model.* `model` is lstm, gru, rnn (tanh) or transformer, of `layers` layers of `hidden` units; a transformer has
+    `heads` heads and sees `window` tokens. `embedding` is `hidden` where not given, 0 gives the recurrent layers
+    one-hot vectors. `init` is usual, uniform:A or normal:A; `forget_bias` is what an LSTM's forget gates start with.
+
+    *Gradient.* `reading` is streams (the state is carried from window to window, a recurrent model's way) or random
+    (each window is drawn and starts from nothing, a transformer's only way). An update is made every `window` tokens;
+    the gradient reaches back through `reach` of them: `window` where not given, a multiple of it, or fewer.
+
+    *Plan.* A run ends after `steps`, `epochs` or `minutes`, whichever comes first; with none given, after 2,000
+    steps. The learning rate climbs to `lr` in `warmup` steps (a tenth of the run at most); then `schedule` is cosine
+    (falls to `min_lr` at the end), constant, or decay (times `decay` after each `decay_every` epochs from
+    `decay_after` epochs on). `beta1` and `beta2` are Adam's, `alpha` RMSprop's, where not given PyTorch's defaults.
+    `clip` bounds the norm of the gradient, `clip_value` each of its elements before, 0 neither. `weight_decay` is for
+    all weights of a recurrent model, for a transformer's matrices only.
+
+    *Looking.* Validation reads `eval_tokens` tokens at most, spread over the part. `save_every` 0 saves at every
+    validation and at the end; `sample_every` 0 draws no samples.
 
     Raises `ArgumentError` for a value outside what is allowed.
 
@@ -66,54 +69,108 @@ class Config:
     """
 
     corpus: tuple[str, ...] = ("builtin:topics",)
+    split: str = "90,5,5"
+    tokenizer: str = "char"
+    encoding: str = "utf-8"
+    bad_bytes: str = "error"
+    model: str = "lstm"
     hidden: int = 128
     layers: int = 1
+    heads: int = 4
     embedding: int | None = None
     dropout: float = 0.0
+    init: str = "usual"
+    forget_bias: float | None = None
     batch: int = 32
     window: int = 64
+    reach: int | None = None
+    reading: str | None = None
     steps: int | None = None
+    epochs: float | None = None
     minutes: float | None = None
     optimiser: str = "AdamW"
     lr: float = 5e-3
+    min_lr: float = 0.0
+    schedule: str = "cosine"
     warmup: int = 50
+    decay: float = 1.0
+    decay_every: float = 1.0
+    decay_after: float = 0.0
+    beta1: float | None = None
+    beta2: float | None = None
+    alpha: float | None = None
     clip: float = 1.0
+    clip_value: float = 0.0
     weight_decay: float = 0.01
     report_every: int = 50
     eval_every: int = 250
+    eval_tokens: int = 200_000
+    save_every: int = 0
     sample_every: int = 500
     sample_length: int = 200
     temperature: float = 0.8
     seed: int = 1337
-    tokenizer: str = "char"
-    encoding: str = "utf-8"
-    bad_bytes: str = "error"
 
     def __post_init__(self) -> None:
-        if isinstance(self.corpus, str | os.PathLike):
-            object.__setattr__(self, "corpus", (self.corpus,))
-        object.__setattr__(self, "corpus", _sources(self.corpus))
-        if self.steps is None and self.minutes is None:
-            object.__setattr__(self, "steps", _DEFAULT_STEPS)
-        for name, kind in _KINDS.items():
-            object.__setattr__(self, name, _checked(name, getattr(self, name), kind))
-        if self.optimiser not in OPTIMISERS:
-            rule = f"expected one of {', '.join(OPTIMISERS)}."
-            way_out = nearest(self.optimiser, list(OPTIMISERS)).strip()
-            raise ArgumentError(
-                explain("config: no such optimiser", {"optimiser": self.optimiser}, rule, way_out)
-            )
+        def put(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
 
-        object.__setattr__(self, "tokenizer", checked_spec(self.tokenizer))
-        object.__setattr__(self, "encoding", Decoding(self.encoding, self.bad_bytes).encoding)
+        if isinstance(self.corpus, str | os.PathLike):
+            put("corpus", (self.corpus,))
+        put("corpus", sources(self.corpus))
+        if self.steps is None and self.minutes is None and self.epochs is None:
+            put("steps", _DEFAULT_STEPS)
+        if self.reading is None:
+            put("reading", "random" if self.model == "transformer" else "streams")
+        for name, kind in KINDS.items():
+            put(name, checked(name, getattr(self, name), kind))
+        put("tokenizer", checked_spec(self.tokenizer))
+        put("encoding", Decoding(self.encoding, self.bad_bytes).encoding)
+        checked_split(self.split)
+        checked_init(self.init)
+        self._fit_together()
+
+    def _fit_together(self) -> None:
+        """Refuse settings that are each allowed, but not beside one another."""
+        if self.model == "transformer" and self.hidden % self.heads:
+            _refuse("hidden is no multiple of heads", self, "hidden", "heads")
+        if self.model == "transformer" and self.embedding not in (None, self.hidden):
+            _refuse("a transformer's embedding is as wide as its layers", self, "embedding", "hidden")
+        if self.reading == "streams" and self.model == "transformer":
+            _refuse("a transformer carries no state from window to window", self, "model", "reading")
+        reach = self.reach or self.window
+        if reach != self.window and self.reading == "random":
+            _refuse("windows drawn at random have nothing behind them to reach", self, "reach", "reading")
+        if reach > self.window and reach % self.window:
+            _refuse("reach is no multiple of window", self, "window", "reach")
+        if self.min_lr > self.lr:
+            _refuse("min_lr is above lr", self, "lr", "min_lr")
+        if self.forget_bias is not None and self.model != "lstm":
+            _refuse("only an LSTM has forget gates", self, "model", "forget_bias")
+
+    def changed(self, settings: Mapping[str, Any]) -> Config:
+        """The same settings but for these. Another `model` reads the text in its own way, unless that is given.
+
+        Raises `ArgumentError` for an unknown setting, with the nearest that there is.
+        """
+        known = [field.name for field in dataclasses.fields(self)]
+        for name in settings:
+            if name not in known:
+                raise unknown_setting(name, known, "train()")
+        given = dict(settings)
+        if "model" in given and "reading" not in given:
+            given["reading"] = None
+        if {"epochs", "minutes"} & given.keys() and "steps" not in given and self.steps == _DEFAULT_STEPS:
+            given["steps"] = None
+        return dataclasses.replace(self, **given)
 
     def to_toml(self, facts: Mapping[str, TomlValue] | None = None) -> str:
         """All settings as TOML, one a line; a setting that is not given stands there as a comment.
 
         `facts` follow in a table of that name, which `from_toml` passes over.
 
-        >>> Config(minutes=2).to_toml().splitlines()[7:9]
-        ['# steps is not set', 'minutes = 2.0']
+        >>> Config(minutes=2).to_toml().splitlines()[17:20]
+        ['# steps is not set', '# epochs is not set', 'minutes = 2.0']
         """
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return to_toml(values) + (f"\n[{FACTS}]\n{to_toml(facts)}" if facts else "")
@@ -137,53 +194,41 @@ class Config:
         known = [field.name for field in dataclasses.fields(cls)]
         for key in values:
             if key not in known:
-                rule = f"expected some of {', '.join(known)}."
-                what = f"config: {name} has an unknown setting {key!r}"
-                raise ArgumentError(explain(what, None, rule, nearest(key, known).strip()))
+                raise unknown_setting(key, known, name)
         return cls(**values)
 
 
-def _sources(value: object) -> tuple[str, ...]:
-    sources = tuple(value) if isinstance(value, Iterable) else ()
-    if not sources or not all(isinstance(one, str | os.PathLike) for one in sources):
-        rule = "expected one or more of: the path of a text file, '-', builtin:topics, builtin:stdlib."
-        raise ArgumentError(explain("config: corpus out of range", {"corpus": value}, rule))
-    return tuple(os.fspath(one) for one in sources)
+def set_by_words(words: Iterable[str]) -> dict[str, Any]:
+    """The settings in words such as `hidden=64`, as the command line has them; `none` leaves one open.
+
+    Raises `ArgumentError` for a word that is none, and for an unknown setting.
+
+    >>> set_by_words(["hidden=64", "optimiser=RMSprop"])
+    {'hidden': 64, 'optimiser': 'RMSprop'}
+    """
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ArgumentError(explain(f"config: {word!r} sets nothing", None, "expected NAME=VALUE."))
+        if name not in KINDS:
+            raise unknown_setting(name, list(KINDS), "the command line")
+        found[name] = from_word(name, value, KINDS[name])
+    return found
 
 
-def _kinds() -> dict[str, tuple[type, bool]]:
+def _refuse(what: str, config: Config, *names: str) -> None:
+    raise ArgumentError(explain(f"config: {what}", {name: getattr(config, name) for name in names}))
+
+
+def _kinds() -> dict[str, Kind]:
     """Per setting of one value: its type, and whether it may be left open."""
     kinds = {}
     for name, hint in get_type_hints(Config).items():
         if name != "corpus":
             options = get_args(hint) or (hint,)
-            kinds[name] = (options[0], type(None) in options)
+            kinds[name] = Kind(options[0], type(None) in options)
     return kinds
 
 
-_KINDS = _kinds()
-_NUMBERS: dict[type, tuple[type, str]] = {
-    int: (Integral, "a whole number"),
-    float: (Real, "a number"),
-    str: (str, "a text"),
-}
-
-
-def _checked(name: str, value: Any, kind: tuple[type, bool]) -> Any:
-    """The value as the plain type of its setting."""
-    plain, may_be_open = kind
-    if value is None and may_be_open:
-        return None
-    accepted, words = _NUMBERS[plain]
-    if not isinstance(value, accepted) or isinstance(value, bool):
-        raise ArgumentError(
-            explain(f"config: {name} is of the wrong kind", {name: value}, f"expected {words}.")
-        )
-    value = plain(value)
-    low, high, included = _RANGES.get(name, (-math.inf, math.inf, True))
-    if plain is not str and not (low <= value <= high and (included or value > low) and math.isfinite(value)):
-        limits = f"of at least {low}" if included else f"above {low}"
-        limits = limits if high == math.inf else f"from {low} to {high}"
-        rule = f"expected {words} {limits}." if math.isfinite(value) else "expected a finite number."
-        raise ArgumentError(explain(f"config: {name} out of range", {name: value}, rule))
-    return value
+KINDS = _kinds()

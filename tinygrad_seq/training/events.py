@@ -19,26 +19,29 @@ __all__ = ["Evaluated", "Event", "Finished", "Interrupted", "Sampled", "Saved", 
 @dataclass(frozen=True)
 class Started:
     """The run is set up: `parts` are the tokens to train on, to validate and to test with; with the tokenizer
-    `char` these are characters. `corpus` is the text, or its tokens where it is large.
+    `char` these are characters. `corpus` is the text, or its tokens where it is large. `resumed` is the step
+    that the run goes on from, 0 for a new one.
     """
 
     run: Run
     corpus: Corpus | Tokens
     parts: tuple[int, int, int]
     folder: Path | None
+    resumed: int = 0
 
     def __str__(self) -> str:
-        return f"started: {self.corpus}, {self.run.model.count():,} parameters"
+        how = f"resumed after step {self.resumed}" if self.resumed else "started"
+        return f"{how}: {self.corpus}, {self.run.model.count():,} parameters"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One update. Losses in nats per character: `loss` of this batch before the update, `recent` the mean of
+    """One update. Losses in nats per token: `loss` of this batch before the update, `recent` the mean of
     the steps since the last report (this one included), `report` whether this one is reported.
 
     `step` counts from 1, `steps` is how many are planned; `gradient` is the norm before clipping, `rate` the
     characters trained on per second, `seconds` since the start, `left` the seconds to go. What is not known
-    yet is None. `flow` is what the gradient did in the steps since the last report.
+    yet is None. `flow` is what the gradient did in the steps since the last report, `width` the characters per token.
     """
 
     step: int
@@ -52,24 +55,32 @@ class Step:
     seconds: float
     left: float | None
     flow: Flow | None = None
+    width: float = 1.0
+
+    @property
+    def bits(self) -> float:
+        """The recent loss in bits per character."""
+        return bits(self.recent) / self.width
 
     def __str__(self) -> str:
         return (
-            f"step {self.step}: loss {self.recent:.3f} nats, {bits(self.recent):.3f} bits per character, "
+            f"step {self.step}: loss {self.recent:.3f} nats, {self.bits:.3f} bits per character, "
             f"gradient {self.gradient:.2f}, {self.rate:,.0f} characters per second"
         )
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The whole validation part was read: nats per token after `step`, the best so far or not, and `rates`,
-    the same for each character and each byte of UTF-8.
+    """The validation part was read: nats per token after `step`, the best so far or not, and `rates`, the same for
+    each character and each byte of UTF-8, with their standard errors; `whole` says whether all of it was read.
     """
 
     step: Step
     validation: float
     best: bool
     rates: Rates
+    errors: Rates | None = None
+    whole: bool = True
 
     def __str__(self) -> str:
         best = ", the best so far" if self.best else ""
@@ -100,8 +111,8 @@ class Saved:
 
 @dataclass(frozen=True)
 class Finished:
-    """The plan is done: nats per token on the whole validation part, at the end and at best; `rates` and
-    `best_rates` are the same for each character and each byte.
+    """The plan is done: nats per token on the validation part, at the end and at best; `rates` and
+    `best_rates` are the same for each character and each byte, `errors` the standard errors of `rates`.
     """
 
     run: Run
@@ -112,6 +123,7 @@ class Finished:
     folder: Path | None
     rates: Rates
     best_rates: Rates
+    errors: Rates | None = None
 
     def __str__(self) -> str:
         return (

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -67,6 +68,7 @@ class Gauge:
             for suffix in net._suffixes(k)
         }
         self.before: list[Array] | None = None
+        self.look = object()
         self.reset()
 
     def reset(self) -> None:
@@ -78,7 +80,7 @@ class Gauge:
     @contextmanager
     def looking(self, step: int) -> Iterator[None]:
         """The forward and backward pass of a step; in every tenth the states' gradients are read."""
-        self.before = None
+        self.before, self.look = None, object()
         if step % EVERY:
             yield
             return
@@ -100,6 +102,25 @@ class Gauge:
                 whole += _squared(before)
         self.before = None
         self.updates += math.sqrt(moved / whole) if whole else math.inf
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was read since `reset`, as plain values."""
+        sums = {name: {str(t): norm for t, norm in marks.items()} for name, marks in self.sums.items()}
+        return {
+            "steps": self.steps,
+            "clips": self.clips,
+            "looks": self.looks,
+            "updates": self.updates,
+            "sums": sums,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what another one had read."""
+        self.steps, self.clips, self.looks = (int(state[name]) for name in ("steps", "clips", "looks"))
+        self.updates = float(state["updates"])
+        self.sums = {
+            name: {int(t): norm for t, norm in marks.items()} for name, marks in state["sums"].items()
+        }
 
     def flow(self) -> Flow:
         """What was read so far."""
@@ -124,15 +145,18 @@ class Gauge:
         for kind, s in zip(self.state_names[layer], new, strict=True):
             sums = self.sums.setdefault(f"d{kind}_{layer}", {})
             sums.setdefault(t, 0.0)
-            s.register_hook(_adding(sums, t))
+            s.register_hook(self._adding(sums, t))
         return tuple(new)
 
+    def _adding(self, sums: dict[int, float], t: int) -> Callable[[Tensor], None]:
+        look = self.look
 
-def _adding(sums: dict[int, float], t: int) -> Callable[[Tensor], None]:
-    def hook(g: Tensor) -> None:
-        sums[t] += math.sqrt(_squared(g.array))
+        def hook(g: Tensor) -> None:
+            # A window may be walked again by the steps after this one, which are not looked at.
+            if look is self.look:
+                sums[t] += math.sqrt(_squared(g.array))
 
-    return hook
+        return hook
 
 
 def _squared(a: Array) -> float:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
-from tinygrad_seq.training.evaluation import bits
 from tinygrad_seq.training.events import Evaluated, Event, Finished, Interrupted, Sampled, Started, Step
 from tinygrad_seq.training.flow import Flow
 
@@ -180,7 +179,7 @@ def row(step: Step, validation: float | None) -> str:
     measured = f"{validation:.3f}" if validation is not None else ""
     left = clock(step.left) if step.left is not None else "?"
     return (
-        f"{done:>13}  {step.recent:>6.3f}  {bits(step.recent):>6.3f}  {measured:>10}  "
+        f"{done:>13}  {step.recent:>6.3f}  {step.bits:>6.3f}  {measured:>10}  "
         f"{step.gradient:>8.3g}  {step.rate:>8,.0f}  {left:>7}"
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-from tinygrad_seq.optim import CosineWithWarmup
+from tinygrad_seq.optim import CosineWithWarmup, Schedule
 from tinygrad_seq.training.config import Config
 
 __all__ = ["Plan"]
@@ -14,48 +15,59 @@ _FAR = 10**9  # a total so large that the cosine stays at its top
 
 
 class Plan:
-    """The number of steps of a run, whichever of `steps` and `minutes` ends it first.
+    """The number of steps of a run, whichever of `steps`, `epochs` and `minutes` ends it first.
 
     By time, the number is found anew after each step from the time that was used and the time that is left,
     evaluations included, so that the run ends in time with its learning rate at the end of its cosine.
-    `clock` counts seconds.
+    `clock` counts seconds. `per_pass` is the number of steps in one pass over the text. A run that goes on has
+    been trained for `used` seconds and `begun` steps before.
     """
 
-    def __init__(self, config: Config, clock: Callable[[], float]):
+    def __init__(
+        self, config: Config, clock: Callable[[], float], per_pass: int, used: float = 0.0, begun: int = 0
+    ):
         self.config = config
         self.clock = clock
+        self.used, self.begun = used, begun
         self.start = clock()
         self.closing = 0.0
         """Seconds to keep for the evaluation after the last step: as many as the one before took."""
+        by_epochs = [] if config.epochs is None else [max(1, math.ceil(config.epochs * per_pass))]
+        self.steps = min([*by_epochs, *([] if config.steps is None else [config.steps])], default=None)
 
     def elapsed(self) -> float:
-        """Seconds since the start."""
-        return self.clock() - self.start
+        """Seconds of training, those before a stop included."""
+        return self.used + self.clock() - self.start
 
     def total(self, done: int) -> int | None:
         """The number of steps in all, seen after `done` of them; None as long as the rate is not known."""
-        steps, minutes = self.config.steps, self.config.minutes
+        steps, minutes = self.steps, self.config.minutes
         if minutes is None:
             return steps
-        elapsed = self.elapsed()
-        left = 60.0 * minutes - self.closing - elapsed
+        left = 60.0 * minutes - self.closing - self.elapsed()
         if left <= 0.0:
             return done
-        if done < _MEASURED:
+        if done - self.begun < _MEASURED:
             return steps
-        by_time = done + int(left / (elapsed / done))
+        by_time = done + int(left / self._seconds_a_step(done))
         return by_time if steps is None else min(steps, by_time)
 
     def seconds_left(self, done: int) -> float | None:
         """Seconds until the last step at the rate so far; None as long as that is not known."""
         total = self.total(done)
-        if total is None or not done:
+        if total is None or done == self.begun:
             return None
-        return (total - done) * self.elapsed() / done
+        return (total - done) * self._seconds_a_step(done)
 
-    def adjust(self, schedule: CosineWithWarmup, done: int) -> None:
+    def _seconds_a_step(self, done: int) -> float:
+        # Only what was seen since the start or the resumption: the machine may be another one.
+        return (self.clock() - self.start) / (done - self.begun)
+
+    def adjust(self, schedule: Schedule, done: int) -> None:
         """Give the schedule the number of steps that is now known, a tenth of them at most to warm up."""
         total = self.total(done)
-        schedule.total = _FAR if total is None else max(1, total)
-        schedule.warmup = min(self.config.warmup, schedule.total // 10)
+        known = _FAR if total is None else max(1, total)
+        if isinstance(schedule, CosineWithWarmup):
+            schedule.total = known
+        vars(schedule)["warmup"] = min(self.config.warmup, known // 10)
         schedule.load_state_dict({**schedule.state_dict(), "n": done})

@@ -6,6 +6,8 @@ metrics.jsonl       one JSON object for each report
 samples.txt         what the model wrote while it was training
 last.safetensors    the weights at the last evaluation, or where the run was stopped
 best.safetensors    the weights with the best validation so far
+state.safetensors   all that a run needs to go on as if it had not stopped: weights, moments, draws, place in the text
+README.md           what this is, in words, once the run has ended
 graph.svg           the tape of a few steps, or graph.dot where nothing can draw it
 """
 
@@ -18,13 +20,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tinygrad_seq.data import Tokenizer, load_tokenizer
-from tinygrad_seq.errors import ArgumentError, CheckpointError, explain
+from tinygrad_seq.errors import CheckpointError, explain
 from tinygrad_seq.files import atomic_write_text
-from tinygrad_seq.models import CharLM
-from tinygrad_seq.random import Generator
-from tinygrad_seq.training.checkpoint import load_weights, save_weights
+from tinygrad_seq.models import NeuralModel
+from tinygrad_seq.numerics import Array
+from tinygrad_seq.training.building import new_model
+from tinygrad_seq.training.checkpoint import load_state, load_weights, save_state, save_weights
 from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.toml_text import TomlValue
 
@@ -32,49 +36,18 @@ __all__ = ["Run", "RunFolder", "free_folder", "load_run", "usual_name"]
 
 CONFIG, VOCABULARY = "config.toml", "vocabulary.json"
 METRICS, SAMPLES = "metrics.jsonl", "samples.txt"
-LAST, BEST = "last.safetensors", "best.safetensors"
+LAST, BEST, STATE = "last.safetensors", "best.safetensors", "state.safetensors"
+README = "README.md"
+ADDED = (METRICS, SAMPLES)
 
 
 @dataclass(frozen=True)
 class Run:
     """A model, its tokenizer (a `Vocabulary` where that is `char`), and the settings it was trained with."""
 
-    model: CharLM
+    model: NeuralModel
     vocabulary: Tokenizer
     config: Config
-
-
-MOST_WEIGHTS = 1_000_000_000
-
-
-def weights_of(symbols: int, config: Config) -> int:
-    """How many numbers the model of the settings learns: 4 H (I + H + 2) a layer, the embedding, the head."""
-    h, e = config.hidden, config.embedding or config.hidden
-    layers = 4 * h * (e + h + 2) + (config.layers - 1) * 4 * h * (2 * h + 2)
-    return layers + symbols * e + symbols * (h + 1)
-
-
-def new_model(vocabulary: Tokenizer, config: Config) -> CharLM:
-    """The untrained model of the settings, its weights drawn from the stream `init` of the seed.
-
-    Raises ArgumentError for a model that no memory here would hold.
-    """
-    weights = weights_of(len(vocabulary), config)
-    if weights > MOST_WEIGHTS:
-        # With the gradient and two moments, four bytes each.
-        what = f"train: a model of {weights:,} weights needs {16 * weights / 1e9:,.0f} GB"
-        rule = f"expected at most {MOST_WEIGHTS:,} weights."
-        raise ArgumentError(
-            explain(what, {"hidden": config.hidden, "layers": config.layers}, rule, "Choose less of either.")
-        )
-    return CharLM(
-        len(vocabulary),
-        config.hidden,
-        config.layers,
-        config.embedding,
-        config.dropout,
-        rng=Generator(config.seed, "init"),
-    )
 
 
 def usual_name(config: Config) -> str:
@@ -86,7 +59,7 @@ def usual_name(config: Config) -> str:
     first = config.corpus[0]
     stem = "stdin" if first == "-" else re.split(r"[:/\\]", first.rstrip("/\\"))[-1].rsplit(".", 1)[0]
     text = re.sub(r"[^\w.]+", "-", stem).strip("-.")[:40] or "text"
-    return f"{text}-lstm{config.hidden}" + (f"x{config.layers}" if config.layers > 1 else "")
+    return f"{text}-{config.model}{config.hidden}" + (f"x{config.layers}" if config.layers > 1 else "")
 
 
 def free_folder(path: str | os.PathLike[str]) -> Path:
@@ -127,6 +100,20 @@ class RunFolder:
             ) from error
         return cls(folder)
 
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> tuple[RunFolder, Run]:
+        """The folder of a run to go on with, and the run: its settings, its tokenizer, an untrained model.
+
+        Raises what `load_run` raises, and `CheckpointError` where there is no state to go on from.
+        """
+        folder, name = Path(path), os.fspath(path)
+        config, vocabulary = _described(folder, name)
+        if not (folder / STATE).is_file():
+            what = f"resume: the run in {name!r} cannot go on: it holds no {STATE}"
+            way_out = f"It can still write: tgs sample {name}. To train, start a new run."
+            raise CheckpointError(explain(what, None, "", way_out))
+        return cls(folder), Run(new_model(vocabulary, config), vocabulary, config)
+
     def describe(self, run: Run, facts: Mapping[str, TomlValue]) -> None:
         """Write the settings, the facts found at the start, and the vocabulary."""
         head = "# The settings of this run, all of them, and what it found when it started.\n\n"
@@ -138,6 +125,29 @@ class RunFolder:
         path = self.path / (BEST if best else LAST)
         save_weights(path, run.model, run.vocabulary, {"config": json.dumps(asdict(run.config)), **facts})
         return path
+
+    def save_state(self, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
+        """Write all that the run needs to go on; what stood there before is kept until this is safe."""
+        save_state(self.path / STATE, arrays, facts)
+
+    def load_state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """What `save_state` wrote last."""
+        return load_state(self.path / STATE)
+
+    def sizes(self) -> dict[str, int]:
+        """How many bytes the files have that a run adds to."""
+        return {name: path.stat().st_size for name in ADDED if (path := self.path / name).exists()}
+
+    def cut_back(self, sizes: Mapping[str, int]) -> None:
+        """Take away what was added to these files since they had these sizes: it will be done again."""
+        for name in ADDED:
+            path = self.path / name
+            if path.exists() and path.stat().st_size > sizes.get(name, 0):
+                os.truncate(path, sizes.get(name, 0))
+
+    def write_card(self, text: str) -> None:
+        """Write the README of the run."""
+        atomic_write_text(self.path / README, text)
 
     def add_metrics(self, values: Mapping[str, object]) -> None:
         """Append one line of JSON to the metrics, on its way to the disk before this returns."""
@@ -170,6 +180,16 @@ def load_run(path: str | os.PathLike[str], weights: str | None = None) -> Run:
     not belong together, and `ArgumentError` for settings that make no sense.
     """
     folder, name = Path(path), os.fspath(path)
+    config, vocabulary = _described(folder, name)
+    model = new_model(vocabulary, config)
+    chosen = {"best": BEST, "last": LAST}.get(weights or "", BEST if (folder / BEST).exists() else LAST)
+    load_weights(folder / chosen, model, vocabulary)
+    model.eval()
+    return Run(model, vocabulary, config)
+
+
+def _described(folder: Path, name: str) -> tuple[Config, Tokenizer]:
+    """The settings and the tokenizer of a run."""
     if not (folder / CONFIG).is_file():
         raise CheckpointError(_no_run(folder, name))
     try:
@@ -178,12 +198,7 @@ def load_run(path: str | os.PathLike[str], weights: str | None = None) -> Run:
         what = f"load: {os.fspath(folder / CONFIG)!r} cannot be read: {_reason(folder, error)}"
         raise CheckpointError(explain(what, None, "expected UTF-8 text as TOML.")) from error
     config = Config.from_toml(text, repr(os.fspath(folder / CONFIG)))
-    vocabulary = load_tokenizer(folder / VOCABULARY)
-    model = new_model(vocabulary, config)
-    chosen = {"best": BEST, "last": LAST}.get(weights or "", BEST if (folder / BEST).exists() else LAST)
-    load_weights(folder / chosen, model, vocabulary)
-    model.eval()
-    return Run(model, vocabulary, config)
+    return config, load_tokenizer(folder / VOCABULARY)
 
 
 def _occupied(folder: Path) -> bool:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tinygrad_seq.data import Tokenizer
 from tinygrad_seq.errors import ArgumentError, NonFiniteError, explain
-from tinygrad_seq.models import CharLM
+from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.training.evaluation import evaluating
 
@@ -18,7 +18,7 @@ __all__ = ["sample", "sample_stream"]
 
 
 def sample(
-    model: CharLM,
+    model: NeuralModel,
     vocabulary: Tokenizer,
     prime: str = "",
     n: int = 500,
@@ -41,7 +41,7 @@ def sample(
 
 
 def sample_stream(
-    model: CharLM,
+    model: NeuralModel,
     vocabulary: Tokenizer,
     prime: str = "",
     n: int = 500,
@@ -65,7 +65,7 @@ def sample_stream(
 
 
 def _drawn(
-    model: CharLM,
+    model: NeuralModel,
     vocabulary: Tokenizer,
     ids: npt.NDArray[np.int64],
     n: int,

@@ -1,0 +1,315 @@
+"""The course of one run: steps, and between them the chores: measure, report, sample, save."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+import tinygrad_seq
+from tinygrad_seq.data import Corpus, Splits, Tokens, rates, split, split_columns
+from tinygrad_seq.errors import NonFiniteError
+from tinygrad_seq.numerics import Array
+from tinygrad_seq.random import Generator as Stream
+from tinygrad_seq.training.evaluation import Measured, bits, measure
+from tinygrad_seq.training.events import (
+    Evaluated,
+    Event,
+    Finished,
+    Interrupted,
+    Sampled,
+    Saved,
+    Started,
+    Step,
+)
+from tinygrad_seq.training.interrupt import uninterrupted
+from tinygrad_seq.training.learner import Learner, unwarned, why_not_finite
+from tinygrad_seq.training.plan import Plan
+from tinygrad_seq.training.resuming import Arrays, learner_state, restore_learner
+from tinygrad_seq.training.run_folder import Run, RunFolder
+from tinygrad_seq.training.sampling import sample
+from tinygrad_seq.training.setting_rules import checked_split
+
+__all__ = ["Course"]
+
+Saving = tuple[Arrays, Mapping[str, Any]]
+
+
+class Course:
+    """One run, from its first step or from where it was saved."""
+
+    def __init__(
+        self,
+        run: Run,
+        text: Corpus | Tokens,
+        tokens: Tokens,
+        folder: RunFolder | None,
+        clock: Callable[[], float],
+        saved: Saving | None = None,
+        *,
+        new_data: bool = False,
+    ):
+        self.run, self.text, self.folder, self.clock = run, text, folder, clock
+        config = run.config
+        self.parts = parts_of(tokens.ids, config.split, config.batch)
+        self.validation_size = run.vocabulary.measure(self.parts.validation)
+        self.learner = Learner(run, self.parts.train)
+        self.sampling = Stream(config.seed, "sampling")
+        self.saved_at: tuple[int, tuple[str, ...]] | None = None
+        self.validation = self.best = math.inf
+        self.error = math.nan
+        # Since the last report: the losses, and the seconds that their steps took.
+        self.losses: list[float] = []
+        self.seconds = 0.0
+        self.step: Step | None = None
+        self.chores: list[str] = []
+        """What is still to be done about the last step; a stop between two of them loses none."""
+        used = 0.0
+        self.sizes: Mapping[str, int] | None = None
+        if saved is not None:
+            used = self._restore(*saved, new_data)
+        self.plan = Plan(config, clock, self.learner.batches.batches_per_pass, used, self.learner.done)
+        self.resumed = self.learner.done if saved is not None else 0
+
+    @property
+    def over(self) -> bool:
+        """Whether all planned steps are done; there may still be chores."""
+        total = self.plan.total(self.learner.done)
+        return total is not None and self.learner.done >= total
+
+    def events(self) -> Generator[Event, None, None]:
+        """The run, and what is done where it ends before its time."""
+        try:
+            yield from self._course()
+        except KeyboardInterrupt:
+            # A second Ctrl+C may have cut a step in two; what was saved before is better than what is now.
+            if not self.learner.whole:
+                raise
+            yield from self._save_now()
+            path = self.folder.path if self.folder else None
+            yield Interrupted(self.run, self.learner.done, self.plan.elapsed(), path)
+        except GeneratorExit:
+            if self.learner.whole:
+                for _ in self._save_now():
+                    pass
+            raise
+
+    def _course(self) -> Iterator[Event]:
+        folder, path = self.folder, self.folder.path if self.folder else None
+        if folder:
+            folder.describe(self.run, self._facts())
+            if self.sizes is not None:
+                folder.cut_back(self.sizes)
+        train, validation, test = map(len, self.parts)
+        yield Started(self.run, self.text, (train, validation, test), path, self.resumed)
+        if self.resumed:
+            self.saved_at = self.learner.done, tuple(self.chores)
+        # Saved before the first step: even a run that is killed at once leaves a folder that can be loaded.
+        yield from self._save_now()
+        used, done = self.plan.elapsed() if self.resumed else 0.0, self.learner.done
+        self.plan = Plan(self.run.config, self.clock, self.learner.batches.batches_per_pass, used, done)
+        last = bool(self.resumed and self.chores) and self.over
+        yield from self._do_chores()
+        while not last:
+            step, last = self._advance()
+            yield step
+            yield from self._do_chores()
+        size, seconds = self.validation_size, self.plan.elapsed()
+        found = rates(self.validation, size), rates(self.best, size), rates(self.error, size)
+        yield Finished(self.run, self.learner.done, self.validation, self.best, seconds, path, *found)
+
+    # ---- a step and what follows it --------------------------------------------------------------------
+    def _advance(self) -> tuple[Step, bool]:
+        """One update, and whether it was the last; what is to be done after it is noted."""
+        config, learner, begin = self.run.config, self.learner, self.clock()
+        self.plan.adjust(learner.schedule, learner.done)
+        lr = learner.schedule.get_last_lr()[0]
+        with uninterrupted():
+            loss, gradient = learner.step()
+            self.losses.append(loss)
+            self.seconds += self.clock() - begin
+            n, total = learner.done, self.plan.total(learner.done)
+            last = total is not None and n >= total
+            measured = last or n % config.eval_every == 0
+            reported = not measured and n % config.report_every == 0
+            saved = measured or (config.save_every and n % config.save_every == 0)
+            sampled = config.sample_every and (last or n % config.sample_every == 0)
+            due = {"evaluate": measured, "record": reported, "sample": sampled, "save": saved}
+            self.chores = [chore for chore, is_due in due.items() if is_due]
+            self.step = Step(
+                step=n,
+                steps=total,
+                loss=loss,
+                recent=sum(self.losses) / len(self.losses),
+                report=reported,
+                gradient=gradient,
+                lr=lr,
+                rate=len(self.losses) * config.batch * config.window * self._width / max(self.seconds, 1e-9),
+                seconds=self.plan.elapsed(),
+                left=self.plan.seconds_left(n),
+                flow=learner.gauge.flow(),
+                width=self._width,
+            )
+        return self.step, last
+
+    @property
+    def _width(self) -> float:
+        """Characters per token."""
+        return self.validation_size.characters / max(1, self.validation_size.tokens)
+
+    def _do_chores(self) -> Iterator[Event]:
+        begin, evaluates = self.clock(), "evaluate" in self.chores
+        while self.chores:
+            assert self.step is not None
+            yield from getattr(self, f"_{self.chores[0]}")(self.step)
+        if evaluates:
+            self.plan.closing = self.clock() - begin
+
+    def _evaluate(self, step: Step) -> Iterator[Event]:
+        found = self._measured(step)
+        with uninterrupted():
+            self.validation, self.error = found.nats, found.error
+            better = self.validation < self.best
+            self.best = min(self.best, self.validation)
+            path = None
+            if better and self.folder:
+                facts = {"step": str(step.step), "validation": repr(self.validation)}
+                path = self.folder.save(self.run, facts, best=True)
+            self._report(step, found)
+            self.chores.remove("evaluate")
+        size = self.validation_size
+        yield Evaluated(step, found.nats, better, found.rates(size), found.errors(size), found.whole)
+        if path:
+            yield Saved(step.step, path)
+
+    def _measured(self, step: Step) -> Measured:
+        config, model, ids = self.run.config, self.run.model, self.parts.validation
+        # A model of random windows is asked what it was trained for: windows that start from nothing.
+        carried, most = config.reading == "streams", config.eval_tokens
+        window = 64 if carried else config.window
+
+        def look() -> Measured:
+            return measure(model, ids, window=window, carried=carried, most=most)
+
+        with unwarned():
+            try:
+                return look()
+            except NonFiniteError as error:
+                found: dict[str, object] = {"validation": math.nan}
+                raise NonFiniteError(why_not_finite(f"step {step.step}", found, look)) from error
+
+    def _record(self, step: Step) -> Iterator[Event]:
+        with uninterrupted():
+            self._report(step)
+            self.chores.remove("record")
+        yield from ()
+
+    def _sample(self, step: Step) -> Iterator[Event]:
+        config, run, before = self.run.config, self.run, self.sampling.state_dict()
+        try:
+            text = sample(
+                run.model, run.vocabulary, "", config.sample_length, config.temperature, self.sampling
+            )
+        except KeyboardInterrupt:
+            self.sampling.load_state_dict(before)  # it is drawn again, and the same
+            raise
+        with uninterrupted():
+            if self.folder:
+                self.folder.add_sample(step.step, text)
+            self.chores.remove("sample")
+        yield Sampled(step.step, text)
+
+    def _save(self, step: Step) -> Iterator[Event]:
+        self.chores.remove("save")
+        yield from self._save_now()
+
+    def _save_now(self) -> Iterator[Event]:
+        """The run as it is now: the weights as the last ones, and all that is needed to go on."""
+        now = self.learner.done, tuple(self.chores)
+        if not self.folder or self.saved_at == now:
+            return
+        facts = {"step": str(self.learner.done)}
+        if math.isfinite(self.validation):
+            facts["validation"] = repr(self.validation)
+        path = self.folder.save(self.run, facts)
+        self.folder.save_state(*self._state())
+        self.saved_at = now
+        yield Saved(self.learner.done, path)
+
+    # ---- what is written down --------------------------------------------------------------------------
+    def _report(self, step: Step, found: Measured | None = None) -> None:
+        """A line of the metrics; the means start anew."""
+        if self.folder:
+            values: dict[str, float | bool | None] = {
+                "step": step.step,
+                "loss": step.recent,
+                "bits": bits(step.recent) / step.width,
+                "gradient": step.gradient,
+                "lr": step.lr,
+                "characters_per_second": round(step.rate, 1),
+                "seconds": round(step.seconds, 3),
+            }
+            values |= step.flow.scalars() if step.flow else {}
+            if found is not None:
+                error = found.error if math.isfinite(found.error) else None
+                values |= {"validation": found.nats, "validation_bits": bits(found.nats)}
+                values |= {"validation_error": error, "validation_whole": found.whole}
+                values |= found.rates(self.validation_size)._asdict()
+            self.folder.add_metrics(values)
+        self.losses.clear()
+        self.learner.gauge.reset()
+        self.seconds = 0.0
+
+    def _facts(self) -> dict[str, str | int]:
+        return {
+            "tinygrad_seq": tinygrad_seq.__version__,
+            "corpus": self.text.name,
+            "sha256": self.text.sha256,
+            "characters": self.text.characters,
+            "symbols": len(self.run.vocabulary),
+            "train": len(self.parts.train),
+            "validation": len(self.parts.validation),
+            "test": len(self.parts.test),
+            "parameters": self.run.model.count(),
+        }
+
+    # ---- saved and restored ----------------------------------------------------------------------------
+    def _state(self) -> tuple[Arrays, dict[str, Any]]:
+        assert self.folder is not None
+        arrays, learnt = learner_state(self.learner)
+        step = self.step and {
+            field.name: getattr(self.step, field.name) for field in fields(Step) if field.name != "flow"
+        }
+        facts = {
+            "learner": learnt,
+            "sampling": self.sampling.state_dict(),
+            "sha256": self.text.sha256,
+            "validation": self.validation,
+            "error": self.error,
+            "best": self.best,
+            "losses": self.losses,
+            "step": step,
+            "chores": self.chores,
+            "seconds": self.plan.elapsed(),
+            "sizes": self.folder.sizes(),
+        }
+        return arrays, facts
+
+    def _restore(self, arrays: Mapping[str, Array], facts: Mapping[str, Any], new_data: bool) -> float:
+        """Take up a saved state; returns the seconds that the run was trained for."""
+        restore_learner(self.learner, arrays, facts["learner"], new_data)
+        self.sampling.load_state_dict(facts["sampling"])
+        self.losses, self.chores = list(facts["losses"]), list(facts["chores"])
+        self.sizes = facts["sizes"]
+        if facts["step"]:
+            self.step = Step(**facts["step"], flow=self.learner.gauge.flow())
+        if not new_data:
+            self.validation, self.best, self.error = (facts[k] for k in ("validation", "best", "error"))
+        return float(facts["seconds"])
+
+
+def parts_of(ids: Any, how: str, batch: int) -> Splits:
+    """A row of ids as the setting `split` divides it."""
+    shares, by_columns = checked_split(how)
+    return split_columns(ids, batch, shares) if by_columns else split(ids, shares)

@@ -1,0 +1,100 @@
+"""What a learner is made of, as arrays and plain values, and a learner from them: exactly the one that was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.data import Batch
+from tinygrad_seq.numerics import Array
+from tinygrad_seq.recording import wrap
+from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.training.learner import Learner, Window
+
+__all__ = ["Arrays", "learner_state", "restore_learner"]
+
+Arrays = dict[str, Array]
+
+
+def learner_state(learner: Learner) -> tuple[Arrays, dict[str, Any]]:
+    """Weights, moments, carried state and earlier windows as arrays; counts, draws and places as plain values."""
+    arrays: Arrays = {f"model.{name}": p.array for name, p in learner.model.state_dict().items()}
+    optimiser = learner.optimiser.state_dict()
+    for i, moments in optimiser["state"].items():
+        arrays |= {f"optimiser.{i}.{name}": value for name, value in moments.items()}
+    carried = _flat("carried", learner.state, arrays)
+    windows = [_flat_window(f"window.{i}", one, i == 0, arrays) for i, one in enumerate(learner.windows)]
+    return arrays, {
+        "done": learner.done,
+        "base_lrs": learner.schedule.base_lrs,
+        "batches": learner.batches.state_dict(),
+        "dropout": learner.dropout.state_dict(),
+        "gauge": learner.gauge.state_dict(),
+        "carried": carried,
+        "windows": windows,
+    }
+
+
+def restore_learner(
+    learner: Learner, arrays: Mapping[str, Array], facts: Mapping[str, Any], new_data: bool = False
+) -> None:
+    """Make a new learner of the same settings the one that was saved.
+
+    With `new_data` its place in the text, and what it carries from there, stay as they are: at the start. Raises
+    `CheckpointError` for weights or places that do not fit.
+    """
+    learner.model.load_state_dict(dict(_under("model.", arrays)))
+    moments: dict[int, Arrays] = {}
+    for name, value in _under("optimiser.", arrays):
+        i, kind = name.split(".", 1)
+        moments.setdefault(int(i), {})[kind] = value
+    # Rates and other settings are those of the run's settings, which may have changed.
+    groups = learner.optimiser.state_dict()["param_groups"]
+    learner.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+    learner.done = int(facts["done"])
+    learner.dropout.load_state_dict(facts["dropout"])
+    learner.gauge.load_state_dict(facts["gauge"])
+    if new_data:
+        return
+    learner.batches.load_state_dict(facts["batches"])
+    for k, form in enumerate(facts["windows"]):
+        learner.run_again(_window(f"window.{k}", form, arrays))
+    learner.dropout.load_state_dict(facts["dropout"])
+    if not facts["windows"]:
+        learner.state = _nested(facts["carried"], arrays)
+
+
+def _under(prefix: str, arrays: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+    return ((name.removeprefix(prefix), a) for name, a in arrays.items() if name.startswith(prefix))
+
+
+def _flat_window(name: str, window: Window, oldest: bool, arrays: Arrays) -> dict[str, Any]:
+    arrays |= {f"{name}.weights.{k}": a for k, a in enumerate(window.weights)}
+    arrays |= {f"{name}.inputs": window.batch.inputs, f"{name}.targets": window.batch.targets}
+    # Each later window starts from the state that the one before it leaves, on its tape.
+    before = _flat(f"{name}.before", window.before if oldest else None, arrays)
+    return {"fresh": window.batch.fresh, "draws": dict(window.draws), "before": before}
+
+
+def _window(name: str, form: Mapping[str, Any], arrays: Mapping[str, Array]) -> Window:
+    weights: list[Array] = []
+    while f"{name}.weights.{len(weights)}" in arrays:
+        weights.append(arrays[f"{name}.weights.{len(weights)}"])
+    batch = Batch(arrays[f"{name}.inputs"], arrays[f"{name}.targets"], form["fresh"])
+    return Window(weights, batch, form["draws"], _nested(form["before"], arrays))
+
+
+def _flat(name: str, state: Any, arrays: Arrays) -> Any:
+    """The form of a nest of tensors as JSON has it, whose leaves are the names of their arrays."""
+    if isinstance(state, Tensor):
+        arrays[name] = state.array
+        return name
+    return None if state is None else [_flat(f"{name}.{k}", one, arrays) for k, one in enumerate(state)]
+
+
+def _nested(form: Any, arrays: Mapping[str, Array]) -> Any:
+    if isinstance(form, str):
+        return wrap(np.array(arrays[form]))
+    return None if form is None else tuple(_nested(part, arrays) for part in form)
