@@ -1,0 +1,207 @@
+"""Settings by name: published runs to the letter where that is possible, and sizes that fit a number of minutes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tinygrad_seq.data import Tokens, tokenize
+from tinygrad_seq.data.naming import nearest
+from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.training.building import new_model
+from tinygrad_seq.training.config import Config
+from tinygrad_seq.training.learner import Learner
+from tinygrad_seq.training.run_folder import Run
+
+__all__ = ["PRESETS", "Preset", "fitted", "preset"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings with a name: where they come from, what was published for them, and what is not the same here."""
+
+    settings: Mapping[str, Any]
+    source: str
+    published: str
+    differs: str = ""
+
+
+PRESETS = {
+    "shakespeare-char-cpu": Preset(
+        {
+            "model": "transformer",
+            "split": "90,10,0",
+            "layers": 4,
+            "heads": 4,
+            "hidden": 128,
+            "dropout": 0.0,
+            "window": 64,
+            "batch": 12,
+            "steps": 2000,
+            "optimiser": "AdamW",
+            "lr": 1e-3,
+            "min_lr": 1e-4,
+            "schedule": "cosine",
+            "warmup": 100,
+            "beta1": 0.9,
+            "beta2": 0.99,
+            "weight_decay": 0.1,
+            "clip": 1.0,
+        },
+        "nanoGPT, README, train_shakespeare_char.py on a CPU (Karpathy, 2023)",
+        "validation 1.88 nats per character after 2,000 steps, over 20 batches drawn at random",
+        "validation here is the whole part, in windows of 64 that know nothing of the one before",
+    ),
+    "char-rnn": Preset(
+        {
+            "model": "lstm",
+            "split": "95,5,0 columns",
+            "layers": 2,
+            "hidden": 128,
+            "embedding": 0,
+            "dropout": 0.0,
+            "window": 50,
+            "batch": 50,
+            "epochs": 50.0,
+            "optimiser": "RMSprop",
+            "alpha": 0.95,
+            "lr": 2e-3,
+            "schedule": "decay",
+            "decay": 0.97,
+            "decay_after": 10.0,
+            "warmup": 0,
+            "clip": 0.0,
+            "clip_value": 5.0,
+            "weight_decay": 0.0,
+            "init": "uniform:0.08",
+            "forget_bias": 1.0,
+            "eval_every": 1000,
+        },
+        "char-rnn, train.lua, defaults (Karpathy, 2015)",
+        "a user's run on Shakespeare ends at 1.42 nats per character (50 epochs, size not stated)",
+        "the original trains on the mean over a window of the loss of each of its steps, as here",
+    ),
+    "torch-rnn": Preset(
+        {
+            "model": "lstm",
+            "split": "80,10,10",
+            "layers": 2,
+            "hidden": 128,
+            "embedding": 64,
+            "dropout": 0.0,
+            "window": 50,
+            "batch": 50,
+            "epochs": 50.0,
+            "optimiser": "Adam",
+            "lr": 2e-3,
+            "schedule": "decay",
+            "decay": 0.5,
+            "decay_every": 5.0,
+            "warmup": 0,
+            "clip": 0.0,
+            "clip_value": 5.0,
+            "weight_decay": 0.0,
+            "forget_bias": 1.0,
+            "eval_every": 1000,
+        },
+        "torch-rnn, train.lua, defaults (Johnson, 2016)",
+        "a user's run on Shakespeare ends at 1.6 to 1.7 nats per character",
+        "weights are drawn as PyTorch's layers draw them",
+    ),
+    "min-char-rnn": Preset(
+        {
+            "model": "rnn",
+            "split": "95,5,0",
+            "layers": 1,
+            "hidden": 100,
+            "embedding": 0,
+            "window": 25,
+            "batch": 1,
+            "steps": 100_000,
+            "optimiser": "Adagrad",
+            "lr": 0.1,
+            "schedule": "constant",
+            "warmup": 0,
+            "clip": 0.0,
+            "clip_value": 0.2,
+            "weight_decay": 0.0,
+            "init": "normal:0.01",
+            "eval_every": 10_000,
+            "report_every": 1000,
+            "sample_every": 10_000,
+        },
+        "min-char-rnn.py, a gist (Karpathy, 2015)",
+        "smoothed loss 43.11 over 25 characters, so 1.72 nats each, after 100,000 steps on another text",
+        "the loss is the mean of 25 steps, not their sum: elements are held at 5 / 25, Adagrad's step is the same; "
+        "the layer has two biases, as PyTorch's; a twentieth of the text is kept to validate with",
+    ),
+}
+"""Recipes by name; `auto` is found by `fitted`."""
+
+
+def preset(name: str) -> Mapping[str, Any]:
+    """The settings of a preset. Raises `ArgumentError` for a name that there is not, with the nearest.
+
+    >>> preset("char-rnn")["optimiser"]
+    'RMSprop'
+    """
+    if name not in PRESETS:
+        known = [*PRESETS, "auto"]
+        rule = f"expected one of {', '.join(known)}."
+        way_out = nearest(name, known).strip()
+        raise ArgumentError(explain(f"train: there is no preset {name!r}", None, rule, way_out))
+    return PRESETS[name].settings
+
+
+# What `auto` chooses from, largest first: units, layers, streams, and the steps that bring such a model near its best.
+_SIZES = [
+    {"hidden": 512, "layers": 2, "batch": 32, "dropout": 0.2, "lr": 2e-3},
+    {"hidden": 256, "layers": 2, "batch": 32, "dropout": 0.1, "lr": 3e-3},
+    {"hidden": 256, "layers": 1, "batch": 32, "dropout": 0.0, "lr": 5e-3},
+    {"hidden": 128, "layers": 1, "batch": 32, "dropout": 0.0, "lr": 1e-2},
+    {"hidden": 64, "layers": 1, "batch": 16, "dropout": 0.0, "lr": 1e-2},
+]
+_ENOUGH = 1500  # steps below which the next smaller size learns more in the same time
+_SECONDS = 2.0
+
+
+def fitted(
+    config: Config, text: Any, given: frozenset[str], clock: Callable[[], float] = time.perf_counter
+) -> tuple[Config, str]:
+    """The settings of the largest model that can make enough steps in `minutes`, and what was measured, in words.
+
+    Each size is trained for a few steps, two seconds in all; what is in `given` stays as it is. The number of steps
+    follows from the rate. Where the text is short, fewer streams run, so that each has some windows.
+    """
+    tokens = text if isinstance(text, Tokens) else tokenize(text, config.tokenizer)
+    minutes = config.minutes or 5.0
+    config = replace(config, minutes=minutes, steps=config.steps if "steps" in given else None)
+    share = _SECONDS / len(_SIZES)
+    for size in reversed(_SIZES):
+        trial = _with(config, size, given, len(tokens))
+        seconds = _seconds_a_step(trial, tokens, share, clock)
+        steps = int(0.9 * 60 * minutes / seconds)
+        if size is not _SIZES[-1] and steps < _ENOUGH:
+            break
+        best, rate = trial, steps
+    words = f"{rate:,} steps of {best.batch} x {best.window} tokens fit into {minutes:g} min on this machine"
+    return best, words
+
+
+def _with(config: Config, size: Mapping[str, Any], given: frozenset[str], tokens: int) -> Config:
+    room = max(1, int(0.9 * tokens) // (4 * (config.window + 1)))
+    wanted = {**size, "batch": min(size["batch"], room)}
+    return replace(config, **{name: value for name, value in wanted.items() if name not in given})
+
+
+def _seconds_a_step(config: Config, tokens: Tokens, share: float, clock: Callable[[], float]) -> float:
+    run = Run(new_model(tokens.tokenizer, config), tokens.tokenizer, config)
+    learner = Learner(run, tokens.ids[: 1 << 20])
+    learner.step()  # compiles, reads weights into the cache
+    begin, n = clock(), 0
+    while n < 2 or clock() - begin < share:
+        learner.step()
+        n += 1
+    return (clock() - begin) / n
