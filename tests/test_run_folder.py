@@ -109,16 +109,17 @@ def test_settings_left_out_have_their_defaults() -> None:
 def test_unknown_setting_is_refused_with_the_nearest() -> None:
     """A misspelt setting would otherwise silently have its default."""
     known = (
-        "corpus, hidden, layers, embedding, dropout, batch, window, steps, minutes, optimiser, lr, warmup, "
-        "clip, weight_decay, report_every, eval_every, sample_every, sample_length, temperature, seed, "
-        "tokenizer, encoding, bad_bytes"
+        "corpus, split, tokenizer, encoding, bad_bytes, model, hidden, layers, heads, embedding, dropout, init, "
+        "forget_bias, batch, window, reach, reading, steps, epochs, minutes, optimiser, lr, min_lr, schedule, "
+        "warmup, decay, decay_every, decay_after, beta1, beta2, alpha, clip, clip_value, weight_decay, "
+        "report_every, eval_every, eval_tokens, save_every, sample_every, sample_length, temperature, seed"
     )
     assert message(ArgumentError, Config.from_toml, "hiden = 3", "'my.toml'") == (
         "config: 'my.toml' has an unknown setting 'hiden'.\n"
         f"  expected some of {known}.\n  Did you mean 'hidden'?"
     )
-    assert message(ArgumentError, Config.from_toml, "[model]\nsize = 3") == (
-        f"config: config has an unknown setting 'model'.\n  expected some of {known}."
+    assert message(ArgumentError, Config.from_toml, "[network]\nsize = 3") == (
+        f"config: config has an unknown setting 'network'.\n  expected some of {known}."
     )
 
 
@@ -140,6 +141,7 @@ def test_folder_holds_what_it_should(trained: Path) -> None:
         "last.safetensors",
         "metrics.jsonl",
         "samples.txt",
+        "state.safetensors",
         "vocabulary.json",
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shlex
 import shutil
@@ -14,9 +15,18 @@ from pathlib import Path
 from tinygrad_seq.cli.graph_files import save_graph
 from tinygrad_seq.data import Progress
 from tinygrad_seq.training import Event, Finished, Interrupted, Run, Started
+from tinygrad_seq.training.event_json import as_json
 from tinygrad_seq.training.live import Lines, lines_for
 
-__all__ = ["follow", "prime_for", "program", "sample_command", "say_progress"]
+__all__ = [
+    "follow",
+    "prime_for",
+    "print_json",
+    "program",
+    "resume_command",
+    "sample_command",
+    "say_progress",
+]
 
 
 def follow(
@@ -32,6 +42,19 @@ def follow(
             # Ctrl+C came while a line was being written: the run stands between two steps and ends there.
             for last in itertools.chain([events.throw(KeyboardInterrupt())], events):
                 _show(last, lines, endings, quiet)
+    assert isinstance(last, Finished | Interrupted)
+    return last
+
+
+def print_json(events: Generator[Event, None, None]) -> Finished | Interrupted:
+    """One line of JSON for each event, until the run ends; returns its last event."""
+    last: Event | None = None
+    try:
+        for last in events:
+            print(json.dumps(as_json(last), ensure_ascii=False), flush=True)
+    except KeyboardInterrupt:
+        for last in itertools.chain([events.throw(KeyboardInterrupt())], events):
+            print(json.dumps(as_json(last), ensure_ascii=False), flush=True)
     assert isinstance(last, Finished | Interrupted)
     return last
 
@@ -52,7 +75,7 @@ def say_progress(every: float = 2.0) -> Callable[[Progress], None]:
 def _show(event: Event, lines: Lines, endings: Sequence[str], quiet: bool) -> None:
     if not quiet:
         lines.show(event)
-    if isinstance(event, Started) and event.folder:
+    if isinstance(event, Started) and event.folder and not event.resumed:
         files, missing = save_graph(event.run, event.corpus.head, event.folder, endings)
         if not quiet:
             lines.write(f"graph   {', '.join(map(str, files))}")
@@ -69,6 +92,11 @@ def sample_command(run: Run, folder: Path) -> str:
     """The command that samples from a run, as it can be typed."""
     prime = prime_for(run)
     return f"{program()} sample {_typed(str(folder))}" + (f" --prime {_typed(prime)}" if prime else "")
+
+
+def resume_command(folder: Path) -> str:
+    """The command that goes on with a run, as it can be typed."""
+    return f"{program()} train --resume {_typed(str(folder))}"
 
 
 def program() -> str:

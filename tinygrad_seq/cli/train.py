@@ -1,89 +1,140 @@
-"""`tgs train`: a character model, trained on text, in a folder of its own."""
+"""`tgs train`: a character model, trained on text, in a folder of its own; stopped and gone on with at will."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
+from typing import Any
 
 from tinygrad_seq.cli.blas import use_one_thread
-from tinygrad_seq.cli.following import follow, sample_command, say_progress
-from tinygrad_seq.data.decoding import BAD_BYTES
-from tinygrad_seq.training import Config, Finished, Interrupted, free_folder, train, usual_name
+from tinygrad_seq.cli.following import follow, print_json, resume_command, sample_command, say_progress
+from tinygrad_seq.cli.parser import UsageError
+from tinygrad_seq.cli.training_options import add_settings, given_settings
+from tinygrad_seq.errors import explain
+from tinygrad_seq.training import (
+    Config,
+    Finished,
+    Interrupted,
+    free_folder,
+    load_run,
+    resume,
+    train,
+    usual_name,
+)
+from tinygrad_seq.training.estimate import estimate
+from tinygrad_seq.training.loop import text_of
+from tinygrad_seq.training.presets import fitted
 
 EXAMPLE = """\
   tgs train builtin:topics --minutes 2
-  tgs train book.txt notes.txt --hidden 256 --layers 2 --dropout 0.2 --steps 5000 -o runs/books"""
-
-_DEFAULTS = Config()
-# Setting, kind, what it is; the option has the setting's name.
-_OPTIONS: list[tuple[str, type[int] | type[float], str]] = [
-    ("hidden", int, "units of each LSTM layer"),
-    ("layers", int, "LSTM layers"),
-    ("dropout", float, "probability of dropout between the layers and after the last"),
-    ("batch", int, "streams of text that run side by side"),
-    ("window", int, "characters that a gradient reaches back through"),
-    ("lr", float, "highest learning rate"),
-    ("clip", float, "bound on the norm of the gradient, 0 for none"),
-    ("seed", int, "the same seed and settings give the same run"),
-    ("eval_every", int, "steps from one validation to the next"),
-    ("sample_every", int, "steps from one sample to the next, 0 for none"),
-]
+  tgs train book.txt notes.txt --hidden 256 --layers 2 --dropout 0.2 --steps 5000 -o runs/books
+  tgs train book.txt --model transformer --layers 4 --preset auto --minutes 10
+  tgs train input.txt --preset shakespeare-char-cpu --dry-run
+  tgs train --resume runs/books --steps 8000"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `tgs train`."""
     parser.add_argument(
         "corpus",
-        nargs="+",
+        nargs="*",
         metavar="CORPUS",
         help="text files (also packed by gzip, bzip2, xz or zip), folders or globs of them, "
         "- for standard input, builtin:topics (Python's language reference) "
         "or builtin:stdlib (the source of its library)",
     )
-    parser.add_argument("--steps", type=int, metavar="N", help=f"updates (default {_DEFAULTS.steps:,})")
     parser.add_argument(
-        "--minutes", type=float, metavar="N", help="time to train; with --steps, what ends first"
-    )
-    for name, kind, what in _OPTIONS:
-        usual = f"{what} (default {getattr(_DEFAULTS, name):g})"
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=usual)
-    parser.add_argument(
-        "--tokenizer",
-        metavar="KIND",
-        help="char, byte, jamo (Korean letters) or bpe:N (with the extra tinygrad_seq[bpe]); default "
-        f"{_DEFAULTS.tokenizer}",
+        "--resume", metavar="RUN", help="go on with a run that was stopped, exactly where it was"
     )
     parser.add_argument(
-        "--encoding", metavar="NAME", help=f"of the text files (default {_DEFAULTS.encoding}), such as cp949"
-    )
-    parser.add_argument(
-        "--bad-bytes",
-        choices=BAD_BYTES,
-        help=f"what to do about bytes that are not of the encoding (default {_DEFAULTS.bad_bytes})",
+        "--allow-new-data", action="store_true", help="go on with another text than the run's own"
     )
     parser.add_argument(
         "-o", "--out", metavar="FOLDER", help="new folder for the run (default: a new one in runs)"
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only print all settings, the size of the model, memory, arithmetic and time of a step",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object for each event")
     parser.add_argument("-q", "--quiet", action="store_true", help="print only the folder of the run")
+    add_settings(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train as the arguments say."""
-    texts = ["tokenizer", "encoding", "bad_bytes"]
-    names = ["corpus", "steps", "minutes", *texts, *(name for name, _, _ in _OPTIONS)]
-    config = Config(**{name: value for name in names if (value := getattr(args, name)) is not None})
-    folder = Path(args.out) if args.out else free_folder(Path("runs", usual_name(config)))
+    settings = given_settings(args)
+    if args.resume:
+        return _resume(args, settings)
+    if args.allow_new_data:
+        raise UsageError(
+            explain("tgs train: --allow-new-data is for --resume", None, "See tgs train --help.")
+        )
+    if not args.corpus and "corpus" not in settings:
+        way_out = "Give a file. Without a file: tgs train builtin:topics"
+        raise UsageError(explain("tgs train: there is nothing to train on", None, "", way_out))
+    settings |= {"corpus": tuple(args.corpus)} if args.corpus else {}
+    config, text = Config(**settings), None
+    progress = None if args.quiet or args.json else say_progress()
     use_one_thread(config.hidden)
-    end = follow(
-        train(config, folder=folder, progress=None if args.quiet else say_progress()), quiet=args.quiet
-    )
+    if args.preset == "auto" or args.dry_run:
+        text = text_of(config, progress)
+    if args.preset == "auto":
+        config, words = fitted(config, text, frozenset(settings))
+        if not (args.quiet or args.json or args.dry_run):
+            print(f"auto    {words}")
+    if args.dry_run:
+        return _print_estimate(config, text, args.json)
+    folder = Path(args.out) if args.out else free_folder(Path("runs", usual_name(config)))
+    events = train(config, corpus=text, folder=folder, progress=progress)
+    return _follow(args, events, folder)
+
+
+def _resume(args: argparse.Namespace, settings: dict[str, Any]) -> int:
+    misplaced = {
+        "--out": args.out,
+        "--preset": args.preset,
+        "--config": args.config,
+        "--dry-run": args.dry_run,
+    }
+    for option, value in misplaced.items():
+        if value:
+            way_out = "A run goes on in its own folder, with its own settings; see its config.toml."
+            raise UsageError(explain(f"tgs train: {option} does not go with --resume", None, "", way_out))
+    folder, text = Path(args.resume), None
+    config = load_run(folder, "last").config
+    use_one_thread(config.hidden)
+    progress = None if args.quiet or args.json else say_progress()
+    if args.corpus:
+        text = text_of(config.changed({"corpus": tuple(args.corpus)}), progress, folder)
+    events = resume(folder, corpus=text, allow_new_data=args.allow_new_data, progress=progress, **settings)
+    return _follow(args, events, folder)
+
+
+def _follow(args: argparse.Namespace, events: Any, folder: Path) -> int:
+    if args.json:
+        end = print_json(events)
+        return 130 if isinstance(end, Interrupted) else 0
+    end = follow(events, quiet=args.quiet)
     if args.quiet:
         print(folder)
-    else:
-        if isinstance(end, Finished):
-            print(
-                f"result  validation {end.rates.bits_per_character:.3f} bits per character, "
-                f"best {end.best_rates.bits_per_character:.3f}"
-            )
-        print(f"saved   {folder}\nnext    {sample_command(end.run, folder)}")
-    return 130 if isinstance(end, Interrupted) else 0
+        return 130 if isinstance(end, Interrupted) else 0
+    if isinstance(end, Finished):
+        print(
+            f"result  validation {end.rates.bits_per_character:.3f} bits per character, "
+            f"best {end.best_rates.bits_per_character:.3f}"
+        )
+    print(f"saved   {folder}")
+    if isinstance(end, Interrupted):
+        print(f"next    {resume_command(folder)}\n        {sample_command(end.run, folder)}")
+        return 130
+    print(f"next    {sample_command(end.run, folder)}")
+    return 0
+
+
+def _print_estimate(config: Config, text: Any, as_json: bool) -> int:
+    found = estimate(config, text)
+    print(json.dumps(found.as_json(config)) if as_json else f"{config.to_toml()}\n{found}")
+    return 0

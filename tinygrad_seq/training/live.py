@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.events import Evaluated, Event, Finished, Interrupted, Sampled, Started, Step
 from tinygrad_seq.training.flow import Flow
 
@@ -152,6 +153,7 @@ def beginning(event: Started) -> list[str]:
     corpus, config = event.corpus, event.run.config
     train, validation, test = event.parts
     plan = [f"{config.steps:,} steps"] if config.steps is not None else []
+    plan += [f"{config.epochs:g} epochs"] if config.epochs is not None else []
     plan += [f"{config.minutes:g} min"] if config.minutes is not None else []
     vocabulary = event.run.vocabulary
     kinds = f"tokens  {vocabulary.spec}: {train + validation + test:,} of {len(vocabulary):,} kinds"
@@ -159,11 +161,22 @@ def beginning(event: Started) -> list[str]:
         f"text    {corpus.name}: {corpus}, sha256 {corpus.sha256[:12]}",
         *([kinds] if vocabulary.kind != "char" else []),
         f"        {train:,} to train on, {validation:,} to validate with, {test:,} kept for a test",
-        f"model   LSTM of {config.layers} x {config.hidden}, {event.run.model.count():,} parameters",
-        f"plan    {' or '.join(plan)} of {config.batch} x {config.window} characters, "
+        f"model   {config.model if config.model == 'transformer' else config.model.upper()} of "
+        f"{config.layers} x {config.hidden}, {event.run.model.count():,} parameters",
+        f"plan    {' or '.join(plan)} of {config.batch} x {config.window} tokens, "
         f"{config.optimiser}, learning rate {config.lr:g}",
+        f"        {_reading(config)}",
+        *([f"resumed after step {event.resumed:,}"] if event.resumed else []),
         *([f"folder  {event.folder}"] if event.folder else []),
     ]
+
+
+def _reading(config: Config) -> str:
+    """How the text is read, and how far a gradient reaches, in words."""
+    if config.reading == "random":
+        return f"windows drawn at random, each from nothing; the gradient reaches through all {config.window} steps"
+    reach = config.reach or config.window
+    return f"streams, their state carried on; the gradient reaches back at most {reach} steps"
 
 
 def ending(event: Finished | Interrupted) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 from tinygrad_seq.data import (
     Corpus,
     Progress,
-    Tokenizer,
     Tokens,
     from_texts,
     is_large,
@@ -26,7 +25,7 @@ from tinygrad_seq.training.course import Course
 from tinygrad_seq.training.events import Event, Finished, Interrupted
 from tinygrad_seq.training.run_folder import Run, RunFolder
 
-__all__ = ["fit", "resume", "train"]
+__all__ = ["fit", "resume", "text_of", "train"]
 
 Text = Corpus | Tokens | Iterable[object]
 Report = Callable[[Progress], object]
@@ -74,7 +73,7 @@ def train(
     Finished
     """
     config = Config(**settings) if config is None else _changed(config, settings)
-    text = _text_of(config, progress) if corpus is None else _text(corpus)
+    text = text_of(config, progress) if corpus is None else _text(corpus)
     tokens = text if isinstance(text, Tokens) else tokenize(text, config.tokenizer)
     run = Run(new_model(tokens.tokenizer, config), tokens.tokenizer, config)
     return Course(run, text, tokens, None if folder is None else RunFolder.create(folder), clock).events()
@@ -109,7 +108,7 @@ def resume(
     _refuse_fixed(settings, own.path)
     config = _changed(config, settings)
     run = replace(run, config=config)
-    text = _text_of(config, progress, run.vocabulary) if corpus is None else _text(corpus)
+    text = text_of(config, progress, folder) if corpus is None else _text(corpus)
     known = facts["sha256"]
     if text.sha256 != known and not allow_new_data:
         what = f"resume: the run in {str(folder)!r} was trained on another text than {text.name!r}"
@@ -201,9 +200,10 @@ def _text(corpus: Text) -> Corpus | Tokens:
     return corpus if isinstance(corpus, Corpus | Tokens) else from_texts(corpus)
 
 
-def _text_of(config: Config, progress: Report | None, tokenizer: Tokenizer | None = None) -> Corpus | Tokens:
+def text_of(config: Config, progress: Report | None = None, run: str | Path | None = None) -> Corpus | Tokens:
+    """The text that the settings name: in memory, or where it is large its tokens, by the tokenizer of `run`."""
     source, encoding, bad_bytes = config.corpus, config.encoding, config.bad_bytes
     if not is_large(source):
         return read_text(source, encoding=encoding, bad_bytes=bad_bytes)
-    kind = tokenizer or config.tokenizer
+    kind = config.tokenizer if run is None else RunFolder.open(run)[1].vocabulary
     return stored_tokens(source, kind, encoding=encoding, bad_bytes=bad_bytes, progress=progress)

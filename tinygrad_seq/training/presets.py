@@ -15,7 +15,7 @@ from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.learner import Learner
 from tinygrad_seq.training.run_folder import Run
 
-__all__ = ["PRESETS", "Preset", "fitted", "preset"]
+__all__ = ["PRESETS", "Preset", "fitted", "preset", "seconds_a_step"]
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def preset(name: str) -> Mapping[str, Any]:
     return PRESETS[name].settings
 
 
-# What `auto` chooses from, largest first: units, layers, streams, and the steps that bring such a model near its best.
+# What `auto` chooses from, largest first.
 _SIZES = [
     {"hidden": 512, "layers": 2, "batch": 32, "dropout": 0.2, "lr": 2e-3},
     {"hidden": 256, "layers": 2, "batch": 32, "dropout": 0.1, "lr": 3e-3},
@@ -181,7 +181,7 @@ def fitted(
     share = _SECONDS / len(_SIZES)
     for size in reversed(_SIZES):
         trial = _with(config, size, given, len(tokens))
-        seconds = _seconds_a_step(trial, tokens, share, clock)
+        seconds = seconds_a_step(trial, tokens, share, clock)
         steps = int(0.9 * 60 * minutes / seconds)
         if size is not _SIZES[-1] and steps < _ENOUGH:
             break
@@ -196,7 +196,10 @@ def _with(config: Config, size: Mapping[str, Any], given: frozenset[str], tokens
     return replace(config, **{name: value for name, value in wanted.items() if name not in given})
 
 
-def _seconds_a_step(config: Config, tokens: Tokens, share: float, clock: Callable[[], float]) -> float:
+def seconds_a_step(
+    config: Config, tokens: Tokens, share: float, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """The mean time of some steps of a new model, as many as fit into `share` seconds; two at least."""
     run = Run(new_model(tokens.tokenizer, config), tokens.tokenizer, config)
     learner = Learner(run, tokens.ids[: 1 << 20])
     learner.step()  # compiles, reads weights into the cache

@@ -1,0 +1,148 @@
+"""The settings of a run on the command line: one option each, and how they, a file and a preset come together."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from tinygrad_seq.cli.parser import UsageError
+from tinygrad_seq.data.decoding import BAD_BYTES
+from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.training import Config
+from tinygrad_seq.training.config import KINDS, set_by_words
+from tinygrad_seq.training.presets import PRESETS, preset
+from tinygrad_seq.training.setting_rules import CHOICES
+
+__all__ = ["add_settings", "given_settings"]
+
+_DEFAULTS = Config()
+# Groups of settings: the option has the setting's name, and its kind.
+_GROUPS: dict[str, dict[str, str]] = {
+    "text": {
+        "tokenizer": "char, byte, jamo (Korean letters) or bpe:N (with the extra tinygrad_seq[bpe])",
+        "encoding": "of the text files, such as cp949",
+        "bad_bytes": "what to do about bytes that are not of the encoding",
+        "split": "per cent to train, validate and test with",
+    },
+    "model": {
+        "model": "kind of layers",
+        "hidden": "units of each layer",
+        "layers": "layers",
+        "heads": "attention heads of a transformer",
+        "embedding": "width of the embedding, 0 for one-hot vectors; as wide as hidden where not given",
+        "dropout": "probability of dropout between the layers and after the last",
+    },
+    "gradient": {
+        "batch": "windows that run side by side",
+        "window": "tokens of one update",
+        "reading": "streams carry their state from window to window, random windows start from nothing",
+    },
+    "plan": {
+        "steps": f"updates (default {_DEFAULTS.steps:,}, unless epochs or minutes are given)",
+        "epochs": "passes over the text",
+        "minutes": "time to train; of steps, epochs and minutes, what ends first",
+        "optimiser": "update rule",
+        "lr": "highest learning rate",
+        "min_lr": "where the cosine ends",
+        "schedule": "how the rate goes after the warm-up",
+        "warmup": "steps in which the rate climbs",
+        "clip": "bound on the norm of the gradient, 0 for none",
+        "clip_value": "bound on each element of the gradient, 0 for none",
+        "weight_decay": "pull of the weights towards 0",
+        "seed": "the same seed and settings give the same run",
+    },
+    "looking": {
+        "eval_every": "steps from one validation to the next",
+        "save_every": "steps from one saving to the next, 0 for at validations",
+        "sample_every": "steps from one sample to the next, 0 for none",
+    },
+}
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """An option for each setting that is often set; `--set` reaches all of them."""
+    start = parser.add_argument_group("where settings come from")
+    start.add_argument(
+        "--preset",
+        metavar="NAME",
+        help=f"a recipe: {', '.join(PRESETS)}; or auto, which measures this machine for two seconds and takes "
+        "the size and steps that fit --minutes (default 5)",
+    )
+    start.add_argument("--config", metavar="FILE", help="settings as TOML, such as a run's config.toml")
+    start.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="words",
+        help="any setting of config.toml; may be given several times. What wins: options, then --set, then "
+        "--config, then --preset",
+    )
+    for title, settings in _GROUPS.items():
+        group = parser.add_argument_group(title)
+        for name, what in settings.items():
+            _add(group, name, what)
+    parser.add_argument(
+        "--tbptt",
+        metavar="K1,K2",
+        help="an update every K1 tokens, whose gradient reaches back through K2; full: through the whole window",
+    )
+
+
+def _add(group: Any, name: str, what: str) -> None:
+    option, usual = f"--{name.replace('_', '-')}", getattr(_DEFAULTS, name)
+    if usual is not None and name not in ("steps", "reading"):
+        what += f" (default {usual:g})" if isinstance(usual, int | float) else f" (default {usual})"
+    choices = {**CHOICES, "bad_bytes": BAD_BYTES}.get(name)
+    kind = KINDS[name].plain
+    metavar = {"tokenizer": "KIND", "encoding": "NAME", "split": "A,B,C"}.get(name, "N")
+    if choices:
+        group.add_argument(option, choices=choices, help=what)
+    else:
+        group.add_argument(option, type=kind, metavar=metavar, help=what)
+
+
+def given_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the command line names, by whichever way. Raises what `Config` raises for those names."""
+    found: dict[str, Any] = {}
+    if args.preset and args.preset != "auto":
+        found |= preset(args.preset)
+    if args.config:
+        found |= _from_file(Path(args.config))
+    found |= set_by_words(args.words)
+    options = [name for settings in _GROUPS.values() for name in settings]
+    found |= {name: value for name in options if (value := getattr(args, name)) is not None}
+    if args.tbptt is not None:
+        found |= _truncation(args.tbptt)
+    return found
+
+
+def _truncation(word: str) -> dict[str, Any]:
+    if word == "full":
+        return {"reach": None}
+    try:
+        k1, *rest = (int(part) for part in word.split(","))
+    except ValueError:
+        rest = [0, 0]
+    if len(rest) > 1:
+        rule = "expected two numbers of tokens, such as 16,64, one number for both, or full."
+        raise UsageError(explain("tgs train: --tbptt cannot be understood", {"tbptt": word}, rule))
+    return {"window": k1, "reach": rest[0] if rest else k1}
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    """The settings that a file names, and no others, each checked."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        what = f"tgs train: --config {str(path)!r} cannot be read: {reason}"
+        raise ArgumentError(explain(what, None, "expected a file of lines such as: hidden = 128")) from error
+    config = Config.from_toml(text, repr(str(path)))
+    named = tomllib.loads(text)
+    return {
+        field.name: getattr(config, field.name) for field in dataclasses.fields(Config) if field.name in named
+    }

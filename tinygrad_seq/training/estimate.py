@@ -1,0 +1,119 @@
+"""What a run would cost, before it is begun: size, memory, arithmetic and time of a step."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.data import Corpus, Tokens, tokenize
+from tinygrad_seq.models import NeuralModel
+from tinygrad_seq.pictures import draw
+from tinygrad_seq.training.building import new_model
+from tinygrad_seq.training.config import Config
+from tinygrad_seq.training.course import parts_of
+from tinygrad_seq.training.learner import Learner
+from tinygrad_seq.training.plan import Plan
+from tinygrad_seq.training.presets import seconds_a_step
+from tinygrad_seq.training.run_folder import Run
+
+__all__ = ["Estimate", "estimate"]
+
+_SECONDS = 2.0
+_SHORT = (3, 5)  # lengths of sequences whose difference is the cost of two more steps
+_BYTES = 4  # of a float32
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """`flops` and `saved` (bytes that the tape keeps) are for one update, `weights` (bytes) hold parameters, gradient
+    and moments, `seconds` were measured on this machine; `steps` is how many updates are planned.
+    """
+
+    text: str
+    tokens: int
+    parameters: int
+    weights: int
+    saved: int
+    flops: int
+    seconds: float
+    steps: int | None
+    minutes: float | None
+
+    def __str__(self) -> str:
+        run = f"{self.steps:,} steps, about {_time(self.steps * self.seconds)}" if self.steps else ""
+        if self.minutes is not None:
+            by_time = f"{self.minutes:g} min, about {int(60 * self.minutes / self.seconds):,} steps"
+            run = f"{run} or {by_time}, whichever ends first" if run else by_time
+        return "\n".join(
+            [
+                f"text     {self.text}, {self.tokens:,} tokens to train on",
+                f"model    {self.parameters:,} parameters",
+                f"memory   {self.weights / 1e6:,.1f} MB for weights, gradient and moments, "
+                f"{self.saved / 1e6:,.1f} MB for the tape of a step",
+                f"a step   {self.flops / 1e9:,.2f} GFLOP, {1e3 * self.seconds:,.1f} ms on this machine "
+                f"({self.flops / self.seconds / 1e9:,.1f} GFLOP/s)",
+                f"the run  {run}, evaluations and samples not counted",
+            ]
+        )
+
+    def as_json(self, config: Config) -> dict[str, Any]:
+        """The same as plain values, with all settings."""
+        return {"config": dataclasses.asdict(config), **dataclasses.asdict(self)}
+
+
+def estimate(config: Config, text: Corpus | Tokens) -> Estimate:
+    """What the run of some settings on a text would cost. Nothing is written.
+
+    Arithmetic and tape are read off the graph of a loss: a product of (m, k) and (k, n) counts 2 m k n, a pointwise
+    op 1 a number; backward counts twice forward. A recurrent model's are linear in the number of steps, so two short
+    sequences tell of a long one; a transformer's graph does not grow with its length. Two seconds of steps are made.
+
+    Raises what `train` raises for the settings and the text.
+    """
+    tokens = text if isinstance(text, Tokens) else tokenize(text, config.tokenizer)
+    model = new_model(tokens.tokenizer, config)
+    run = Run(model, tokens.tokenizer, config)
+    train = parts_of(tokens.ids, config.split, config.batch).train
+    per_pass = Learner(run, train).batches.batches_per_pass
+    plan = Plan(config, time.perf_counter, per_pass)
+    flops, saved = _cost(model, config)
+    moments = {"SGD": 0, "RMSprop": 1, "Adagrad": 1}.get(config.optimiser, 2)
+    parameters = model.count()
+    return Estimate(
+        text=f"{text.name}: {text}",
+        tokens=len(train),
+        parameters=parameters,
+        weights=parameters * _BYTES * (2 + moments),
+        saved=saved,
+        flops=3 * flops,
+        seconds=seconds_a_step(config, tokens, _SECONDS),
+        steps=plan.steps,
+        minutes=config.minutes,
+    )
+
+
+def _cost(model: NeuralModel, config: Config) -> tuple[int, int]:
+    """FLOP of a forward pass over one window, and bytes kept."""
+
+    def of(steps: int) -> Any:
+        ids = np.zeros((steps, config.batch), np.int64)
+        model.train()
+        totals = draw(model.loss(ids, ids)[0], level="model").graph.totals
+        return np.array([totals.flops, totals.saved or 0])
+
+    if config.model == "transformer":
+        found = of(config.window)
+    else:
+        few, more = (of(steps) for steps in _SHORT)
+        found = few + (more - few) / (_SHORT[1] - _SHORT[0]) * (config.window - _SHORT[0])
+    return int(found[0]), int(found[1])
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
