@@ -156,19 +156,15 @@ def test_version(tgs: Tgs) -> None:
     assert tgs("--version") == (0, f"tinygrad_seq {tinygrad_seq.__version__}\n", "")
 
 
-def test_help_is_quick_and_brings_in_nothing() -> None:
-    """It imports no training, numba, rich, safetensors or graphviz; beyond the package, under 0.15 s."""
-    code = (
-        "import sys, time, tinygrad_seq; t = time.perf_counter(); from tinygrad_seq.cli import main; "
-        "main(['--help']); print(time.perf_counter() - t, file=sys.stderr); print(*sys.modules)"
-    )
+def test_help_brings_in_nothing() -> None:
+    """It imports no training, numba, rich, safetensors or graphviz; `benchmarks/import_time.py` measures it."""
+    code = "import sys; from tinygrad_seq.cli import main; main(['--help']); print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True
     )
     loaded = set(done.stdout.splitlines()[-1].split())
     heavy = {"numba", "rich", "safetensors", "graphviz", "tinygrad_seq.training", "tinygrad_seq.pictures"}
     assert not heavy & loaded
-    assert float(done.stderr) < 0.15
 
 
 # ---------------------------------------------------------------- training
@@ -182,19 +178,20 @@ def test_train_tells_saves_and_ends(tgs: Tgs) -> None:
     assert (code, err) == (0, "")
     lines = [re.sub(r"\d+\.\d+", "0.0", line) for line in out.splitlines()]
     sha = "4a8e6c0fb5f1"
-    assert [re.sub(r"sha256 \w{12}", f"sha256 {sha}", line) for line in lines[:8]] == [
+    assert [re.sub(r"sha256 \w{12}", f"sha256 {sha}", line) for line in lines[:9]] == [
         f"text    hamlet.txt: 1,680 characters, 16 distinct, sha256 {sha}",
         "        1,512 to train on, 84 to validate with, 84 kept for a test",
         "model   LSTM of 1 x 8, 848 parameters",
-        "plan    4 steps of 4 x 8 characters, AdamW, learning rate 0.0",
+        "plan    4 steps of 4 x 8 tokens, AdamW, learning rate 0.0",
+        "        streams, their state carried on; the gradient reaches back at most 8 steps",
         f"folder  {Path('runs/hamlet-lstm8')}",
         f"graph   {Path('runs/hamlet-lstm8/graph.dot')}",
         "Install a renderer.",
         "         step    nats    bits  validation  gradient    char/s     left",
     ]
-    assert re.fullmatch(r" +2/4 +0\.0 +0\.0 +0\.0 +0\.0 +[\d,]+ +\d:\d\d  best", lines[8])
-    assert re.fullmatch(r" +4/4 +0\.0 +0\.0 +0\.0 +0\.0 +[\d,]+ +0:00(  best)?", lines[9])
-    assert lines[10] == "--- sample after step 4 ---"
+    assert re.fullmatch(r" +2/4 +0\.0 +0\.0 +0\.0 +0\.0 +[\d,]+ +\d:\d\d  best", lines[9])
+    assert re.fullmatch(r" +4/4 +0\.0 +0\.0 +0\.0 +0\.0 +[\d,]+ +0:00(  best)?", lines[10])
+    assert lines[11] == "--- sample after step 4 ---"
     end = out.split("\n---\n")[-1].splitlines()
     assert re.fullmatch(r"done    4 steps in 0:0\d", end[0])
     assert re.fullmatch(r"result  validation \d\.\d{3} bits per character, best \d\.\d{3}", end[1])
@@ -441,7 +438,8 @@ def test_runs_that_cannot_be_sampled_are_explained(tgs: Tgs) -> None:
         (["sample", "a", "b"], "tgs sample: one argument too many: 'b'.\n  See tgs sample --help.\n"),
         (
             ["train"],
-            "tgs train: the following arguments are required: CORPUS.\n  See tgs train --help.\n",
+            "tgs train: there is nothing to train on.\n"
+            "  Give a file. Without a file: tgs train builtin:topics\n",
         ),
         (
             ["train", "hamlet.txt", "--hidden", "big"],
@@ -582,13 +580,20 @@ def test_interrupt_saves_and_says_how_to_go_on() -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, quiet(err)) == (130, b"")
-    end = out.decode().splitlines()[-3:]
+    end = out.decode().splitlines()[-4:]
     stopped = re.match(r"stopped after step ([\d,]+), \d+:\d\d; every step before it is whole$", end[0])
     assert stopped, out.decode()
     assert int(stopped[1].replace(",", "")) >= metrics(Path("run"))[-1]["step"]
     assert end[1] == "saved   run"
-    assert re.fullmatch(r"next    .* sample run --prime 'the '", end[2])
+    assert re.fullmatch(r"next    .* train --resume run", end[2])
+    assert re.fullmatch(r"        .* sample run --prime 'the '", end[3])
     assert load_run("run", "last").config.steps == 1000000
+    done = int(stopped[1].replace(",", ""))
+    process = start("train", "--resume", "run", "--steps", str(done + 3))
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, quiet(err)) == (0, b"")
+    assert f"resumed after step {done:,}\n" in out.decode()
+    assert metrics(Path("run"))[-1]["step"] == done + 3
 
 
 def test_interrupt_while_a_line_is_written_saves(tgs: Tgs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,8 @@ from tinygrad_seq.errors import ArgumentError, CheckpointError
 from tinygrad_seq.models import CharLM
 from tinygrad_seq.nn import Linear
 from tinygrad_seq.training import Config, Run, free_folder, load_run, train, usual_name
-from tinygrad_seq.training.checkpoint import load_weights, save_weights
 from tinygrad_seq.training.building import new_model, weights_of
+from tinygrad_seq.training.checkpoint import load_weights, save_weights
 from tinygrad_seq.training.run_folder import RunFolder
 from tinygrad_seq.training.toml_text import to_toml
 
@@ -136,6 +136,7 @@ def test_text_that_is_no_toml_is_refused() -> None:
 def test_folder_holds_what_it_should(trained: Path) -> None:
     """These files and no temporary ones."""
     assert sorted(file.name for file in trained.iterdir()) == [
+        "README.md",
         "best.safetensors",
         "config.toml",
         "last.safetensors",

@@ -71,7 +71,9 @@ from tinygrad_seq.tensor import Tensor
 
 if TYPE_CHECKING:
     from tinygrad_seq import bptt, charts, data, inspection, models, pictures, training
+    from tinygrad_seq.models import GPT, CharLM
     from tinygrad_seq.pictures import draw
+    from tinygrad_seq.training import Config, fit, load_run, resume, sample, train
 
 __version__ = "0.1.0"
 
@@ -82,6 +84,8 @@ _LATER: dict[str, str | None] = dict.fromkeys(
     ("bptt", "charts", "data", "inspection", "models", "pictures", "training")
 )
 _LATER["draw"] = "tinygrad_seq.pictures"
+_LATER |= dict.fromkeys(("Config", "fit", "load_run", "resume", "sample", "train"), "tinygrad_seq.training")
+_LATER |= dict.fromkeys(("CharLM", "GPT"), "tinygrad_seq.models")
 
 
 def __getattr__(name: str) -> Any:
@@ -92,11 +96,14 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "GPT",
     "GRU",
     "LSTM",
     "RNN",
     "ArgumentError",
+    "CharLM",
     "CheckpointError",
+    "Config",
     "DTypeError",
     "DataError",
     "Dropout",
@@ -133,6 +140,7 @@ __all__ = [
     "draw",
     "einsum",
     "eye",
+    "fit",
     "full",
     "functional",
     "fused",
@@ -142,6 +150,7 @@ __all__ = [
     "inspection",
     "jacobian",
     "jvp",
+    "load_run",
     "manual_seed",
     "maximum",
     "minimum",
@@ -154,10 +163,13 @@ __all__ = [
     "pictures",
     "rand",
     "randn",
+    "resume",
+    "sample",
     "scope",
     "stack",
     "tensor",
     "time_step",
+    "train",
     "training",
     "unroll",
     "value_and_grad",

@@ -12,6 +12,7 @@ from tinygrad_seq.data import Corpus, Splits, Tokens, rates, split, split_column
 from tinygrad_seq.errors import NonFiniteError
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.random import Generator as Stream
+from tinygrad_seq.training.card import card
 from tinygrad_seq.training.evaluation import Measured, bits, measure
 from tinygrad_seq.training.events import (
     Evaluated,
@@ -87,6 +88,7 @@ class Course:
             if not self.learner.whole:
                 raise
             yield from self._save_now()
+            self._describe()
             path = self.folder.path if self.folder else None
             yield Interrupted(self.run, self.learner.done, self.plan.elapsed(), path)
         except GeneratorExit:
@@ -115,6 +117,7 @@ class Course:
             step, last = self._advance()
             yield step
             yield from self._do_chores()
+        self._describe()
         size, seconds = self.validation_size, self.plan.elapsed()
         found = rates(self.validation, size), rates(self.best, size), rates(self.error, size)
         yield Finished(self.run, self.learner.done, self.validation, self.best, seconds, path, *found)
@@ -260,6 +263,14 @@ class Course:
         self.losses.clear()
         self.learner.gauge.reset()
         self.seconds = 0.0
+
+    def _describe(self) -> None:
+        """Write what this is for whoever finds the folder."""
+        if self.folder:
+            size, done, seconds = self.validation_size, self.learner.done, self.plan.elapsed()
+            found, error = rates(self.validation, size), rates(self.error, size).bits_per_character
+            text = card(self.run, self.text, done, seconds, self.folder.path, found, error)
+            self.folder.write_card(text)
 
     def _facts(self) -> dict[str, str | int]:
         return {
