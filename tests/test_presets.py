@@ -241,7 +241,5 @@ def test_events_as_json(tgs: Tgs) -> None:
     ]
     assert rows[-1]["rates"]["bits_per_character"] > 0
     assert rows[0]["folder"] == "run"
-    assert (
-        tomllib.loads(Path("run/config.toml").read_text(encoding="utf-8"))["facts"]["parameters"]
-        == rows[0]["parameters"]
-    )
+    facts = tomllib.loads(Path("run/config.toml").read_text(encoding="utf-8"))["facts"]
+    assert facts["parameters"] == rows[0]["parameters"]

@@ -14,16 +14,20 @@ from tinygrad_seq.training.events import (
 )
 from tinygrad_seq.training.flow import Flow
 from tinygrad_seq.training.loop import fit, resume, train
+from tinygrad_seq.training.notebook import Notebook, shown
+from tinygrad_seq.training.presets import PRESETS, preset
 from tinygrad_seq.training.run_folder import Run, free_folder, load_run, usual_name
 from tinygrad_seq.training.sampling import sample, sample_stream
 
 __all__ = [
+    "PRESETS",
     "Config",
     "Evaluated",
     "Event",
     "Finished",
     "Flow",
     "Interrupted",
+    "Notebook",
     "Run",
     "Sampled",
     "Saved",
@@ -34,9 +38,11 @@ __all__ = [
     "fit",
     "free_folder",
     "load_run",
+    "preset",
     "resume",
     "sample",
     "sample_stream",
+    "shown",
     "train",
     "usual_name",
 ]

@@ -10,6 +10,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, TextIO
 
 from tinygrad_seq.training.events import Evaluated, Event, Finished, Interrupted, Sampled, Started, Step
@@ -83,9 +84,8 @@ class Notebook:
         if self.display is not None:
             self.display(page)
         elif self.handle is None:
-            from IPython.display import display
-
-            self.handle = display(page, display_id=True)
+            ipython: Any = import_module("IPython.display")
+            self.handle = ipython.display(page, display_id=True)
         else:
             self.handle.update(page)
 
