@@ -1,4 +1,4 @@
-"""Every kind of picture, drawn into docs/pictures (or the folder given): python demos/draw_everything.py [FOLDER].
+"""Every kind of picture: python demos/draw_everything.py [FOLDER [NAME ...]], without a folder into docs/pictures.
 
 One LSTM step op by op and as a cell, 64 steps folded, 6 unrolled, rolled up, truncated with its cuts, the backward
 pass with the sum of W_hh, gradients of an RNN and an LSTM side by side, a GRU, a Transformer, a character model.
@@ -16,6 +16,7 @@ from tinygrad_seq.models import CharLM
 from tinygrad_seq.pictures import Picture
 
 RNG = tgs.Generator(0, "init")
+BEGUN = RNG.state_dict()
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 
 
@@ -90,6 +91,27 @@ def backward_folded() -> Picture:
     return tgs.draw(nn.RNN(3, 4, rng=RNG)(sequence(64))[0].sum(), which="backward")
 
 
+def backward_cut() -> Picture:
+    w, h, losses = nn.Parameter(RNG.randn(3, 3).numpy() * 0.5, name="w"), tgs.ones(2, 3), []
+    with tgs.scope("rnn"):
+        for t in range(6):
+            with tgs.time_step(t):
+                h = (h.detach() if t == 3 else h) @ w
+                h = h.tanh()
+                if t in (2, 5):
+                    losses.append((h * h).sum())
+    return tgs.draw(losses[0] + losses[1], which="backward")
+
+
+def windows() -> Picture:
+    layer, state, losses = nn.GRU(3, 4, rng=RNG), None, []
+    for _ in range(3):
+        out, state = layer(sequence(8), state)
+        losses.append((out * out).sum())
+        state = tgs.detach(state)
+    return tgs.draw(*losses, level="cell")
+
+
 def both() -> Picture:
     return tgs.draw(nn.RNN(3, 4, rng=RNG)(sequence(3))[0].sum(), which="both")
 
@@ -105,12 +127,12 @@ def rnn_beside_lstm() -> Picture:
 
 def gru() -> Picture:
     with tgs.composed():
-        return tgs.draw(nn.GRU(3, 4, rng=RNG), sequence(3), level="gate")
+        return tgs.draw(nn.GRU(3, 4, rng=RNG), sequence(2), level="gate")
 
 
 def transformer() -> Picture:
     model = nn.Transformer(8, 2, 6, 6, 16, dropout=0.0)
-    return tgs.draw(model, RNG.randn(5, 2, 8), RNG.randn(4, 2, 8))
+    return tgs.draw(model, RNG.randn(5, 2, 8), RNG.randn(4, 2, 8), level="cell", collapse="layers.[1-9]*")
 
 
 def char_model() -> Picture:
@@ -120,24 +142,32 @@ def char_model() -> Picture:
 PICTURES: dict[str, Callable[[], Picture]] = {
     fn.__name__: fn
     for fn in (
-        step_of_ops, step_of_gates, step_as_cell, folded, unrolled, rolled, opened, truncated, gradients_behind_cuts,
-        backward, backward_folded, both, rnn_beside_lstm, gru, transformer, char_model,
+        step_of_ops, step_as_cell, folded, unrolled, rolled, truncated, gradients_behind_cuts, backward,
+        rnn_beside_lstm, gru, transformer, char_model,
     )
 }  # fmt: skip
+MORE: dict[str, Callable[[], Picture]] = {
+    fn.__name__: fn for fn in (step_of_gates, opened, backward_folded, backward_cut, both, windows)
+}
 
 
-def main(folder: Path = FOLDER, endings: tuple[str, ...] = (".svg",)) -> None:
-    """Draw them all."""
+def main(names: list[str], folder: Path = FOLDER, endings: tuple[str, ...] = (".svg",)) -> None:
+    """Draw those named, or all that the documents show."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, make in PICTURES.items():
-        picture = make()
-        for ending in endings:
-            picture.save(folder / (name + ending))
-        print(f"{name:<22} {len(picture.graph.nodes):>5} nodes, {len(picture.folded.nodes):>4} after folding")
+    for name, make in (PICTURES | MORE).items():
+        if name in names or (not names and (name in PICTURES or len(endings) > 1)):
+            tgs.manual_seed(0)
+            RNG.load_state_dict(BEGUN)  # so that a picture is the same whichever were drawn before it
+            picture = make()
+            for ending in endings:
+                picture.save(folder / (name + ending))
+            print(
+                f"{name:<22} {len(picture.graph.nodes):>5} nodes, {len(picture.folded.nodes):>4} after folding"
+            )
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        main(Path(sys.argv[1]), (".svg", ".png"))
+        main(sys.argv[2:], Path(sys.argv[1]), (".svg", ".png"))
     else:
-        main()
+        main([])

@@ -18,13 +18,14 @@ import pytest
 
 import tinygrad_seq as tgs
 from tinygrad_seq.errors import DataError, DTypeError, GraphError, RenderError
-from tinygrad_seq.pictures import Picture, draw
+from tinygrad_seq.pictures import Graph, Picture, draw
 from tinygrad_seq.pictures import picture as picture_module
 from tinygrad_seq.pictures.folding import Folder, Wish
 from tinygrad_seq.pictures.places import places
 from tinygrad_seq.pictures.reading import read
 from tinygrad_seq.pictures.render import render
 from tinygrad_seq.pictures.scene import Scene
+from tinygrad_seq.pictures.slimming import slimmed
 from tinygrad_seq.tape import Tape
 from tinygrad_seq.tensor import Tensor
 
@@ -224,7 +225,7 @@ def test_arguments_are_marked_only_where_their_order_matters() -> None:
 
     assert marks(a + b) == marks(a * b) == marks(a.maximum(b)) == marks(a - 1.0) == []
     assert marks(a - b) == marks(a @ b) == marks(a / b) == ["1", "2"]
-    assert marks(tgs.where(Tensor([True, False]), a, b)) == ["if", "then", "else"]
+    assert marks(tgs.where(Tensor([True, False]), a, b)) == ["if", "then"]  # no room for a word beside b
     assert marks(tgs.concat([a, b, a])) == ["1", "2", "3"]
     assert marks(tgs.concat([a, b, a, b])) == []
 
@@ -617,6 +618,25 @@ def test_nothing_overlaps(name: str) -> None:
 
 
 @needs_pygraphviz
+@pytest.mark.parametrize("name", FIXTURES)
+def test_slimming_changes_bytes_and_no_picture(name: str) -> None:
+    """Less than 80 % of what Graphviz wrote; every text, every node and every colour is still there."""
+    drawn = FIXTURES[name]()
+    before = render(drawn.dot, "svg").decode()
+    after = slimmed(before)
+    assert len(after) < 0.8 * len(before)
+    old, new = ElementTree.fromstring(before), ElementTree.fromstring(after)
+    assert texts(new) == texts(old)
+    assert nodes(new) == nodes(old)
+    for name in ("fill", "stroke", "stroke-dasharray"):
+        assert [e.get(name) for e in new.iter() if e.get(name)] == [
+            e.get(name) for e in old.iter() if e.get(name)
+        ]
+    for one, other in zip(boxes_of(new).values(), boxes_of(old).values(), strict=True):
+        assert one == pytest.approx(other, abs=0.25)
+
+
+@needs_pygraphviz
 def test_wide_characters_fit_their_boxes() -> None:
     """Hangul and other wide text has room for two columns a character, whatever font the renderer has."""
     for label in ("가중치행렬이름", "重み行列", "ｗｉｄｅ"):
@@ -683,6 +703,36 @@ def test_without_a_renderer_one_message_says_what_to_install(no_renderer: Path) 
     assert message(RenderError, draw(weight(2).exp()).svg) == (
         "picture: nothing here could draw it as svg.\n  dot: not found.\n  pygraphviz: not found.\n" + WAY_OUT
     )
+
+
+@pytest.mark.parametrize("script", ["", "sleep 60", "kill -SEGV $$"])
+def test_nothing_is_lost_where_nothing_can_draw(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No Graphviz, one that hangs, one that crashes: the other kinds are written, and one message says so."""
+    if script and sys.platform == "win32":
+        pytest.skip("needs /bin/sh")
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    monkeypatch.setattr("tinygrad_seq.pictures.render.SECONDS", 0.5)
+    if script:
+        put_dot(tmp_path / "bin", script)
+    reason = {"": "not found.", "sleep 60": "not done after 0.5 s."}.get(
+        script, "failed with exit code -11: it said nothing"
+    )
+    (tmp_path / "a.txt").write_text("mine")
+    drawn = draw(weight(2).exp())
+    start = time.perf_counter()
+    assert message(RenderError, drawn.save, tmp_path / "a.svg") == (
+        f"picture: nothing here could draw it as svg.\n  dot: {reason}\n  pygraphviz: not found.\n{WAY_OUT}\n"
+        "  Written instead: a.dot, a.json."
+    )
+    assert time.perf_counter() - start < 20
+    assert sorted(p.name for p in tmp_path.glob("a.*")) == ["a.dot", "a.json", "a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "mine"
+    assert (tmp_path / "a.dot").read_text(encoding="utf-8") == drawn.dot
+    assert Graph.from_json((tmp_path / "a.json").read_text(encoding="utf-8")) == drawn.graph
 
 
 @needs_shell

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -101,3 +102,16 @@ def test_a_run_is_drawn(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
     assert (code, err) == (0, "")
     assert "head" in out
     assert "gradient" in out.splitlines()[0]
+
+
+def test_the_documents_show_what_is_there_and_no_more() -> None:
+    """Each picture of docs/pictures is named by its page or the README, and together they stay small."""
+    folder = Path(__file__).parent.parent / "docs" / "pictures"
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    found = sorted(folder.glob("*.svg"))
+    assert sum(path.stat().st_size for path in found) < 600_000
+    assert [path.name for path in found if f"({path.name})" not in page] == []
+    readme = (folder.parent.parent / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"\]\(docs/pictures/(\w+\.svg)\)", readme)
+    assert len(shown) == 6
+    assert set(shown) <= {path.name for path in found}

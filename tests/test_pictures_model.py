@@ -189,6 +189,11 @@ def test_behind_a_cut_the_gradient_is_exactly_zero_and_hatched() -> None:
     bad = draw(w.sum() * Tensor(np.nan), color="grad")
     assert "⚠ nan" in bad.dot
     assert "not finite" in bad.dot
+    at_the_leaf = draw((w * Tensor(np.array([np.nan, 1.0]))).sum(), color="grad")
+    (leaf,) = [line for line in at_the_leaf.dot.splitlines() if "f64[2]" in line and "shape=box" in line]
+    assert "⚠ nan" in leaf
+    assert "penwidth=2.6" in leaf
+    assert "not finite" in at_the_leaf.dot
 
 
 def test_colours_get_darker_all_the_way() -> None:

@@ -65,20 +65,22 @@ def saved_by(rows: Sequence[Row], nodes: Mapping[int, Node | Leaf]) -> dict[int,
         node = nodes[row.slot]
         if not isinstance(node, Node):
             continue
-        outs = node.out if isinstance(node.out, tuple) else (node.out,)
-        kept = [(_origin(rows, slot), value) for slot, value in zip(row.args, node.saved or (), strict=False)]
-        for slot, value in [*kept, *((row.slot, value) for value in outs)]:
+        for slot, value in zip(row.args, node.saved or (), strict=False):
             if isinstance(value, np.ndarray) and id(owner := _owner(value)) not in owned:
-                if rows[slot].is_leaf:
-                    continue
+                slot = _origin(rows, slot)
+                if not rows[slot].is_leaf:
+                    owned.add(id(owner))
+                    found[slot] = found.get(slot, 0) + owner.nbytes
+        for value in node.out if isinstance(node.out, tuple) else (node.out,):
+            if isinstance(value, np.ndarray) and id(owner := _owner(value)) not in owned:
                 owned.add(id(owner))
-                found[slot] = found.get(slot, 0) + owner.nbytes
+                found[row.slot] = found.get(row.slot, 0) + owner.nbytes
     return found
 
 
 def _owner(array: Any) -> Any:
-    while isinstance(array.base, np.ndarray):
-        array = array.base
+    while isinstance(base := array.base, np.ndarray):
+        array = base
     return array
 
 

@@ -11,10 +11,12 @@ from tinygrad_seq.errors import ArgumentError, GraphError, explain
 from tinygrad_seq.nodes import collector_paused
 from tinygrad_seq.pictures import reading
 from tinygrad_seq.pictures.choosing import Choice, Chosen
+from tinygrad_seq.pictures.cuts import add_grounds, reach_line
 from tinygrad_seq.pictures.folding import LEVELS, VIEWS, Wish
 from tinygrad_seq.pictures.gradients import add_norms, backward_of, only_backward
 from tinygrad_seq.pictures.model import Graph
 from tinygrad_seq.pictures.picture import Picture
+from tinygrad_seq.pictures.wiring import Wiring
 from tinygrad_seq.tape import Tape
 from tinygrad_seq.tensor import Tensor
 
@@ -80,13 +82,14 @@ def draw(
 
 def _graph(outputs: Sequence[Tensor], color: str, which: str, values: bool) -> Graph:
     gradients, names = backward_of(outputs) if which != "forward" else ([], [])
-    drawn = [*outputs, *gradients] if which == "both" else gradients or list(outputs)
-    tape, nodes = Tape.with_nodes(*drawn)
+    tape, nodes = Tape.with_nodes(*outputs, *gradients)
     graph = reading.read(tape, nodes, values)
     if gradients:
         known = graph.by_id()
         for slot, name in zip(tape.outputs[-len(gradients) :], names, strict=True):
             known[slot].result = name
+        graph.note = reach_line(Wiring(graph))
+        add_grounds(graph)
     if color == "grad" and which != "backward":
         add_norms(graph, outputs, nodes)
     elif color == "grad":

@@ -98,8 +98,15 @@ class Folder:
     # ---- blocks ----------------------------------------------------------------------------------------
     def _fold_blocks(self) -> None:
         """Equal neighbours among numbered scopes, the outermost first: the blocks of a Transformer."""
-        deepest = max((len(path) for path in self.wiring.paths.values()), default=0)
-        for depth in range(1, deepest + 1):
+        paths = list({id(path): path for path in self.wiring.paths.values()}.values())
+        for depth in range(1, max(map(len, paths), default=0) + 1):
+            scopes = {
+                path[depth - 1].label
+                for path in paths
+                if len(path) >= depth and path[depth - 1].kind == "scope"
+            }
+            if sum(any(map(str.isdigit, label)) for label in scopes) < _FEWEST_BLOCKS:
+                continue
             where, labels = self._numbered(depth)
             parts = Parts(self.wiring, where)
             for whole, numbers in parts.wholes().items():
@@ -123,22 +130,36 @@ class Folder:
         """The ops in scopes with a number in their name at this depth, by stack and place in it."""
         where: dict[int, tuple[Any, int]] = {}
         labels: dict[tuple[Any, int], str] = {}
+        known: dict[Path, tuple[Any, int] | None] = {}
         order: dict[Any, list[str]] = {}
         for n in self.wiring.ops():
+            if n.id in self.boxes:
+                continue
             path = self.wiring.path(n.id)
-            if len(path) < depth or n.id in self.boxes or path[depth - 1].kind != "scope":
-                continue
-            label = path[depth - 1].label
-            base = re.sub(r"\d+", "#", label)
-            if base == label:
-                continue
-            whole = (path[: depth - 1], base, path[depth - 1].run)
-            seen = order.setdefault(whole, [])
-            if label not in seen:
-                seen.append(label)
-            number = seen.index(label)
-            where[n.id], labels[whole, number] = (whole, number), label
+            if path not in known:
+                known[path] = self._number(path, depth, order, labels)
+            at = known[path]
+            if at is not None:
+                where[n.id] = at
         return where, labels
+
+    @staticmethod
+    def _number(
+        path: Path, depth: int, order: dict[Any, list[str]], labels: dict[tuple[Any, int], str]
+    ) -> tuple[Any, int] | None:
+        if len(path) < depth or path[depth - 1].kind != "scope":
+            return None
+        label = path[depth - 1].label
+        base = re.sub(r"\d+", "#", label)
+        if base == label:
+            return None
+        whole = (path[: depth - 1], base, path[depth - 1].run)
+        seen = order.setdefault(whole, [])
+        if label not in seen:
+            seen.append(label)
+        number = seen.index(label)
+        labels[whole, number] = label
+        return whole, number
 
     # ---- rolled ----------------------------------------------------------------------------------------
     def _roll(self) -> None:

@@ -21,7 +21,7 @@ from tinygrad_seq.pictures.naming import chain_name, common_detail, summary
 from tinygrad_seq.pictures.places import Path
 from tinygrad_seq.pictures.wiring import Wiring
 
-_MOST_WEIGHTS, _MOST_MARKED = 4, 3
+_MOST_WEIGHTS, _MOST_MARKED = 3, 3
 CHAIN = "chain"
 """The key of a box that holds an op and what is done to its result."""
 
@@ -123,19 +123,18 @@ class _Gathering:
                 self.members.setdefault(self.home[n.id], []).append(n.id)
 
     def _gather_weights(self, readers: dict[int, set[int]]) -> None:
-        """The parameters of a box are one leaf where they are many and no other box reads them."""
-        of: dict[int, list[int]] = {}
+        """The parameters of a box, or of equal steps, are one leaf where they are many and read there alone."""
+        of: dict[frozenset[int], list[int]] = {}
         for n in self.wiring.graph.nodes:
             to = readers.get(n.id, set()) if self.home.get(n.id, n.id) == n.id else set()
-            if (n.phase == PARAMETER or n.id in self.wiring.turned) and len(to) == 1 and not n.result:
-                of.setdefault(next(iter(to)), []).append(n.id)
-        for box, weights in of.items():
-            if box in self.box and len(weights) > (
-                _MOST_WEIGHTS if self.wiring.nodes[box].t is not None else 1
-            ):
-                for w in weights:
-                    self.home[w] = weights[0]
-                self.members[weights[0]] = [m for w in weights for m in self.members.get(w, [w])]
+            if (n.phase == PARAMETER or n.id in self.wiring.turned) and to and not n.result:
+                of.setdefault(frozenset(to), []).append(n.id)
+        for boxes, weights in of.items():
+            most = _MOST_WEIGHTS if any(self.wiring.nodes[box].t is not None for box in boxes) else 1
+            if len(weights) > most and all(box in self.box for box in boxes):
+                members = [m for w in weights for m in self.members.get(w, [w])]
+                self.home |= dict.fromkeys([*weights, *members], weights[0])
+                self.members[weights[0]] = members
                 self.bundles.add(weights[0])
 
     # ---- nodes -----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from tinygrad_seq.autodiff import grad
 from tinygrad_seq.errors import GraphError, explain
 from tinygrad_seq.nodes import STATE, Leaf
 from tinygrad_seq.nodes import Node as Live
+from tinygrad_seq.pictures.cuts import GROUND
 from tinygrad_seq.pictures.model import BACKWARD, DATA, PARAMETER, Graph, Node
 from tinygrad_seq.recording import WANTS, wrap
 from tinygrad_seq.tensor import Tensor
@@ -91,6 +92,7 @@ def only_backward(graph: Graph) -> Graph:
     for n in graph.nodes:
         if (
             n.phase == BACKWARD
+            or n.op == GROUND
             or (n.id in read and (n.is_leaf or n.id in weights))
             or n.result.startswith("d ")
         ):
@@ -104,7 +106,10 @@ def only_backward(graph: Graph) -> Graph:
         for e in graph.edges
         if e.src in kept and e.dst in kept and (kept[e.dst].phase == BACKWARD or e.dst in weights)
     ]
-    outputs = tuple(slot for slot in graph.outputs if slot in kept)
+    for e in edges:
+        if kept[e.src].op == "input" and not kept[e.src].label and kept[e.dst].op == "add":
+            kept[e.src].label = "from the loss"
+    outputs = tuple(slot for slot in graph.outputs if slot in kept and kept[slot].result.startswith("d "))
     return Graph(nodes, edges, outputs, graph.recipes, graph.note)
 
 

@@ -7,13 +7,15 @@ say the same once more. All text from outside goes through `escape`.
 from __future__ import annotations
 
 import html
+import math
 import re
 
 from tinygrad_seq import listing
 from tinygrad_seq.ops import OPS
 from tinygrad_seq.pictures import words
+from tinygrad_seq.pictures.cuts import GROUND
 from tinygrad_seq.pictures.model import BLOCKS, GROUP, STEPS, Edge, Node
-from tinygrad_seq.pictures.paint import Scale
+from tinygrad_seq.pictures.paint import BAD, Scale
 from tinygrad_seq.pictures.places import Cluster
 from tinygrad_seq.pictures.recipes import OPENED
 from tinygrad_seq.pictures.words import printable
@@ -25,6 +27,7 @@ _INK, _QUIET, _BLUE, _PURPLE, _GREY = "#1b1f24", "#57606a", "#0072b2", "#a0457d"
 _SCISSORS = "\N{BLACK SCISSORS}"
 _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 _LONGEST = 28
+_NARROW = 24
 _MOST_MARKED = 3
 
 GRAPH = {"rankdir": "TB", "nodesep": "0.12", "ranksep": "0.25", "fontname": _FONT, "fontsize": "10"}
@@ -73,7 +76,7 @@ def op_node(node: Node, scale: Scale | None) -> Attributes:
     if node.op in (GROUP, STEPS, BLOCKS):
         look = {"fillcolor": "#e8eef6", "color": _BLUE, "penwidth": "1.2"}
         if node.op != GROUP:
-            look |= {"shape": "box3d", "style": "filled", "penwidth": "1.5"}
+            look |= {"shape": "box3d", "style": "filled", "penwidth": "1.5", "margin": "0.14,0.1"}
     elif node.op == "cut":
         look |= {"style": "rounded,dashed", "penwidth": "1.4"}
     elif node.op == "checkpoint":
@@ -107,7 +110,8 @@ def _words(node: Node, quiet: str, coloured: bool) -> list[str]:
         times = f" \N{MULTIPLICATION SIGN}{node.count}" if node.op == STEPS else ""
         said.append(f"<b>{escape(shortened(printable(title), 40))}</b>{times}")
         if node.label and node.detail:
-            said.append(_small(shortened(node.detail, 44), quiet))
+            told = shortened(node.detail, 44)
+            said += [_small(line, quiet) for line in (_halved(told) if node.t is not None else [told])]
     else:
         title = shortened(printable(node.op))
         mark = f"{_SCISSORS} " if node.op == "cut" else ""
@@ -125,6 +129,15 @@ def _words(node: Node, quiet: str, coloured: bool) -> list[str]:
     return said
 
 
+def _halved(text: str) -> list[str]:
+    """A list in words on two lines, where it is long: steps stand side by side, and should be narrow."""
+    commas = [i for i, sign in enumerate(text) if sign == ","]
+    if len(text) < _NARROW or not commas:
+        return [text]
+    middle = min(commas, key=lambda i: abs(i - len(text) // 2)) + 1
+    return [text[:middle], text[middle:].strip()]
+
+
 def _spaced(text: str) -> str:
     return f" {escape(shortened(printable(text)))}" if text else ""
 
@@ -133,12 +146,15 @@ def _small(text: str, colour: str) -> str:
     return f'<font point-size="8" color="{colour}">{escape(text)}</font>'
 
 
-def leaf_node(node: Node, first: bool) -> Attributes:
-    """The node of a parameter, of data or of a constant; drawn again, it is a ghost without its type."""
+def leaf_node(node: Node, first: bool, coloured: bool = False) -> Attributes:
+    """The node of a parameter, of data or of a constant; drawn again, it is a ghost without its type.
+
+    Where gradients are shown it says the norm of its own, and is framed where that is not finite.
+    """
     text = node.detail if node.op == "const" else printable(node.label) if node.label else node.op
     name = escape(shortened(text))
     if node.op == "param":
-        name += _spaced(node.detail)
+        name += _spaced(node.detail) if first or node.count == 1 else ""
         look = {
             "shape": "box",
             "style": "filled",
@@ -146,6 +162,9 @@ def leaf_node(node: Node, first: bool) -> Attributes:
             "color": "#2f7d4f",
             "penwidth": "1.6",
         }
+    elif node.op == GROUND:
+        name = f'<font point-size="13">{_SCISSORS}</font> {name}'
+        look = {"shape": "box", "style": "dashed", "color": _GREY, "fontcolor": _INK}
     elif node.op == "saved":
         look = {"shape": "box", "style": "rounded,dotted", "color": _QUIET, "fontcolor": _QUIET}
         name += (
@@ -165,6 +184,13 @@ def leaf_node(node: Node, first: bool) -> Attributes:
     said = [name]
     if first and (kind := words.type_of(node)):
         said.append(_small(shortened(kind), _QUIET))
+    if coloured and node.grad is not None:
+        if not math.isfinite(node.grad):
+            look |= {"color": BAD, "penwidth": "2.6"}
+        if first:
+            said.append(
+                _small(f"\N{DOUBLE VERTICAL LINE}g\N{DOUBLE VERTICAL LINE} {words.gradient(node)}", _QUIET)
+            )
     if node.result and first:
         said.append(f'<font point-size="8"><i>{escape(node.result)}</i></font>')
     # In rows of a table, for an underscore would else touch the line below it.
@@ -188,13 +214,18 @@ def relay_node(joins: bool) -> Attributes:
     return _JUNCTION if joins else _BEND
 
 
-def cluster(box: Cluster, label: str) -> Attributes:
-    """The box around a scope, a time step, several equal ones, or the backward pass."""
+def cluster(box: Cluster, label: str, right: bool = False) -> Attributes:
+    """The box around a scope, a time step, several equal ones, or the backward pass; where its label stands."""
     look = {"scope": _SCOPE, "step": _STEPS if box.times > 1 else _STEP, "phase": _PHASE}[box.kind]
     if box.kind == "scope" and label.endswith(OPENED):
         look = _RECIPE
     text = {"scope": label, "step": f"t = {label}", "phase": f"{label} pass"}[box.kind]
-    return {"label": f"<{escape(shortened(printable(text), 60))}>", "labeljust": "l", "labelloc": "t", **look}
+    return {
+        "label": f"<{escape(shortened(printable(text), 60))}>",
+        "labeljust": "r" if right else "l",
+        "labelloc": "t",
+        **look,
+    }
 
 
 def caption(lines: list[str], legend: str) -> Attributes:
@@ -211,8 +242,12 @@ def caption(lines: list[str], legend: str) -> Attributes:
 def edge_look(edge: Edge, src: Node, dst: Node) -> Attributes:
     """The line of an edge: blue and bold from step to step, dashed with scissors where the gradient stops."""
     look: Attributes = {"tooltip": hover(words.passes(edge, src, dst))}
-    if edge.kind == "cut":
-        look |= CUT_OFF | {"headlabel": _CUT, "labeldistance": "3.2", "labelangle": "0"}
+    if edge.kind == "cut" and src.op == GROUND:
+        look |= CUT_OFF | {"arrowhead": "tee"}
+    elif edge.kind == "cut" and src.is_leaf:
+        look |= CUT_OFF | {"headlabel": _CUT, "labeldistance": "1.6", "labelangle": "50"}
+    elif edge.kind == "cut":
+        look |= CUT_OFF | {"headlabel": _CUT, "labeldistance": "1.7", "labelangle": "0"}
     elif edge.kind == "state":
         look |= CARRIED
     elif edge.kind == "gradient":
@@ -240,7 +275,9 @@ def argument_names(node: Node, edges: list[Edge]) -> dict[int, str]:
 
 def argument_mark(name: str, beside: bool) -> Attributes:
     """The word at the head of an edge; `beside` says that the edge is a short level one."""
-    return {"headlabel": name} if beside else {"headlabel": name, "labeldistance": "1.4", "labelangle": "40"}
+    if beside:  # in the small gap there is room for a number only
+        return {"headlabel": name} if len(name) == 1 else {}
+    return {"headlabel": name, "labeldistance": "1.4", "labelangle": "40"}
 
 
 # Graphviz puts the node's name for a backslash and an N, in HTML-like labels too, and reads tooltips twice over.

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 from tinygrad_seq.errors import DataError, explain
+from tinygrad_seq.nodes import collector_paused
 
 FORMAT = "tinygrad_seq picture 1"
 FORWARD, BACKWARD, PARAMETER, DATA, CONSTANT = "forward", "backward", "parameter", "data", "constant"
@@ -146,7 +147,8 @@ class Graph:
 
     def to_json(self) -> str:
         """The graph as JSON text; NaN and infinities are written as strings, for JSON has none."""
-        return json.dumps(self._plain(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        with collector_paused():
+            return json.dumps(self._plain(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
     def _plain(self) -> dict[str, Any]:
         return {
@@ -175,22 +177,27 @@ class Graph:
             raise DataError(explain(f"picture: no graph in this JSON: {error}", None, rule)) from error
 
 
-def _defaults(kind: Any) -> list[tuple[str, Any]]:
-    return [(f.name, {} if f.name == "ops" else f.default) for f in fields(kind)]
-
-
-_NODE, _EDGE = _defaults(Node), _defaults(Edge)
 _TUPLES = ("path", "shape", "dtype", "members")
 _FLOATS = ("grad", "grad_least")
 
 
-def _written(item: Node | Edge, names: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+class _Fields:
+    """The fields of a class and their defaults, and all of an item's at once."""
+
+    def __init__(self, kind: type[Node] | type[Edge]):
+        found = fields(kind)
+        self.names = [f.name for f in found]
+        self.defaults: list[Any] = [{} if f.name == "ops" else f.default for f in found]
+        self.of = attrgetter(*self.names)
+
+
+_NODE, _EDGE = _Fields(Node), _Fields(Edge)
+
+
+def _written(item: Node | Edge, known: _Fields) -> dict[str, Any]:
     """What differs from the defaults."""
-    found = {}
-    for name, default in names:
-        value = getattr(item, name)
-        if value != default:
-            found[name] = value
+    values = zip(known.names, known.of(item), known.defaults, strict=True)
+    found = {name: value for name, value, default in values if value != default}
     for name in _FLOATS:
         if name in found:
             found[name] = _number(found[name])

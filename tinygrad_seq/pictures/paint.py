@@ -7,12 +7,12 @@ every node says its number: colour is never the only cue.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from tinygrad_seq.pictures.model import Node
 
 _MAP = ("#fdf3c4", "#a9d8b8", "#4a9fb3", "#2c5d9b", "#1d2160")
-_ZERO, _STRIPE, _BAD = "#ffffff", "#b9bec4", "#c4161c"
+_ZERO, _STRIPE, BAD = "#ffffff", "#b9bec4", "#c4161c"
 _INK, _PAPER = "#1b1f24", "#ffffff"
 _STEPS = 5
 
@@ -20,12 +20,12 @@ _STEPS = 5
 class Scale:
     """From a norm to a colour: the smallest norm that is not zero is lightest, the largest darkest."""
 
-    def __init__(self, nodes: Iterable[Node]):
+    def __init__(self, nodes: Sequence[Node]):
         norms = [g for n in nodes if not n.is_leaf for g in (n.grad, n.grad_least) if g is not None]
         found = [math.log10(g) for g in norms if 0 < g < math.inf]
         self.low, self.high = (min(found), max(found)) if found else (0.0, 0.0)
         self.zero = any(g == 0 for g in norms)
-        self.bad = any(not math.isfinite(g) for g in norms)
+        self.bad = any(n.grad is not None and not math.isfinite(n.grad) for n in nodes)
         self.any = bool(norms)
 
     def at(self, norm: float) -> str:
@@ -39,9 +39,9 @@ class Scale:
         if g is None:
             return {"fillcolor": "#ffffff"}
         if not math.isfinite(g):
-            return {"fillcolor": "#fde3e1", "color": _BAD, "penwidth": "2.6"}
+            return {"fillcolor": "#fde3e1", "color": BAD, "penwidth": "2.6"}
         if g == 0:
-            return {"style": "striped", "fillcolor": ":".join([_ZERO, _STRIPE] * 8), "color": "#57606a"}
+            return {"style": "striped", "fillcolor": ":".join([_ZERO, _STRIPE] * 5), "color": "#57606a"}
         colour = self.at(g)
         least = node.grad_least
         if least is not None and 0 < least < g:
@@ -66,7 +66,7 @@ class Scale:
                 f'<td bgcolor="{_ZERO}" border="1" color="{_STRIPE}">\N{SQUARE WITH VERTICAL FILL} exactly 0</td>'
             )
         if self.bad:
-            cells.append(f'<td color="{_BAD}" border="2">not finite</td>')
+            cells.append(f'<td color="{BAD}" border="2">not finite</td>')
         return f"<td>norm of the gradient</td>{''.join(cells)}"
 
 

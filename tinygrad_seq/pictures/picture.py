@@ -11,11 +11,13 @@ from typing import Any
 
 from tinygrad_seq.errors import DataError, RenderError, explain
 from tinygrad_seq.files import atomic_write_bytes
+from tinygrad_seq.nodes import collector_paused
 from tinygrad_seq.pictures import dot, render, tree
 from tinygrad_seq.pictures.folding import Wish, folded
 from tinygrad_seq.pictures.gathering import Folded
 from tinygrad_seq.pictures.model import Graph
 from tinygrad_seq.pictures.scene import Scene
+from tinygrad_seq.pictures.slimming import slimmed
 
 MOST_NODES = 4000
 _MOST_LINES = 200
@@ -33,7 +35,8 @@ class Picture:
 
     @cached_property
     def _folded(self) -> Folded:
-        return folded(self.graph, self.wish)
+        with collector_paused():
+            return folded(self.graph, self.wish)
 
     @cached_property
     def _scene(self) -> Scene:
@@ -75,6 +78,7 @@ class Picture:
             .txt              an indented tree
             .json             the whole graph, not folded: `Graph.from_json` reads it
 
+        Where nothing can draw it, the three that need no Graphviz are written beside it, and the error says so.
         Raises DataError for another ending, RenderError where it is too large or no Graphviz is installed.
 
         >>> import tempfile
@@ -91,13 +95,25 @@ class Picture:
             "json": self.graph.to_json,
             "svg": self.svg,
         }
-        if form in texts:
-            atomic_write_bytes(path, texts[form]().encode(errors="backslashreplace"))
-        elif form in render.FORMATS:
-            atomic_write_bytes(path, self._rendered(form))
+        if form in texts or form in render.FORMATS:
+            try:
+                found = (
+                    texts[form]().encode(errors="backslashreplace") if form in texts else self._rendered(form)
+                )
+            except RenderError as error:
+                raise RenderError(f"{error}{self._written_instead(Path(path))}") from None
+            atomic_write_bytes(path, found)
         else:
             rule = "expected a name that ends in .svg, .png, .pdf, .dot, .json or .txt."
             raise DataError(explain("picture: no such kind of file", {"path": os.fspath(path)}, rule))
+
+    def _written_instead(self, path: Path) -> str:
+        """What needs no Graphviz, in files beside the one that was asked for; none that is there is touched."""
+        others = [path.with_suffix(ending) for ending in (".dot", ".json", ".txt")]
+        others = [other for other in others if not other.exists()]
+        for other in others:
+            self.save(other)
+        return f"\n  Written instead: {', '.join(other.name for other in others)}." if others else ""
 
     def _rendered(self, form: str) -> bytes:
         if self.nodes > MOST_NODES:
@@ -110,7 +126,8 @@ class Picture:
                     "  Files that end in .dot, .json and .txt still work.",
                 )
             )
-        return render.render(self.dot, form)
+        found = render.render(self.dot, form, render.SECONDS)
+        return slimmed(found.decode()).encode() if form == "svg" else found
 
     def _repr_mimebundle_(
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None

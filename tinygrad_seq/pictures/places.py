@@ -48,8 +48,11 @@ def places(graph: Graph) -> dict[int, Path]:
     """By id, the boxes that an op stands in, outermost first."""
     ops = [node for node in graph.nodes if not node.is_leaf]
     loops: dict[Any, _Loop] = {}
+    before: Any = None
     for node in ops:
-        if node.t is not None:
+        here = node.phase, node.path, node.t
+        if node.t is not None and here != before:
+            before = here
             for depth in range(len(node.path) + 1):
                 _follow(loops, (node.phase, node.path[:depth]), node.path, node.t)
     return _sorted_in(ops, loops)

@@ -12,7 +12,7 @@ from tinygrad_seq.errors import short_dtype
 from tinygrad_seq.nodes import Leaf
 from tinygrad_seq.nodes import Node as Live
 from tinygrad_seq.pictures import costs, recipes
-from tinygrad_seq.pictures.cuts import add_detached
+from tinygrad_seq.pictures.cuts import add_detached, add_noted
 from tinygrad_seq.pictures.model import BACKWARD, CONSTANT, DATA, PARAMETER, Edge, Graph, Node, Values
 from tinygrad_seq.pictures.places import loops_of, places
 from tinygrad_seq.refusals import describe_index
@@ -30,6 +30,7 @@ def read(tape: Tape, nodes: Nodes | None = None, values: bool = False) -> Graph:
     marks = _marks(tape.outputs)
     scopes: dict[str, tuple[str, ...]] = {}
     drawn: list[Node] = []
+    constants = {row.slot for row in rows if row.op == "const"}
     for row in _in_order(rows):
         if row.op == "const" and row.slot not in marks:
             continue
@@ -41,7 +42,7 @@ def read(tape: Tape, nodes: Nodes | None = None, values: bool = False) -> Graph:
             row.slot,
             row.op,
             row.name if row.is_leaf else "",
-            _detail(row, rows),
+            _detail(row, rows, constants),
             path,
             row.place.step,
             _PHASES.get(row.op, row.place.phase),
@@ -61,8 +62,41 @@ def read(tape: Tape, nodes: Nodes | None = None, values: bool = False) -> Graph:
         _add_live(graph, rows, nodes, values)
     loops = loops_of(places(graph))
     _name_kinds(graph, loops)
-    add_detached(graph, loops, _zeros(rows, nodes or {}))
+    add_noted(graph, loops, _origins(graph, nodes or {}))
+    add_detached(graph, loops, _named_data(graph, nodes or {}))
     return graph
+
+
+def _origins(graph: Graph, nodes: Nodes) -> dict[int, tuple[int | None, str]]:
+    """Which data was detached: by slot, the slot of what made it, None where that is not here, and in words where."""
+    found = {}
+    for n in graph.nodes:
+        live = nodes.get(n.id) if n.op == "input" else None
+        if isinstance(live, Leaf) and live.origin is not None:
+            found[n.id] = live.origin
+    if not found:
+        return {}
+    slots = {live.index: slot for slot, live in nodes.items() if isinstance(live, Live)}
+    return {slot: (slots.get(origin.made), str(origin.place)) for slot, origin in found.items()}
+
+
+def _named_data(graph: Graph, nodes: Nodes) -> set[int]:
+    """Name data without a name by what it is, where it is one number throughout; the slots of what is all zeros.
+
+    Those are states that begin anew, not ones that were handed over.
+    """
+    data = [n for n in graph.nodes if n.op == "input" and n.dtype[:1] == "f"]
+    arrays = arrays_of(nodes) if data and nodes else {}
+    fresh = set()
+    for n in data:
+        array = arrays.get(n.id)
+        if array is None or not array.size or not np.all(array == (first := array.flat[0])):
+            continue
+        if first == 0:
+            fresh.add(n.id)
+        if not n.label and (array.size == 1 or first in (0, 1)):
+            n.label = number(float(first)) if array.size == 1 else "ones" if first else "zeros"
+    return fresh
 
 
 def _marks(outputs: Sequence[int]) -> dict[int, str]:
@@ -122,13 +156,16 @@ def _dtype(dtype: Any) -> Any:
     return tuple(map(short_dtype, dtype)) if isinstance(dtype, tuple) else short_dtype(dtype)
 
 
-def _detail(row: Row, rows: Sequence[Row]) -> str:
+def _detail(row: Row, rows: Sequence[Row], constants: set[int]) -> str:
     """What else belongs to an op: a constant operand, the index of a slice, the axes of a sum."""
     if row.op == "const":
         return number(row.value)
     if not row.args:
         return ""
-    return " ".join(part for part in (_setting(row), _constants(row, rows)) if part)
+    setting = _setting(row)
+    if constants.isdisjoint(row.args):
+        return setting
+    return f"{setting} {_constants(row, rows)}".strip()
 
 
 def _setting(row: Row) -> str:
@@ -220,12 +257,3 @@ def statistics(array: Any) -> Values:
     )
     zeros = float((flat == 0).mean()) if flat.size else 0.0
     return Values(least, mean, most, deviation, int(flat.size - good.size), zeros)
-
-
-def _zeros(rows: Sequence[Row], nodes: Nodes) -> set[int]:
-    """Data that is nothing but zeros: a state that begins anew, not one that was handed over."""
-    if not any(row.op == "input" and row.dtype.kind == "f" for row in rows):
-        return set()
-    return {
-        slot for slot, array in arrays_of(nodes).items() if rows[slot].op == "input" and not np.any(array)
-    }

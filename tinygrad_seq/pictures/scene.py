@@ -7,13 +7,14 @@ on. Leaves stand beside their uses, once for each box, so that no line crosses t
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tinygrad_seq.pictures import look, words
+from tinygrad_seq.pictures.cuts import GROUND
 from tinygrad_seq.pictures.gathering import Folded
 from tinygrad_seq.pictures.look import Attributes
+from tinygrad_seq.pictures.model import DATA, GROUP, STEPS, Node
 from tinygrad_seq.pictures.model import Edge as Line
-from tinygrad_seq.pictures.model import Node
 from tinygrad_seq.pictures.paint import Scale
 from tinygrad_seq.pictures.places import Path, step_of
 
@@ -47,6 +48,9 @@ class Scene:
         self.boxes: dict[Path, Box] = {(): Box()}
         self.edges: list[Edge] = []
         self.count = 0
+        self.right: set[Path] = (
+            set()
+        )  # steps whose label stands at the right, for lines come in from the left
         self._nodes = folded.graph.by_id()
         self._places = folded.paths
         self._scale = Scale(folded.graph.nodes) if coloured else None
@@ -55,6 +59,8 @@ class Scene:
             self._into.setdefault(e.dst, []).append(e)
         self._uses = Counter((self._places.get(e.dst), e.src) for e in folded.graph.edges)
         self._steps = {step for path in self._places.values() if (step := step_of(path))}
+        # By itself the backward pass goes from the last step to the first; beside the other, time stays as it is.
+        self._backwards = all(step[0].kind == "phase" for step in self._steps)
         self._loops = Counter(step[:-1] for step in self._steps)
         self._leaves: dict[tuple[Path, int], str] = {}
         self._copies: Counter[int] = Counter()
@@ -88,7 +94,7 @@ class Scene:
         self._add(path, name, node, look.op_node(node, self._scale))
         edges = self._into.get(node.id, [])
         names = look.argument_names(node, edges)
-        beside = self._leaf_beside(path, [e.src for e in edges])
+        beside = self._leaf_beside(path, [e.src for e in edges], node.op in (GROUP, STEPS))
         for e in edges:
             style = look.edge_look(e, self._nodes[e.src], node)
             if e.arg in names and not e.back and e.kind != "cut":
@@ -97,15 +103,20 @@ class Scene:
                 self._join(e, node, style)
                 continue
             leaf = self._leaf(e.src, path)
+            if self._nodes[e.src].op == GROUND:
+                self.edges.append(Edge(name, leaf, style))
+                continue
             self.edges.append(Edge(leaf, name, {"arrowhead": "none", **style}))
             if e.src == beside:
                 self.boxes[path].pairs.append((leaf, name))
 
-    def _leaf_beside(self, path: Path, slots: list[int]) -> int | None:
+    def _leaf_beside(self, path: Path, slots: list[int], boxed: bool) -> int | None:
         """The argument that stands beside its op, not above it: a parameter, or data that joins the flow."""
         flows = any(not self._nodes[slot].is_leaf for slot in slots)
         for slot in reversed(slots):
             node = self._nodes[slot]
+            if step_of(path) and (node.count > 1 or (node.phase == DATA and boxed)):
+                continue  # above, for steps that stand side by side must be narrow
             if node.is_leaf and (flows or node.op == "param") and self._uses[path, slot] == 1:
                 return slot
         return None
@@ -115,13 +126,14 @@ class Scene:
         tail, head = f"n{e.src}", f"n{e.dst}"
         origin, step = step_of(self._places[e.src]), step_of(self._places[e.dst])
         if e.back and origin == step:  # a rolled loop's way back to its own start
-            mark = {"label": f"t\N{MINUS SIGN}{e.back}", "fontsize": "9"}
+            mark = {"label": f"\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}t\N{MINUS SIGN}{e.back}", "fontsize": "9"}
             if tail != head and "headlabel" not in style:
                 mark = {
                     "headlabel": mark["label"],
-                    "labeldistance": "2.5",
-                    "labelangle": "-25",
-                    "tailport": "e",
+                    "labeldistance": "2.2",
+                    "labelangle": "-40",
+                    "tailport": "ne",
+                    "headport": "e",
                 }
             self.edges.append(Edge(tail, head, {**mark, **style, "constraint": "false"}))
         elif origin == step:
@@ -183,8 +195,20 @@ class Scene:
             node, copies = self._nodes[slot], self._copies[slot]
             self._copies[slot] += 1
             name = self._leaves[path, slot] = f"n{slot}_{copies}"
-            self._add(path, name, node, look.leaf_node(node, not copies))
+            self._add(
+                path, name, node, look.leaf_node(self._short(node, path), not copies, self._scale is not None)
+            )
         return name
+
+    @staticmethod
+    def _short(node: Node, path: Path) -> Node:
+        """A parameter without the part of its name that the boxes around it bear: `layers.0.norm1.weight`."""
+        scopes = [c.label for c in path if c.kind == "scope"]
+        names = (".".join(scopes[i:j]) + "." for i in range(len(scopes)) for j in range(len(scopes), i, -1))
+        for around in names:
+            if node.op == "param" and node.label.startswith(around):
+                return replace(node, label=node.label.removeprefix(around))
+        return node
 
     def _add(self, path: Path, name: str, node: Node, attributes: Attributes) -> None:
         self.count += 1
@@ -209,6 +233,8 @@ class Scene:
             steps = [path for path in box.inner if path in tops]
             for run in sorted({path[-1].run for path in steps}):
                 turns = sorted((p for p in steps if p[-1].run == run), key=lambda p: p[-1].first)
+                if self._backwards:
+                    turns.reverse()
                 anchors = [f"a{number + i}" for i in range(len(turns))]
                 number += len(turns)
                 if len(turns) > 1:
@@ -216,6 +242,8 @@ class Scene:
                     roomy = any("_" in top for step in turns for top in tops[step])
                     if roomy:
                         self._lift([node for node in box.nodes if node[0] == "r"])
+                    if any(node[0] == "r" for node in box.nodes):
+                        self.right |= set(turns[len(turns) // 2 :])
                     for anchor, step in zip(anchors, turns, strict=True):
                         self._hold(anchor, step, tops[step], roomy)
 

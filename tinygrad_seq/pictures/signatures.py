@@ -57,8 +57,12 @@ class Parts:
         """All that makes a part what it is. `like` names a parameter; `depth` is that of the part's box."""
         wiring, found = self.wiring, []
         tokens: list[tuple[str, str]] = []
+        inside: dict[int, tuple[str, ...]] = {}
         for n in self.members[whole, number]:
-            inner = tuple(c.label for c in wiring.path(n.id)[depth:])
+            path = wiring.path(n.id)
+            inner = inside.get(id(path))
+            if inner is None:
+                inner = inside[id(path)] = tuple([c.label for c in path[depth:]])
             args = tuple(self._source(line, whole, number, like) for line in wiring.into.get(n.id, ()))
             outs = {self._reader(line, whole) for line in wiring.out_of.get(n.id, ())}
             found.append((n.op, n.shape, n.dtype, inner, args, frozenset(outs), bool(n.result)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinygrad_seq.pictures.model import PARAMETER, Edge, Graph, Node
+from tinygrad_seq.pictures.model import LEAVES, PARAMETER, Edge, Graph, Node
 from tinygrad_seq.pictures.places import Path, places
 
 _TURNS = ("permute", "reshape", "slice", "expand", "cast")
@@ -44,6 +44,9 @@ class Wiring:
         self.sums: dict[int, int] = {}
         for n in graph.nodes:
             self._settle(n)
+        self._ops = [
+            n for n in graph.nodes if not (n.phase in LEAVES or n.id in self.belongs or n.id in self.turned)
+        ]
         self._find_sums()
         self.lines = [line for n in graph.nodes if n.id not in self.belongs for line in self._lines(n)]
         self.into: dict[int, list[Line]] = {}
@@ -54,7 +57,7 @@ class Wiring:
 
     def ops(self) -> list[Node]:
         """The ops that have nodes, in order."""
-        return [n for n in self.graph.nodes if not (n.is_leaf or n.id in self.belongs or n.id in self.turned)]
+        return self._ops
 
     def path(self, node: int) -> Path:
         """The boxes an op stands in; none for a leaf."""

@@ -87,6 +87,8 @@ def facts(node: Node) -> list[str]:
 
 def passes(edge: Edge, src: Node, dst: Node) -> str:
     """What goes along an edge, in a sentence."""
+    if edge.kind == "cut" and dst.phase == "backward":
+        return f"cut: the gradient of step {dst.t} goes no further back"
     if edge.kind == "cut":
         when = f" (cut before t = {dst.t})" if dst.t is not None else ""
         return f"cut: the value flows forward, the gradient stops here{when}"
