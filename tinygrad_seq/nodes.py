@@ -20,6 +20,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
+from tinygrad_seq.origins import Origin, origin_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,14 @@ def next_index() -> int:
 
 
 class Leaf:
-    """A tensor that no op made: a parameter, a batch, a constant. Kept by the tensor, never the reverse."""
+    """A tensor that no op made: a parameter, a batch, a constant. Kept by the tensor, never the reverse.
 
-    __slots__ = ("__weakref__", "dtype", "hooks", "index", "name", "shape", "tensor", "value", "wants")
+    `origin` tells of a detached value what made it.
+    """
+
+    __slots__ = (
+        "__weakref__", "dtype", "hooks", "index", "name", "origin", "shape", "tensor", "value", "wants",
+    )  # fmt: skip
     op: None = None
     parents: tuple[Any, ...] = ()
     place = Place()
@@ -91,6 +97,7 @@ class Leaf:
         self.wants = wants
         self.name = name
         self.value = value
+        self.origin: Origin | None = origin_of(tensor.data)
         self.hooks: dict[object, Callable[[Any], Any]] | None = None
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_seq import ops
+from tinygrad_seq import ops, origins
 from tinygrad_seq.arithmetic import ArithmeticMethods
 from tinygrad_seq.errors import (
     DTypeError,
@@ -177,6 +177,8 @@ class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods)
 
     def detach(self) -> Tensor:
         """The same values off the tape: no gradient flows back, and the memory behind is let go."""
+        if isinstance(self.node, Node):
+            origins.note(self.array, self.node)
         return wrap(self.array)
 
     def clone(self) -> Tensor:

@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train a character model on text",
     "sample": "write text with a trained model",
     "inspect": "charts of the gradient through time in a trained model",
+    "graph": "the graph of a model or a run, as a tree or a picture",
     "kernels": "what has been compiled for this processor",
 }
 

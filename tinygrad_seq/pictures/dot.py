@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def source(scene: Scene) -> str:
     """The DOT text of a scene."""
-    from graphviz import Digraph
+    from graphviz import Digraph, escape
 
     labels = _labels(scene.boxes)
     finished: dict[Path, Digraph] = {}
@@ -25,17 +25,25 @@ def source(scene: Scene) -> str:
             continue
         graph = Digraph(f"cluster_{number}" if path else "tape")
         if path:
-            graph.attr(**look.cluster(path[-1].kind, labels[path]))
+            graph.attr(**look.cluster(path[-1], labels[path], path in scene.right))
         else:
             for kind, attributes in (("graph", look.GRAPH), ("node", look.NODE), ("edge", look.EDGE)):
                 graph.attr(kind, **attributes)
+            if scene.caption:
+                graph.attr("graph", **scene.caption)
         _fill(graph, box)
         for inner in box.inner:
             graph.subgraph(finished.pop(inner))
         finished[path] = graph
     graph = finished[()]
     for edge in scene.edges:
-        graph.edge(edge.tail, edge.head, **edge.look)
+        attributes = edge.look
+        if "label" in attributes and edge.tail != edge.head:
+            # Graphviz may abort over the label of an edge between nodes on one level; these stand beside their lines.
+            attributes = {("xlabel" if k == "label" else k): v for k, v in attributes.items()}
+        if "tooltip" in attributes:
+            attributes = {**attributes, "tooltip": escape(attributes["tooltip"])}
+        graph.edge(edge.tail, edge.head, **attributes)
     return str(graph.source)
 
 
@@ -69,5 +77,6 @@ def _fill(graph: Digraph, box: Box) -> None:
         graph.subgraph(pair)
     for order in box.orders:
         for anchor in order:
-            graph.node(anchor, **look.UNSEEN_NODE)
+            if anchor not in box.nodes:
+                graph.node(anchor, **look.UNSEEN_NODE)
         graph.body.append(f"\t{{rank=same; {' -> '.join(order)} [style=invis]}}\n")

@@ -7,22 +7,28 @@ say the same once more. All text from outside goes through `escape`.
 from __future__ import annotations
 
 import html
+import math
 import re
-from collections.abc import Sequence
 
 from tinygrad_seq import listing
 from tinygrad_seq.ops import OPS
-from tinygrad_seq.refusals import describe_index
-from tinygrad_seq.tape import Row
+from tinygrad_seq.pictures import words
+from tinygrad_seq.pictures.cuts import GROUND
+from tinygrad_seq.pictures.model import BLOCKS, GROUP, STEPS, Edge, Node
+from tinygrad_seq.pictures.paint import BAD, Scale
+from tinygrad_seq.pictures.places import Cluster
+from tinygrad_seq.pictures.recipes import OPENED
+from tinygrad_seq.pictures.words import printable
 
 Attributes = dict[str, str]
 
 _FONT = "Helvetica,Arial,sans-serif"
-_INK, _QUIET, _BLUE = "#1b1f24", "#57606a", "#0072b2"
+_INK, _QUIET, _BLUE, _PURPLE, _GREY = "#1b1f24", "#57606a", "#0072b2", "#a0457d", "#6e7781"
 _SCISSORS = "\N{BLACK SCISSORS}"
-_HOLE = "\N{MIDDLE DOT}"
 _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 _LONGEST = 28
+_NARROW = 24
+_MOST_MARKED = 3
 
 GRAPH = {"rankdir": "TB", "nodesep": "0.12", "ranksep": "0.25", "fontname": _FONT, "fontsize": "10"}
 NODE = {
@@ -31,18 +37,24 @@ NODE = {
 }  # fmt: skip
 EDGE = {"arrowsize": "0.5", "color": _QUIET, "fontname": _FONT, "fontsize": "7", "fontcolor": _QUIET}
 
-# A value that one time step hands to another.
-CARRIED = {"color": _BLUE, "penwidth": "1.4"}
-CUT_OFF = {"style": "dashed"}
 UNSEEN = {"style": "invis"}
 UNSEEN_NODE = {"style": "invis", "shape": "point", "width": "0", "height": "0", "label": ""}
 _BEND = {"shape": "point", "width": "0.01", "height": "0.01", "color": _QUIET, "tooltip": ""}
 _JUNCTION = {"shape": "point", "width": "0.05", "height": "0.05", "color": _QUIET, "tooltip": ""}
 PAIR = {"label": "", "peripheries": "0", "margin": "0", "style": ""}
 
+_CUT = f'<<font point-size="13" color="{_INK}">{_SCISSORS}</font>>'
+
+# A value that one time step hands to another; one whose gradient stops; a gradient.
+CARRIED = {"color": _BLUE, "penwidth": "1.4"}
+CUT_OFF = {"color": _GREY, "style": "dashed", "penwidth": "1.4"}
+GRADIENT: dict[str, str] = {"color": _PURPLE}
+
 _SCOPE = {"style": "rounded,filled", "fillcolor": _BLUE + "0c", "color": _BLUE + "55"}
+_RECIPE = {"style": "rounded,filled,dashed", "fillcolor": "#ffffff", "color": _BLUE}
 _STEP = {"style": "rounded,filled", "fillcolor": "#ffffff", "color": "#8c959f"}
-_PHASE = {"style": "rounded,filled,dashed", "fillcolor": "#a0457d0c", "color": "#a0457d"}
+_STEPS = {"style": "rounded,filled", "fillcolor": "#ffffff", "color": "#57606a", "penwidth": "2.2"}
+_PHASE = {"style": "rounded,filled,dashed", "fillcolor": "#a0457d0c", "color": _PURPLE}
 
 # Fill and border by family of ops; the op's name shows the family too.
 _FILLS = {
@@ -50,34 +62,99 @@ _FILLS = {
     "reduce": ("#fbe3cf", "#b8530a"),
     "move": ("#f3f4f6", "#8c959f"),
     "index": ("#f3f4f6", "#8c959f"),
-    "random": ("#f6e1ee", "#a0457d"),
+    "random": ("#f6e1ee", _PURPLE),
 }
 _SYMMETRIC = ("add", "mul", "maximum", "equal")
 _ARGUMENTS = {"where": ("if", "then", "else"), "gather": ("from", "at"), "scatter": ("add", "at")}
 
 
-def op_node(row: Row, rows: Sequence[Row], result: str) -> Attributes:
-    """The node of an op; `result` is the mark of an output, empty elsewhere."""
-    op = OPS.get(row.op)
+def op_node(node: Node, scale: Scale | None) -> Attributes:
+    """The node of an op or of a box of ops, in the colour of its gradient where there is a scale."""
+    op = OPS.get(node.op)
     fill, border = _FILLS.get(op.kind if op else "", ("#ffffff", _QUIET))
-    words = f"<b>{escape(_title(row))}</b>{_detail(row, rows)}"
     look = {"fillcolor": fill, "color": border}
-    if row.op == "cut":
-        words = f"{_SCISSORS} {words}"
+    if node.op in (GROUP, STEPS, BLOCKS):
+        look = {"fillcolor": "#e8eef6", "color": _BLUE, "penwidth": "1.2"}
+        if node.op != GROUP:
+            look |= {"shape": "box3d", "style": "filled", "penwidth": "1.5", "margin": "0.14,0.1"}
+    elif node.op == "cut":
         look |= {"style": "rounded,dashed", "penwidth": "1.4"}
-    elif row.op in ("checkpoint", "pick"):
+    elif node.op == "checkpoint":
         look["style"] = "rounded,filled,dotted"
-    if result:
-        look |= {"peripheries": "2", "penwidth": "1.4"}
-    return {"label": _label(words, "" if row.op == "checkpoint" else listing.type_of(row), result), **look}
+    elif _is_sum(node):
+        look |= {"shape": "circle", "margin": "0", "penwidth": "1.4"}
+    if node.fused:
+        look["peripheries"] = "2"
+    if node.result:
+        look["penwidth"] = "2.4"
+    if scale is not None:
+        look |= scale.fill(node)
+    text = "<br/>".join(_words(node, look.get("fontcolor", _QUIET), scale is not None))
+    if ":" in look["fillcolor"]:  # black can be read on some of the colours only
+        paper = 'border="0" cellspacing="0" cellpadding="2" bgcolor="#ffffffd8"'
+        text = f"<table {paper}><tr><td>{text}</td></tr></table>"
+    return {"label": f"<{text}>", **look, **_wide_enough(node)}
 
 
-def leaf_node(row: Row, first: bool, result: str) -> Attributes:
-    """The node of a parameter, of data or of a constant; drawn again, it is a ghost without its type."""
-    if row.op == "const":
-        return {"label": _label(_number(row.value), listing.type_of(row), result), "peripheries": "2"}
-    name = escape(shortened(printable(row.name) if row.name else row.op))
-    if row.op == "param":
+def _is_sum(node: Node) -> bool:
+    return node.op == "add" and (bool(node.members) or node.phase == "backward")
+
+
+def _words(node: Node, quiet: str, coloured: bool) -> list[str]:
+    """The lines on a node: what it is, the type, then the gradient or, for a box, what it costs."""
+    said = []
+    if _is_sum(node):
+        said = ["<b>+</b>", *([_small(node.detail, quiet)] if node.detail else [])]
+    elif node.op in (GROUP, STEPS, BLOCKS):
+        title = node.label or node.detail
+        times = f" \N{MULTIPLICATION SIGN}{node.count}" if node.op == STEPS else ""
+        said.append(f"<b>{escape(shortened(printable(title), 40))}</b>{times}")
+        if node.label and node.detail:
+            told = shortened(node.detail, 44)
+            said += [_small(line, quiet) for line in (_halved(told) if node.t is not None else [told])]
+    else:
+        title = shortened(printable(node.op))
+        mark = f"{_SCISSORS} " if node.op == "cut" else ""
+        said.append(f"{mark}<b>{escape(title)}</b>{' ▸' * bool(node.fused)}" + _spaced(node.detail))
+    if node.op != "checkpoint" and not _is_sum(node) and (kind := words.type_of(node)):
+        said.append(_small(shortened(kind, 32), quiet))
+    if coloured and node.grad is not None:
+        said.append(
+            _small(f"\N{DOUBLE VERTICAL LINE}g\N{DOUBLE VERTICAL LINE} {words.gradient(node)}", quiet)
+        )
+    elif node.op in (GROUP, STEPS, BLOCKS) and node.flops >= 1000:
+        said.append(_small(words.counted(node.flops, "FLOP"), quiet))
+    if node.result:
+        said.append(f'<font point-size="8"><i>{escape(shortened(printable(node.result), 40))}</i></font>')
+    return said
+
+
+def _halved(text: str) -> list[str]:
+    """A list in words on two lines, where it is long: steps stand side by side, and should be narrow."""
+    commas = [i for i, sign in enumerate(text) if sign == ","]
+    if len(text) < _NARROW or not commas:
+        return [text]
+    middle = min(commas, key=lambda i: abs(i - len(text) // 2)) + 1
+    return [text[:middle], text[middle:].strip()]
+
+
+def _spaced(text: str) -> str:
+    return f" {escape(shortened(printable(text)))}" if text else ""
+
+
+def _small(text: str, colour: str) -> str:
+    return f'<font point-size="8" color="{colour}">{escape(text)}</font>'
+
+
+def leaf_node(node: Node, first: bool, coloured: bool = False) -> Attributes:
+    """The node of a parameter, of data or of a constant; drawn again, it is a ghost without its type.
+
+    Where gradients are shown it says the norm of its own, and is framed where that is not finite.
+    """
+    text = node.detail if node.op == "const" else printable(node.label) if node.label else node.op
+    name = escape(shortened(text))
+    if node.op == "param":
+        name += _spaced(node.detail) if first or node.count == 1 else ""
         look = {
             "shape": "box",
             "style": "filled",
@@ -85,14 +162,51 @@ def leaf_node(row: Row, first: bool, result: str) -> Attributes:
             "color": "#2f7d4f",
             "penwidth": "1.6",
         }
+    elif node.op == GROUND:
+        name = f'<font point-size="13">{_SCISSORS}</font> {name}'
+        look = {"shape": "box", "style": "dashed", "color": _GREY, "fontcolor": _INK}
+    elif node.op == "saved":
+        look = {"shape": "box", "style": "rounded,dotted", "color": _QUIET, "fontcolor": _QUIET}
+        name += (
+            f" t={node.t}"
+            if node.t is not None
+            else f" \N{MULTIPLICATION SIGN}{node.count}"
+            if node.count > 1
+            else ""
+        )
     else:
         look = {"shape": "ellipse", "style": "filled", "fillcolor": "#fff3d1", "color": "#a67c00"}
+        name += f" \N{MULTIPLICATION SIGN}{node.count}" if node.count > 1 else ""
     if not first:
         look |= {"penwidth": "0.8", "fontcolor": _QUIET}
-    if result:
-        look["peripheries"] = "2"
-    kind = listing.type_of(row) if first else ""
-    return {"label": _label(name, kind, result), **look, "margin": "0.06,0.02", "height": "0.22"}
+    if node.result:
+        look["penwidth"] = "2.4"
+    said = [name]
+    if first and (kind := words.type_of(node)):
+        said.append(_small(shortened(kind), _QUIET))
+    if coloured and node.grad is not None:
+        if not math.isfinite(node.grad):
+            look |= {"color": BAD, "penwidth": "2.6"}
+        if first:
+            said.append(
+                _small(f"\N{DOUBLE VERTICAL LINE}g\N{DOUBLE VERTICAL LINE} {words.gradient(node)}", _QUIET)
+            )
+    if node.result and first:
+        said.append(f'<font point-size="8"><i>{escape(node.result)}</i></font>')
+    # In rows of a table, for an underscore would else touch the line below it.
+    rows = "".join(f"<tr><td>{line}</td></tr>" for line in said)
+    table = f'<table border="0" cellspacing="0" cellpadding="1">{rows}</table>'
+    label = f"<{table if len(said) > 1 else name}>"
+    return {"label": label, **look, "margin": "0.06,0.02", "height": "0.22", **_wide_enough(node)}
+
+
+def _wide_enough(node: Node) -> Attributes:
+    """Room for wide characters, which a renderer without their font takes for narrow ones."""
+    texts = [shortened(printable(t), 40) for t in (node.label, node.op, node.result) if not t.isascii()]
+    columns = max(map(listing.width, texts), default=0)
+    if columns <= max((len(t) for t in texts), default=0):
+        return {}
+    return {"width": f"{columns * 0.09 + 0.25:.2f}"}
 
 
 def relay_node(joins: bool) -> Attributes:
@@ -100,24 +214,70 @@ def relay_node(joins: bool) -> Attributes:
     return _JUNCTION if joins else _BEND
 
 
-def cluster(kind: str, label: str) -> Attributes:
-    """The box around a scope, a time step or the backward pass."""
-    look = {"scope": _SCOPE, "step": _STEP, "phase": _PHASE}[kind]
-    text = {"scope": label, "step": f"t = {label}", "phase": f"{label} pass"}[kind]
-    return {"label": f"<{escape(shortened(printable(text), 60))}>", "labeljust": "l", **look}
+def cluster(box: Cluster, label: str, right: bool = False) -> Attributes:
+    """The box around a scope, a time step, several equal ones, or the backward pass; where its label stands."""
+    look = {"scope": _SCOPE, "step": _STEPS if box.times > 1 else _STEP, "phase": _PHASE}[box.kind]
+    if box.kind == "scope" and label.endswith(OPENED):
+        look = _RECIPE
+    text = {"scope": label, "step": f"t = {label}", "phase": f"{label} pass"}[box.kind]
+    return {
+        "label": f"<{escape(shortened(printable(text), 60))}>",
+        "labeljust": "r" if right else "l",
+        "labelloc": "t",
+        **look,
+    }
 
 
-def argument_names(row: Row) -> tuple[str, ...]:
+def caption(lines: list[str], legend: str) -> Attributes:
+    """What stands under the picture: lines of text, and the legend of the colours."""
+    rows = [f'<tr><td align="left" colspan="9" border="0">{escape(line)}</td></tr>' for line in lines if line]
+    if legend:
+        rows.append(f"<tr>{legend}</tr>")
+    if not rows:
+        return {}
+    table = f'<table border="0" cellborder="0" cellspacing="2" cellpadding="3">{"".join(rows)}</table>'
+    return {"label": f"<{table}>", "labelloc": "b", "labeljust": "l"}
+
+
+def edge_look(edge: Edge, src: Node, dst: Node) -> Attributes:
+    """The line of an edge: blue and bold from step to step, dashed with scissors where the gradient stops."""
+    look: Attributes = {"tooltip": hover(words.passes(edge, src, dst))}
+    if edge.kind == "cut" and src.op == GROUND:
+        look |= CUT_OFF | {"arrowhead": "tee"}
+    elif edge.kind == "cut" and src.is_leaf:
+        look |= CUT_OFF | {"headlabel": _CUT, "labeldistance": "1.6", "labelangle": "50"}
+    elif edge.kind == "cut":
+        look |= CUT_OFF | {"headlabel": _CUT, "labeldistance": "1.7", "labelangle": "0"}
+    elif edge.kind == "state":
+        look |= CARRIED
+    elif edge.kind == "gradient":
+        look |= GRADIENT | (CARRIED | GRADIENT if edge.back else {})
+    if _is_sum(dst) and edge.count > 1:
+        look |= {"label": f"\N{MULTIPLICATION SIGN}{edge.count}", "fontsize": "9"}
+    return look
+
+
+def argument_names(node: Node, edges: list[Edge]) -> dict[int, str]:
     """A word for each argument where their order matters, else none."""
-    if row.op in _SYMMETRIC or len(row.args) < 2 or row.op == "checkpoint":
-        return ()
-    names = _ARGUMENTS.get(row.op, ())
-    return tuple(names[i] if i < len(names) else str(i + 1) for i in range(len(row.args)))
+    places = [e.arg for e in edges]
+    if (
+        node.op in _SYMMETRIC
+        or not 2 <= len(places) <= _MOST_MARKED
+        or node.op == "checkpoint"
+        or (node.ops and node.op == GROUP)
+    ):
+        return {}
+    if -1 in places:
+        return {}
+    names = _ARGUMENTS.get(node.op, ())
+    return {i: names[i] if i < len(names) else str(i + 1) for i in places}
 
 
 def argument_mark(name: str, beside: bool) -> Attributes:
     """The word at the head of an edge; `beside` says that the edge is a short level one."""
-    return {"headlabel": name} if beside else {"headlabel": name, "labeldistance": "1.4", "labelangle": "40"}
+    if beside:  # in the small gap there is room for a number only
+        return {"headlabel": name} if len(name) == 1 else {}
+    return {"headlabel": name, "labeldistance": "1.4", "labelangle": "40"}
 
 
 # Graphviz puts the node's name for a backslash and an N, in HTML-like labels too, and reads tooltips twice over.
@@ -135,57 +295,9 @@ def hover(text: str) -> str:
     return re.sub(r"\\(?=[A-Za-z\\])", _APART, text.replace("&", "&amp;"))
 
 
-def printable(text: str) -> str:
-    """A text that may stand in a picture: what has no shape of its own is written as an escape."""
-    return (text if text.isprintable() else repr(text)[1:-1]) or "''"
-
-
 def shortened(text: str, limit: int = _LONGEST) -> str:
     """A long text with its middle left out; the end of a name tells most."""
     if len(text) <= limit:
         return text
     kept = limit - 1
     return text[: kept // 3] + _ELLIPSIS + text[-(kept - kept // 3) :]
-
-
-def _title(row: Row) -> str:
-    return f"output {row.settings['i']}" if row.op == "pick" else shortened(printable(row.op))
-
-
-def _detail(row: Row, rows: Sequence[Row]) -> str:
-    """What else belongs to the op: a constant operand, the index of a slice, the axes of a sum."""
-    text = " ".join(part for part in (_setting(row), _constants(row, rows)) if part)
-    return f" {escape(shortened(text))}" if text else ""
-
-
-def _setting(row: Row) -> str:
-    settings = row.settings
-    if "index" in settings:
-        return f"[{describe_index(settings['index'])}]"
-    if "axes" in settings:
-        return str(settings["axes"])
-    if "axis" in settings and row.shape:  # a sum over everything needs no axes
-        return "axis " + str(settings["axis"]).strip("(),")
-    return printable(str(settings["fn"]).rpartition(".")[2]) if "fn" in settings else ""
-
-
-def _constants(row: Row, rows: Sequence[Row]) -> str:
-    """`0.5` for x * 0.5, `(1, ·)` for 1 - x: constants stand in the op and have no node."""
-    operands = [_number(rows[slot].value) if rows[slot].op == "const" else _HOLE for slot in row.args]
-    constants = [text for text in operands if text != _HOLE]
-    if len(constants) == 1 and row.op in _SYMMETRIC:
-        return constants[0]
-    return f"({', '.join(operands)})" if constants else ""
-
-
-def _number(value: float | int | bool | None) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else repr(value)
-
-
-def _label(words: str, kind: str, result: str) -> str:
-    lines = [words]
-    if kind:
-        lines.append(f'<font point-size="8" color="{_QUIET}">{escape(shortened(kind))}</font>')
-    if result:
-        lines.append(f'<font point-size="8"><i>{result}</i></font>')
-    return f"<{'<br/>'.join(lines)}>"

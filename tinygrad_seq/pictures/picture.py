@@ -1,66 +1,119 @@
-"""`draw`: a tape as a picture that saves itself and shows itself in a notebook."""
+"""`Picture`: a graph that folds itself, saves itself and shows itself in a notebook."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tinygrad_seq.errors import DataError, RenderError, explain
 from tinygrad_seq.files import atomic_write_bytes
-from tinygrad_seq.pictures import dot, render
+from tinygrad_seq.nodes import collector_paused
+from tinygrad_seq.pictures import dot, render, tree
+from tinygrad_seq.pictures.folding import Wish, folded
+from tinygrad_seq.pictures.gathering import Folded
+from tinygrad_seq.pictures.model import Graph
 from tinygrad_seq.pictures.scene import Scene
-from tinygrad_seq.tape import Tape
-from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.pictures.slimming import slimmed
 
 MOST_NODES = 4000
 _MOST_LINES = 200
 
 
-@dataclass(frozen=True, repr=False)
 class Picture:
-    """A drawn tape: its text in the DOT language in `dot`, the number of its nodes in `nodes`.
+    """A graph, and how it is to be shown. Nothing is worked out before it is asked for.
 
-    In a notebook it shows as SVG, or as the tape's listing where nothing can render.
+    `graph` is everything, `folded` what is left of it at the wished level; `dot`, `text` and `svg()` show that.
+    In a notebook it shows as SVG, or as the tree where nothing can render.
     """
 
-    tape: Tape
-    dot: str
-    nodes: int
+    def __init__(self, graph: Graph, wish: Wish | None = None, coloured: bool = False):
+        self.graph, self.wish, self.coloured = graph, wish or Wish(), coloured
+
+    @cached_property
+    def _folded(self) -> Folded:
+        with collector_paused():
+            return folded(self.graph, self.wish)
+
+    @cached_property
+    def _scene(self) -> Scene:
+        return Scene(self._folded, self.coloured)
+
+    @property
+    def folded(self) -> Graph:
+        """The graph after folding, a node for each box that is drawn."""
+        return self._folded.graph
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes are drawn, ghosts of weights included."""
+        return self._scene.count
+
+    @cached_property
+    def dot(self) -> str:
+        """The picture in the DOT language."""
+        return dot.source(self._scene)
+
+    @cached_property
+    def text(self) -> str:
+        """The picture as an indented tree with types and sums, for terminals."""
+        return tree.text(self._folded)
 
     def svg(self) -> str:
         """The picture as SVG text, no wider than the page it is put in.
 
         Raises RenderError where it is too large or no Graphviz is installed.
         """
-        text = self._rendered("svg").decode()
-        return re.sub(r"<svg ", '<svg style="max-width: 100%; height: auto" ', text, count=1)
+        found = self._rendered("svg").decode()
+        return re.sub(r"<svg ", '<svg style="max-width: 100%; height: auto" ', found, count=1)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the picture; the name's ending decides: `.svg`, `.png`, `.pdf`, or `.dot` for its text.
+        """Write the picture; the name's ending decides.
 
+            .svg .png .pdf    laid out by Graphviz
+            .dot              its text in the DOT language
+            .txt              an indented tree
+            .json             the whole graph, not folded: `Graph.from_json` reads it
+
+        Where nothing can draw it, the three that need no Graphviz are written beside it, and the error says so.
         Raises DataError for another ending, RenderError where it is too large or no Graphviz is installed.
 
         >>> import tempfile
         >>> import tinygrad_seq as tgs
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     draw(tgs.ones(2, requires_grad=True).sum()).save(Path(folder, "sum.dot"))
+        ...     tgs.draw(tgs.ones(2, requires_grad=True).sum()).save(Path(folder, "sum.dot"))
         ...     Path(folder, "sum.dot").read_text()[:14]
         'digraph tape {'
         """
         form = Path(path).suffix.lower().removeprefix(".")
-        if form == "dot":
-            atomic_write_bytes(path, self.dot.encode())
-        elif form == "svg":
-            atomic_write_bytes(path, self.svg().encode())
-        elif form in render.FORMATS:
-            atomic_write_bytes(path, self._rendered(form))
+        texts = {
+            "dot": lambda: self.dot,
+            "txt": lambda: self.text + "\n",
+            "json": self.graph.to_json,
+            "svg": self.svg,
+        }
+        if form in texts or form in render.FORMATS:
+            try:
+                found = (
+                    texts[form]().encode(errors="backslashreplace") if form in texts else self._rendered(form)
+                )
+            except RenderError as error:
+                raise RenderError(f"{error}{self._written_instead(Path(path))}") from None
+            atomic_write_bytes(path, found)
         else:
-            rule = "expected a name that ends in .svg, .png, .pdf or .dot."
+            rule = "expected a name that ends in .svg, .png, .pdf, .dot, .json or .txt."
             raise DataError(explain("picture: no such kind of file", {"path": os.fspath(path)}, rule))
+
+    def _written_instead(self, path: Path) -> str:
+        """What needs no Graphviz, in files beside the one that was asked for; none that is there is touched."""
+        others = [path.with_suffix(ending) for ending in (".dot", ".json", ".txt")]
+        others = [other for other in others if not other.exists()]
+        for other in others:
+            self.save(other)
+        return f"\n  Written instead: {', '.join(other.name for other in others)}." if others else ""
 
     def _rendered(self, form: str) -> bytes:
         if self.nodes > MOST_NODES:
@@ -69,48 +122,31 @@ class Picture:
                     f"picture: {self.nodes} nodes are more than anyone can read, or Graphviz lay out soon",
                     None,
                     f"expected at most {MOST_NODES}.",
-                    "Draw fewer time steps, fewer layers, or one part of it: draw(h) for an early value h.\n"
-                    '  The .dot text and .save("picture.dot") still work.',
+                    'Draw it folded, or at a higher level: draw(..., level="cell").\n'
+                    "  Files that end in .dot, .json and .txt still work.",
                 )
             )
-        return render.render(self.dot, form)
+        found = render.render(self.dot, form, render.SECONDS)
+        return slimmed(found.decode()).encode() if form == "svg" else found
 
     def _repr_mimebundle_(
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
     ) -> dict[str, Any]:
         wanted = {"image/svg+xml", "text/plain"} & set(include or ("image/svg+xml", "text/plain"))
         wanted -= set(exclude or ())
-        bundle = {"text/plain": self._text()} if "text/plain" in wanted else {}
+        bundle = {"text/plain": self._short_text()} if "text/plain" in wanted else {}
         if "image/svg+xml" in wanted:
             try:
                 bundle["image/svg+xml"] = self.svg()
             except RenderError as error:
-                bundle["text/plain"] = f"{self._text()}\n\n{error}"
+                bundle["text/plain"] = f"{self._short_text()}\n\n{error}"
         return bundle
 
-    def _text(self) -> str:
-        lines = str(self.tape).splitlines()
+    def _short_text(self) -> str:
+        lines = self.text.splitlines()
         if len(lines) > _MOST_LINES:
-            lines[_MOST_LINES - 1 : -1] = [f"... {len(lines) - _MOST_LINES} more ..."]
+            lines[_MOST_LINES - 3 : -3] = [f"... {len(lines) - _MOST_LINES} more ..."]
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return f"Picture({self.nodes} nodes)"
-
-
-def draw(*outputs: Tensor | Tape) -> Picture:
-    """The picture of what `outputs`, tensors or one Tape, were computed from.
-
-    Values flow down; the time steps of a loop stand side by side, time running to the right. Boxes are scopes
-    and time steps, green squares parameters, yellow ovals data; a parameter is drawn once in each box that uses it,
-    and constants stand in the op they belong to. A double border marks the result, a dashed node with
-    scissors a `cut`. Raises GraphError where nothing is given, DTypeError for what is not a tensor.
-
-    >>> import tinygrad_seq as tgs
-    >>> x = tgs.ones(3, requires_grad=True)
-    >>> draw((x * x).sum())
-    Picture(3 nodes)
-    """
-    tape = outputs[0] if len(outputs) == 1 and isinstance(outputs[0], Tape) else Tape.of(*outputs)  # type: ignore[arg-type]
-    scene = Scene(tape)
-    return Picture(tape, dot.source(scene), scene.count)
+        return f"Picture({len(self.graph.nodes)} nodes)"

@@ -1,0 +1,117 @@
+# ruff: noqa: RUF001
+"""`tgs graph`: models by name, runs by folder, saved graphs; trees on the terminal and files of every kind."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tinygrad_seq import cli
+from tinygrad_seq.cli.graph import MODELS
+from tinygrad_seq.pictures import Graph
+
+needs_pygraphviz = pytest.mark.skipif(find_spec("pygraphviz") is None, reason="needs the extra [graph]")
+
+
+def graph(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """The exit code, and what was printed and complained."""
+    code = cli.main(["graph", *arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "extra", [(), ("--level", "model", "--color", "grad"), ("--view", "rolled"), ("--composed",)]
+)
+def test_every_model_has_a_tree(
+    model: str, extra: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Printed, with its sums at the foot."""
+    code, out, err = graph(capsys, model, "--steps", "8", "--hidden", "4", *extra)
+    assert (code, err) == (0, "")
+    assert "parameters, " in out
+    assert ("gradient" in out.splitlines()[0]) == ("grad" in extra)
+
+
+def test_the_options_reach_the_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    """Steps, layers and what is expanded or collapsed."""
+    _, out, _ = graph(
+        capsys, "rnn", "--steps", "20", "--layers", "2", "--expand", "t7", "--collapse", "layer0"
+    )
+    assert "t = 2 … 6 (×5)" in out
+    assert "t = 8 … 18 (×11)" in out
+    assert "layer0 (" in out
+
+
+@needs_pygraphviz
+@pytest.mark.parametrize("ending", ["svg", "png", "pdf", "dot", "json", "txt"])
+def test_files_of_every_kind(ending: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Written and named; the line below says how far gradients reach."""
+    path = tmp_path / f"한글.{ending}"
+    code, out, _ = graph(capsys, "gru", "--which", "both", "-o", str(path))
+    assert code == 0
+    assert out == f"wrote   {path}\ngradient reaches back through all 6 steps; no cuts\n"
+    assert path.stat().st_size > 500
+
+
+def test_a_saved_graph_is_drawn_again(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """At any level; one that is damaged is refused."""
+    path = tmp_path / "lstm.json"
+    graph(capsys, "lstm", "-o", str(path))
+    assert Graph.from_json(path.read_text(encoding="utf-8")).totals.params == 4 * 8 * (8 + 8 + 2)
+    code, out, _ = graph(capsys, str(path), "--level", "model")
+    assert code == 0
+    assert "576 parameters" in out
+    path.write_bytes(b"\xff{")
+    code, _, err = graph(capsys, str(path))
+    assert (code, err) == (2, f"tgs graph: {str(path)!r} is no UTF-8 text.\n")
+
+
+def test_what_does_not_exist_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt model, a folder that is no run, a count below 1."""
+    assert graph(capsys, "lsmt") == (
+        2,
+        "",
+        "tgs graph: there is no 'lsmt'.\n"
+        "  expected the folder of a run, or one of rnn, gru, lstm, transformer, char.\n"
+        "  Did you mean 'lstm'?\n",
+    )
+    code, _, err = graph(capsys, "runs/none")
+    assert code == 2
+    assert "there is no folder 'runs/none'" in err
+    assert graph(capsys, "rnn", "--steps", "0") == (
+        2,
+        "",
+        "tgs graph: --steps out of range.\n  expected a whole number of at least 1, got 0.\n",
+    )
+
+
+def test_a_run_is_drawn(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The loss of its model on characters that it knows."""
+    text = tmp_path / "text.txt"
+    text.write_text("to be or not to be " * 40, encoding="utf-8")
+    run = tmp_path / "run"
+    settings = ["--steps", "2", "--hidden", "4", "--batch", "2", "--window", "8"]
+    assert cli.main(["train", str(text), "-o", str(run), *settings]) == 0
+    capsys.readouterr()
+    code, out, err = graph(capsys, str(run), "--color", "grad", "--level", "cell")
+    assert (code, err) == (0, "")
+    assert "head" in out
+    assert "gradient" in out.splitlines()[0]
+
+
+def test_the_documents_show_what_is_there_and_no_more() -> None:
+    """Each picture of docs/pictures is named by its page or the README, and together they stay small."""
+    folder = Path(__file__).parent.parent / "docs" / "pictures"
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    found = sorted(folder.glob("*.svg"))
+    assert sum(path.stat().st_size for path in found) < 600_000
+    assert [path.name for path in found if f"({path.name})" not in page] == []
+    readme = (folder.parent.parent / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"\]\(docs/pictures/(\w+\.svg)\)", readme)
+    assert len(shown) == 6
+    assert set(shown) <= {path.name for path in found}

@@ -1,0 +1,146 @@
+"""`tgs graph`: the graph of a trained model, or of a layer by its name, as a tree or as a picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_seq.cli.parser import nearest_to
+from tinygrad_seq.errors import ArgumentError, DataError, explain
+
+if TYPE_CHECKING:
+    from tinygrad_seq.pictures import Picture
+
+EXAMPLE = """\
+  tgs graph lstm --steps 64 --layers 2
+  tgs graph runs/demo -o graph.svg --color grad
+  tgs graph gru --view rolled --level op -o gru.png"""
+
+MODELS = ("rnn", "gru", "lstm", "transformer", "char")
+_STEPS = 6
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `tgs graph`."""
+    parser.add_argument(
+        "what", metavar="RUN|MODEL", help=f"a run's folder, a saved .json, or one of {', '.join(MODELS)}"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help=".svg .png .pdf .dot .json or .txt (default: a tree, printed)"
+    )
+    parser.add_argument("--level", choices=("model", "cell", "gate", "op"), help="how much is one box")
+    parser.add_argument(
+        "--view", choices=("auto", "folded", "unrolled", "rolled"), default="auto", help="how time is shown"
+    )
+    parser.add_argument("--color", choices=("kind", "grad"), default="kind", help="what colours mean")
+    parser.add_argument(
+        "--which", choices=("forward", "backward", "both"), default="forward", help="which pass is drawn"
+    )
+    parser.add_argument(
+        "--expand",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="show this op by op; a glob works, and twice",
+    )
+    parser.add_argument(
+        "--collapse", action="append", default=[], metavar="NAME", help="show this as one box"
+    )
+    parser.add_argument("--composed", action="store_true", help="fused ops as what they are made of")
+    for name, default, what in (
+        ("steps", _STEPS, "time steps"),
+        ("layers", 1, "layers, of a MODEL"),
+        ("hidden", 8, "units, of a MODEL"),
+        ("batch", 1, "sequences"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=int, default=default, metavar="N", help=f"{what} (default {default})"
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw it: print the tree, or write the file and say so."""
+    picture = _picture(args)
+    if args.output is None:
+        print(picture.text)
+        return 0
+    picture.save(args.output)
+    print(f"wrote   {args.output}")
+    if picture.folded.note:
+        print(picture.folded.note)
+    return 0
+
+
+def _picture(args: argparse.Namespace) -> Picture:
+    from contextlib import nullcontext
+
+    from tinygrad_seq import composed, draw
+    from tinygrad_seq.pictures import Graph
+
+    for name in ("steps", "layers", "hidden", "batch"):
+        if getattr(args, name) < 1:
+            rule = f"expected a whole number of at least 1, got {getattr(args, name)}."
+            raise ArgumentError(explain(f"tgs graph: --{name} out of range", None, rule))
+    settings: dict[str, Any] = {
+        "level": args.level,
+        "view": args.view,
+        "color": args.color,
+        "which": args.which,
+        "expand": args.expand,
+        "collapse": args.collapse,
+    }
+    if args.what.endswith(".json") and Path(args.what).is_file():
+        return draw(Graph.from_json(_text_of(Path(args.what))), **settings)
+    with composed() if args.composed else nullcontext():
+        return draw(_loss(args), **settings)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(explain(f"tgs graph: {str(path)!r} is no UTF-8 text", None, "")) from error
+
+
+def _loss(args: argparse.Namespace) -> Any:
+    """The loss of a run's model on characters that it knows, or what a small layer returns on random numbers."""
+    if args.what not in MODELS:
+        if not Path(args.what).exists() and "/" not in args.what and "\\" not in args.what:
+            rule = f"expected the folder of a run, or one of {', '.join(MODELS)}."
+            raise ArgumentError(
+                explain(
+                    f"tgs graph: there is no {args.what!r}", None, rule, nearest_to(args.what, MODELS).strip()
+                )
+            )
+        from tinygrad_seq.training import load_run
+
+        return _char_loss(load_run(args.what).model, args)
+    from tinygrad_seq import Generator, nn, randn
+
+    size, rng = args.hidden, Generator(0, "init")
+    if args.what == "char":
+        from tinygrad_seq.models import CharLM
+
+        return _char_loss(CharLM(30, size, args.layers, rng=rng), args)
+    x = randn(args.steps, args.batch, size)
+    if args.what == "transformer":
+        size += size % 2
+        x = randn(args.steps, args.batch, size)
+        model = nn.Transformer(size, 2, args.layers, args.layers, 4 * size, dropout=0.0)
+        list(model.named_parameters())
+        return model(x, x).sum()
+    layer = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[args.what](size, size, args.layers, rng=rng)
+    return layer(x)[0].sum()
+
+
+def _char_loss(model: Any, args: argparse.Namespace) -> Any:
+    from tinygrad_seq import Tensor, arange
+
+    model.eval()
+    list(model.named_parameters())
+    ids = (arange(args.steps + 1).numpy()[:, None] + arange(args.batch).numpy()) % model.vocabulary_size
+    return model.loss(Tensor(ids[:-1], name="characters"), Tensor(ids[1:], name="next characters"))[0]
+
+
+__all__ = ["EXAMPLE", "add_arguments", "run"]

@@ -1,0 +1,158 @@
+"""`draw`: whatever there is to be drawn, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.errors import ArgumentError, GraphError, explain
+from tinygrad_seq.nodes import collector_paused
+from tinygrad_seq.pictures import reading
+from tinygrad_seq.pictures.choosing import Choice, Chosen
+from tinygrad_seq.pictures.cuts import add_grounds, reach_line
+from tinygrad_seq.pictures.folding import LEVELS, VIEWS, Wish
+from tinygrad_seq.pictures.gradients import add_norms, backward_of, only_backward
+from tinygrad_seq.pictures.model import Graph
+from tinygrad_seq.pictures.picture import Picture
+from tinygrad_seq.pictures.wiring import Wiring
+from tinygrad_seq.tape import Tape
+from tinygrad_seq.tensor import Tensor
+
+COLOURS = ("kind", "grad")
+PASSES = ("forward", "backward", "both")
+EXAMPLE_STEPS = 6
+
+
+def draw(
+    *what: Any,
+    level: str | None = None,
+    view: str = "auto",
+    expand: Chosen = (),
+    collapse: Chosen = (),
+    color: str = "kind",
+    which: str = "forward",
+    values: bool = False,
+) -> Picture:
+    """The picture of what `what` was computed from: tensors, one Tape, a Graph, or a layer and an example input.
+
+    A layer is run on its example, and the first tensor that it returns is drawn; a language model needs none.
+
+        level       "model", "cell", "gate" or "op"; without it the deepest that has at most 120 nodes
+        view        "folded": equal neighbours among time steps and blocks are one box, but for the first two and
+                    the last; "unrolled": all of them; "rolled": one cell with its way back marked t-1; "auto":
+                    folded where a loop has more than 6 steps
+        expand      names, globs or functions of a node: what is shown op by op, fused ops and steps too
+        collapse    the same: what is shown as one box
+        color       "kind" of op, or "grad": log10 of the norm of the gradient of the sum of the outputs
+        which       "forward", "backward" (the recorded gradient at all parameters) or "both"
+        values      note what the numbers are like that are still there
+
+    Values flow down; the time steps of a loop stand side by side, time running to the right. Green squares are
+    parameters, yellow ovals data; each is drawn once in each box that uses it. A double border marks a fused op, a
+    dashed line with scissors a cut. Raises GraphError where nothing is given or no gradient flows, DTypeError for
+    what cannot be drawn, ArgumentError for a setting that does not exist.
+
+    >>> import tinygrad_seq as tgs
+    >>> x = tgs.ones(3, requires_grad=True)
+    >>> print(draw((x * x).sum()).text.splitlines()[-1])
+    3 parameters, 6 FLOP, 0 B kept for the backward pass
+    """
+    for name, value, known in (
+        ("view", view, VIEWS),
+        ("color", color, COLOURS),
+        ("which", which, PASSES),
+        ("level", level, (None, *LEVELS)),
+    ):
+        if value not in known:
+            rule = f"expected one of {', '.join(repr(k) for k in known if k is not None)}."
+            raise ArgumentError(explain(f"draw: no such {name}", {name: value}, rule))
+    wish = Wish(level, view, Choice("expand", expand), Choice("collapse", collapse))
+    if len(what) == 1 and isinstance(what[0], (Graph, Tape)):
+        graph = what[0] if isinstance(what[0], Graph) else reading.read(what[0])
+        if color == "grad" and all(n.grad is None for n in graph.nodes):
+            way_out = "Draw the tensors themselves: draw(loss, color='grad')."
+            raise GraphError(explain("draw: this record holds no gradients", None, "", way_out))
+        return Picture(only_backward(graph) if which == "backward" else graph, wish, color == "grad")
+    outputs = _outputs(what)
+    with collector_paused():
+        return Picture(_graph(outputs, color, which, values), wish, color == "grad")
+
+
+def _graph(outputs: Sequence[Tensor], color: str, which: str, values: bool) -> Graph:
+    gradients, names = backward_of(outputs) if which != "forward" else ([], [])
+    tape, nodes = Tape.with_nodes(*outputs, *gradients)
+    graph = reading.read(tape, nodes, values)
+    if gradients:
+        known = graph.by_id()
+        for slot, name in zip(tape.outputs[-len(gradients) :], names, strict=True):
+            known[slot].result = name
+        graph.note = reach_line(Wiring(graph))
+        add_grounds(graph)
+    if color == "grad" and which != "backward":
+        add_norms(graph, outputs, nodes)
+    elif color == "grad":
+        _add_own_norms(graph, nodes)
+    return only_backward(graph) if which == "backward" else graph
+
+
+def _add_own_norms(graph: Graph, nodes: Any) -> None:
+    """In the backward pass the values are gradients themselves; those that are still there have a norm."""
+    arrays = reading.arrays_of(nodes)
+    for n in graph.nodes:
+        if n.phase == "backward" and n.id in arrays:
+            n.grad = float(np.linalg.norm(np.asarray(arrays[n.id], np.float64).ravel()))
+
+
+# ---- what is given -----------------------------------------------------------------------------------------
+def _outputs(what: Sequence[Any]) -> list[Tensor]:
+    """The tensors to be drawn."""
+    if what and hasattr(what[0], "named_parameters"):
+        return [_run(what[0], what[1:])]
+    found = tensors_in(what)
+    if not found or any(not isinstance(t, Tensor) for t in found):
+        Tape.of(*found)  # refuses them in its own words
+    return found
+
+
+def _run(model: Any, example: Sequence[Any]) -> Tensor:
+    """The first tensor that a layer returns; for a language model without an example its loss."""
+    list(model.named_parameters())  # so that parameters bear their whole names
+    if not example:
+        return _loss_of(model)
+    named = [
+        Tensor(x, name="input" if i == 0 else f"input {i + 1}") if isinstance(x, np.ndarray) else x
+        for i, x in enumerate(example)
+    ]
+    found = [t for t in tensors_in([model(*named)]) if isinstance(t, Tensor)]
+    if not found:
+        name = type(model).__name__
+        raise GraphError(explain(f"draw: {name} returned no tensor", None, "expected one to draw."))
+    return found[0]
+
+
+def _loss_of(model: Any) -> Tensor:
+    symbols = getattr(model, "vocabulary_size", None)
+    if symbols is None or not hasattr(model, "loss"):
+        name = type(model).__name__
+        way_out = "For example: draw(layer, tgs.randn(6, 1, 3))."
+        raise GraphError(explain(f"draw: {name} needs an example input", None, "", way_out))
+    ids = np.arange(EXAMPLE_STEPS + 1)[:, None] % symbols
+    loss = model.loss(Tensor(ids[:-1], name="ids"), Tensor(ids[1:], name="next ids"))
+    return loss[0] if isinstance(loss, tuple) else loss  # type: ignore[no-any-return]
+
+
+def tensors_in(nest: Iterable[Any]) -> list[Any]:
+    """What a nest of tuples, lists and dicts holds, in order."""
+    found: list[Any] = []
+    todo = list(nest)[::-1]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, (tuple, list)):
+            todo += item[::-1]
+        elif isinstance(item, dict):
+            todo += list(item.values())[::-1]
+        elif item is not None:
+            found.append(item)
+    return found

@@ -1,0 +1,122 @@
+"""The compositions of fused ops: what a double-bordered box has inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.fusing import composed
+from tinygrad_seq.nodes import STATE, At, Node, Place, tracing
+from tinygrad_seq.pictures.model import Edge, Graph
+from tinygrad_seq.pictures.model import Node as Drawn
+from tinygrad_seq.recording import TRACED, wrap
+from tinygrad_seq.tape import Tape
+
+OPENED = " ▾"
+"""What stands behind the name of a fused op whose composition is shown."""
+
+
+def is_fused(node: object) -> bool:
+    """True for the live node of a fused op."""
+    return isinstance(node, Node) and node.op.kind == "fused"
+
+
+def recipe_key(node: Node) -> str:
+    """A name for the composition of a fused op at these shapes."""
+    settings = getattr(_fitting(node), "plan", None)
+    given = getattr(settings, "settings", {}) or {}
+    sizes = ",".join("x".join(map(str, p.shape)) + f":{p.dtype}" for p in node.parents)
+    chosen = ",".join(f"{name}={value}" for name, value in given.items())
+    return f"{node.op.name}({sizes}{';' if chosen else ''}{chosen})"
+
+
+def composition(node: Node) -> Tape | None:
+    """The tape of a fused op's composition, over numbers that mean nothing; None where it cannot be had."""
+    fitting = _fitting(node)
+    settings = getattr(getattr(fitting, "plan", None), "settings", {}) or {}
+    inputs = [wrap(np.ones(p.shape, p.dtype), None, TRACED) for p in node.parents]
+    watch, STATE.watch = STATE.watch, None
+    try:
+        with tracing(), composed(), At(Place()), np.errstate(all="ignore"):
+            value = node.op.forward(*inputs, **settings)
+        # Inputs first and in order, used or not: a result of each that nobody reads.
+        return Tape.of(*inputs, *(value if isinstance(value, tuple) else (value,)))
+    except Exception:  # a user's function may look at values; then the box has no inside
+        return None
+    finally:
+        STATE.watch = watch
+
+
+def _fitting(node: Node) -> Any:
+    return getattr(node.op.joint, "__self__", None)
+
+
+def opened(graph: Graph, wanted: Callable[[Drawn], bool]) -> Graph:
+    """The graph with the fused ops that are `wanted` taken apart, each in a scope of its own."""
+    chosen = {n.id: n for n in graph.nodes if n.fused in graph.recipes and wanted(n)}
+    if not chosen:
+        return graph
+    number = max(n.id for n in graph.nodes) + 1
+    nodes: list[Drawn] = []
+    inside: list[Edge] = []
+    ends: dict[tuple[int, int], int] = {}  # the id of what makes an output
+    readers: dict[tuple[int, int], list[Edge]] = {}  # who reads an argument
+    for node in graph.nodes:
+        if node.id not in chosen:
+            nodes.append(node)
+            continue
+        recipe = graph.recipes[node.fused]
+        ids = {n.id: number + i for i, n in enumerate(recipe.nodes)}
+        number += len(ids)
+        outs = len(node.dtype) if isinstance(node.dtype, tuple) else 1
+        leaves, results = recipe.outputs[:-outs], recipe.outputs[-outs:]
+        own = [n for n in recipe.nodes if n.id not in leaves]
+        place: dict[str, Any] = {
+            "path": (*node.path, node.op + OPENED),
+            "t": node.t,
+            "wants": node.wants,
+            "result": "",
+        }
+        nodes += [replace(n, id=ids[n.id], phase=node.phase, **place) for n in own]
+        nodes[-1].saved = node.saved
+        ends |= {(node.id, i): ids[slot] for i, slot in enumerate(results)}
+        for e in recipe.edges:
+            if e.src in leaves:
+                readers.setdefault((node.id, leaves.index(e.src)), []).append(replace(e, dst=ids[e.dst]))
+            else:
+                inside.append(replace(e, src=ids[e.src], dst=ids[e.dst]))
+    return _joined(graph, nodes, inside, ends, readers)
+
+
+def _joined(
+    graph: Graph,
+    nodes: list[Drawn],
+    inside: list[Edge],
+    ends: dict[tuple[int, int], int],
+    readers: dict[tuple[int, int], list[Edge]],
+) -> Graph:
+    """What was around the opened ops, hung on what is inside them."""
+    gone = {node for node, _ in ends}
+    picked = {e.dst: e.src for e in graph.edges if e.src in gone}
+    picks = {n.id: (picked[n.id], int(n.detail)) for n in graph.nodes if n.op == "pick" and n.id in picked}
+
+    def source(node: int) -> int:
+        where = picks.get(node, (node, 0))
+        # An output that only gradients see has no place in the composition: its last op stands for it.
+        return ends.get(where, ends.get((where[0], 0), node))
+
+    edges = list(inside)
+    for e in graph.edges:
+        if e.dst in picks:
+            continue
+        for reader in readers.get((e.dst, e.arg), ()) if e.dst in gone else (e,):
+            edges.append(replace(e, src=source(e.src), dst=reader.dst, arg=reader.arg))
+    kept = [n for n in nodes if n.id not in picks]
+    marks = {source(n.id): n.result for n in graph.nodes if n.result}
+    for i, n in enumerate(kept):
+        if n.id in marks and not n.result:
+            kept[i] = replace(n, result=marks[n.id])
+    return Graph(kept, edges, tuple(map(source, graph.outputs)), graph.recipes, graph.note)
