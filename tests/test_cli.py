@@ -418,7 +418,8 @@ def test_runs_that_cannot_be_sampled_are_explained(tgs: Tgs) -> None:
     [
         (
             ["trian"],
-            "tgs: there is no command 'trian'.\n  expected one of demo, train, sample, inspect, graph, kernels.\n"
+            "tgs: there is no command 'trian'.\n  expected one of demo, train, sample, eval, compare, inspect, "
+            "graph, kernels, doctor, selftest.\n"
             "  Did you mean 'train'? See tgs --help.\n",
         ),
         (

@@ -19,9 +19,13 @@ COMMANDS = {
     "demo": "a tour of about a minute, offline: trains, samples, draws",
     "train": "train a character model on text",
     "sample": "write text with a trained model",
+    "eval": "measure a trained model on text: nats, bits, perplexity, accuracy",
+    "compare": "runs, or the whole family of models, side by side",
     "inspect": "charts of the gradient through time in a trained model",
     "graph": "the graph of a model or a run, as a tree or a picture",
     "kernels": "what has been compiled for this processor",
+    "doctor": "look at this machine, or at what became of a run",
+    "selftest": "check in half a minute that everything works here",
 }
 
 # What a user can mend: every class of this package, and what the system says about files.

@@ -1,0 +1,97 @@
+"""The text of a run, found again, and its parts as the run divided them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tinygrad_seq.comparing.records import Record
+from tinygrad_seq.data import TextSize, Tokenizer, Tokens, is_large, read_text, split, stored_tokens, tokenize
+from tinygrad_seq.errors import DataError, explain
+from tinygrad_seq.numerics import Array
+
+__all__ = ["Parts", "named_text", "own_parts"]
+
+_NAME_FILES = "Name the files to evaluate on: tgs eval RUN FILE..."
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The ids of a text by part, `train`, `validation` and `test`, or `text` where it is not divided.
+
+    `left_out` characters were unknown to the tokenizer and skipped.
+    """
+
+    parts: dict[str, Array]
+    tokenizer: Tokenizer
+    name: str
+    sha256: str
+    left_out: int = 0
+
+    def size(self, part: str) -> TextSize:
+        """How many tokens, characters and bytes a part has."""
+        return self.tokenizer.measure(self.parts[part])
+
+
+def own_parts(record: Record, tokenizer: Tokenizer) -> Parts:
+    """The parts of the text that a run was trained on, which its settings name.
+
+    Raises `DataError` where the text is not to be found from here, or is another by now.
+    """
+    settings = record.settings
+    sources = settings.get("corpus", ())
+    sources = [sources] if isinstance(sources, str) else list(sources)
+    if not sources or "-" in sources:
+        what = f"{record.name}: its text came through standard input and is kept nowhere"
+        raise DataError(explain(what, None, "", _NAME_FILES))
+    how = {name: settings[name] for name in ("encoding", "bad_bytes") if name in settings}
+    try:
+        tokens = _tokens(sources, tokenizer, settings.get("tokenizer", "char"), record.sha256, how)
+    except DataError as error:
+        said = str(error).splitlines()[0]
+        rule = "expected the files of its config.toml, from the folder that it was started in."
+        what = f"{record.name}: its text cannot be had again"
+        raise DataError(explain(what, {"corpus": sources}, f"{said}\n  {rule}", _NAME_FILES)) from error
+    if record.sha256 is not None and tokens.sha256 != record.sha256:
+        found = {"sha256 when it was trained": record.sha256, "sha256 now": tokens.sha256}
+        what = f"{record.name}: its text, {tokens.name}, is not what it was"
+        rule = "expected the same text: on another, its parts would not be what they were."
+        raise DataError(explain(what, found, rule, _NAME_FILES))
+    return Parts(_divided(tokens.ids, record), tokenizer, tokens.name, tokens.sha256)
+
+
+def named_text(files: Sequence[str], tokenizer: Tokenizer, **how: Any) -> Parts:
+    """Files as one undivided text, in the ids of a tokenizer. Raises what `read_text` and `tokenize` raise."""
+    on_unknown = how.pop("on_unknown", "error")
+    if is_large(files):
+        tokens = stored_tokens(files, tokenizer, on_unknown=on_unknown, **how)
+    else:
+        tokens = tokenize(read_text(files, **how), tokenizer, on_unknown=on_unknown)
+    found = Parts({"text": tokens.ids}, tokenizer, tokens.name, tokens.sha256)
+    if on_unknown != "skip":
+        return found
+    return replace(found, left_out=tokens.characters - found.size("text").characters)
+
+
+def _tokens(
+    sources: list[str], tokenizer: Tokenizer, spec: str, sha256: str | None, how: dict[str, Any]
+) -> Tokens:
+    if is_large(sources):
+        return stored_tokens(sources, spec, **how)  # the entry of the cache that training made
+    corpus = read_text(sources, **how)
+    # A changed text may hold what the tokenizer does not know; that it changed is what has to be said.
+    changed = sha256 is not None and corpus.sha256 != sha256
+    return tokenize(corpus, spec if changed else tokenizer)
+
+
+def _divided(ids: Array, record: Record) -> dict[str, Array]:
+    """The parts by the lengths that the run wrote down, or as `split` divides where it wrote none."""
+    names = ("train", "validation", "test")
+    sizes = [record.facts.get(name) for name in names]
+    known = [n for n in sizes if isinstance(n, int)]
+    if len(known) < 3 or sum(known) != len(ids):
+        return dict(zip(names, split(ids), strict=True))
+    train, validation, _ = known
+    cuts = (ids[:train], ids[train : train + validation], ids[train + validation :])
+    return {name: part for name, part in zip(names, cuts, strict=True) if len(part)}

@@ -1,0 +1,104 @@
+"""Runs side by side: what each came to, on which text, and how far apart they are beyond chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tinygrad_seq.comparing.own_text import own_parts
+from tinygrad_seq.comparing.records import Record
+from tinygrad_seq.data import TextSize
+from tinygrad_seq.errors import ArgumentError, DataError
+from tinygrad_seq.training import load_run
+from tinygrad_seq.training.evaluation import Measured, difference, measure
+
+__all__ = ["Compared", "compare", "measured_again"]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One run of a comparison.
+
+    `text` is a letter, the same for runs of the same text. `best` is its best validation in bits per character and
+    `step` where that was; `error` the standard error of that mean, NaN where the text was not at hand. `behind`
+    is how many bits per character more it needs than the best run on the same tokens, as (mean, standard error)
+    of the difference, None where no such pair was measured.
+    """
+
+    record: Record
+    text: str
+    step: int | None
+    best: float
+    error: float = math.nan
+    measured: Measured | None = None
+    size: TextSize | None = None
+    behind: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def measured_again(record: Record, most: int | None = None) -> tuple[Measured, TextSize]:
+    """The best weights of a run on its validation part. Raises what `load_run` and `own_parts` raise."""
+    run = load_run(record.path)
+    parts = own_parts(record, run.vocabulary)
+    return measure(run.model, parts.parts["validation"], most=most), parts.size("validation")
+
+
+def compare(records: Sequence[Record], *, again: bool = True, most: int | None = 200_000) -> list[Compared]:
+    """The runs in the order given. With `again`, each is measured again on its validation part, which gives the
+    standard errors; a run whose weights or text are not at hand goes without, and says why in its notes.
+
+    `most` is as in `measure`. Raises nothing for what is wrong with one run.
+    """
+    letters: dict[str, str] = {}
+    found = []
+    for i, record in enumerate(records):
+        text = letters.setdefault(record.sha256 or f"unknown {i}", _letter(len(letters)))
+        step, best = record.best() or (None, math.nan)
+        one = Compared(record, text, step, best, notes=record.notes)
+        found.append(_with_error(one, most) if again else one)
+    return _behind(found)
+
+
+def _with_error(one: Compared, most: int | None) -> Compared:
+    try:
+        measured, size = measured_again(one.record, most)
+    except (ValueError, TypeError, LookupError, OSError, RuntimeError) as error:
+        why = str(error).splitlines()[0].rstrip(".:") if str(error) else type(error).__name__
+        return replace(one, notes=(*one.notes, f"not measured again: {why}"))
+    bits, error_bits = measured.rates(size).bits_per_character, measured.errors(size).bits_per_character
+    notes = one.notes
+    if math.isfinite(one.best) and measured.whole and abs(bits - one.best) > 0.005 * one.best:
+        notes = (*notes, f"measured again: {bits:.4f}, its metrics say {one.best:.4f}")
+    best = one.best if math.isfinite(one.best) else bits
+    return replace(one, measured=measured, size=size, best=best, error=error_bits, notes=notes)
+
+
+def _behind(found: list[Compared]) -> list[Compared]:
+    """Each run's distance to the best of its text, where both were asked for the same tokens."""
+    leaders: dict[str, Compared] = {}
+    for one in found:
+        if one.measured and one.best < getattr(leaders.get(one.text), "best", math.inf):
+            leaders[one.text] = one
+    done = []
+    for one in found:
+        leader = leaders.get(one.text)
+        if leader is not None and leader is not one and one.measured and leader.measured and one.size:
+            try:
+                nats, error = difference(one.measured, leader.measured)
+            except (ArgumentError, DataError):
+                done.append(one)  # other tokenizers: no token of one is a token of the other
+                continue
+            per = (
+                one.measured.rates(one.size).bits_per_character / one.measured.nats
+                if one.measured.nats
+                else 0
+            )
+            done.append(replace(one, behind=(nats * per, error * per)))
+        else:
+            done.append(one)
+    return done
+
+
+def _letter(n: int) -> str:
+    return chr(ord("A") + n) if n < 26 else f"T{n + 1}"
