@@ -70,7 +70,7 @@ from tinygrad_seq.tape import Tape
 from tinygrad_seq.tensor import Tensor
 
 if TYPE_CHECKING:
-    from tinygrad_seq import bptt, charts, data, inspection, models, pictures, training
+    from tinygrad_seq import bptt, charts, data, inspection, models, pictures, report, training
     from tinygrad_seq.pictures import draw
 
 __version__ = "0.1.0"
@@ -79,7 +79,7 @@ keep_freed_pages()
 
 # What only some programs use is imported when it is first asked for: `import tinygrad_seq` stays quick.
 _LATER: dict[str, str | None] = dict.fromkeys(
-    ("bptt", "charts", "data", "inspection", "models", "pictures", "training")
+    ("bptt", "charts", "data", "inspection", "models", "pictures", "report", "training")
 )
 _LATER["draw"] = "tinygrad_seq.pictures"
 
@@ -154,6 +154,7 @@ __all__ = [
     "pictures",
     "rand",
     "randn",
+    "report",
     "scope",
     "stack",
     "tensor",
