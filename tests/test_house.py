@@ -19,7 +19,8 @@ LEVELS = {
     5: "nn optim",
     6: "bptt models",
     7: "data training inspection charts comparing diagnosis",
-    8: "cli __main__",
+    8: "report",
+    9: "cli __main__",
 }
 LEVEL_OF = {name: level for level, names in LEVELS.items() for name in names.split()}
 READERS = {"tape", "shape_rules", "tape_check", "listing", "pictures", "check", "fuser"}

@@ -70,7 +70,18 @@ from tinygrad_seq.tape import Tape
 from tinygrad_seq.tensor import Tensor
 
 if TYPE_CHECKING:
-    from tinygrad_seq import bptt, charts, data, inspection, models, pictures, training
+    from tinygrad_seq import (
+        bptt,
+        charts,
+        comparing,
+        data,
+        diagnosis,
+        inspection,
+        models,
+        pictures,
+        report,
+        training,
+    )
     from tinygrad_seq.models import GPT, CharLM
     from tinygrad_seq.pictures import draw
     from tinygrad_seq.training import Config, fit, load_run, resume, sample, train
@@ -81,7 +92,10 @@ keep_freed_pages()
 
 # What only some programs use is imported when it is first asked for: `import tinygrad_seq` stays quick.
 _LATER: dict[str, str | None] = dict.fromkeys(
-    ("bptt", "charts", "data", "inspection", "models", "pictures", "training")
+    (
+        *("bptt", "charts", "comparing", "data", "diagnosis", "inspection", "models", "pictures", "report"),
+        "training",
+    )
 )
 _LATER["draw"] = "tinygrad_seq.pictures"
 _LATER |= dict.fromkeys(("Config", "fit", "load_run", "resume", "sample", "train"), "tinygrad_seq.training")
@@ -131,12 +145,14 @@ __all__ = [
     "cat",
     "charts",
     "checkpoint",
+    "comparing",
     "composed",
     "concat",
     "cut",
     "data",
     "detach",
     "detect_anomaly",
+    "diagnosis",
     "draw",
     "einsum",
     "eye",
@@ -163,6 +179,7 @@ __all__ = [
     "pictures",
     "rand",
     "randn",
+    "report",
     "resume",
     "sample",
     "scope",

@@ -21,7 +21,7 @@ COMMANDS = {
     "sample": "write text with a trained model",
     "eval": "measure a trained model on text: nats, bits, perplexity, accuracy",
     "compare": "runs, or the whole family of models, side by side",
-    "inspect": "charts of the gradient through time in a trained model",
+    "inspect": "a page of what a trained model does on a text, or charts of its gradients",
     "graph": "the graph of a model or a run, as a tree or a picture",
     "kernels": "what has been compiled for this processor",
     "doctor": "look at this machine, or at what became of a run",

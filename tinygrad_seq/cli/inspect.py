@@ -1,4 +1,4 @@
-"""`tgs inspect`: what goes on in a trained model, as charts in a folder."""
+"""`tgs inspect`: what goes on in a trained model, as a page to look through or as charts in a folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinygrad_seq import Generator
-from tinygrad_seq.cli.parser import UsageError
+from tinygrad_seq.cli.parser import UsageError, nearest_to
 from tinygrad_seq.errors import DataError, explain
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.training import Run, load_run, sample
@@ -19,41 +19,114 @@ if TYPE_CHECKING:
     from tinygrad_seq.charts import Chart
 
 EXAMPLE = """\
-  tgs inspect runs/topics-lstm128 --gradients
-  tgs inspect runs/topics-lstm128 --gradients --text "It was a dark night" --format svg -o charts"""
+  tgs inspect runs/topics-lstm128 --text "It was a dark night" -o report.html
+  tgs inspect runs/topics-lstm128 --file letter.txt --only saliency,units -o letter.json
+  tgs inspect runs/topics-lstm128 --gradients --format svg -o charts"""
 
 _WRITTEN_OUT = 64  # numbers in a state up to which its Jacobian's whole spectrum is found quickly
+_WRITES = 240  # characters that the model writes for its own report
+_STEPS = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `tgs inspect`."""
     parser.add_argument("run", metavar="RUN", help="folder that tgs train or tgs demo has made")
     parser.add_argument(
-        "--gradients", action="store_true", help="charts of the gradient through time and of the run's course"
-    )
-    parser.add_argument(
         "--text", metavar="TEXT", help="what is read, in characters the model knows (default: it writes some)"
     )
+    parser.add_argument("--file", metavar="PATH", help="a text file to read instead, - for standard input")
     parser.add_argument(
-        "--steps", type=int, default=64, metavar="N", help="steps to look back through (default 64)"
+        "--only",
+        metavar="NAMES",
+        help="sections of the report, with commas: saliency, units, gates, attention, health (default all)",
     )
     parser.add_argument(
-        "--format", choices=("png", "svg", "pdf"), default="png", help="kind of the files (default png)"
+        "--gradients",
+        action="store_true",
+        help="no report but charts of the gradient through time and of the run's course",
     )
     parser.add_argument(
-        "-o", "--out", metavar="FOLDER", help="where to (default: charts, in the run's folder)"
+        "--steps",
+        type=int,
+        metavar="N",
+        help=f"tokens of the text to look at (default {_STEPS} for charts, 400 for a report)",
+    )
+    parser.add_argument(
+        "--format", choices=("png", "svg", "pdf"), default="png", help="kind of the charts (default png)"
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        metavar="PATH",
+        help="the report, .html to look at or .json with all numbers (default: report.html in the run's "
+        "folder); with --gradients a folder (default: charts, there)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Inspect what the arguments ask for."""
-    if not args.gradients:
-        way_out = "Say what to look at: --gradients. See tgs inspect --help."
-        raise UsageError(explain("tgs inspect: nothing to look at", None, "", way_out))
-    if args.steps < 2:
+    if args.steps is not None and args.steps < 2:
         rule = f"expected at least 2, got {args.steps}."
         raise UsageError(explain("tgs inspect: --steps is too small", None, rule))
-    return _gradients(args)
+    if args.text is not None and args.file is not None:
+        raise UsageError(
+            explain("tgs inspect: --text and --file are both given", None, "expected one of them.")
+        )
+    if args.gradients and args.only is not None:
+        rule = "expected --only without --gradients: it chooses sections of the report."
+        raise UsageError(explain("tgs inspect: --only chooses no charts", None, rule))
+    return _gradients(args) if args.gradients else _report(args)
+
+
+def _report(args: argparse.Namespace) -> int:
+    from tinygrad_seq.report import LONGEST, Report
+    from tinygrad_seq.report.writing import checked_name
+
+    # All that can be said without the model is said before it is loaded.
+    only = _sections(args.only)
+    path = checked_name(args.out if args.out else Path(args.run, "report.html"))
+    trained = load_run(args.run)
+    longest = args.steps or LONGEST
+    text = _given(args)
+    if text is None:
+        text = _written(trained, min(_WRITES, longest))
+    title = Path(args.run).resolve().name
+    report = Report.of(trained.model, trained.vocabulary, text, only=only, longest=longest, title=title)
+    report.save(path)
+    for note in report.record.notes:
+        print(f"note    {note}")
+    for name, why in report.record.left_out.items():
+        print(f"without {name}: {why}")
+    print(f"saved   {path}")
+    return 0
+
+
+def _sections(names: str | None) -> list[str] | None:
+    from tinygrad_seq.report import SECTIONS
+
+    if names is None:
+        return None
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    wrong = next((name for name in wanted if name not in SECTIONS), None)
+    if wrong is not None or not wanted:
+        what = f"tgs inspect: there is no section {wrong!r}" if wrong else "tgs inspect: --only names nothing"
+        rule = f"expected some of {', '.join(SECTIONS)}."
+        raise UsageError(explain(what, None, rule, nearest_to(wrong or "", SECTIONS).strip()))
+    return wanted
+
+
+def _given(args: argparse.Namespace) -> str | None:
+    """The text of --text or --file, composed as a corpus is."""
+    if args.file is not None:
+        from tinygrad_seq.data import read_text
+
+        return unicodedata.normalize("NFC", read_text(args.file).text)
+    return None if args.text is None else unicodedata.normalize("NFC", args.text)
+
+
+def _written(trained: Run, n: int) -> str:
+    """What the model writes, always the same."""
+    return sample(trained.model, trained.vocabulary, "", n, 0.8, Generator(0, "inspect"))
 
 
 def _gradients(args: argparse.Namespace) -> int:
@@ -61,7 +134,7 @@ def _gradients(args: argparse.Namespace) -> int:
 
     matplotlib()  # asked for before anything is computed
     trained = load_run(args.run)
-    text = _text(trained, args.text, args.steps)
+    text = _text(trained, _given(args), args.steps or _STEPS)
     folder = Path(args.out) if args.out else Path(args.run, "charts")
     folder.mkdir(parents=True, exist_ok=True)
     print(f"read    {text!r}")
@@ -75,8 +148,8 @@ def _gradients(args: argparse.Namespace) -> int:
 def _text(trained: Run, given: str | None, steps: int) -> str:
     """The characters to be read: those given, or some that the model writes, always the same ones."""
     if given is None:
-        return sample(trained.model, trained.vocabulary, "", steps + 1, 0.8, Generator(0, "inspect"))
-    text = unicodedata.normalize("NFC", given)[: steps + 1]
+        return _written(trained, steps + 1)
+    text = given[: steps + 1]
     if len(text) < 3:
         raise DataError(
             explain("inspect: the text is too short", {"text": text}, "expected at least 3 characters.")

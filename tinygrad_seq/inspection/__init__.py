@@ -1,13 +1,14 @@
 """What a trained model does on a text, as plain arrays; charts and pages are made of them elsewhere."""
 
-from tinygrad_seq.inspection.attending import Attention, attention_of
+from tinygrad_seq.inspection.attending import Attended, Attention, attention_of, attention_on_text
 from tinygrad_seq.inspection.condition import Gate, LayerHealth, gates, health
-from tinygrad_seq.inspection.reading import OnText, on_text, saliency
+from tinygrad_seq.inspection.reading import OnText, on_text, saliency, told
 from tinygrad_seq.inspection.units import Detected, detectors, find_units
 from tinygrad_seq.inspection.unrolling import Unrolled, unrolled
 from tinygrad_seq.inspection.watching import recurrent_layers, seeing, states_of
 
 __all__ = [
+    "Attended",
     "Attention",
     "Detected",
     "Gate",
@@ -15,6 +16,7 @@ __all__ = [
     "OnText",
     "Unrolled",
     "attention_of",
+    "attention_on_text",
     "detectors",
     "find_units",
     "gates",
@@ -24,5 +26,6 @@ __all__ = [
     "saliency",
     "seeing",
     "states_of",
+    "told",
     "unrolled",
 ]

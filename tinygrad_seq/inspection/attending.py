@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.inspection.reading import require_one_window
+from tinygrad_seq.models.neural import NeuralModel, evaluating
+from tinygrad_seq.models.protocol import read_ids
 from tinygrad_seq.nn import Module
 from tinygrad_seq.nn.attention import MultiheadAttention
+from tinygrad_seq.nn.transformer import TransformerEncoderLayer
 from tinygrad_seq.numerics import Array
 
-__all__ = ["Attention", "attention_of"]
+__all__ = ["Attended", "Attention", "attention_of", "attention_on_text"]
 
 
 @dataclass(frozen=True)
@@ -69,5 +75,50 @@ def _shown(one: MultiheadAttention, seen: list[Attention]) -> Any:
         elif average_attn_weights:
             weights = weights.mean(-3)
         return (out, weights, *rest)
+
+    return forward
+
+
+@dataclass(frozen=True)
+class Attended:
+    """What a Transformer read: `parts["x_l0"]` (T, E) leaves its layer 0, `layers["l0"]` is the attention there."""
+
+    parts: Mapping[str, Array]
+    layers: Mapping[str, Attention]
+
+
+def attention_on_text(model: NeuralModel, ids: npt.ArrayLike) -> Attended:
+    """Read ids (T,) once, without dropout and off the tape, and keep what the layers give and what they attend to.
+
+    Raises ArgumentError for a model without Transformer layers and for more symbols than it sees at once,
+    DataError and RangeError for ids that are none.
+
+    >>> from tinygrad_seq.models import GPT
+    >>> seen = attention_on_text(GPT(5, block=4, layers=2, heads=2, width=4), [0, 3, 1])
+    >>> sorted(seen.parts), seen.layers["l1"].weights.shape
+    (['x_l0', 'x_l1'], (1, 2, 3, 3))
+    """
+    layers = [one for one in model.modules() if isinstance(one, TransformerEncoderLayer)]
+    if not layers:
+        rule = "expected a GPT, or another model of Transformer encoder layers."
+        raise ArgumentError(explain(f"attention_on_text: {type(model).__name__} has none", None, rule))
+    known = read_ids("attention_on_text", ids, model.vocabulary_size, 1)
+    require_one_window("attention_on_text", model, len(known))
+    given: list[Array] = []
+    with evaluating(model), attention_of(model) as found, ExitStack() as stack:
+        for one in layers:
+            vars(one)["forward"] = _kept(one.forward, given)
+            stack.callback(vars(one).pop, "forward")
+        model(known[:, None])
+    parts = {f"x_l{k}": a.reshape(len(known), -1) for k, a in enumerate(given)}
+    return Attended(parts, {f"l{k}": calls[0] for k, calls in enumerate(found.values())})
+
+
+def _kept(own: Any, given: list[Array]) -> Any:
+    def forward(*args: Any, **settings: Any) -> Any:
+        out = own(*args, **settings)
+        x = out[0] if isinstance(out, tuple) else out
+        given.append(np.asarray(x.numpy(), np.float64))
+        return out
 
     return forward

@@ -30,6 +30,14 @@ class Gate:
     mean: Array
     memory: Array | None
 
+    @property
+    def lifetime(self) -> Array | None:
+        """(H,): 1 / (1 - mean), how many steps what is in the state stays on average; inf for a gate that is 1."""
+        if self.memory is None:
+            return None
+        with np.errstate(all="ignore"):
+            return np.asarray(1.0 / (1.0 - self.mean))
+
 
 def gates(parts: Mapping[str, Array]) -> list[Gate]:
     """The gates among the parts of a text, (T, H) each, by the names that a layer's trace gives them.
@@ -78,14 +86,18 @@ class LayerHealth:
         for gate in self.gates:
             what = f"The {_NAMES[gate.name.split('_')[0]]} gate of layer {self.layer}"
             said.append(f"{what} is shut {gate.shut.mean():.0%} of the time and open {gate.open.mean():.0%}.")
-            if gate.memory is not None and np.isfinite(gate.memory).any():
-                middle = float(np.median(gate.memory[np.isfinite(gate.memory)]))
-                said.append(f"Half of its units remember for {middle:.2g} steps or more, by its mean.")
+            stays = gate.lifetime
+            if stays is not None and np.isfinite(stays).any():
+                middle = float(np.median(stays[np.isfinite(stays)]))
+                # The sentence before names the layer and the gate.
+                said[-1] += (
+                    f" By 1 / (1 - its mean), half of its units remember for {middle:.2g} steps or more."
+                )
         return said
 
 
 def health(parts: Mapping[str, Array]) -> list[LayerHealth]:
-    """One entry for each layer of which the parts hold h.
+    """One entry for each layer of which the parts hold h, or x as it leaves a Transformer's layer.
 
     >>> h = np.array([[0.0, 0.5], [0.0, -0.5]])
     >>> health({"h_l0": h})[0].words
@@ -94,7 +106,7 @@ def health(parts: Mapping[str, Array]) -> list[LayerHealth]:
     found = []
     for name, h in parts.items():
         kind, _, layer = name.partition("_")
-        if kind != "h":
+        if kind not in "hx":
             continue
         own = {n: a for n, a in parts.items() if n.partition("_")[2] == layer}
         with np.errstate(all="ignore"):
@@ -105,7 +117,7 @@ def health(parts: Mapping[str, Array]) -> list[LayerHealth]:
                 layer=layer,
                 units=h.shape[1],
                 constant=int((spread < 1e-6).sum()),
-                stuck=int(((np.abs(h) > 0.99).all(0) & (spread >= 1e-6)).sum()),
+                stuck=int(((np.abs(h) > 0.99).all(0) & (spread >= 1e-6)).sum()) if kind == "h" else 0,
                 lost=int(sum((~np.isfinite(a)).sum() for a in own.values())),
                 std=float(finite.mean()) if len(finite) else math.nan,
                 gates=tuple(gates(own)),

@@ -1,0 +1,180 @@
+"""The arrays of `inspection` for one model and one text, gathered into a record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygrad_seq import inspection
+from tinygrad_seq.data import Tokenizer
+from tinygrad_seq.errors import ArgumentError, DataError, explain
+from tinygrad_seq.inspection.attending import Attended
+from tinygrad_seq.inspection.reading import entropy_of
+from tinygrad_seq.models import GPT, LatentAR
+from tinygrad_seq.models.neural import NeuralModel
+from tinygrad_seq.nn.attention import MultiheadAttention
+from tinygrad_seq.nn.recurrent import Recurrent
+from tinygrad_seq.numerics import Array
+from tinygrad_seq.report.labels import Token, label_of, tokens_of
+from tinygrad_seq.report.record import SECTIONS, GateOnText, Heads, Layer, Record
+
+__all__ = ["checked_sections", "gathered", "shortened"]
+
+LIKELIEST = 5  # guesses that are kept for each token
+CHARACTERS_A_TOKEN = 16  # of a longer text, what is encoded at all
+
+
+def checked_sections(only: Iterable[str] | None) -> tuple[str, ...]:
+    """The sections asked for, in the order of the page.
+
+    Raises ArgumentError for a name that is none of them.
+    """
+    wanted = SECTIONS if only is None else tuple(only)
+    wrong = [name for name in wanted if name not in SECTIONS]
+    if wrong or not wanted:
+        what = f"report: there is no section {wrong[0]!r}" if wrong else "report: no section is asked for"
+        raise ArgumentError(explain(what, None, f"expected some of {', '.join(SECTIONS)}."))
+    return tuple(name for name in SECTIONS if name in wanted)
+
+
+def gathered(
+    model: NeuralModel, tokenizer: Tokenizer, text: str, sections: tuple[str, ...], longest: int, title: str
+) -> Record:
+    """Everything about the first tokens of a text, at most `longest` of them and at most the model's window."""
+    if not isinstance(model, GPT) and not _net(model):
+        rule = "expected a CharLM, or a LatentAR of an RNN, GRU or LSTM, or a GPT."
+        raise ArgumentError(explain(f"report: {type(model).__name__} cannot be looked into", None, rule))
+    ids, notes = shortened(model, tokenizer, text, longest)
+    shown_text, tokens = tokens_of(tokenizer, ids)
+    parts: Mapping[str, Array]
+    seen = inspection.on_text(model, ids) if _net(model) else None
+    attended = inspection.attention_on_text(model, ids) if seen is None else None
+    parts = seen.parts if seen is not None else attended.parts if attended is not None else {}
+    gates = inspection.gates(parts)
+    left_out = _left_out(model, sections, bool(gates))
+    shown = tuple(name for name in sections if name not in left_out)
+    told = inspection.told(model, ids)
+    return Record(
+        title=title,
+        facts=_facts(model, tokenizer, tokens, told, ids),
+        notes=notes,
+        left_out=left_out,
+        text=shown_text,
+        tokens=tokens,
+        log_p=told[np.arange(len(ids)), ids],
+        entropy=entropy_of(told),
+        likeliest=_likeliest(tokenizer, told),
+        saliency=inspection.saliency(model, ids) if "saliency" in shown else None,
+        parts=_kept(parts, shown, {g.name for g in gates}),
+        found=_found(parts, shown_text, tokens, notes) if "units" in shown else [],
+        gates=_gates(gates) if "gates" in shown else [],
+        attention=_heads(attended) if attended is not None and "attention" in shown else [],
+        health=_health(parts) if "health" in shown else [],
+        shown=shown,
+    )
+
+
+def _net(model: Any) -> Recurrent | None:
+    net = getattr(model, model._net, None) if isinstance(model, LatentAR) else None
+    return net if isinstance(net, Recurrent) else None
+
+
+def shortened(
+    model: NeuralModel, tokenizer: Tokenizer, text: str, longest: int
+) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """The ids of a text (T,), of its beginning where it is too long, and what to say of that.
+
+    Raises DataError for less than two tokens and for characters that the tokenizer does not know.
+    """
+    beginning = text[: longest * CHARACTERS_A_TOKEN]
+    ids = tokenizer.encode(beginning)
+    if len(ids) < 2:
+        rule = f"expected at least 2 tokens, got {len(ids)}."
+        raise DataError(explain("report: the text is too short", {"text": text}, rule))
+    window = model.block if model.block is not None else longest
+    most = min(longest, window)
+    if len(ids) <= most and len(beginning) == len(text):
+        return ids, []
+    kept = min(most, len(ids))
+    # The cut must not go through a character.
+    while kept > 2 and not beginning.startswith(tokenizer.decode(ids[:kept])):
+        kept -= 1
+    why = "that is as far as this model sees at once" if window < longest else "a page of more would be slow"
+    text_length = f"{len(text):,} characters"
+    note = f"The text is longer than what is shown: the first {kept:,} tokens of {text_length}; {why}."
+    return ids[:kept], [note]
+
+
+def _left_out(model: NeuralModel, sections: tuple[str, ...], has_gates: bool) -> dict[str, str]:
+    why = {}
+    if "gates" in sections and not has_gates:
+        why["gates"] = (
+            "A Transformer has no gates." if isinstance(model, GPT) else "A plain RNN has no gates."
+        )
+    if "attention" in sections and not isinstance(model, GPT):
+        why["attention"] = "This model is recurrent: what it keeps is a state, and it attends to nothing."
+    return why
+
+
+def _facts(
+    model: NeuralModel, tokenizer: Tokenizer, tokens: list[Token], told: Array, ids: Array
+) -> dict[str, str]:
+    weights = sum(p.size for p in model.parameters())
+    net = _net(model)
+    if net is not None:
+        kind = f"{type(net).__name__}, {net.num_layers} x {net.hidden_size} units"
+    else:
+        heads = [m.num_heads for m in model.modules() if isinstance(m, MultiheadAttention)]
+        kind = f"GPT, {len(heads)} layers of {heads[0]} heads"
+    bits = -float(told[np.arange(len(ids)), ids][1:].mean()) / np.log(2)
+    return {
+        "Model": kind,
+        "Weights": f"{weights:,}",
+        "Tokenizer": f"{tokenizer.spec}, {len(tokenizer):,} symbols",
+        "Text": f"{len(tokens):,} tokens",
+        "Loss on it": f"{bits:.3f} bits per token, the first left out",
+    }
+
+
+def _likeliest(tokenizer: Tokenizer, told: Array) -> list[list[list[Any]]]:
+    best = np.argsort(-told, axis=1, kind="stable")[:, :LIKELIEST]
+    names = {int(i): label_of(tokenizer, int(i)) for i in np.unique(best)}
+    return [
+        [[names[int(i)], float(np.exp(row[i]))] for i in ids] for row, ids in zip(told, best, strict=True)
+    ]
+
+
+def _kept(parts: Mapping[str, Array], shown: tuple[str, ...], gates: set[str]) -> dict[str, Array]:
+    """The parts that a section of the page reads."""
+    return {n: a for n, a in parts.items() if "units" in shown or ("gates" in shown and n in gates)}
+
+
+def _found(
+    parts: Mapping[str, Array], text: str, tokens: list[Token], notes: list[str]
+) -> list[inspection.Detected]:
+    if len(tokens) < 8:
+        notes.append(
+            "The text is too short to tell units that follow something from chance: 8 tokens or more."
+        )
+        return []
+    after = [t.last - 1 for t in tokens]
+    wanted = {name: values[after] for name, values in inspection.detectors(text).items()}
+    return inspection.find_units(parts, wanted)
+
+
+def _gates(found: list[inspection.Gate]) -> list[GateOnText]:
+    return [GateOnText(g.name, g.shut, g.open, g.mean, g.lifetime) for g in found]
+
+
+def _heads(attended: Attended) -> list[Heads]:
+    return [Heads(name, a.weights[0], a.entropy, a.distance) for name, a in attended.layers.items()]
+
+
+def _health(parts: Mapping[str, Array]) -> list[Layer]:
+    return [
+        Layer(one.layer, one.units, one.constant, one.stuck, one.lost, one.std, one.words)
+        for one in inspection.health(parts)
+    ]
