@@ -335,7 +335,6 @@ def test_inspect_saves_all_charts(charts: Any, folder: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "tgs inspect: nothing to look at"),
         (["--gradients", "--steps", "1"], "expected at least 2, got 1"),
         (["--gradients", "--text", "ab"], "expected at least 3 characters"),
         (["--gradients", "--text", "the 안녕"], "안"),

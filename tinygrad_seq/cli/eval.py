@@ -18,7 +18,8 @@ from tinygrad_seq.errors import DataError, explain
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.training import Run, load_run
 from tinygrad_seq.training.context import ContextCurve, context_curve
-from tinygrad_seq.training.evaluation import Measured, measure
+from tinygrad_seq.training.evaluation import Measured
+from tinygrad_seq.training.validation import validate
 
 EXAMPLE = """\
   tgs eval runs/topics-lstm128
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     results = {}
     for name in _wanted(args, parts):
         ids = parts.parts[name]
-        found = {record.model: measure(trained.model, ids, most=args.most)}
+        found = {record.model: validate(trained.model, trained.config, ids, args.most)}
         if counted is not None and name != "train":
             found |= baselines(counted, ids, len(trained.vocabulary), args.most)
         curve = context_curve(trained.model, ids) if args.context else None

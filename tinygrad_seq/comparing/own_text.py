@@ -10,6 +10,7 @@ from tinygrad_seq.comparing.records import Record
 from tinygrad_seq.data import TextSize, Tokenizer, Tokens, is_large, read_text, split, stored_tokens, tokenize
 from tinygrad_seq.errors import DataError, explain
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.training.validation import parts_of
 
 __all__ = ["Parts", "named_text", "own_parts"]
 
@@ -86,8 +87,11 @@ def _tokens(
 
 
 def _divided(ids: Array, record: Record) -> dict[str, Array]:
-    """The parts by the lengths that the run wrote down, or as `split` divides where it wrote none."""
+    """The parts as the run's settings say, or by the lengths that it wrote down where they say nothing."""
     names = ("train", "validation", "test")
+    if "split" in record.settings:
+        found = parts_of(ids, str(record.settings["split"]), int(record.setting("batch", 32)))
+        return {name: part for name, part in zip(names, found, strict=True) if len(part)}
     sizes = [record.facts.get(name) for name in names]
     known = [n for n in sizes if isinstance(n, int)]
     if len(known) < 3 or sum(known) != len(ids):

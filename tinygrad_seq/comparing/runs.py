@@ -11,7 +11,8 @@ from tinygrad_seq.comparing.records import Record
 from tinygrad_seq.data import TextSize
 from tinygrad_seq.errors import ArgumentError, DataError
 from tinygrad_seq.training import load_run
-from tinygrad_seq.training.evaluation import Measured, difference, measure
+from tinygrad_seq.training.evaluation import Measured, difference
+from tinygrad_seq.training.validation import validate
 
 __all__ = ["Compared", "compare", "measured_again"]
 
@@ -41,7 +42,7 @@ def measured_again(record: Record, most: int | None = None) -> tuple[Measured, T
     """The best weights of a run on its validation part. Raises what `load_run` and `own_parts` raise."""
     run = load_run(record.path)
     parts = own_parts(record, run.vocabulary)
-    return measure(run.model, parts.parts["validation"], most=most), parts.size("validation")
+    return validate(run.model, run.config, parts.parts["validation"], most), parts.size("validation")
 
 
 def compare(records: Sequence[Record], *, again: bool = True, most: int | None = 200_000) -> list[Compared]:

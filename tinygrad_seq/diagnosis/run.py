@@ -25,7 +25,8 @@ from tinygrad_seq.diagnosis.course import (
 from tinygrad_seq.diagnosis.published import ELSEWHERE, published_for
 from tinygrad_seq.inspection import health, on_text
 from tinygrad_seq.training import load_run
-from tinygrad_seq.training.evaluation import Measured, difference, measure
+from tinygrad_seq.training.evaluation import Measured, difference
+from tinygrad_seq.training.validation import validate
 
 if TYPE_CHECKING:
     from tinygrad_seq.models import NeuralModel
@@ -46,7 +47,7 @@ def verdicts(record: Record) -> Iterator[Verdict]:
         run = load_run(record.path)
         parts = own_parts(record, run.vocabulary)
         part = parts.parts["validation"]
-        found = measure(run.model, part, most=MOST)
+        found = validate(run.model, run.config, part, MOST)
         nats, error = found.nats, found.error if math.isfinite(found.error) else 0.0
         counted = baselines(parts.parts["train"], part, len(run.vocabulary), MOST)
         more += [against_counting(found, counted), *_gates_on(run.model, part)]

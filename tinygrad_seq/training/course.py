@@ -8,12 +8,12 @@ from dataclasses import fields
 from typing import Any
 
 import tinygrad_seq
-from tinygrad_seq.data import Corpus, Splits, Tokens, rates, split, split_columns
+from tinygrad_seq.data import Corpus, Tokens, rates
 from tinygrad_seq.errors import NonFiniteError
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.random import Generator as Stream
 from tinygrad_seq.training.card import card
-from tinygrad_seq.training.evaluation import Measured, bits, measure
+from tinygrad_seq.training.evaluation import Measured, bits
 from tinygrad_seq.training.events import (
     Evaluated,
     Event,
@@ -30,7 +30,7 @@ from tinygrad_seq.training.plan import Plan
 from tinygrad_seq.training.resuming import Arrays, learner_state, restore_learner
 from tinygrad_seq.training.run_folder import Run, RunFolder
 from tinygrad_seq.training.sampling import sample
-from tinygrad_seq.training.setting_rules import checked_split
+from tinygrad_seq.training.validation import parts_of, validate
 
 __all__ = ["Course"]
 
@@ -188,12 +188,9 @@ class Course:
 
     def _measured(self, step: Step) -> Measured:
         config, model, ids = self.run.config, self.run.model, self.parts.validation
-        # A model of random windows is asked what it was trained for: windows that start from nothing.
-        carried, most = config.reading == "streams", config.eval_tokens
-        window = 64 if carried else config.window
 
         def look() -> Measured:
-            return measure(model, ids, window=window, carried=carried, most=most)
+            return validate(model, config, ids, config.eval_tokens)
 
         with unwarned():
             try:
@@ -318,9 +315,3 @@ class Course:
         if not new_data:
             self.validation, self.best, self.error = (facts[k] for k in ("validation", "best", "error"))
         return float(facts["seconds"])
-
-
-def parts_of(ids: Any, how: str, batch: int) -> Splits:
-    """A row of ids as the setting `split` divides it."""
-    shares, by_columns = checked_split(how)
-    return split_columns(ids, batch, shares) if by_columns else split(ids, shares)

@@ -14,11 +14,11 @@ from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.pictures import draw
 from tinygrad_seq.training.building import new_model
 from tinygrad_seq.training.config import Config
-from tinygrad_seq.training.course import parts_of
 from tinygrad_seq.training.learner import Learner
 from tinygrad_seq.training.plan import Plan
 from tinygrad_seq.training.presets import seconds_a_step
 from tinygrad_seq.training.run_folder import Run
+from tinygrad_seq.training.validation import parts_of
 
 __all__ = ["Estimate", "estimate"]
 

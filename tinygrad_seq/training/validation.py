@@ -1,0 +1,36 @@
+"""What a run is validated on and how: the same while it is trained and for whoever measures it later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_seq.data import Splits, split, split_columns
+from tinygrad_seq.models import NeuralModel
+from tinygrad_seq.training.config import Config
+from tinygrad_seq.training.evaluation import Measured, measure
+from tinygrad_seq.training.setting_rules import checked_split
+
+__all__ = ["parts_of", "validate"]
+
+_WINDOW = 64
+
+
+def parts_of(ids: Any, how: str, batch: int) -> Splits:
+    """A row of ids as the setting `split` divides it; `batch` is the number of streams.
+
+    >>> [len(part) for part in parts_of(range(1000), "80,15,5", 32)]
+    [800, 150, 50]
+    """
+    shares, by_columns = checked_split(how)
+    return split_columns(ids, batch, shares) if by_columns else split(ids, shares)
+
+
+def validate(model: NeuralModel, config: Config, ids: Any, most: int | None = None) -> Measured:
+    """`measure`, asking the model for what it was trained for.
+
+    A model of streams carries its state through the text; one of random windows is asked window by window, each from
+    nothing. `most` bounds the tokens, as in `measure`.
+    """
+    if config.reading == "random":
+        return measure(model, ids, window=config.window, carried=False, most=most)
+    return measure(model, ids, window=_WINDOW, most=most)
