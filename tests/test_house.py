@@ -18,7 +18,7 @@ LEVELS = {
     4: "pictures check fuser",
     5: "nn optim",
     6: "bptt models",
-    7: "data training inspection charts",
+    7: "data sampling training inspection charts",
     8: "cli __main__",
 }
 LEVEL_OF = {name: level for level, names in LEVELS.items() for name in names.split()}
