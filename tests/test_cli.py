@@ -485,12 +485,11 @@ def test_lines_come_as_they_are_written() -> None:
 def test_characters_come_as_they_are_drawn(tgs: Tgs) -> None:
     """Through a pipe too: the first is there long before the last."""
     train_small(tgs)
-    with start("sample", "run", "-n", "5000") as process:
+    with start("sample", "run", "-n", "100000000") as process:
         assert process.stdout is not None
-        process.stdout.read(1)
-        begin = time.monotonic()
-        assert len(process.stdout.read()) >= 5000
-        assert time.monotonic() - begin > 0.2
+        assert process.stdout.read(1)
+        assert process.poll() is None
+        process.kill()
 
 
 def test_sampled_control_characters_are_not_sent_to_the_screen(tgs: Tgs) -> None:

@@ -18,7 +18,7 @@ LEVELS = {
     4: "pictures check fuser",
     5: "nn optim",
     6: "bptt models",
-    7: "data training inspection charts comparing diagnosis",
+    7: "data training inspection charts comparing diagnosis sampling",
     8: "report",
     9: "cli __main__",
 }

@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     )
     from tinygrad_seq.models import GPT, CharLM
     from tinygrad_seq.pictures import draw
+    from tinygrad_seq.sampling import Sampler, beam_search
     from tinygrad_seq.training import Config, fit, load_run, resume, sample, train
 
 __version__ = "0.1.0"
@@ -99,6 +100,7 @@ _LATER: dict[str, str | None] = dict.fromkeys(
 )
 _LATER["draw"] = "tinygrad_seq.pictures"
 _LATER |= dict.fromkeys(("Config", "fit", "load_run", "resume", "sample", "train"), "tinygrad_seq.training")
+_LATER |= dict.fromkeys(("Sampler", "beam_search"), "tinygrad_seq.sampling")
 _LATER |= dict.fromkeys(("CharLM", "GPT"), "tinygrad_seq.models")
 
 
@@ -135,12 +137,14 @@ __all__ = [
     "RNNCell",
     "RangeError",
     "RenderError",
+    "Sampler",
     "Sequential",
     "ShapeError",
     "Tape",
     "Tensor",
     "TraceError",
     "arange",
+    "beam_search",
     "bptt",
     "cat",
     "charts",

@@ -3,51 +3,204 @@
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import sys
+import time
 import unicodedata
+from collections.abc import Iterable
 
 from tinygrad_seq import Generator
+from tinygrad_seq.cli.parser import UsageError
+from tinygrad_seq.data import read_text
 from tinygrad_seq.data.tokenizer import ON_UNKNOWN
-from tinygrad_seq.training import load_run, sample_stream
+from tinygrad_seq.errors import explain
+from tinygrad_seq.sampling import Candidate, Choosing, Sample, Sampler
+from tinygrad_seq.training import load_run
+from tinygrad_seq.training.live import visible
 
-EXAMPLE = '  tgs sample runs/topics-lstm128 --prime "The " -n 300 --temperature 0.5 --seed 1'
+EXAMPLE = """\
+  tgs sample runs/topics-lstm128 --prime "The " -n 300 --temperature 0.5 --seed 1
+  tgs sample runs/topics-lstm128 --samples 3 --top-p 0.9 --until '\\n\\n'"""
+
+_TOGETHER = 0.1  # seconds
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "0": "\0", '"': '"', "'": "'"}
+_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.|$)", re.DOTALL)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `tgs sample`."""
-    parser.add_argument("run", metavar="RUN", help="folder that tgs train or tgs demo has made")
-    parser.add_argument("--prime", default="", metavar="TEXT", help="what the text begins with")
-    parser.add_argument(
+    add = parser.add_argument
+    add("run", metavar="RUN", help="folder that tgs train or tgs demo has made")
+    prime = parser.add_mutually_exclusive_group()
+    prime.add_argument("--prime", default="", metavar="TEXT", help="what the text begins with, of any length")
+    prime.add_argument("--prime-file", metavar="FILE", help="the same, from a file; it is not repeated")
+    add(
         "--on-unknown",
         choices=ON_UNKNOWN,
         default="error",
         help="what to do about characters of the prime that the model does not know (default error)",
     )
-    parser.add_argument("-n", type=int, default=500, metavar="N", help="characters to write (default 500)")
-    parser.add_argument(
+    add("-n", type=int, default=500, metavar="N", help="characters to write (default 500)")
+    add("--until", metavar="TEXT", help=r"end where this was written; \n, \t, \\ and \uXXXX are understood")
+    add("--samples", type=int, default=1, metavar="N", help="texts to write after the same prime (default 1)")
+    add(
         "--temperature",
         type=float,
         default=0.8,
         metavar="T",
         help="0 takes the likeliest character, 1 draws as learnt, more is wilder (default 0.8)",
     )
-    parser.add_argument(
-        "--seed", type=int, metavar="S", help="the same seed gives the same text (default: another)"
+    add("--top-k", type=int, metavar="K", help="draw from the K likeliest only")
+    add(
+        "--top-p",
+        type=float,
+        default=1.0,
+        metavar="P",
+        help="from the fewest that reach this chance together",
     )
+    add("--min-p", type=float, default=0.0, metavar="P", help="from those with P times the largest chance")
+    add(
+        "--repetition-penalty",
+        type=float,
+        default=1.0,
+        metavar="R",
+        help="divide the logits of what has occurred by R; applied first, then temperature, top-k, top-p, min-p",
+    )
+    add("--seed", type=int, metavar="S", help="the same seed gives the same text (default: another)")
+    add("--weights", choices=("best", "last"), help="which of the saved weights (default the best there are)")
+    add(
+        "--stream",
+        action=argparse.BooleanOptionalAction,
+        help="write each character as it is drawn (default: where a terminal shows it)",
+    )
+    add(
+        "--explain",
+        type=int,
+        nargs="?",
+        const=5,
+        default=0,
+        metavar="K",
+        help="after the text, each token with the K likeliest at its place (default 5)",
+    )
+    add("--json", action="store_true", help="one JSON object a text: ids, log-probabilities, rates")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the prime and what the model makes of it."""
-    trained = load_run(args.run)
+    how = Choosing(args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty)
+    until = None if args.until is None else unescaped(args.until)
+    trained = load_run(args.run, args.weights)
     # Corpora are in this form; some keyboards and file systems give the other.
-    prime = unicodedata.normalize("NFC", args.prime)
-    rng = Generator(args.seed, "sampling")
+    text = args.prime if args.prime_file is None else read_text(args.prime_file).text
+    text = unicodedata.normalize("NFC", text)
+    sampler = Sampler(trained.model, trained.vocabulary, how)
+    prime = sampler.prime(text, args.on_unknown)
     if args.on_unknown != "error":
-        prime = trained.vocabulary.decode(trained.vocabulary.encode(prime, args.on_unknown))
-    characters = sample_stream(trained.model, trained.vocabulary, prime, args.n, args.temperature, rng)
-    sys.stdout.write(prime)
-    for character in characters:
-        sys.stdout.write(character)
-        sys.stdout.flush()
-    sys.stdout.write("\n")
+        text = trained.vocabulary.decode(prime.ids) if prime.given else ""
+    rng = Generator(args.seed, "sampling")
+    settings = {"until": until, "explain": args.explain}
+    if args.json or args.explain:
+        for i, sample in enumerate(sampler.samples(args.samples, prime, args.n, rng=rng, **settings)):
+            _write(_as_json(i, rng.seed, sample) if args.json else _explained(i, args.samples, text, sample))
+        return 0
+    sampler.samples(
+        args.samples, prime, 0, rng=rng, **settings
+    )  # what is wrong is said before anything is written
+    stream = sys.stdout.isatty() if args.stream is None else args.stream
+    shown = "" if args.prime_file else text
+    try:
+        for i, own in enumerate(sampler.streams(rng, args.samples)):
+            head = f"--- sample {i + 1} ---\n" if args.samples > 1 else ""
+            pieces = sampler.text(prime, args.n, until=until, rng=own)
+            _write(head + _safe(shown), end="")
+            _write_all(pieces, stream)
+            _write("")
+    except KeyboardInterrupt:
+        _write("")  # the line ends where it is; what else there is to say goes to standard error
+        raise
     return 0
+
+
+def unescaped(text: str) -> str:
+    r"""Text in which `\n`, `\t`, `\r`, `\0`, `\\`, `\xHH`, `\uHHHH` and `\UHHHHHHHH` stand for one character.
+
+    Raises UsageError for a backslash with anything else behind it.
+
+    >>> unescaped(r"\n\u0041")
+    '\nA'
+    """
+
+    def one(found: re.Match[str]) -> str:
+        code = found[1]
+        if len(code) > 1 and int(code[1:], 16) < 0x110000:
+            return chr(int(code[1:], 16))
+        if code in _ESCAPES:
+            return _ESCAPES[code]
+        rule = r"expected \n, \t, \r, \0, \\, \xHH, \uHHHH or \UHHHHHHHH."
+        what = f"tgs sample: there is no escape {found[0]!r}"
+        raise UsageError(explain(what, {"--until": text}, rule, r"A backslash itself is written \\."))
+
+    return _ESCAPE.sub(one, text)
+
+
+def _safe(text: str) -> str:
+    """The text as it may be shown: a terminal would obey the control characters in it."""
+    return visible(text) if sys.stdout.isatty() else text
+
+
+def _write(text: str, end: str = "\n") -> None:
+    sys.stdout.write(text + end)
+    sys.stdout.flush()
+
+
+def _write_all(pieces: Iterable[str], stream: bool) -> None:
+    """Write pieces as they come; where nobody watches each character, those of a tenth of a second together."""
+    waiting: list[str] = []
+    due = 0.0
+    for piece in pieces:
+        waiting.append(piece)
+        if stream or time.monotonic() >= due:
+            _write(_safe("".join(waiting)), end="")
+            waiting, due = [], time.monotonic() + _TOGETHER
+    _write(_safe("".join(waiting)), end="")
+
+
+def _as_json(i: int, seed: int, sample: Sample) -> str:
+    content = {
+        "sample": i,
+        "seed": seed,
+        "prime": sample.prime,
+        "text": sample.text,
+        "ended": sample.ended,
+        "tokens": sample.ids,
+        "log_probs": sample.log_probs,
+        "log_prob": sample.log_prob,
+        "bits_per_character": sample.bits_per_character,
+        "bits_per_byte": sample.bits_per_byte,
+    }
+    if sample.candidates:
+        content["candidates"] = [[one._asdict() for one in row] for row in sample.candidates]
+    return json.dumps(content, allow_nan=False)
+
+
+def _explained(i: int, count: int, prime: str, sample: Sample) -> str:
+    lines = [f"--- sample {i + 1} ---"] if count > 1 else []
+    lines += [
+        _safe(prime + sample.text),
+        "",
+        f"log P {sample.log_prob:.3f} nats, {sample.bits_per_character:.3f} bits per character, "
+        f"{sample.bits_per_byte:.3f} per byte",
+        "each token, its log P, and the likeliest there: chance as learnt > as drawn",
+    ]
+    for at, (token, score, row) in enumerate(
+        zip(sample.ids, sample.log_probs, sample.candidates, strict=True), 1
+    ):
+        chosen = next(one.text for one in row if one.id == token)
+        others = "  ".join(_candidate(one) for one in row)
+        lines.append(f"{at:5} {chosen!r:>8} {score:8.3f}   {others}")
+    return "\n".join(lines)
+
+
+def _candidate(one: Candidate) -> str:
+    return f"{one.text!r} {one.learnt:.1%} > {one.drawn:.1%}"

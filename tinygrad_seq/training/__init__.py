@@ -1,5 +1,6 @@
 """Training, evaluating and sampling a character model, and the folder that a run leaves behind."""
 
+from tinygrad_seq.sampling import sample, sample_stream
 from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.evaluation import bits, evaluate
 from tinygrad_seq.training.events import (
@@ -17,7 +18,6 @@ from tinygrad_seq.training.loop import fit, resume, train
 from tinygrad_seq.training.notebook import Notebook, shown
 from tinygrad_seq.training.presets import PRESETS, preset
 from tinygrad_seq.training.run_folder import Run, free_folder, load_run, usual_name
-from tinygrad_seq.training.sampling import sample, sample_stream
 
 __all__ = [
     "PRESETS",

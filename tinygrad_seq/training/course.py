@@ -12,6 +12,7 @@ from tinygrad_seq.data import Corpus, Tokens, rates
 from tinygrad_seq.errors import NonFiniteError
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.random import Generator as Stream
+from tinygrad_seq.sampling import sample
 from tinygrad_seq.training.card import card
 from tinygrad_seq.training.evaluation import Measured, bits
 from tinygrad_seq.training.events import (
@@ -29,7 +30,6 @@ from tinygrad_seq.training.learner import Learner, unwarned, why_not_finite
 from tinygrad_seq.training.plan import Plan
 from tinygrad_seq.training.resuming import Arrays, learner_state, restore_learner
 from tinygrad_seq.training.run_folder import Run, RunFolder
-from tinygrad_seq.training.sampling import sample
 from tinygrad_seq.training.validation import parts_of, validate
 
 __all__ = ["Course"]

@@ -1,0 +1,19 @@
+"""Text from a trained model: drawn token by token, several at once, with a state or without; and beam search."""
+
+from tinygrad_seq.sampling.beam import Beam, beam_search
+from tinygrad_seq.sampling.choosing import Choosing, chances
+from tinygrad_seq.sampling.sampler import Candidate, Sample, Sampler, Token
+from tinygrad_seq.sampling.writing import sample, sample_stream
+
+__all__ = [
+    "Beam",
+    "Candidate",
+    "Choosing",
+    "Sample",
+    "Sampler",
+    "Token",
+    "beam_search",
+    "chances",
+    "sample",
+    "sample_stream",
+]
