@@ -65,6 +65,8 @@ class State(threading.local):
     watch: Watch | None = None
     tracing: bool = False
     composed: bool = False
+    kept: list[Any] | None = None
+    """Where a reader wants them, the tensors of all leaves that are made: a leaf does not keep its tensor."""
 
 
 STATE = State()

@@ -61,6 +61,8 @@ _new = object.__new__
 def leaf(x: Any) -> Leaf:
     """The leaf node of a tensor that no op made; made at its first use."""
     x.node = node = Leaf(x, bool(x.mode & WANTS), x.name)
+    if STATE.kept is not None:
+        STATE.kept.append(x)
     return node
 
 
@@ -75,6 +77,8 @@ def constant(value: float | int | bool, dtype: np.dtype[Any]) -> Tensor:
     if t is None:
         t = wrap(np.asarray(value, dtype=dtype))
         t.node = Leaf(t, False, "", value)
+        if STATE.kept is not None:
+            STATE.kept.append(t)
         if len(known) > 4096:
             known.clear()
         if value != 0:  # 0.0 and -0.0 are equal keys, but not equal constants

@@ -6,7 +6,6 @@ step to step, as the keys and values of a GPT do, two recordings tell how the se
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq import recording
+from tinygrad_seq import nodes, recording
 from tinygrad_seq.models import NeuralModel
-from tinygrad_seq.nodes import PICK, Leaf, Node
+from tinygrad_seq.nodes import PICK, Node
 from tinygrad_seq.nodes import recording as switched
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import TRACED, WANTS, wrap
@@ -26,8 +25,6 @@ from tinygrad_seq.walk import reachable
 Flat = tuple[Array, ...]
 FIXED, SYMBOL, STATE = range(3)
 """What the value of a slot depends on: weights alone, the symbol that is read, or the state as well."""
-
-_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -118,23 +115,13 @@ def record(model: NeuralModel, symbol: int, like: Any, flat: Flat) -> tuple[Reci
 
 @contextmanager
 def _leaves_kept() -> Iterator[list[Tensor]]:
-    """All leaves that are met inside, alive: a leaf's node does not keep the constant that it stands for.
-
-    `recording` has no place to ask for that, so what makes its leaves is exchanged for the time being.
-    """
-    kept: list[Tensor] = []
-    with _one_at_a_time:
-        usual: type[Leaf] = getattr(recording, "Leaf")  # noqa: B009
-
-        def keeping(tensor: Any, *more: Any, **settings: Any) -> Leaf:
-            kept.append(tensor)
-            return usual(tensor, *more, **settings)
-
-        setattr(recording, "Leaf", keeping)  # noqa: B010
-        try:
-            yield kept
-        finally:
-            setattr(recording, "Leaf", usual)  # noqa: B010
+    """All leaves that are met inside, alive: a leaf's node does not keep the constant that it stands for."""
+    here = nodes.STATE  # of this thread
+    before, here.kept = here.kept, []
+    try:
+        yield here.kept
+    finally:
+        here.kept = before
 
 
 def _read(given: Sequence[Tensor], outputs: Sequence[Tensor], kept: list[Tensor]) -> Recipe | None:
