@@ -38,7 +38,7 @@ def write(model: CharLM, vocabulary: data.Vocabulary, prime: str, n: int, temper
     return text
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", nargs="?", default="builtin:topics")
     parser.add_argument("--steps", type=int, default=2000)
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument(
         "--reach", type=float, default=None, help="fail unless the loss gets below this, in nats"
     )
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     tgs.manual_seed(1)
     corpus = data.read_text(args.corpus)

@@ -85,12 +85,12 @@ def milliseconds(inputs: list[tgs.Tensor], repeats: int) -> float:
     return statistics.median(times)
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=50)
     parser.add_argument("--source", action="store_true", help="print the kernel of the gradient")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     tgs.manual_seed(0)
 
     before, after = train(args.steps)

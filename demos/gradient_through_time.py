@@ -65,11 +65,11 @@ def show(title: str, values: list[float]) -> None:
         print(f"  t = {t:2d}  {values[t]:9.2e}  {bar}")
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--size", type=int, default=32)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     rng = tgs.Generator(0)
     plain, gated = rnn(args.size, rng), lstm(args.size, rng)
     half = args.steps // 2

@@ -151,10 +151,10 @@ def resilient(
     return path
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=500, help="steps of resilient propagation")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     x, target = data()
     side_by_side(x, target, 1.2, 1.2)
     surface(x, target)

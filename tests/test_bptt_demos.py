@@ -19,10 +19,9 @@ def load(name):
     return module
 
 
-def test_the_linear_rnn(monkeypatch, capsys):
+def test_the_linear_rnn(capsys):
     """The three gradients stand side by side; resilient propagation gets from (-1.5, 2) to (1, 1)."""
-    monkeypatch.setattr("sys.argv", ["linear_rnn"])
-    load("linear_rnn").main()
+    load("linear_rnn").main([])
     told = capsys.readouterr().out
     rows = re.findall(r"^  (wx|wRec) +([-\d.]+) +([-\d.]+) +([-\d.]+)$", told, re.MULTILINE)
     assert [row[0] for row in rows] == ["wx", "wRec"]
@@ -46,10 +45,9 @@ def test_the_hand_written_loop_reads_the_state_before():
     np.testing.assert_array_equal(demo.slopes(x, target, 1.0, 1.0), [0.0, 0.0])
 
 
-def test_vanishing(monkeypatch, capsys):
+def test_vanishing(capsys):
     """All rows within the bounds of theory; both that the rule of thumb holds and that it does not are found."""
-    monkeypatch.setattr("sys.argv", ["vanishing", "--size", "16", "--steps", "20", "--long", "60"])
-    load("vanishing").main()
+    load("vanishing").main(["--size", "16", "--steps", "20", "--long", "60"])
     told = capsys.readouterr().out
     rows = re.findall(r"^  (.+?) +(\d+\.\d{3}) +(\d+\.\d{3}) ", told, re.MULTILINE)
     assert len(rows) == 14
@@ -57,3 +55,27 @@ def test_vanishing(monkeypatch, capsys):
         assert float(rate) <= float(bound) + 1e-3, name
     assert told.count("DOES NOT HOLD") >= 4
     assert re.search(r" holds$", told, re.MULTILINE)
+
+
+@pytest.mark.parametrize("size", ["1", "2", "8", "12"])
+@pytest.mark.parametrize("steps", ["1", "3", "12"])
+def test_vanishing_says_nothing_false_at_any_size(size, steps, capsys):
+    """What it asserts holds at small sizes too; where chance decides, it says so instead."""
+    load("vanishing").main(["--size", size, "--steps", steps, "--long", steps])
+    assert "chance has a large part" in capsys.readouterr().out
+
+
+def test_vanishing_asserts_at_the_sizes_it_states(capsys):
+    """8 units, 12 steps and 40 for the gated cells are enough."""
+    load("vanishing").main(["--size", "8", "--steps", "12", "--long", "40"])
+    told = capsys.readouterr().out
+    assert "chance has a large part" not in told
+    rows = re.findall(
+        r"^  (ReLU, .*?|tanh, orth.*?)  +\d.* (is carried|explodes|vanishes) ", told, re.MULTILINE
+    )
+    assert rows == [
+        ("tanh, orthogonal, small inputs", "is carried"),
+        ("ReLU, identity, no inputs", "is carried"),
+        ("ReLU, all positive, radius 1.5", "explodes"),
+        ("ReLU, all positive, radius 0.5", "vanishes"),
+    ]

@@ -7,6 +7,7 @@ from .batches import Batch, RandomWindows, Streams, windows
 from .bpe import BPETokenizer
 from .byte_tokenizer import ByteTokenizer
 from .corpora import Corpus, from_texts, read_text, stream_text
+from .idx import labelled_images, read_idx
 from .jamo import JamoTokenizer
 from .splitting import Splits, split, split_columns
 from .token_cache import Progress, is_large, stored_texts, stored_tokens
@@ -33,9 +34,11 @@ __all__ = [
     "Vocabulary",
     "from_texts",
     "is_large",
+    "labelled_images",
     "learn_tokenizer",
     "load_tokenizer",
     "rates",
+    "read_idx",
     "read_text",
     "split",
     "split_columns",
