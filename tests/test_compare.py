@@ -155,12 +155,17 @@ def test_what_is_no_run_is_explained() -> None:
 
 
 def test_parts_are_those_of_the_run() -> None:
-    """By the lengths that the run wrote down, whatever is usual; a part without tokens is none."""
+    """As its settings divide the text, or by the lengths that it wrote down; a part without tokens is none."""
     run = load_run("one")
     parts = own_parts(read_record("one"), run.vocabulary).parts
     usual = split(tokenize(TEXT).ids)
     assert all(np.array_equal(parts[name], getattr(usual, name)) for name in ("train", "validation", "test"))
     record = read_record("one")
+    columns = replace(record, settings={**record.settings, "split": "80,20,0 columns", "batch": 4})
+    found = own_parts(columns, run.vocabulary).parts
+    assert {name: len(part) for name, part in found.items()} == {"train": 4 * 336, "validation": 4 * 84}
+    assert found["train"][336] == tokenize(TEXT).ids[420]
+    record = replace(record, settings={k: v for k, v in record.settings.items() if k != "split"})
     lengths = {"train": 1500, "validation": 180, "test": 0}
     other = own_parts(replace(record, facts={**record.facts, **lengths}), run.vocabulary).parts
     assert {name: len(part) for name, part in other.items()} == {"train": 1500, "validation": 180}

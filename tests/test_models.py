@@ -223,7 +223,7 @@ def test_a_long_sequence_in_pieces() -> None:
 def test_pieces_cover_every_step_once(block: int | None) -> None:
     model = LanguageModel(Echo(), 3, block=block)
     for T in (0, 1, 3, 4, 5, 6, 7, 8, 9, 1024, 1025, 3000):
-        steps = [t for piece in model._pieces(T) for t in range(T)[piece]]
+        steps = [t for piece in model.pieces(T) for t in range(T)[piece]]
         assert steps == list(range(T))
 
 

@@ -93,7 +93,7 @@ class NeuralModel(SymbolModel, Module):
         self._require_room("conditional", len(ids))
         state = None
         with evaluating(self):
-            for piece in self._pieces(len(ids)):
+            for piece in self.pieces(len(ids)):
                 logits, state = self(ids[piece, None], state)
         return np.exp(log_softmax(logits.numpy()[-1, 0]))
 
@@ -105,13 +105,13 @@ class NeuralModel(SymbolModel, Module):
         scores[0] = self.first()[ids[0]]
         state = None
         with evaluating(self):
-            for piece in self._pieces(len(ids) - 1):
+            for piece in self.pieces(len(ids) - 1):
                 logits, state = self(ids[piece, None], state)
                 told, targets = log_softmax(logits.numpy()[:, 0]), ids[1:][piece]
                 scores[1:][piece] = told[np.arange(len(targets)), targets]
         return scores
 
-    def _pieces(self, T: int) -> Iterator[slice]:
+    def pieces(self, T: int) -> Iterator[slice]:
         """T steps in pieces. A window that starts again does so between two: what it sees is then what it
         sees symbol by symbol.
         """

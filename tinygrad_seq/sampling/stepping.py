@@ -100,7 +100,7 @@ class Stepper:
             return begun
         state: Any = None
         with evaluating(self.model):
-            for piece in self.model._pieces(len(ids)):
+            for piece in self.model.pieces(len(ids)):
                 logits, state = self.model(ids[piece, None], state)
         return logits.array[-1, 0], Position(state)
 
