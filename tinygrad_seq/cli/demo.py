@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tinygrad_seq import Generator
 from tinygrad_seq.cli.blas import use_one_thread
-from tinygrad_seq.cli.following import follow, prime_for, program, sample_command
+from tinygrad_seq.cli.following import follow, inspect_command, prime_for, program, sample_command
 from tinygrad_seq.training import Config, Interrupted, free_folder, sample, train
 from tinygrad_seq.training.live import visible
 
@@ -40,6 +40,7 @@ What is where
   {config:<34}every setting
 What to try next
   {sample} --temperature 0.5
+  {inspect} --text "What does it look at?" -o report.html
   {program} train builtin:stdlib --minutes 5
   {program} train your-book.txt --hidden 256 --layers 2 --dropout 0.2
 """
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
             metrics=str(folder / "metrics.jsonl"),
             config=str(folder / "config.toml"),
             sample=sample_command(end.run, folder),
+            inspect=inspect_command(folder),
             program=program(),
         )
     )

@@ -20,6 +20,7 @@ from tinygrad_seq.training.live import Lines, lines_for
 
 __all__ = [
     "follow",
+    "inspect_command",
     "prime_for",
     "print_json",
     "program",
@@ -92,6 +93,11 @@ def sample_command(run: Run, folder: Path) -> str:
     """The command that samples from a run, as it can be typed."""
     prime = prime_for(run)
     return f"{program()} sample {_typed(str(folder))}" + (f" --prime {_typed(prime)}" if prime else "")
+
+
+def inspect_command(folder: Path) -> str:
+    """The command that looks into a run, as it can be typed."""
+    return f"{program()} inspect {_typed(str(folder))}"
 
 
 def resume_command(folder: Path) -> str:
