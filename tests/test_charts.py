@@ -27,6 +27,7 @@ from tinygrad_seq.inspection import (
     on_text,
     saliency,
     states_of,
+    step_by_step,
     unrolled,
 )
 from tinygrad_seq.models import GPT, CharLM
@@ -333,9 +334,44 @@ def test_inspect_saves_all_charts(charts: Any, folder: Path, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize(
+    ("kind", "settings"),
+    [("rnn", {"layers": 2}), ("gru", {"layers": 3}), ("lstm", {"layers": 2, "embedding": 0})],
+)
+def test_inspect_charts_of_several_layers(
+    charts: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, settings: dict[str, Any]
+) -> None:
+    """What is carried from step to step is that of all layers together; a run of every kind has all its charts."""
+    config = Config(model=kind, hidden=6, batch=3, window=5, steps=2, sample_every=0, **settings)
+    for _ in train(config, corpus=TEXT, folder=tmp_path / "run"):
+        pass
+    assert main(["inspect", str(tmp_path / "run"), "--gradients", "--steps", "6", "--format", "svg"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 9
+
+
+def test_inspect_charts_of_a_transformer(
+    charts: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No states, but embeddings that a gradient reaches; one line says what is left out, none is too long."""
+    settings = {"model": "transformer", "hidden": 8, "heads": 2, "layers": 1}
+    config = Config(batch=3, window=12, steps=2, sample_every=0, **settings)
+    for _ in train(config, corpus=TEXT, folder=tmp_path / "run"):
+        pass
+    assert main(["inspect", str(tmp_path / "run"), "--gradients", "--format", "svg"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    files = [p.name for p in (tmp_path / "run" / "charts").iterdir()]
+    assert sorted(files) == ["decay.svg", "gradients.svg", "learning.svg", "reach.svg"]
+    assert out[0].startswith("read    ")
+    assert "attention carries no state" in out[-1]
+    assert main(["inspect", str(tmp_path / "run")]) == 0
+    assert "note" not in capsys.readouterr().out  # what it writes itself is not longer than what it sees
+
+
+@pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["--gradients", "--steps", "1"], "expected at least 2, got 1"),
+        (["--steps", "2001"], "expected at most 2,000, got 2,001"),
+        (["--gradients", "--out", __file__], "cannot be made"),
         (["--gradients", "--text", "ab"], "expected at least 3 characters"),
         (["--gradients", "--text", "the 안녕"], "안"),
     ],
@@ -412,7 +448,9 @@ def test_unrolled_losses_are_the_models_loss() -> None:
     one.eval()
     loss, _ = one.loss(IDS[:-1, None], IDS[1:, None])
     assert np.mean([x.item() for x in tape.losses]) == pytest.approx(loss.item(), rel=1e-12)
-    assert len(tape.all_layers[0]) == 2
+    losses, carried = step_by_step(one.train(), IDS)
+    assert [x.item() for x in losses] == pytest.approx([x.item() for x in tape.losses], rel=1e-12)
+    assert [len(s) for s in carried] == [2] * 9
     assert bptt.reach(tape.losses, tape.last).norms.shape == (9, 9)
 
 

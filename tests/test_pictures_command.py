@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -115,3 +116,26 @@ def test_the_documents_show_what_is_there_and_no_more() -> None:
     shown = re.findall(r"\]\(docs/pictures/(\w+\.svg)\)", readme)
     assert len(shown) == 6
     assert set(shown) <= {path.name for path in found}
+
+
+def test_without_the_package_graphviz(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """One message; what needs no DOT text is written, and a picture of DOT text is no endless story."""
+    monkeypatch.setitem(sys.modules, "graphviz", None)
+    for ending in ("svg", "dot"):
+        folder = tmp_path / ending
+        folder.mkdir()
+        code, _, err = graph(capsys, "rnn", "-o", str(folder / f"a.{ending}"))
+        assert code == 2
+        assert err.splitlines()[0] == "picture: the Python package graphviz is missing."
+        assert sorted(p.name for p in folder.iterdir()) == ["a.json", "a.txt"]
+
+
+def test_more_steps_than_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    """Refused before an hour is spent on it."""
+    code, _, err = graph(capsys, "lstm", "--steps", "60000", "--layers", "2")
+    assert (code, err.splitlines()[1]) == (
+        2,
+        "  expected at most 100,000 steps over all layers, got 120,000.",
+    )

@@ -434,6 +434,10 @@ def test_inspect_writes_a_report(run: Path, tmp_path: Path, capsys: pytest.Captu
     assert len(Record.from_json(numbers.read_text(encoding="utf-8")).tokens) == 400
     assert main(["inspect", str(run), "--text", WORDS, "--steps", "5", "-o", str(numbers)]) == 0
     assert Record.from_json(numbers.read_text(encoding="utf-8")).text == WORDS[:5]
+    unknown = f"😀{WORDS}\u0007</script>"
+    arguments = ["--text", unknown, "--on-unknown", "skip", "-o", str(numbers)]
+    assert main(["inspect", str(run), *arguments]) == 0
+    assert Record.from_json(numbers.read_text(encoding="utf-8")).text.startswith(WORDS)
 
 
 @pytest.mark.parametrize(
@@ -451,6 +455,7 @@ def test_inspect_writes_a_report(run: Path, tmp_path: Path, capsys: pytest.Captu
         ),
         (["--only", "units", "--gradients"], "tgs inspect: --only chooses no charts."),
         (["--steps", "1"], "tgs inspect: --steps is too small.\n  expected at least 2, got 1."),
+        (["--steps", "2001"], "tgs inspect: --steps is too large.\n  expected at most 2,000, got 2,001:"),
         (["--text", "a"], "report: the text is too short."),
         (["--text", ""], "report: the text is too short."),
         (["--text", "a 안"], "안"),

@@ -19,6 +19,7 @@ EXAMPLE = """\
 
 MODELS = ("rnn", "gru", "lstm", "transformer", "char")
 _STEPS = 6
+_MOST_STEPS = 100_000  # each is a dozen ops, and a kilobyte of each
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +83,11 @@ def _picture(args: argparse.Namespace) -> Picture:
         if getattr(args, name) < 1:
             rule = f"expected a whole number of at least 1, got {getattr(args, name)}."
             raise ArgumentError(explain(f"tgs graph: --{name} out of range", None, rule))
+    if args.steps * args.layers > _MOST_STEPS:
+        rule = f"expected at most {_MOST_STEPS:,} steps over all layers, got {args.steps * args.layers:,}."
+        raise ArgumentError(
+            explain("tgs graph: more than fits", None, rule, "Equal steps are one box anyway.")
+        )
     settings: dict[str, Any] = {
         "level": args.level,
         "view": args.view,

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING
 
 from tinygrad_seq import Generator
 from tinygrad_seq.cli.parser import UsageError, nearest_to
-from tinygrad_seq.errors import DataError, explain
+from tinygrad_seq.data.tokenizer import ON_UNKNOWN
+from tinygrad_seq.errors import CheckpointError, DataError, explain
+from tinygrad_seq.inspection import recurrent_layers
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.training import Run, load_run, sample
 
 if TYPE_CHECKING:
     from tinygrad_seq.charts import Chart
+
+    Drawings = Iterator[tuple[str, Callable[[], tuple[Chart, str]]]]
 
 EXAMPLE = """\
   tgs inspect runs/topics-lstm128 --text "It was a dark night" -o report.html
@@ -26,6 +30,8 @@ EXAMPLE = """\
 _WRITTEN_OUT = 64  # numbers in a state up to which its Jacobian's whole spectrum is found quickly
 _WRITES = 240  # characters that the model writes for its own report
 _STEPS = 64
+MOST = 2000  # tokens that a report or the charts of gradients look at, whatever is asked for
+_SLOW = 400  # tokens from which on it is said that a while will pass
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--text", metavar="TEXT", help="what is read, in characters the model knows (default: it writes some)"
     )
     parser.add_argument("--file", metavar="PATH", help="a text file to read instead, - for standard input")
+    parser.add_argument(
+        "--on-unknown",
+        choices=ON_UNKNOWN,
+        default="error",
+        help="what to do about characters of the text that the model does not know (default error)",
+    )
     parser.add_argument(
         "--only",
         metavar="NAMES",
@@ -75,6 +87,12 @@ def run(args: argparse.Namespace) -> int:
     if args.gradients and args.only is not None:
         rule = "expected --only without --gradients: it chooses sections of the report."
         raise UsageError(explain("tgs inspect: --only chooses no charts", None, rule))
+    if args.steps is not None and args.steps > MOST:
+        rule = f"expected at most {MOST:,}, got {args.steps:,}: time and memory grow with the square."
+        way_out = "Cut out the piece that you want to look at: --text, or --file and fewer --steps."
+        raise UsageError(explain("tgs inspect: --steps is too large", None, rule, way_out))
+    if (args.steps or 0) > _SLOW:
+        print(f"reading up to {args.steps:,} tokens; the time grows with their square")
     return _gradients(args) if args.gradients else _report(args)
 
 
@@ -87,9 +105,9 @@ def _report(args: argparse.Namespace) -> int:
     path = checked_name(args.out if args.out else Path(args.run, "report.html"))
     trained = load_run(args.run)
     longest = args.steps or LONGEST
-    text = _given(args)
+    text = _given(args, trained)
     if text is None:
-        text = _written(trained, min(_WRITES, longest))
+        text = _written(trained, longest)
     title = Path(args.run).resolve().name
     report = Report.of(trained.model, trained.vocabulary, text, only=only, longest=longest, title=title)
     report.save(path)
@@ -115,18 +133,28 @@ def _sections(names: str | None) -> list[str] | None:
     return wanted
 
 
-def _given(args: argparse.Namespace) -> str | None:
-    """The text of --text or --file, composed as a corpus is."""
+def _given(args: argparse.Namespace, trained: Run) -> str | None:
+    """The text of --text or --file, composed as a corpus is, without what --on-unknown wants to be rid of."""
+    text = args.text
     if args.file is not None:
         from tinygrad_seq.data import read_text
 
-        return unicodedata.normalize("NFC", read_text(args.file).text)
-    return None if args.text is None else unicodedata.normalize("NFC", args.text)
+        text = read_text(args.file).text
+    if text is None:
+        return None
+    text = unicodedata.normalize("NFC", text)
+    if args.on_unknown != "error":
+        text = trained.vocabulary.decode(trained.vocabulary.encode(text, args.on_unknown))
+    return text
 
 
-def _written(trained: Run, n: int) -> str:
-    """What the model writes, always the same."""
-    return sample(trained.model, trained.vocabulary, "", n, 0.8, Generator(0, "inspect"))
+def _written(trained: Run, most: int) -> str:
+    """What the model writes, always the same, no longer than it sees at once and at most so many tokens."""
+    most = min(most, getattr(trained.model, "block", None) or most)
+    text = sample(trained.model, trained.vocabulary, "", min(_WRITES, most), 0.8, Generator(0, "inspect"))
+    while len(text) > 2 and len(trained.vocabulary.encode(text)) > most:
+        text = text[:-1]
+    return text
 
 
 def _gradients(args: argparse.Namespace) -> int:
@@ -134,15 +162,31 @@ def _gradients(args: argparse.Namespace) -> int:
 
     matplotlib()  # asked for before anything is computed
     trained = load_run(args.run)
-    text = _text(trained, _given(args), args.steps or _STEPS)
+    steps = args.steps or _STEPS
+    text = _text(trained, _given(args, trained), steps)
+    most = min(steps + 1, getattr(trained.model, "block", None) or steps + 1)
+    ids = trained.vocabulary.encode(text)[:most]
     folder = Path(args.out) if args.out else Path(args.run, "charts")
-    folder.mkdir(parents=True, exist_ok=True)
-    print(f"read    {text!r}")
-    for name, draw in _charts(trained, text, Path(args.run)):
+    _make(folder)
+    print(f"read    {trained.vocabulary.decode(ids)!r}")
+    recurrent = bool(recurrent_layers(trained.model))
+    for name, draw in (_charts if recurrent else _attended)(trained, ids, Path(args.run)):
         chart, words = draw()
         path = chart.save(folder / f"{name}.{args.format}")
         print(f"{name:<11} {path}{f': {words}' if words else ''}")
+    if not recurrent:
+        print("without ledger, spectra, truncation, cells: attention carries no state from step to step.")
     return 0
+
+
+def _make(folder: Path) -> None:
+    """Make a folder; raises CheckpointError where there can be none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        what = f"tgs inspect: the folder {str(folder)!r} cannot be made: {reason}"
+        raise CheckpointError(explain(what, None, "", "Choose another place with -o.")) from error
 
 
 def _text(trained: Run, given: str | None, steps: int) -> str:
@@ -157,12 +201,44 @@ def _text(trained: Run, given: str | None, steps: int) -> str:
     return text
 
 
-def _charts(trained: Run, text: str, folder: Path) -> Iterator[tuple[str, Callable[[], tuple[Chart, str]]]]:
+def _attended(trained: Run, ids: Array, folder: Path) -> Drawings:
+    """The charts of a Transformer: how far its gradient reaches through attention, and the run's course."""
+    from tinygrad_seq import bptt, charts
+    from tinygrad_seq.inspection import saliency
+
+    # Row t is the loss of symbol t + 1, column s the embedding of symbol s.
+    reach = bptt.Reach(saliency(trained.model.double(), ids)[1:, :-1])
+
+    def matrix() -> tuple[Chart, str]:
+        chart = charts.reach(reach, title="How far back each loss reaches through attention")
+        chart.axes.set_xlabel("embedding e_s")
+        for bar in chart.figure.axes[1:]:
+            bar.set_ylabel("log10 of the norm of dL_t / de_s")
+        return chart, reach.words
+
+    def decay() -> tuple[Chart, str]:
+        chart = charts.decay(reach)
+        chart.axes.set_ylabel("mean norm of dL_t / de_s")
+        return chart, ""
+
+    yield "reach", matrix
+    yield "decay", decay
+    yield from _course(folder)
+
+
+def _course(folder: Path) -> Drawings:
+    from tinygrad_seq import charts
+
+    if (folder / "metrics.jsonl").exists():
+        yield "learning", lambda: (charts.learning(folder), "")
+        yield "gradients", lambda: (charts.gradients(folder), "")
+
+
+def _charts(trained: Run, ids: Array, folder: Path) -> Drawings:
     """Each chart's name, and what draws it and says it in words."""
     from tinygrad_seq import bptt, charts
-    from tinygrad_seq.inspection import unrolled
+    from tinygrad_seq.inspection import step_by_step, unrolled
 
-    ids = trained.vocabulary.encode(text)
     model = trained.model.double()  # products of many small numbers
     tape = unrolled(model, ids)
     reach = bptt.reach(tape.losses, tape.last)
@@ -183,9 +259,10 @@ def _charts(trained: Run, text: str, folder: Path) -> Iterator[tuple[str, Callab
         return charts.spectra(found), found[-1].words
 
     def truncation() -> tuple[Chart, str]:
-        T = len(tape.losses)
+        losses, carried = step_by_step(model, ids)
+        T = len(losses)
         spans = sorted({min(2**j, T) for j in range(T.bit_length() + 1)})
-        found = bptt.truncation_bias(tape.losses, tape.all_layers, list(model.parameters()), spans)
+        found = bptt.truncation_bias(losses, carried, list(model.parameters()), spans)
         return charts.bias(found), ""
 
     yield "reach", lambda: (charts.reach(reach), reach.words)
@@ -194,9 +271,7 @@ def _charts(trained: Run, text: str, folder: Path) -> Iterator[tuple[str, Callab
     yield "spectra", spectra
     yield "truncation", truncation
     yield "cells", lambda: (_cells(trained, ids), "")
-    if (folder / "metrics.jsonl").exists():
-        yield "learning", lambda: (charts.learning(folder), "")
-        yield "gradients", lambda: (charts.gradients(folder), "")
+    yield from _course(folder)
 
 
 def _cells(trained: Run, ids: Array) -> Chart:

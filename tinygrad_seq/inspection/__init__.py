@@ -4,7 +4,7 @@ from tinygrad_seq.inspection.attending import Attended, Attention, attention_of,
 from tinygrad_seq.inspection.condition import Gate, LayerHealth, gates, health
 from tinygrad_seq.inspection.reading import OnText, on_text, saliency, told
 from tinygrad_seq.inspection.units import Detected, detectors, find_units
-from tinygrad_seq.inspection.unrolling import Unrolled, unrolled
+from tinygrad_seq.inspection.unrolling import Unrolled, step_by_step, unrolled
 from tinygrad_seq.inspection.watching import recurrent_layers, seeing, states_of
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "saliency",
     "seeing",
     "states_of",
+    "step_by_step",
     "told",
     "unrolled",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tinygrad_seq.errors import RenderError, explain
 from tinygrad_seq.pictures import look
 from tinygrad_seq.pictures.places import Path
 from tinygrad_seq.pictures.scene import Box, Scene
@@ -13,8 +14,14 @@ if TYPE_CHECKING:
 
 
 def source(scene: Scene) -> str:
-    """The DOT text of a scene."""
-    from graphviz import Digraph, escape
+    """The DOT text of a scene. Raises RenderError where the package graphviz is missing."""
+    try:
+        from graphviz import Digraph, escape
+    except ImportError:
+        way_out = "Install it with: python -m pip install graphviz"
+        raise RenderError(
+            explain("picture: the Python package graphviz is missing", None, "", way_out)
+        ) from None
 
     labels = _labels(scene.boxes)
     finished: dict[Path, Digraph] = {}

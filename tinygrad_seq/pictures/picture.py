@@ -27,11 +27,13 @@ class Picture:
     """A graph, and how it is to be shown. Nothing is worked out before it is asked for.
 
     `graph` is everything, `folded` what is left of it at the wished level; `dot`, `text` and `svg()` show that.
-    In a notebook it shows as SVG, or as the tree where nothing can render.
+    In a notebook it shows as SVG, or as the tree where nothing can render. `seconds` is how long each program that
+    lays graphs out may take, None for the usual time.
     """
 
     def __init__(self, graph: Graph, wish: Wish | None = None, coloured: bool = False):
         self.graph, self.wish, self.coloured = graph, wish or Wish(), coloured
+        self.seconds: float | None = None
 
     @cached_property
     def _folded(self) -> Folded:
@@ -111,6 +113,11 @@ class Picture:
         """What needs no Graphviz, in files beside the one that was asked for; none that is there is touched."""
         others = [path.with_suffix(ending) for ending in (".dot", ".json", ".txt")]
         others = [other for other in others if not other.exists()]
+        try:
+            self.dot  # noqa: B018
+        except RenderError:
+            others = [other for other in others if other.suffix != ".dot"]
+        others = [other for other in others if other != path]
         for other in others:
             self.save(other)
         return f"\n  Written instead: {', '.join(other.name for other in others)}." if others else ""
@@ -126,7 +133,7 @@ class Picture:
                     "  Files that end in .dot, .json and .txt still work.",
                 )
             )
-        found = render.render(self.dot, form, render.SECONDS)
+        found = render.render(self.dot, form, render.SECONDS if self.seconds is None else self.seconds)
         return slimmed(found.decode()).encode() if form == "svg" else found
 
     def _repr_mimebundle_(
