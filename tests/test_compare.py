@@ -155,14 +155,16 @@ def test_what_is_no_run_is_explained() -> None:
 
 
 def test_parts_are_those_of_the_run() -> None:
-    """By the lengths that the run wrote down, whatever is usual; a part without tokens is none."""
+    """As its settings say; where they say nothing, by the lengths it wrote down. A part without tokens is none."""
     run = load_run("one")
     parts = own_parts(read_record("one"), run.vocabulary).parts
     usual = split(tokenize(TEXT).ids)
     assert all(np.array_equal(parts[name], getattr(usual, name)) for name in ("train", "validation", "test"))
     record = read_record("one")
     lengths = {"train": 1500, "validation": 180, "test": 0}
-    other = own_parts(replace(record, facts={**record.facts, **lengths}), run.vocabulary).parts
+    settings = {name: value for name, value in record.settings.items() if name != "split"}
+    old = replace(record, settings=settings, facts={**record.facts, **lengths})
+    other = own_parts(old, run.vocabulary).parts
     assert {name: len(part) for name, part in other.items()} == {"train": 1500, "validation": 180}
     wrong = own_parts(replace(record, facts={**record.facts, "train": 1}), run.vocabulary).parts
     assert np.array_equal(wrong["train"], usual.train)
@@ -223,6 +225,24 @@ def test_runs_with_other_tokenizers_stand_side_by_side() -> None:
     assert [one.text for one in found] == ["A", "A"]
     assert all(math.isfinite(one.error) for one in found)
     assert all(one.behind is None for one in found)
+
+
+def test_runs_validated_on_other_tokens_of_one_text_are_not_paired() -> None:
+    """A split by columns leaves as many tokens to validate with, but others; each kind has a best run of its own."""
+    corpus = Corpus(TEXT, "hamlet.txt")
+    for name, steps in (("columns", 6), ("columns of more steps", 60)):
+        settings = replace(SMALL, split="90,5,5 columns", steps=steps, lr=0.02)
+        list(train(settings, corpus=corpus, folder=name))
+    list(train(replace(SMALL, split="90,5,5"), corpus=corpus, folder="plain"))
+    found = compare([read_record(n) for n in ("columns", "plain", "two", "columns of more steps")])
+    assert [one.text for one in found] == ["A"] * 4
+    columns, plain, two, more = found
+    assert columns.tokens == more.tokens != plain.tokens == two.tokens
+    assert two.behind is None
+    assert more.behind is None
+    assert plain.behind is not None
+    assert columns.behind is not None
+    assert columns.behind[0] == pytest.approx(columns.best - more.best, rel=1e-4)
 
 
 @draws
