@@ -230,6 +230,24 @@ def test_runs_with_other_tokenizers_stand_side_by_side() -> None:
     assert all(one.behind is None for one in found)
 
 
+def test_runs_validated_on_other_tokens_of_one_text_are_not_paired() -> None:
+    """A split by columns leaves as many tokens to validate with, but others; each kind has a best run of its own."""
+    corpus = Corpus(TEXT, "hamlet.txt")
+    for name, steps in (("columns", 6), ("columns of more steps", 60)):
+        settings = replace(SMALL, split="90,5,5 columns", steps=steps, lr=0.02)
+        list(train(settings, corpus=corpus, folder=name))
+    list(train(replace(SMALL, split="90,5,5"), corpus=corpus, folder="plain"))
+    found = compare([read_record(n) for n in ("columns", "plain", "two", "columns of more steps")])
+    assert [one.text for one in found] == ["A"] * 4
+    columns, plain, two, more = found
+    assert columns.tokens == more.tokens != plain.tokens == two.tokens
+    assert two.behind is None
+    assert more.behind is None
+    assert plain.behind is not None
+    assert columns.behind is not None
+    assert columns.behind[0] == pytest.approx(columns.best - more.best, rel=1e-4)
+
+
 @draws
 def test_the_table_of_runs(tgs: Tgs) -> None:
     """Whole, but for times; a picture that says the same."""

@@ -102,6 +102,9 @@ def test_underfitting_and_neither() -> None:
     assert said(fit(run(course([2.0, 1.2], [2.05, 1.8])))) == ("fit", "hint")
     assert fit(run(course([2.0], [2.0]))) is None
     assert fit(run()) is None
+    wild = fit(run(course([2.0, 1.9, 9.0, 1.9], [2.05, 1.92, 8.0, 1.92])))
+    assert wild is not None
+    assert wild.words.endswith("while the loss jumps, that tells neither under- nor overfitting.")
 
 
 def test_trend() -> None:
@@ -149,8 +152,11 @@ def test_clipping() -> None:
         "clipping",
         "problem",
         "100% of the steps of the second half were clipped to 0.5; its norm was 4 in the middle: "
-        "the clip, not the lr, sets the size of a step. Raise it, or lower lr.",
+        "all gradients count alike, and AdamW sees none as larger than another. Raise the clip.",
     )
+    with_sgd = clipping(run(rows(0, 0, 1, 1), clip=0.5, optimiser="SGD"))
+    assert with_sgd is not None
+    assert with_sgd.words.endswith("the clip, not the lr, sets the size of a step. Raise it, or lower lr.")
     assert said(clipping(run(rows(0, 0, 0.7, 0.7)))) == ("clipping", "hint")
     assert said(clipping(run(rows(1, 1, 0.1, 0.0)))) == ("clipping", "ok")
     assert clipping(run(rows(1, 1, 1, 1), clip=0)) is None

@@ -6,6 +6,7 @@ import itertools
 import math
 import tracemalloc
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -135,6 +136,20 @@ def test_jamo_texts_are_well_formed() -> None:
     assert len(made.text) == 50
     begun = Sampler(lstm(len(tokenizer)), tokenizer, how).tokens("\u1112", 1, rng=Generator(1))
     assert tokenizer.ill_formed([int(tokenizer.encode("\u1112")[0]), next(iter(begun)).id]) == 0
+
+
+def test_jamo_leaves_the_prime_as_it_was_given() -> None:
+    """A final letter after an open syllable would make another of it, and stand alone in what is written."""
+    tokenizer = JamoTokenizer.learn(["가나다 한글!"])
+    sampler = Sampler(lstm(len(tokenizer)), tokenizer, Choosing(50.0))
+    for prime in ("가", "각", "가 ", ""):
+        for seed in range(30):
+            made = sampler.sample(prime, 3, rng=Generator(seed)).text
+            assert len(made) == 3
+            assert normalize("NFC", prime + made) == prime + made
+            assert not [c for c in made if "\u1100" <= c <= "\u11ff"]
+    for beam in beam_search(lstm(len(tokenizer)), tokenizer, "가", width=30, length=3):
+        assert not "\u11a8" <= beam.text[0] <= "\u11ff"
 
 
 def test_prime_of_any_length_is_read_in_bounded_memory() -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from tinygrad_seq.comparing.own_text import own_parts
 from tinygrad_seq.comparing.records import Record
 from tinygrad_seq.data import TextSize
 from tinygrad_seq.errors import ArgumentError, DataError
+from tinygrad_seq.numerics import Array
 from tinygrad_seq.training import load_run
 from tinygrad_seq.training.evaluation import Measured, difference
 from tinygrad_seq.training.validation import validate
 
 __all__ = ["Compared", "compare", "measured_again"]
+
+_PIECE = 1 << 20  # ids
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,8 @@ class Compared:
     `text` is a letter, the same for runs of the same text. `best` is its best validation in bits per character and
     `step` where that was; `error` the standard error of that mean, NaN where the text was not at hand. `behind`
     is how many bits per character more it needs than the best run on the same tokens, as (mean, standard error)
-    of the difference, None where no such pair was measured.
+    of the difference, None where no such pair was measured. `tokens` is the fingerprint of the tokens that it
+    was measured on: two splits of one text may leave as many to validate with, and others.
     """
 
     record: Record
@@ -36,13 +43,18 @@ class Compared:
     size: TextSize | None = None
     behind: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
+    tokens: str = ""
 
 
-def measured_again(record: Record, most: int | None = None) -> tuple[Measured, TextSize]:
-    """The best weights of a run on its validation part. Raises what `load_run` and `own_parts` raise."""
+def measured_again(record: Record, most: int | None = None) -> tuple[Measured, TextSize, str]:
+    """The best weights of a run on its validation part, and that part's size and fingerprint.
+
+    Raises what `load_run` and `own_parts` raise.
+    """
     run = load_run(record.path)
     parts = own_parts(record, run.vocabulary)
-    return validate(run.model, run.config, parts.parts["validation"], most), parts.size("validation")
+    ids = parts.parts["validation"]
+    return validate(run.model, run.config, ids, most), parts.size("validation"), _fingerprint(ids)
 
 
 def compare(records: Sequence[Record], *, again: bool = True, most: int | None = 200_000) -> list[Compared]:
@@ -63,7 +75,7 @@ def compare(records: Sequence[Record], *, again: bool = True, most: int | None =
 
 def _with_error(one: Compared, most: int | None) -> Compared:
     try:
-        measured, size = measured_again(one.record, most)
+        measured, size, tokens = measured_again(one.record, most)
     except (ValueError, TypeError, LookupError, OSError, RuntimeError) as error:
         why = str(error).splitlines()[0].rstrip(".:") if str(error) else type(error).__name__
         return replace(one, notes=(*one.notes, f"not measured again: {why}"))
@@ -72,23 +84,32 @@ def _with_error(one: Compared, most: int | None) -> Compared:
     if math.isfinite(one.best) and measured.whole and abs(bits - one.best) > 0.005 * one.best:
         notes = (*notes, f"measured again: {bits:.4f}, its metrics say {one.best:.4f}")
     best = one.best if math.isfinite(one.best) else bits
-    return replace(one, measured=measured, size=size, best=best, error=error_bits, notes=notes)
+    return replace(one, measured=measured, size=size, best=best, error=error_bits, notes=notes, tokens=tokens)
+
+
+def _fingerprint(ids: Array) -> str:
+    """sha256 of a row of ids, whatever their dtype; read in pieces, for the row may be larger than the memory."""
+    found = hashlib.sha256()
+    for at in range(0, len(ids), _PIECE):
+        found.update(np.asarray(ids[at : at + _PIECE], np.int64).tobytes())
+    return found.hexdigest()
 
 
 def _behind(found: list[Compared]) -> list[Compared]:
-    """Each run's distance to the best of its text, where both were asked for the same tokens."""
-    leaders: dict[str, Compared] = {}
+    """Each run's distance to the best of those that were asked for the same tokens."""
+    leaders: dict[tuple[str, str], Compared] = {}
     for one in found:
-        if one.measured and one.best < getattr(leaders.get(one.text), "best", math.inf):
-            leaders[one.text] = one
+        same = one.text, one.tokens
+        if one.measured and one.best < getattr(leaders.get(same), "best", math.inf):
+            leaders[same] = one
     done = []
     for one in found:
-        leader = leaders.get(one.text)
+        leader = leaders.get((one.text, one.tokens))
         if leader is not None and leader is not one and one.measured and leader.measured and one.size:
             try:
                 nats, error = difference(one.measured, leader.measured)
             except (ArgumentError, DataError):
-                done.append(one)  # other tokenizers: no token of one is a token of the other
+                done.append(one)  # of a bounded number of tokens, windows of other lengths ask for others
                 continue
             per = (
                 one.measured.rates(one.size).bits_per_character / one.measured.nats

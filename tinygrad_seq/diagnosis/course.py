@@ -25,6 +25,7 @@ FALLING = 0.01  # of the validation, over the last quarter of the run
 OFTEN = 0.5  # of the steps
 BOLD, TIMID, STILL = 1e-2, 5e-4, 1e-4  # the update's norm over that of the weights; usual is 1e-3
 SPIKE = 0.1  # of the loss before it
+_BY_SIZE = ("SGD",)  # optimisers whose step is as large as the gradient
 _TINY = 1e-9  # nats; a text of one symbol has nothing to tell
 
 
@@ -77,6 +78,11 @@ def fit(record: Record, error: float = 0.0) -> Verdict | None:
     if gap > APART:
         words = f"{numbers}: {gap:.0%} apart. It begins to know its text by heart; dropout or more text would help."
         return Verdict("fit", "hint", words)
+    jumps = spikes(record)
+    if jumps is not None and jumps.level == "problem":
+        return Verdict(
+            "fit", "hint", f"{numbers}: while the loss jumps, that tells neither under- nor overfitting."
+        )
     if gap < CLOSE:
         dropout = " (with dropout, which training alone bears)" if record.setting("dropout", 0.0) else ""
         words = (
@@ -144,7 +150,12 @@ def clipping(record: Record) -> Verdict | None:
     usual = f"; its norm was {np.median(norm):.2g} in the middle" if len(norm) else ""
     words = f"{share:.0%} of the steps of the second half were clipped to {clip:g}{usual}"
     if share > OFTEN:
-        way_out = "the clip, not the lr, sets the size of a step. Raise it, or lower lr."
+        optimiser = record.settings.get("optimiser", "AdamW")
+        if optimiser in _BY_SIZE:
+            way_out = "the clip, not the lr, sets the size of a step. Raise it, or lower lr."
+        else:
+            # A factor common to all gradients is divided out again.
+            way_out = f"all gradients count alike, and {optimiser} sees none as larger than another. Raise the clip."
         return Verdict("clipping", "problem" if share > 0.9 else "hint", f"{words}: {way_out}")
     return Verdict("clipping", "ok", f"{words}.")
 

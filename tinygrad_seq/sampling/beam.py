@@ -11,7 +11,7 @@ from tinygrad_seq.data import Tokenizer
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.models.neural import log_softmax
-from tinygrad_seq.sampling.sampler import Asked, Sampler, counted
+from tinygrad_seq.sampling.sampler import Asked, Sampler, counted, first_allowed
 from tinygrad_seq.sampling.stepping import Position
 
 __all__ = ["Beam", "beam_search"]
@@ -107,7 +107,8 @@ def _continued(
     found = []
     for path in paths:
         scores = log_softmax(path.logits)
-        allowed = vocabulary.allowed(path.ids[-1] if path.ids else before, left=2)
+        last = path.ids[-1] if path.ids else None
+        allowed = first_allowed(vocabulary, before) if last is None else vocabulary.allowed(last, left=2)
         if allowed is not None:
             scores = np.where(allowed, scores, -np.inf)
         for i in np.argsort(-scores, kind="stable")[:width].tolist():

@@ -223,11 +223,11 @@ class Sampler:
         plain = isinstance(decoder, PlainDecoder)
         read, tail = len(ids), ""
         left = asked.n
+        allowed = first_allowed(vocabulary, previous)
         if left:
             self.require_room(read)
             logits, at = prime.begun
         while left > 0:
-            allowed = vocabulary.allowed(previous, left=2)
             p = weights(logits, how, seen, allowed)
             kept = truncated(p, how) if how.truncates else p
             i = drawn(kept, uniform(rng)) if how.temperature else int(kept.argmax())
@@ -244,7 +244,8 @@ class Sampler:
             if left > 0:
                 read += 1
                 self.require_room(read)
-                (logits, at), previous = self.stepper.step(i, at), i
+                logits, at = self.stepper.step(i, at)
+                allowed = vocabulary.allowed(i, left=2)
                 if seen is not None:
                     seen[i] = True
 
@@ -278,6 +279,19 @@ class Sampler:
 
 
 _LEARNT = Choosing(temperature=1.0)
+
+
+def first_allowed(vocabulary: Tokenizer, previous: int | None) -> npt.NDArray[np.bool_] | None:
+    """Which ids may begin a text after a prime that ends with `previous`, bool(V,); None where all may.
+
+    The prime stands as it was given: no final letter makes another syllable of its last one, unless what it ends
+    with cannot stand alone.
+    """
+    allowed = vocabulary.allowed(previous, left=2)
+    alone = vocabulary.allowed(None, left=2)
+    if allowed is None or alone is None or not (allowed & alone).any():
+        return allowed
+    return allowed & alone
 
 
 class Asked:
