@@ -25,7 +25,7 @@ def test_display_follows_the_run() -> None:
     fit(SMALL, notebook.show, corpus=TEXT)
     page = pages[-1]._repr_html_()
     assert "done    12 steps in " in page
-    assert "&lt;script&gt;: 1,500 characters" in page
+    assert "&lt;script&gt;: 1,560 characters" in page
     assert "<script>" not in page
     tree = ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
     lines = [line.attrib["points"].split() for line in tree.iter("polyline")]
