@@ -148,14 +148,14 @@ NO_FILE = "Without a file: builtin:topics or builtin:stdlib."
             "read_text: 'a.txt' is not UTF-8.\n  offset: 9\n  line: 2\n  bytes from there: b'\\xe9 au lai'\n"
             "  expected UTF-8 text, in which the byte 0xe9 cannot stand at offset 9.\n"
             "  Save it as UTF-8, or convert it; from Latin-1: iconv -f latin1 -t utf-8.\n"
-            "  Bad bytes can be replaced or skipped: bad_bytes 'replace' or 'skip'.",
+            "  Bad bytes can be replaced or skipped: bad_bytes 'replace' or 'skip' (--bad-bytes).",
         ),
         (
             b"\xef\xbb\xbfa\xff",
             "read_text: 'a.txt' is not UTF-8.\n  offset: 4\n  line: 1\n  bytes from there: b'\\xff'\n"
             "  expected UTF-8 text, in which the byte 0xff cannot stand at offset 4.\n"
             "  Save it as UTF-8, or convert it; from Latin-1: iconv -f latin1 -t utf-8.\n"
-            "  Bad bytes can be replaced or skipped: bad_bytes 'replace' or 'skip'.",
+            "  Bad bytes can be replaced or skipped: bad_bytes 'replace' or 'skip' (--bad-bytes).",
         ),
         (
             b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
@@ -167,7 +167,7 @@ NO_FILE = "Without a file: builtin:topics or builtin:stdlib."
             "한글".encode("utf-16"),
             "read_text: 'a.txt' is not UTF-8 but looks like UTF-16 or UTF-32.\n"
             f"  first bytes: {'한글'.encode('utf-16')[:4]!r}\n  expected UTF-8 text.\n"
-            "  Save it as UTF-8, or convert it: iconv -f utf-16 -t utf-8. Or name its encoding: utf-16.",
+            "  Save it as UTF-8, or convert it: iconv -f utf-16 -t utf-8. Or name its encoding: --encoding utf-16.",
         ),
         (
             b"\xef\xbb\xbf",
@@ -527,7 +527,7 @@ def test_full_disk_leaves_the_old_file() -> None:
 
     atomic_write_bytes("a", b"old")
     assert message(CheckpointError, atomic_write, "a", write) == (
-        f"write: 'a' cannot be written: no space left.{REST}Choose another place, or try again."
+        f"write: 'a' cannot be written: no space left.{REST}Make room, and try again."
     )
     assert Path("a").read_bytes() == b"old"
     assert os.listdir() == ["a"]

@@ -234,7 +234,7 @@ def test_offset_and_line_of_a_bad_byte(chunk: int) -> None:
     assert text.endswith(
         "  expected UTF-8 text, in which the byte 0xe9 cannot stand at offset 40,001.\n"
         "  Save it as UTF-8, or convert it; from Latin-1: iconv -f latin1 -t utf-8.\n"
-        "  Bad bytes can be replaced or skipped: bad_bytes 'replace' or 'skip'."
+        "  Bad bytes can be replaced or skipped: bad_bytes 'replace' or 'skip' (--bad-bytes)."
     )
 
 
@@ -265,8 +265,9 @@ def test_korean_in_another_encoding_is_recognised() -> None:
         "read_text: 'a.txt' is not UTF-8.\n  offset: 0\n  line: 1\n"
         f"  bytes from there: {text.encode('euc-kr')[:8]!r}\n"
         "  expected UTF-8 text, in which the byte 0xb5 cannot stand at offset 0.\n"
-        "  It reads as Korean in cp949: name this encoding, or convert it: iconv -f cp949 -t utf-8.\n"
-        "  Bad bytes can be replaced or skipped: bad_bytes 'replace' or 'skip'."
+        "  It reads as Korean in cp949: name this encoding (--encoding cp949), or convert it: "
+        "iconv -f cp949 -t utf-8.\n"
+        "  Bad bytes can be replaced or skipped: bad_bytes 'replace' or 'skip' (--bad-bytes)."
     )
     for encoding in ("cp949", "EUC-KR"):
         assert read_text("a.txt", encoding=encoding).text == text

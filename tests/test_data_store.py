@@ -27,6 +27,7 @@ from tinygrad_seq.data import (
     from_texts,
     is_large,
     learn_tokenizer,
+    let_go,
     read_text,
     split,
     stored_texts,
@@ -415,3 +416,25 @@ def test_facts_are_plain_json() -> None:
     assert np.load(entries()[0] / "ids.npy").tolist() == [0, 1]
     assert Vocabulary.load(entries()[0] / "tokenizer.json") == Vocabulary("ab")
     assert isinstance(stored(tokenizer="jamo").tokenizer, JamoTokenizer)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells")
+def test_measuring_mapped_ids_does_not_fill_the_memory(tmp_path: Path) -> None:
+    """What was read of the file is given back: 64 MB of ids pass, less than half of them are held at once."""
+    np.lib.format.open_memmap(tmp_path / "ids.npy", "w+", np.uint8, (1 << 26,)).flush()
+    ids = np.load(tmp_path / "ids.npy", mmap_mode="r")
+
+    def mapped() -> int:
+        text = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(text.split("RssFile:")[1].split()[0]) * 1024
+
+    before = mapped()
+    assert Vocabulary("ab").measure(ids[5:]).tokens == (1 << 26) - 5
+    assert mapped() - before < 1 << 25
+    assert int(ids.max()) == 0, "it can be read again"
+    let_go(ids[5:])
+    assert mapped() - before < 1 << 23
+    writable = np.load(tmp_path / "ids.npy", mmap_mode="r+")
+    writable[3] = 1
+    let_go(writable)
+    assert writable[3] == 1

@@ -244,3 +244,14 @@ def test_events_as_json(tgs: Tgs) -> None:
     assert rows[0]["folder"] == "run"
     facts = tomllib.loads(Path("run/config.toml").read_text(encoding="utf-8"))["facts"]
     assert facts["parameters"] == rows[0]["parameters"]
+
+
+def test_file_of_settings_from_a_windows_editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte order mark is no part of the settings; a table is no corpus."""
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text("to be or not to be, that is the question. " * 20, encoding="utf-8")
+    Path("a.toml").write_text("\ufeffhidden = 7\n", encoding="utf-8")
+    assert main(["train", "text.txt", "--config", "a.toml", "--steps=1", "--batch=2", "-q", "-o", "run"]) == 0
+    assert load_run(Path("run")).config.hidden == 7
+    with pytest.raises(ArgumentError, match="corpus out of range"):
+        Config.from_toml("corpus = {a = 1}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import random
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from tinygrad_seq.cli import main
 from tinygrad_seq.data import Corpus
 from tinygrad_seq.errors import CheckpointError, DataError
 from tinygrad_seq.training import (
@@ -32,6 +36,8 @@ from tinygrad_seq.training import (
     train,
 )
 from tinygrad_seq.training.checkpoint import load_state, save_state
+from tinygrad_seq.training.flow import Gauge
+from tinygrad_seq.training.run_folder import RunFolder
 
 TIMES = ("seconds", "characters_per_second")
 CLAUSES = ("the cat sat on the mat", "a dog ran to the cat", "then the mat was red", "no cat was a dog")
@@ -314,3 +320,116 @@ def test_any_iterable_of_texts_is_a_corpus() -> None:
     rows = [{"text": clause} for clause in CLAUSES * 20]
     ends = [fit(SMALL, corpus=one, steps=2).validation for one in (rows, [row["text"] for row in rows])]  # type: ignore[union-attr]
     assert ends[0] == ends[1]
+
+
+def test_settings_are_written_when_the_rest_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run killed in its first moment leaves a folder that is no run yet, and that the next one may take."""
+    folder = tmp_path / "run"
+
+    def killed(self: RunFolder, run: object, facts: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "describe", killed)
+        with pytest.raises(SystemExit):
+            next(train(SMALL, corpus=TEXT, folder=folder))
+    (folder / ".0123.tmp").write_bytes(b"half")
+    assert {"vocabulary.json", "last.safetensors", "state.safetensors"} <= {f.name for f in folder.iterdir()}
+    with pytest.raises(CheckpointError, match=r"holds no config\.toml"):
+        load_run(folder)
+    events = train(SMALL, corpus=TEXT, folder=folder)
+    next(events)
+    load_run(folder)
+    events.close()
+    assert not (folder / ".0123.tmp").exists(), "what was killed while it wrote is swept away"
+
+
+def test_refused_settings_leave_no_folder(tmp_path: Path) -> None:
+    """A text that is too short is found before the folder is made, and an occupied one before the text is read."""
+    with pytest.raises(DataError, match="too short"):
+        train(SMALL, corpus=TEXT, folder=tmp_path / "run", batch=10_000)
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "note").write_text("mine")
+    with pytest.raises(CheckpointError, match="is a file"):
+        train(replace(SMALL, corpus=("nowhere.txt",)), folder=tmp_path / "note")
+
+
+@pytest.mark.skipif(find_spec("fcntl") is None, reason="this system locks no folders")
+def test_two_at_once_are_refused(tmp_path: Path) -> None:
+    """Another process in the same folder is told so; within one process a run left behind is in nobody's way."""
+    folder = tmp_path / "run"
+    events = train(SMALL, corpus=TEXT, folder=folder)
+    next(events)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = [sys.executable, "-c", RUN, str(folder), "old"]
+    found = subprocess.run(command, capture_output=True, env=environment, text=True)
+    assert f"CheckpointError: train: another process trains in {str(folder)!r} right now." in found.stderr
+    again = resume(folder, corpus=TEXT)
+    next(again)
+    again.close()
+    events.close()
+    assert "Finished" in subprocess.run(command, capture_output=True, env=environment, text=True).stdout
+
+
+def test_resumed_from_another_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text that was named from where the run began is found from elsewhere."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    (here / "clauses.txt").write_text(TEXT.text, encoding="utf-8")
+    monkeypatch.chdir(here)
+    config = replace(SMALL, corpus=("clauses.txt",))
+    events = train(config, folder=here / "run")
+    for _ in range(4):
+        next(events)
+    events.close()
+    monkeypatch.chdir(there)
+    assert isinstance(list(resume(here / "run"))[-1], Finished)
+    assert load_run(here / "run").config.corpus == ("clauses.txt",)
+
+
+def test_second_interrupt_saves_nothing_half_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut between an update and what is noted of it, the run ends with what was saved before."""
+    folder = tmp_path / "run"
+    events = train(SMALL, corpus=TEXT, folder=folder)
+    for event in events:
+        if isinstance(event, Step) and event.step == 2:
+            break
+
+    def cut(self: Gauge) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Gauge, "flow", cut)
+        with pytest.raises(KeyboardInterrupt):
+            next(events)
+    assert load_state(folder / "state.safetensors")[1]["learner"]["done"] == 0
+    list(resume(folder, corpus=TEXT))
+    list(train(SMALL, corpus=TEXT, folder=tmp_path / "whole"))
+    same(left(tmp_path / "whole"), left(folder))
+
+
+def test_disk_that_is_full_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command says so and how to go on; what was saved is whole, and goes on to the bit."""
+    (tmp_path / "clauses.txt").write_text(TEXT.text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    settings = ["--hidden=8", "--batch=3", "--window=6", "--steps=11", "--save-every=2", "--sample-every=5"]
+    whole = ["train", "clauses.txt", "-q", *settings]
+    assert main([*whole, "-o", "whole"]) == 0
+    true, saved = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        saved.append(descriptor)
+        if len(saved) > 15:
+            raise OSError(28, "No space left on device")
+        true(descriptor)
+
+    said = io.StringIO()
+    with monkeypatch.context() as patch, contextlib.redirect_stderr(said):
+        patch.setattr(os, "fsync", full)
+        assert main([*whole, "-o", "run"]) == 2
+    assert "cannot be written: No space left on device" in said.getvalue()
+    assert "train --resume run" in said.getvalue()
+    assert not list(Path("run").glob(".*"))
+    assert main(["train", "-q", "--resume", "run"]) == 0
+    same(left(Path("whole")), left(Path("run")))

@@ -7,6 +7,7 @@ This file knows nothing of what is written.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Callable
@@ -15,7 +16,10 @@ from typing import BinaryIO
 
 from .errors import CheckpointError, explain
 
-__all__ = ["atomic_write", "atomic_write_bytes", "atomic_write_text"]
+__all__ = ["UNFINISHED", "atomic_write", "atomic_write_bytes", "atomic_write_text"]
+
+UNFINISHED = ".*.tmp"
+"""The names of files that are being written, or that a process has left which was killed meanwhile."""
 
 
 def atomic_write(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) -> None:
@@ -108,6 +112,8 @@ def _refusal(path: str | os.PathLike[str], error: OSError) -> str:
         reason, way_out = "its folder does not exist", "Make the folder first, or choose another place."
     elif isinstance(error, PermissionError):
         reason, way_out = "permission denied", "Choose a place that you may write to."
+    elif error.errno == errno.ENOSPC:
+        reason, way_out = error.strerror or "the disk is full", "Make room, and try again."
     else:
         reason, way_out = error.strerror or type(error).__name__, "Choose another place, or try again."
     return explain(

@@ -52,12 +52,18 @@ def print_json(events: Generator[Event, None, None]) -> Finished | Interrupted:
     last: Event | None = None
     try:
         for last in events:
-            print(json.dumps(as_json(last), ensure_ascii=False), flush=True)
+            _print_json(last)
     except KeyboardInterrupt:
         for last in itertools.chain([events.throw(KeyboardInterrupt())], events):
-            print(json.dumps(as_json(last), ensure_ascii=False), flush=True)
+            _print_json(last)
     assert isinstance(last, Finished | Interrupted)
     return last
+
+
+def _print_json(event: Event) -> None:
+    # A console that does not write every character would put `?` for the others.
+    whole = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(as_json(event), ensure_ascii=not whole, allow_nan=False), flush=True)
 
 
 def say_progress(every: float = 2.0) -> Callable[[Progress], None]:

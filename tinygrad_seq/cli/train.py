@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tinygrad_seq.cli.blas import use_one_thread
 from tinygrad_seq.cli.following import follow, print_json, resume_command, sample_command, say_progress
 from tinygrad_seq.cli.parser import UsageError
 from tinygrad_seq.cli.training_options import add_settings, given_settings
-from tinygrad_seq.errors import explain
+from tinygrad_seq.errors import CheckpointError, explain
 from tinygrad_seq.training import (
     Config,
     Finished,
@@ -25,6 +26,7 @@ from tinygrad_seq.training import (
 from tinygrad_seq.training.estimate import estimate
 from tinygrad_seq.training.loop import text_of
 from tinygrad_seq.training.presets import fitted
+from tinygrad_seq.training.run_folder import STATE
 
 EXAMPLE = """\
   tgs train builtin:topics --minutes 2
@@ -66,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train as the arguments say."""
     settings = given_settings(args)
-    if args.resume:
+    if args.resume is not None:
         return _resume(args, settings)
     if args.allow_new_data:
         raise UsageError(
@@ -114,13 +116,21 @@ def _resume(args: argparse.Namespace, settings: dict[str, Any]) -> int:
 
 
 def _follow(args: argparse.Namespace, events: Any, folder: Path) -> int:
-    if args.json:
-        end = print_json(events)
-        return 130 if isinstance(end, Interrupted) else 0
-    end = follow(events, quiet=args.quiet)
-    if args.quiet:
+    try:
+        end = print_json(events) if args.json else follow(events, quiet=args.quiet)
+    except CheckpointError as error:
+        if not (folder / STATE).exists() or "another process" in str(error):
+            raise
+        way_out = f"What was saved last is whole. To go on from there: {resume_command(folder)}"
+        raise CheckpointError(f"{error}\n  {way_out}") from error
+    if args.quiet and not args.json:
         print(folder)
-        return 130 if isinstance(end, Interrupted) else 0
+    if args.quiet or args.json:
+        if isinstance(end, Interrupted):
+            # What reads the output is a program; this is for whoever pressed Ctrl+C.
+            print(f"saved   {folder}\nnext    {resume_command(folder)}", file=sys.stderr)
+            return 130
+        return 0
     if isinstance(end, Finished):
         print(
             f"result  validation {end.rates.bits_per_character:.3f} bits per character, "

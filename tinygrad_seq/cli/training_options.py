@@ -136,7 +136,7 @@ def _truncation(word: str) -> dict[str, Any]:
 def _from_file(path: Path) -> dict[str, Any]:
     """The settings that a file names, and no others, each checked."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows' editors put a mark before it
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         what = f"tgs train: --config {str(path)!r} cannot be read: {reason}"

@@ -9,6 +9,7 @@ from .byte_tokenizer import ByteTokenizer
 from .corpora import Corpus, from_texts, read_text, stream_text
 from .idx import labelled_images, read_idx
 from .jamo import JamoTokenizer
+from .mapped import let_go
 from .splitting import Splits, split, split_columns
 from .token_cache import Progress, is_large, stored_texts, stored_tokens
 from .tokenizer import Decoder, Rates, TextSize, Tokenizer, rates
@@ -36,6 +37,7 @@ __all__ = [
     "is_large",
     "labelled_images",
     "learn_tokenizer",
+    "let_go",
     "load_tokenizer",
     "rates",
     "read_idx",

@@ -126,7 +126,7 @@ def _require_text(data: bytes, name: str, how: Decoding) -> None:
                 f"read_text: {shorten(name)} is not UTF-8 but looks like UTF-16 or UTF-32",
                 {"first bytes": data[:4]},
                 "expected UTF-8 text.",
-                "Save it as UTF-8, or convert it: iconv -f utf-16 -t utf-8. Or name its encoding: utf-16.",
+                "Save it as UTF-8, or convert it: iconv -f utf-16 -t utf-8. Or name its encoding: --encoding utf-16.",
             )
         )
     nul = data.find(b"\0", 0, _BINARY_IF_NUL_WITHIN)
@@ -149,9 +149,10 @@ def _undecodable(error: UnicodeDecodeError, begin: int, lines: int, name: str, h
     way_out = "Save it as UTF-8, or convert it; from Latin-1: iconv -f latin1 -t utf-8."
     if guess:
         way_out = (
-            f"It reads as Korean in {guess}: name this encoding, or convert it: iconv -f {guess} -t utf-8."
+            f"It reads as Korean in {guess}: name this encoding (--encoding {guess}), "
+            f"or convert it: iconv -f {guess} -t utf-8."
         )
-    options = "Bad bytes can be replaced or skipped: bad_bytes 'replace' or 'skip'."
+    options = "Bad bytes can be replaced or skipped: bad_bytes 'replace' or 'skip' (--bad-bytes)."
     return explain(
         f"read_text: {shorten(name)} is not {shown}",
         {

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ..errors import ArgumentError, DataError, DTypeError, ShapeError, explain
 from ..files import atomic_write_text
+from .mapped import let_go
 from .naming import nearest
 from .normal_form import stands_alone
 
@@ -27,6 +28,7 @@ FORMAT, VERSION = "tinygrad_seq tokenizer", 1
 
 Ids = npt.NDArray[np.integer[Any]]
 _PIECE = 1 << 16  # ids
+_HELD = 64  # pieces of mapped ids that are kept in memory at most
 
 
 class TextSize(NamedTuple):
@@ -126,9 +128,12 @@ class Tokenizer(ABC):
         """
         row = np.asarray(ids)
         characters = utf8_bytes = 0
-        for text in self.decode_rows(row[at : at + _PIECE] for at in range(0, len(row), _PIECE)):
+        pieces = (row[at : at + _PIECE] for at in range(0, len(row), _PIECE))
+        for n, text in enumerate(self.decode_rows(pieces)):
             characters += len(text)
             utf8_bytes += len(text.encode("utf-8", "surrogatepass"))
+            if n % _HELD == 0:
+                let_go(row)
         return TextSize(len(row), characters, utf8_bytes)
 
     @property

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from typing import Any
 
-import tinygrad_seq
-from tinygrad_seq.data import Corpus, Tokens, rates
+from tinygrad_seq.data import Corpus, Tokens, let_go, rates
 from tinygrad_seq.errors import NonFiniteError
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.random import Generator as Stream
 from tinygrad_seq.sampling import sample
+from tinygrad_seq.training.alone import alone
 from tinygrad_seq.training.card import card
-from tinygrad_seq.training.evaluation import Measured, bits
+from tinygrad_seq.training.evaluation import Measured
 from tinygrad_seq.training.events import (
     Evaluated,
     Event,
@@ -28,12 +30,14 @@ from tinygrad_seq.training.events import (
 from tinygrad_seq.training.interrupt import uninterrupted
 from tinygrad_seq.training.learner import Learner, unwarned, why_not_finite
 from tinygrad_seq.training.plan import Plan
+from tinygrad_seq.training.records import metrics_of, start_of
 from tinygrad_seq.training.resuming import Arrays, learner_state, restore_learner
 from tinygrad_seq.training.run_folder import Run, RunFolder
 from tinygrad_seq.training.validation import parts_of, validate
 
 __all__ = ["Course"]
 
+_HELD = 20  # steps whose pages of mapped ids are kept in memory
 Saving = tuple[Arrays, Mapping[str, Any]]
 
 
@@ -52,6 +56,8 @@ class Course:
         new_data: bool = False,
     ):
         self.run, self.text, self.folder, self.clock = run, text, folder, clock
+        self.run_from = os.getcwd()
+        """Where the names of the text's files are seen from."""
         config = run.config
         self.parts = parts_of(tokens.ids, config.split, config.batch)
         self.validation_size = run.vocabulary.measure(self.parts.validation)
@@ -64,6 +70,8 @@ class Course:
         self.losses: list[float] = []
         self.seconds = 0.0
         self.step: Step | None = None
+        self.whole = True
+        """False while a step or a chore is under way that must not be seen half done."""
         self.chores: list[str] = []
         """What is still to be done about the last step; a stop between two of them loses none."""
         used = 0.0
@@ -80,35 +88,38 @@ class Course:
         return total is not None and self.learner.done >= total
 
     def events(self) -> Generator[Event, None, None]:
-        """The run, and what is done where it ends before its time."""
+        """The run, and what is done where it ends before its time.
+
+        Raises `CheckpointError` if another process trains in this folder.
+        """
+        with alone(self.folder.path) if self.folder else nullcontext():
+            yield from self._to_the_end()
+
+    def _to_the_end(self) -> Iterator[Event]:
         try:
             yield from self._course()
         except KeyboardInterrupt:
             # A second Ctrl+C may have cut a step in two; what was saved before is better than what is now.
-            if not self.learner.whole:
+            if not self.whole:
                 raise
             yield from self._save_now()
             self._describe()
             path = self.folder.path if self.folder else None
             yield Interrupted(self.run, self.learner.done, self.plan.elapsed(), path)
         except GeneratorExit:
-            if self.learner.whole:
+            if self.whole:
                 for _ in self._save_now():
                     pass
             raise
 
     def _course(self) -> Iterator[Event]:
-        folder, path = self.folder, self.folder.path if self.folder else None
-        if folder:
-            folder.describe(self.run, self._facts())
-            if self.sizes is not None:
-                folder.cut_back(self.sizes)
+        path = self.folder.path if self.folder else None
+        # Saved before the first step: even a run that is killed at once leaves a folder that can be loaded.
+        with self._undivided():
+            saved = self._begin()
         train, validation, test = map(len, self.parts)
         yield Started(self.run, self.text, (train, validation, test), path, self.resumed)
-        if self.resumed:
-            self.saved_at = self.learner.done, tuple(self.chores)
-        # Saved before the first step: even a run that is killed at once leaves a folder that can be loaded.
-        yield from self._save_now()
+        yield from saved
         used, done = self.plan.elapsed() if self.resumed else 0.0, self.learner.done
         self.plan = Plan(self.run.config, self.clock, self.learner.batches.batches_per_pass, used, done)
         last = bool(self.resumed and self.chores) and self.over
@@ -122,13 +133,39 @@ class Course:
         found = rates(self.validation, size), rates(self.best, size), rates(self.error, size)
         yield Finished(self.run, self.learner.done, self.validation, self.best, seconds, path, *found)
 
+    @contextmanager
+    def _undivided(self) -> Iterator[None]:
+        """Ctrl+C waits for the end of the block; where something else cuts it, nothing is saved any more."""
+        with uninterrupted():
+            self.whole = False
+            yield
+            self.whole = True
+
+    def _begin(self) -> list[Event]:
+        """The folder as it is before the first step, its settings last: what holds them can be loaded."""
+        folder = self.folder
+        if not folder:
+            return []
+        folder.sweep()
+        if self.sizes is not None:
+            folder.describe(self.run, start_of(self.run, self.text, self.parts))
+            folder.cut_back(self.sizes)
+            self.saved_at = self.learner.done, tuple(self.chores)
+            return []
+        folder.save_tokenizer(self.run)
+        saved = list(self._save_now())
+        folder.describe(self.run, start_of(self.run, self.text, self.parts))
+        return saved
+
     # ---- a step and what follows it --------------------------------------------------------------------
     def _advance(self) -> tuple[Step, bool]:
         """One update, and whether it was the last; what is to be done after it is noted."""
         config, learner, begin = self.run.config, self.learner, self.clock()
         self.plan.adjust(learner.schedule, learner.done)
+        if learner.done % _HELD == 0:
+            let_go(self.parts.train)
         lr = learner.schedule.get_last_lr()[0]
-        with uninterrupted():
+        with self._undivided():
             loss, gradient = learner.step()
             self.losses.append(loss)
             self.seconds += self.clock() - begin
@@ -171,7 +208,7 @@ class Course:
 
     def _evaluate(self, step: Step) -> Iterator[Event]:
         found = self._measured(step)
-        with uninterrupted():
+        with self._undivided():
             self.validation, self.error = found.nats, found.error
             better = self.validation < self.best
             self.best = min(self.best, self.validation)
@@ -200,7 +237,7 @@ class Course:
                 raise NonFiniteError(why_not_finite(f"step {step.step}", found, look)) from error
 
     def _record(self, step: Step) -> Iterator[Event]:
-        with uninterrupted():
+        with self._undivided():
             self._report(step)
             self.chores.remove("record")
         yield from ()
@@ -214,7 +251,7 @@ class Course:
         except KeyboardInterrupt:
             self.sampling.load_state_dict(before)  # it is drawn again, and the same
             raise
-        with uninterrupted():
+        with self._undivided():
             if self.folder:
                 self.folder.add_sample(step.step, text)
             self.chores.remove("sample")
@@ -241,22 +278,7 @@ class Course:
     def _report(self, step: Step, found: Measured | None = None) -> None:
         """A line of the metrics; the means start anew."""
         if self.folder:
-            values: dict[str, float | bool | None] = {
-                "step": step.step,
-                "loss": step.recent,
-                "bits": bits(step.recent) / step.width,
-                "gradient": step.gradient,
-                "lr": step.lr,
-                "characters_per_second": round(step.rate, 1),
-                "seconds": round(step.seconds, 3),
-            }
-            values |= step.flow.scalars() if step.flow else {}
-            if found is not None:
-                error = found.error if math.isfinite(found.error) else None
-                values |= {"validation": found.nats, "validation_bits": bits(found.nats)}
-                values |= {"validation_error": error, "validation_whole": found.whole}
-                values |= found.rates(self.validation_size)._asdict()
-            self.folder.add_metrics(values)
+            self.folder.add_metrics(metrics_of(step, found, self.validation_size))
         self.losses.clear()
         self.learner.gauge.reset()
         self.seconds = 0.0
@@ -269,19 +291,6 @@ class Course:
             text = card(self.run, self.text, done, seconds, self.folder.path, found, error)
             self.folder.write_card(text)
 
-    def _facts(self) -> dict[str, str | int]:
-        return {
-            "tinygrad_seq": tinygrad_seq.__version__,
-            "corpus": self.text.name,
-            "sha256": self.text.sha256,
-            "characters": self.text.characters,
-            "symbols": len(self.run.vocabulary),
-            "train": len(self.parts.train),
-            "validation": len(self.parts.validation),
-            "test": len(self.parts.test),
-            "parameters": self.run.model.count(),
-        }
-
     # ---- saved and restored ----------------------------------------------------------------------------
     def _state(self) -> tuple[Arrays, dict[str, Any]]:
         assert self.folder is not None
@@ -293,6 +302,7 @@ class Course:
             "learner": learnt,
             "sampling": self.sampling.state_dict(),
             "sha256": self.text.sha256,
+            "from": self.run_from,
             "validation": self.validation,
             "error": self.error,
             "best": self.best,
@@ -310,6 +320,8 @@ class Course:
         self.sampling.load_state_dict(facts["sampling"])
         self.losses, self.chores = list(facts["losses"]), list(facts["chores"])
         self.sizes = facts["sizes"]
+        if not new_data:
+            self.run_from = facts.get("from", self.run_from)
         if facts["step"]:
             self.step = Step(**facts["step"], flow=self.learner.gauge.flow())
         if not new_data:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
@@ -73,10 +75,15 @@ def train(
     Finished
     """
     config = Config(**settings) if config is None else _changed(config, settings)
+    if folder is not None:
+        RunFolder.free(folder)  # before a long text is read in vain
     text = text_of(config, progress) if corpus is None else _text(corpus)
     tokens = text if isinstance(text, Tokens) else tokenize(text, config.tokenizer)
     run = Run(new_model(tokens.tokenizer, config), tokens.tokenizer, config)
-    return Course(run, text, tokens, None if folder is None else RunFolder.create(folder), clock).events()
+    course = Course(run, text, tokens, None, clock)
+    if folder is not None:
+        course.folder = RunFolder.create(folder)  # no sooner: settings that are refused leave no folder
+    return course.events()
 
 
 def resume(
@@ -108,7 +115,11 @@ def resume(
     _refuse_fixed(settings, own.path)
     config = _changed(config, settings)
     run = replace(run, config=config)
-    text = text_of(config, progress, folder) if corpus is None else _text(corpus)
+    text = (
+        text_of(_found_again(config, facts.get("from", "")), progress, folder)
+        if corpus is None
+        else _text(corpus)
+    )
     known = facts["sha256"]
     if text.sha256 != known and not allow_new_data:
         what = f"resume: the run in {str(folder)!r} was trained on another text than {text.name!r}"
@@ -171,6 +182,17 @@ _FIXED = (
     ),
     *("model", "hidden", "layers", "heads", "embedding", "init", "forget_bias"),
 )
+
+
+def _found_again(config: Config, place: str) -> Config:
+    """The settings with files that are not here named by where they were when the run began."""
+
+    def found(source: str) -> str:
+        there = os.path.join(place, source)
+        here = os.path.exists(source) or source == "-" or source.startswith("builtin:")
+        return source if here or (not os.path.lexists(there) and not glob.has_magic(there)) else there
+
+    return replace(config, corpus=tuple(map(found, config.corpus)))
 
 
 def _refuse_fixed(settings: dict[str, Any], path: Path) -> None:

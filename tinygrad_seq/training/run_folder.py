@@ -13,6 +13,7 @@ graph.svg           the tape of a few steps, or graph.dot where nothing can draw
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -24,7 +25,7 @@ from typing import Any
 
 from tinygrad_seq.data import Tokenizer, load_tokenizer
 from tinygrad_seq.errors import CheckpointError, explain
-from tinygrad_seq.files import atomic_write_text
+from tinygrad_seq.files import UNFINISHED, atomic_write_text
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.training.building import new_model
@@ -62,8 +63,12 @@ def usual_name(config: Config) -> str:
     return f"{text}-{config.model}{config.hidden}" + (f"x{config.layers}" if config.layers > 1 else "")
 
 
+# What a run writes before its settings, which come last: a folder without them was left by a run that never began.
+_FIRST = (VOCABULARY, LAST, STATE)
+
+
 def free_folder(path: str | os.PathLike[str]) -> Path:
-    """`path` if it does not exist or is empty, otherwise the first of path-2, path-3, ... that is free so."""
+    """`path` if it is free: not there or empty; otherwise the first of path-2, path-3, ... that is."""
     wanted = Path(path)
     numbered = (wanted.with_name(f"{wanted.name}-{n}") for n in itertools.count(2))
     return next(one for one in itertools.chain([wanted], numbered) if not _occupied(one))
@@ -79,7 +84,24 @@ class RunFolder:
     def create(cls, path: str | os.PathLike[str]) -> RunFolder:
         """Make the folder and those above it.
 
-        Raises `CheckpointError` if there is a file or a folder that is not empty, or if it cannot be made.
+        Raises `CheckpointError` if it is not free, or if it cannot be made.
+        """
+        folder = cls.free(path)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = _reason(folder, error)
+            way_out = "Give a folder that you may write to with -o."
+            raise CheckpointError(
+                explain(f"train: {os.fspath(path)!r} cannot be made: {reason}", None, "", way_out)
+            ) from error
+        return cls(folder)
+
+    @classmethod
+    def free(cls, path: str | os.PathLike[str]) -> Path:
+        """The path of a new folder. Raises `CheckpointError` if there is a file or a folder that is not empty.
+
+        What a run has left that was killed before it began does not count.
         """
         folder = Path(path)
         name = os.fspath(path)
@@ -90,15 +112,7 @@ class RunFolder:
             what = f"train: {name!r} is {'a folder that is not empty' if folder.is_dir() else 'a file'}"
             rule = "expected the name of a new or empty folder; a run overwrites nothing."
             raise CheckpointError(explain(what, None, rule, "Give another folder with -o."))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = _reason(folder, error)
-            way_out = "Give a folder that you may write to with -o."
-            raise CheckpointError(
-                explain(f"train: {name!r} cannot be made: {reason}", None, "", way_out)
-            ) from error
-        return cls(folder)
+        return folder
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> tuple[RunFolder, Run]:
@@ -115,9 +129,12 @@ class RunFolder:
         return cls(folder), Run(new_model(vocabulary, config), vocabulary, config)
 
     def describe(self, run: Run, facts: Mapping[str, TomlValue]) -> None:
-        """Write the settings, the facts found at the start, and the vocabulary."""
+        """Write the settings and the facts found at the start: from then on, this is the folder of a run."""
         head = "# The settings of this run, all of them, and what it found when it started.\n\n"
         atomic_write_text(self.path / CONFIG, head + run.config.to_toml(facts))
+
+    def save_tokenizer(self, run: Run) -> None:
+        """Write the vocabulary, or other tokenizer."""
         run.vocabulary.save(self.path / VOCABULARY)
 
     def save(self, run: Run, facts: Mapping[str, str], *, best: bool = False) -> Path:
@@ -137,6 +154,12 @@ class RunFolder:
     def sizes(self) -> dict[str, int]:
         """How many bytes the files have that a run adds to."""
         return {name: path.stat().st_size for name in ADDED if (path := self.path / name).exists()}
+
+    def sweep(self) -> None:
+        """Remove the unfinished files of a run that was killed."""
+        for path in self.path.glob(UNFINISHED):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def cut_back(self, sizes: Mapping[str, int]) -> None:
         """Take away what was added to these files since they had these sizes: it will be done again."""
@@ -202,9 +225,12 @@ def _described(folder: Path, name: str) -> tuple[Config, Tokenizer]:
 
 
 def _occupied(folder: Path) -> bool:
-    """Whether there is a file of this name, or a folder with something in it."""
+    """Whether there is a file of this name, or a folder with more than a run killed in its first moment leaves."""
     if folder.is_dir():
-        return any(folder.iterdir())
+        left = [one for one in folder.iterdir() if not (one.match(UNFINISHED) and one.is_file())]
+        # Without the vocabulary, which is written first, the weights are not of such a run.
+        own = (folder / VOCABULARY).exists() and not (folder / CONFIG).exists()
+        return any(not (own and one.name in _FIRST) for one in left)
     return os.path.lexists(folder)
 
 

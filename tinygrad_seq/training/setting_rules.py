@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -110,7 +110,7 @@ def from_word(name: str, word: str, kind: Kind) -> Any:
 
 def sources(value: object) -> tuple[str, ...]:
     """The sources of a text as strings. Raises `ArgumentError` where there are none, or for anything else."""
-    found = tuple(value) if isinstance(value, Iterable) else ()
+    found = tuple(value) if isinstance(value, Iterable) and not isinstance(value, Mapping) else ()
     if not found or not all(isinstance(one, str | os.PathLike) for one in found):
         rule = "expected one or more of: the path of a text file, '-', builtin:topics, builtin:stdlib."
         raise ArgumentError(explain("config: corpus out of range", {"corpus": value}, rule))

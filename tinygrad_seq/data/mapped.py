@@ -1,0 +1,29 @@
+"""Ids that are mapped from a file: pages of it that were read may leave the memory again."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["let_go"]
+
+
+def let_go(ids: npt.ArrayLike) -> None:
+    """Give back the memory of what was read of mapped ids; they can be read again, mostly from the system's cache.
+
+    Without this a process that walks through a file of many gigabytes comes to hold all of it. Nothing is done for
+    ids in memory, and where the system offers no such advice.
+
+    >>> let_go(np.arange(3))
+    """
+    base: object = ids
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        # A mapping that may be written to is not ours.
+        with contextlib.suppress(OSError, ValueError):
+            if memoryview(base).readonly:
+                base.madvise(mmap.MADV_DONTNEED)
