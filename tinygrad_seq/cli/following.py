@@ -85,7 +85,8 @@ def _show(event: Event, lines: Lines, endings: Sequence[str], quiet: bool) -> No
     if isinstance(event, Started) and event.folder and not event.resumed:
         files, missing = save_graph(event.run, event.corpus.head, event.folder, endings)
         if not quiet:
-            lines.write(f"graph   {', '.join(map(str, files))}")
+            if files:
+                lines.write(f"graph   {', '.join(map(str, files))}")
             if missing:
                 lines.write(missing)
 
