@@ -163,7 +163,15 @@ def test_help_brings_in_nothing() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True
     )
     loaded = set(done.stdout.splitlines()[-1].split())
-    heavy = {"numba", "rich", "safetensors", "graphviz", "tinygrad_seq.training", "tinygrad_seq.pictures"}
+    heavy = {
+        "numpy",
+        "numba",
+        "rich",
+        "safetensors",
+        "graphviz",
+        "tinygrad_seq.training",
+        "tinygrad_seq.pictures",
+    }
     assert not heavy & loaded
 
 

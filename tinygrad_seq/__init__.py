@@ -7,67 +7,10 @@
 Tensor([2., 4.], f32(2,))
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-from tinygrad_seq import functional, nn, optim
-from tinygrad_seq.anomaly import detect_anomaly
-from tinygrad_seq.autodiff import checkpoint, grad, hvp, jacobian, jvp, value_and_grad, vjp
-from tinygrad_seq.check import gradcheck
-from tinygrad_seq.creation import (
-    arange,
-    eye,
-    full,
-    maximum,
-    minimum,
-    ones,
-    ones_like,
-    rand,
-    randn,
-    tensor,
-    where,
-    zeros,
-    zeros_like,
-)
-from tinygrad_seq.einsum import einsum
-from tinygrad_seq.errors import (
-    ArgumentError,
-    CheckpointError,
-    DataError,
-    DTypeError,
-    GradientError,
-    GraphError,
-    NonFiniteError,
-    RangeError,
-    RenderError,
-    ShapeError,
-    TraceError,
-)
-from tinygrad_seq.fusing import composed, fused
-from tinygrad_seq.memory import keep_freed_pages
-from tinygrad_seq.nn import (
-    GRU,
-    LSTM,
-    RNN,
-    Dropout,
-    Embedding,
-    GRUCell,
-    LayerNorm,
-    Linear,
-    LSTMCell,
-    Module,
-    Parameter,
-    RNNCell,
-    Sequential,
-    detach,
-    unroll,
-)
-from tinygrad_seq.nodes import no_grad, scope, time_step
-from tinygrad_seq.ops import cut
-from tinygrad_seq.random import Generator, manual_seed
-from tinygrad_seq.shapes import cat, concat, stack
-from tinygrad_seq.tape import Tape
-from tinygrad_seq.tensor import Tensor
 
 if TYPE_CHECKING:
     from tinygrad_seq import (
@@ -76,40 +19,200 @@ if TYPE_CHECKING:
         comparing,
         data,
         diagnosis,
+        functional,
         inspection,
         models,
+        nn,
+        optim,
         pictures,
         report,
         training,
     )
-    from tinygrad_seq.models import GPT, CharLM
-    from tinygrad_seq.pictures import draw
-    from tinygrad_seq.sampling import Sampler, beam_search
-    from tinygrad_seq.training import Config, fit, load_run, resume, sample, train
+    from tinygrad_seq.anomaly import (
+        detect_anomaly,
+    )
+    from tinygrad_seq.autodiff import (
+        checkpoint,
+        grad,
+        hvp,
+        jacobian,
+        jvp,
+        value_and_grad,
+        vjp,
+    )
+    from tinygrad_seq.check import (
+        gradcheck,
+    )
+    from tinygrad_seq.creation import (
+        arange,
+        eye,
+        full,
+        maximum,
+        minimum,
+        ones,
+        ones_like,
+        rand,
+        randn,
+        tensor,
+        where,
+        zeros,
+        zeros_like,
+    )
+    from tinygrad_seq.einsum import (
+        einsum,
+    )
+    from tinygrad_seq.errors import (
+        ArgumentError,
+        CheckpointError,
+        DataError,
+        DTypeError,
+        GradientError,
+        GraphError,
+        NonFiniteError,
+        RangeError,
+        RenderError,
+        ShapeError,
+        TraceError,
+    )
+    from tinygrad_seq.fusing import (
+        composed,
+        fused,
+    )
+    from tinygrad_seq.models import (
+        GPT,
+        CharLM,
+    )
+    from tinygrad_seq.nn import (
+        GRU,
+        LSTM,
+        RNN,
+        Dropout,
+        Embedding,
+        GRUCell,
+        LayerNorm,
+        Linear,
+        LSTMCell,
+        Module,
+        Parameter,
+        RNNCell,
+        Sequential,
+        detach,
+        unroll,
+    )
+    from tinygrad_seq.nodes import (
+        no_grad,
+        scope,
+        time_step,
+    )
+    from tinygrad_seq.ops import (
+        cut,
+    )
+    from tinygrad_seq.pictures import (
+        draw,
+    )
+    from tinygrad_seq.random import (
+        Generator,
+        manual_seed,
+    )
+    from tinygrad_seq.sampling import (
+        Sampler,
+        beam_search,
+    )
+    from tinygrad_seq.shapes import (
+        cat,
+        concat,
+        stack,
+    )
+    from tinygrad_seq.tape import (
+        Tape,
+    )
+    from tinygrad_seq.tensor import (
+        Tensor,
+    )
+    from tinygrad_seq.training import (
+        Config,
+        fit,
+        load_run,
+        resume,
+        sample,
+        train,
+    )
 
 __version__ = "0.1.0"
 
-keep_freed_pages()
-
-# What only some programs use is imported when it is first asked for: `import tinygrad_seq` stays quick.
-_LATER: dict[str, str | None] = dict.fromkeys(
-    (
-        *("bptt", "charts", "comparing", "data", "diagnosis", "inspection", "models", "pictures", "report"),
-        "training",
-    )
+# Nothing is imported before it is asked for: `tgs --help` needs no more than Python, and what a program does not use
+# costs it nothing. Each public name stands behind the module that it comes from.
+_HOMES = {
+    "anomaly": "detect_anomaly",
+    "autodiff": "checkpoint grad hvp jacobian jvp value_and_grad vjp",
+    "check": "gradcheck",
+    "creation": "arange eye full maximum minimum ones ones_like rand randn tensor where zeros zeros_like",
+    "einsum": "einsum",
+    "errors": (
+        "ArgumentError CheckpointError DTypeError DataError GradientError GraphError NonFiniteError "
+        "RangeError RenderError ShapeError TraceError"
+    ),
+    "fusing": "composed fused",
+    "models": "CharLM GPT",
+    "nn": (
+        "Dropout Embedding GRU GRUCell LSTM LSTMCell LayerNorm Linear Module Parameter RNN RNNCell "
+        "Sequential detach unroll"
+    ),
+    "nodes": "no_grad scope time_step",
+    "ops": "cut",
+    "pictures": "draw",
+    "random": "Generator manual_seed",
+    "sampling": "Sampler beam_search",
+    "shapes": "cat concat stack",
+    "tape": "Tape",
+    "tensor": "Tensor",
+    "training": "Config fit load_run resume sample train",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+_MODULES = (
+    *("bptt", "charts", "comparing", "data", "diagnosis", "functional"),
+    *("inspection", "models", "nn", "optim", "pictures", "report", "training"),
 )
-_LATER["draw"] = "tinygrad_seq.pictures"
-_LATER |= dict.fromkeys(("Config", "fit", "load_run", "resume", "sample", "train"), "tinygrad_seq.training")
-_LATER |= dict.fromkeys(("Sampler", "beam_search"), "tinygrad_seq.sampling")
-_LATER |= dict.fromkeys(("CharLM", "GPT"), "tinygrad_seq.models")
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name in _MODULES:
+        return import_module(f"tinygrad_seq.{name}")
+    if name not in _HOME_OF:
         raise AttributeError(f"module 'tinygrad_seq' has no attribute {name!r}")
-    home = _LATER[name]
-    return getattr(import_module(home), name) if home else import_module(f"tinygrad_seq.{name}")
+    value = getattr(import_module(f"tinygrad_seq.{_HOME_OF[name]}"), name)
+    if name not in vars(_Package):
+        globals()[name] = value
+    return value
 
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """The package: two of its functions have names of modules, which importing these would put in their place."""
+
+    @property
+    def tensor(self) -> Any:
+        """The function `creation.tensor`."""
+        return __getattr__("tensor")
+
+    @tensor.setter
+    def tensor(self, module: ModuleType) -> None:
+        """The module `tensor` has been imported."""
+
+    @property
+    def einsum(self) -> Any:
+        """The function `einsum.einsum`."""
+        return __getattr__("einsum")
+
+    @einsum.setter
+    def einsum(self, module: ModuleType) -> None:
+        """The module `einsum` has been imported."""
+
+
+sys.modules[__name__].__class__ = _Package
 
 __all__ = [
     "GPT",

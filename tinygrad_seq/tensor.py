@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,12 +21,15 @@ from tinygrad_seq.errors import (
     explain,
 )
 from tinygrad_seq.indexing import IndexingMethods
+from tinygrad_seq.memory import keep_freed_pages
 from tinygrad_seq.nodes import STATE, Node, mark_changed
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
 from tinygrad_seq.recording import FLOAT32, TRACED, WANTS, Recorded, as_tensor, leaf, record, wrap
 from tinygrad_seq.reductions import ReductionMethods
 from tinygrad_seq.shapes import ShapeMethods
+
+keep_freed_pages()  # before the first tape
 
 
 def array_of(data: Any, dtype: Any = None) -> Array:
@@ -62,7 +66,7 @@ class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods)
     """
 
     __slots__ = ()
-    _walk: ClassVar[Callable[..., None]]  # entered by `autodiff`, the level that walks
+    _walk: ClassVar[Callable[..., None]]  # entered by `autodiff`, the level that walks, when it is imported
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -193,6 +197,8 @@ class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods)
         unless `retain_graph`; with `create_graph` the gradients are on the tape themselves.
         Raises GraphError where nothing wants a gradient or the graph was released before.
         """
+        if not hasattr(Tensor, "_walk"):
+            import_module("tinygrad_seq.autodiff")
         Tensor._walk(self, gradient, retain_graph, create_graph)
 
     def retain_grad(self) -> None:

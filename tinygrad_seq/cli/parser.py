@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Iterable
 from typing import NoReturn
 
-from tinygrad_seq.data.text_files import nearest
 from tinygrad_seq.errors import explain
 
 __all__ = ["Parser", "UsageError", "checked_arguments", "nearest_to", "new_parser"]
@@ -53,4 +52,6 @@ def checked_arguments(parser: Parser, arguments: list[str]) -> argparse.Namespac
 
 def nearest_to(word: str, known: Iterable[str]) -> str:
     """`Did you mean 'x'? ` or nothing."""
+    from tinygrad_seq.data.naming import nearest  # the data package takes a while, and help needs none of it
+
     return nearest(word, list(known))
