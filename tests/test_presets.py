@@ -204,7 +204,7 @@ def test_dry_run_says_all_and_writes_nothing(tgs: Tgs) -> None:
     """The settings as TOML that can be given back with --config; the weights by count."""
     small = ["--hidden", "8", "--batch", "2", "--window", "16", "--epochs", "2", "--dry-run"]
     code, out, _ = tgs("train", "hamlet.txt", *small)
-    settings, words = out.split("\n\n")
+    words, settings = out.split("\n\n")
     assert code == 0
     assert Config.from_toml(settings) == Config(
         corpus=("hamlet.txt",), hidden=8, batch=2, window=16, epochs=2.0
@@ -213,7 +213,7 @@ def test_dry_run_says_all_and_writes_nothing(tgs: Tgs) -> None:
     assert "140 steps, about " in words
     assert list(Path().iterdir()) == [Path("hamlet.txt")]
     Path("again.toml").write_text(settings, encoding="utf-8")
-    assert tgs("train", "--config", "again.toml", "--dry-run")[1].split("\n\n")[0] == settings
+    assert tgs("train", "--config", "again.toml", "--dry-run")[1].split("\n\n")[1] == settings
 
 
 def test_arithmetic_equals_the_closed_formulas(tgs: Tgs) -> None:

@@ -83,6 +83,7 @@ def left(folder: Path) -> dict[str, Any]:
         "samples": (folder / "samples.txt").read_text(encoding="utf-8"),
         "state": {k: (a.dtype.str, a.shape, a.tobytes()) for k, a in arrays.items()},
         "facts": facts,
+        "files": [(folder / f"{name}.safetensors").read_bytes() for name in ("last", "best")],
         "last": {k: a.tobytes() for k, a in load_file(folder / "last.safetensors").items()},
         "best": {k: a.tobytes() for k, a in load_file(folder / "best.safetensors").items()},
         "config": (folder / "config.toml").read_text(encoding="utf-8"),

@@ -146,5 +146,8 @@ def _follow(args: argparse.Namespace, events: Any, folder: Path) -> int:
 
 def _print_estimate(config: Config, text: Any, as_json: bool) -> int:
     found = estimate(config, text)
-    print(json.dumps(found.as_json(config)) if as_json else f"{config.to_toml()}\n{found}")
+    if as_json:
+        print(json.dumps(found.as_json(config)))
+    else:
+        print(f"{found}\n\n{config.to_toml()}", end="")
     return 0

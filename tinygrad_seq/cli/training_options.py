@@ -43,9 +43,9 @@ _GROUPS: dict[str, dict[str, str]] = {
     "plan": {
         "steps": f"updates (default {_DEFAULTS.steps:,}, unless epochs or minutes are given)",
         "epochs": "passes over the text",
-        "minutes": "time to train; of steps, epochs and minutes, what ends first",
+        "minutes": "time to train, with --resume from now on; of steps, epochs and minutes, what ends first",
         "optimiser": "update rule",
-        "lr": "highest learning rate",
+        "lr": "highest learning rate; 0.001 is better for a transformer",
         "min_lr": "where the cosine ends",
         "schedule": "how the rate goes after the warm-up",
         "warmup": "steps in which the rate climbs",

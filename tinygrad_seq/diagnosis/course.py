@@ -76,7 +76,10 @@ def fit(record: Record, error: float = 0.0) -> Verdict | None:
         )
         return Verdict("fit", "problem", words)
     if gap > APART:
-        words = f"{numbers}: {gap:.0%} apart. It begins to know its text by heart; dropout or more text would help."
+        words = (
+            f"{numbers}: {gap:.0%} apart. It begins to know its text by heart (dropout or more text would "
+            "help), or the part to validate with, the end of the text, is of another kind."
+        )
         return Verdict("fit", "hint", words)
     jumps = spikes(record)
     if jumps is not None and jumps.level == "problem":

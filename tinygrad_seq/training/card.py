@@ -21,7 +21,7 @@ def card(
     told = "not measured yet"
     if math.isfinite(found.bits_per_character):
         told = f"{found.bits_per_character:.3f} bits per character{sure}, {found.bits_per_byte:.3f} bits per byte"
-    name = folder.name
+    name, path = folder.name, folder.as_posix()
     return f"""# {name}
 
 A character model, trained with tinygrad_seq.
@@ -33,10 +33,10 @@ A character model, trained with tinygrad_seq.
 | trained | {step:,} steps in {clock(seconds)}, {config.optimiser}, seed {config.seed} |
 | validation | {told} |
 
-    tgs sample {name} -n 300
-    tgs eval {name}
-    tgs inspect {name} --text "..." -o report.html
-    tgs train --resume {name} --steps {2 * step}
+    tgs sample {path} -n 300
+    tgs eval {path}
+    tgs inspect {path} --text "..." -o report.html
+    tgs train --resume {path} --steps {2 * step}
 
 `config.toml` holds every setting, `metrics.jsonl` the course of the run, `samples.txt` what it wrote on the way.
 `best.safetensors` are the weights with the best validation, `last.safetensors` the last ones, `state.safetensors` is

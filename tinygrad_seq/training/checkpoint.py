@@ -62,7 +62,7 @@ def save_weights(
         "vocabulary": fingerprint(vocabulary),
         "arrays": _hash(arrays),
     }
-    atomic_write_bytes(path, save(arrays, metadata))
+    atomic_write_bytes(path, _ordered(save(arrays, metadata)))
 
 
 def load_weights(path: str | os.PathLike[str], model: Module, vocabulary: Tokenizer) -> dict[str, str]:
@@ -109,7 +109,7 @@ def save_state(path: str | os.PathLike[str], arrays: Mapping[str, Array], facts:
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     text = json.dumps(facts)
     metadata = {"format": _STATE, "version": _VERSION, "facts": text, "arrays": _hash(whole, text)}
-    atomic_write_bytes(path, save(whole, metadata))
+    atomic_write_bytes(path, _ordered(save(whole, metadata)))
 
 
 def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -147,6 +147,19 @@ def _read(name: str) -> _Saved:
     except (SafetensorError, ValueError, TypeError, AttributeError) as error:
         what = "is damaged: it is no complete safetensors file"
         raise CheckpointError(_refusal(name, what, _WAY_OUT)) from error
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same safetensors file with its metadata in alphabetical order: equal content is then equal bytes.
+
+    Eight bytes hold the length of a header of JSON, which blanks may fill up.
+    """
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    facts = dict(sorted(header.pop("__metadata__").items()))
+    text = json.dumps({"__metadata__": facts, **header}, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def _hash(arrays: Mapping[str, Array], text: str = "") -> str:

@@ -154,7 +154,7 @@ def beginning(event: Started) -> list[str]:
     train, validation, test = event.parts
     plan = [f"{config.steps:,} steps"] if config.steps is not None else []
     plan += [f"{config.epochs:g} epochs"] if config.epochs is not None else []
-    plan += [f"{config.minutes:g} min"] if config.minutes is not None else []
+    plan += [f"{config.minutes:.3g} min"] if config.minutes is not None else []
     vocabulary = event.run.vocabulary
     kinds = f"tokens  {vocabulary.spec}: {train + validation + test:,} of {len(vocabulary):,} kinds"
     return [
