@@ -364,3 +364,16 @@ def test_a_model_that_has_counted_nothing(model: SymbolModel) -> None:
     for ask in (lambda: model.score([0]), lambda: model.conditional([]), model.init_state):
         with pytest.raises(DataError, match="nothing has been counted yet"):
             ask()
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_one_hot_vectors_are_an_embedding_that_is_the_identity(double: bool) -> None:
+    """`embedding=0` learns nothing of the symbols; the layer's first weights do it."""
+    one_hot, embedded = tgs.CharLM(4, 6, embedding=0), tgs.CharLM(4, 6, embedding=4)
+    embedded.load_state_dict({**one_hot.state_dict(), "embedding.weight": np.eye(4, dtype=np.float32)})
+    if double:
+        one_hot, embedded = one_hot.double(), embedded.double()
+    ids = np.array([[0, 3], [1, 2], [2, 2]])
+    for a, b in zip(one_hot(ids)[0].numpy(), embedded(ids)[0].numpy(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12 if double else 1e-6)
+    assert one_hot.count() == embedded.count() - 16

@@ -249,7 +249,7 @@ def test_float64_is_no_argument_of_a_float32_function(name):
 )
 def test_the_same_without_the_jit(start):
     """This file again where a kernel is plain Python; there too a warning is an error."""
-    code = f"{start}import sys, pytest; sys.exit(pytest.main(['-p', 'no:cacheprovider', {__file__!r}]))"
+    code = f"{start}import sys, pytest; sys.exit(pytest.main(['-n', '0', '-p', 'no:cacheprovider', {__file__!r}]))"
     environment = os.environ if start else os.environ | {"NUMBA_DISABLE_JIT": "1"}
     child = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120

@@ -95,7 +95,7 @@ def test_settings_that_said_nothing_are_refused():
     with pytest.raises(tgs.ArgumentError, match="alpha out of range"):
         models.NeuralMarkov(3).fit([0, 1, 2], alpha=-5)
     with pytest.raises(tgs.ArgumentError, match="embedding"):
-        models.CharLM(4, 8, embedding=0)
+        models.CharLM(4, 8, embedding=-1)
 
 
 def test_a_window_may_be_a_number_of_numpy():
