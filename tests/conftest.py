@@ -1,4 +1,4 @@
-"""One folder of kernels for a whole run of the tests, apart from the user's own."""
+"""One folder of kernels and one number of threads for a whole run of the tests, apart from the user's own."""
 
 import atexit
 import os
@@ -10,6 +10,10 @@ from tinygrad_seq import kernel_folder
 if "TINYGRAD_SEQ_CACHE" not in os.environ:
     os.environ["TINYGRAD_SEQ_CACHE"] = tempfile.mkdtemp(prefix="tinygrad_seq-tests-")
     atexit.register(shutil.rmtree, os.environ["TINYGRAD_SEQ_CACHE"], ignore_errors=True)
+
+# numba reads it again at each compilation and refuses a change: a command that is run here may set it, and a fixture
+# may take it away.
+os.environ.setdefault("NUMBA_NUM_THREADS", str(os.cpu_count() or 1))
 
 # What a process says once about building kernels is tested in test_compiling; elsewhere it would come or not come
 # with the order of the tests.
