@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -112,8 +111,3 @@ def new_schedule(optimiser: optim.Optimizer, config: Config, per_pass: int) -> o
 
 def _given(value: float | None, usual: float) -> float:
     return usual if value is None else value
-
-
-def batches_of(size: int, config: Config) -> int:
-    """How many batches one pass over `size` tokens has; at least 1."""
-    return max(1, math.floor((size - 1) / (config.batch * config.window)))

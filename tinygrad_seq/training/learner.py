@@ -40,7 +40,7 @@ class Window:
 
 
 class Learner:
-    """What changes from step to step. `done` counts the updates; `whole` is false while one is under way.
+    """What changes from step to step. `done` counts the updates.
 
     Raises `DataError` if the ids are too few for the batch and window of the settings.
     """
@@ -66,7 +66,6 @@ class Learner:
         self.windows: deque[Window] = deque(maxlen=max(0, self.reach // config.window - 1))
         self.state: Any = None
         self.done = 0
-        self.whole = True
 
     def step(self) -> tuple[float, float]:
         """One update with the next batch: loss in nats per token and the gradient's norm, before it.
@@ -74,7 +73,6 @@ class Learner:
         Raises `NonFiniteError`, which names the first op at fault, if one of them is no finite number; then
         no parameter has been changed.
         """
-        self.whole = False
         self.model.train()
         batch = self.batches.next_batch()
         begin = self.dropout.state_dict()
@@ -103,7 +101,6 @@ class Learner:
         self.windows.append(window)
         self.state = state
         self.done += 1
-        self.whole = True
         return value, norm
 
     def run_again(self, window: Window) -> None:
