@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections import Counter
 
 import numpy as np
@@ -287,24 +286,12 @@ def test_the_parts_of_a_shared_weights_gradient_meet_in_one_plus() -> None:
     )
 
 
-def test_speed_of_64_steps() -> None:
-    """Two layers of 64 steps, op by op: folded and written as DOT within a second of our own time."""
-    with tgs.composed():
-        y = nn.LSTM(3, 4, 2)(tgs.randn(64, 2, 3))[0].sum()
-    draw(y)
-    start = time.process_time()
-    assert draw(y).dot
-    assert time.process_time() - start < 1.0
-
-
 @pytest.mark.parametrize(("layers", "composed"), [(1, True), (2, False)])
-def test_speed_of_a_thousand_steps(layers: int, composed: bool) -> None:
-    """A thousand steps, op by op and by kernel, to JSON and folded to DOT within five seconds of our own time."""
+def test_a_thousand_steps(layers: int, composed: bool) -> None:
+    """A thousand steps, op by op and by kernel, to JSON and folded DOT (timed in `benchmarks/picture_times.py`)."""
     with tgs.composed() if composed else tgs.nodes.recording(True):
         y = nn.LSTM(3, 4, layers)(tgs.randn(1000, 2, 3))[0].sum()
-    start = time.process_time()
     drawn = draw(y, level="cell")
     assert len(drawn.graph.to_json()) > 1_000_000
     assert [n.count for n in drawn.folded.nodes if n.op == STEPS] == [997] * layers
-    assert drawn.dot
-    assert time.process_time() - start < 5.0
+    assert "t = 2 … 998 (×997)" in drawn.dot

@@ -103,27 +103,29 @@ def test_a_note_goes_with_the_memory_and_keeps_nothing() -> None:
     with tgs.scope("a"), tgs.time_step(4):
         h = (w * 2).tanh()
     behind, index = weakref.ref(h.node), h.node.index
-    before = len(origins._notes)
     state = h.detach()
+    noted = id(origins._owner(state[1].array))
     del h
     gc.collect()
     assert behind() is None
     found = origins.origin_of(state[1].array)
     assert found is not None
     assert (found.made, str(found.place)) == (index, "in a, step 4")
-    assert len(origins._notes) == before + 1
+    assert noted in origins._notes
     del state, found
     gc.collect()
-    assert len(origins._notes) == before
+    assert noted not in origins._notes
 
 
 def test_notes_do_not_pile_up() -> None:
     """A thousand windows leave as many notes as there are states; nor do those of one buffer."""
     w = tgs.ones(3, 3, requires_grad=True)
+    gc.collect()
     h, before = tgs.ones(2, 3), len(origins._notes)
     for _ in range(1000):
         h = (h @ w).tanh().detach()
-    assert len(origins._notes) == before + 1
+    gc.collect()
+    assert len(origins._notes) <= before + 1
     whole = (tgs.ones(200, 3) @ w).tanh()
     rows = [whole[i].detach() for i in range(200)]
     assert len(origins._notes[id(origins._owner(rows[0].array))][1]) <= 64

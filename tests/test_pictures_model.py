@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -133,9 +132,8 @@ def test_json_that_is_no_graph_is_refused(text: str) -> None:
 
 
 def test_a_hundred_thousand_steps() -> None:
-    """Neither the reading, nor the JSON, nor the folding recurses or takes long."""
+    """Neither the reading, nor the JSON, nor the folding recurses."""
     w, h = Tensor(0.999, requires_grad=True, name="w"), Tensor(1.0, requires_grad=True, name="h")
-    start = time.perf_counter()
     with tgs.nodes.collector_paused():
         for t in range(100_000):
             with tgs.time_step(t):
@@ -143,7 +141,6 @@ def test_a_hundred_thousand_steps() -> None:
     drawn = draw(h)
     assert drawn.graph.to_json().count('"op":"mul"') == 100_000
     assert [n.count for n in drawn.folded.nodes if n.op == "steps"] == [99_997]
-    assert time.perf_counter() - start < 60
 
 
 # ---------------------------------------------------------------- gradients

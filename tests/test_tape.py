@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import gc
-import time
 import types
 import weakref
 from collections.abc import Callable
@@ -286,17 +285,15 @@ def test_rows_are_frozen() -> None:
 
 
 def test_300_000_ops_are_listed_checked_and_compared() -> None:
-    """A chain of 300,000 ops meets no limit of depth and takes seconds."""
+    """A chain of 300,000 ops meets no limit of depth."""
     y = weight(name="w")
     for _ in range(300_000):
         y = y * 0.9999
-    start = time.perf_counter()
     tape = Tape.of(y)
     lines = str(tape).splitlines()
     assert len(lines) == 300_002
     assert lines[-2:] == ["%300001 = mul(%300000, 0.9999)  f32[]", "-> %300001"]
     assert tape.check() == Tape.of(y)
-    assert time.perf_counter() - start < 60
 
 
 def test_what_cannot_be_an_output() -> None:
