@@ -1,6 +1,6 @@
 """How long `import tinygrad_seq` and `tgs --help` take, beside Python alone and `import numpy`.
 
-    python benchmarks/import_time.py
+python benchmarks/import_time.py
 """
 
 from __future__ import annotations

@@ -262,18 +262,24 @@ def test_small_models_use_one_thread() -> None:
     if not libraries:
         pytest.skip("this NumPy brings another library")
     code = (
-        "import ctypes, sys; from tinygrad_seq.cli.blas import use_one_thread; "
+        "import ctypes, json, os, sys; from tinygrad_seq.cli.threads import suit_threads; "
         f"library = ctypes.CDLL({str(libraries[0])!r}); library.scipy_openblas_set_num_threads64_(2); "
-        "done = use_one_thread(int(sys.argv[1])); print(done, library.scipy_openblas_get_num_threads64_())"
+        "done = suit_threads(*json.loads(sys.argv[1])); "
+        "print(done, library.scipy_openblas_get_num_threads64_(), os.environ.get('NUMBA_NUM_THREADS'))"
     )
-    for hidden, variable, answer in (
-        ("128", "X", "True 1"),
-        ("129", "X", "False 2"),
-        ("128", "OMP_", "False 2"),
+    gpt = {"model": "transformer", "batch": 12, "window": 64, "hidden": 128}
+    for runs, variable, answer in (
+        ([{"hidden": 128}], "X", "True 1 1"),
+        ([{"hidden": 129}], "X", "False 2 None"),
+        ([{"hidden": 128}], "OMP_", "False 2 1"),
+        ([{"hidden": 128}, {"hidden": 129}], "X", "False 2 None"),
+        ([gpt], "X", "False 2 1"),
+        ([{**gpt, "hidden": 32, "batch": 4}], "X", "True 1 1"),
+        ([{"hidden": None}, {}], "X", "True 1 1"),
     ):
         variables = {k: v for k, v in environment().items() if not k.endswith("NUM_THREADS")}
         done = subprocess.run(
-            [sys.executable, "-c", code, hidden],
+            [sys.executable, "-c", code, json.dumps(runs)],
             capture_output=True,
             text=True,
             check=True,

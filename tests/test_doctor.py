@@ -477,7 +477,7 @@ def test_doctor_where_nothing_is_installed(tgs: Tgs, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(machine, "which", lambda name: None)
     monkeypatch.setattr(machine.compiling, "switched_off", lambda: "numba is not installed")
     monkeypatch.setattr(np, "show_config", lambda mode: None)
-    monkeypatch.setattr(machine, "_blas_threads", lambda: None)
+    monkeypatch.setattr(machine.openblas, "threads", lambda: None)
     monkeypatch.setattr(kernel_folder, "folder_name", no_home)
     monkeypatch.setattr(Path, "read_text", lambda *a, **k: (_ for _ in ()).throw(OSError()))
     code, out, err = tgs("doctor", "--seconds", "0")

@@ -39,8 +39,39 @@ def test_it_is_tried_again():
     race = Race()
     run_race(race, 0.001, 0.002, 40)
     assert not race.choose()
-    assert run_race(race, 0.001, 0.0001, Race.AGAIN + 50) > Race.TRIALS
+    assert run_race(race, 0.001, 0.0001, race.again + 50) > Race.TRIALS
     assert race.choose()
+
+
+def test_what_lost_is_tried_less_and_less():
+    """A race costs calls of the slower way."""
+    race = Race()
+    tried = [run_race(race, 0.001, 0.005, 10_000) for _ in range(4)]
+    assert tried[0] > tried[-1]
+    assert sum(tried) <= 6 * Race.TRIALS
+
+
+def test_one_call_that_waits_decides_a_race():
+    """Of several threads the mean counts: a wait of milliseconds now and then is what they cost."""
+    race = Race()
+    while not race.on:
+        race.note(False, 0.001)
+    for _ in range(Race.TRIALS):
+        race.note(False, 0.001)
+    for seconds in [0.0005] * (Race.TRIALS - 1) + [0.01]:
+        race.note(True, seconds)
+    assert not race.on
+    assert not race.choose()
+
+
+def test_several_threads_that_turn_slow_are_left():
+    """The product beside it may use its own threads from now on; not one calm call gives them back."""
+    race = Race()
+    run_race(race, 0.001, 0.0005, 40)
+    assert race.choose()
+    assert run_race(race, 0.001, 0.005, 200) <= Race.WATCHED
+    assert not race.choose()
+    assert run_race(race, 0.001, 0.0005, 100) == 0
 
 
 def test_the_first_call_of_each_way_does_not_count():

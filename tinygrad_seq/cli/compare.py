@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinygrad_seq.cli.blas import use_one_thread
 from tinygrad_seq.cli.parser import UsageError
 from tinygrad_seq.cli.tables import as_json, lines_of, plus_minus, short_time
+from tinygrad_seq.cli.threads import suit_threads
 from tinygrad_seq.comparing import Compared, Protocol, Rung, broken, compare, ladder, read_record
 from tinygrad_seq.errors import RenderError, explain
 
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _runs(args: argparse.Namespace) -> int:
     records = [read_record(path) for path in args.runs]
-    use_one_thread(int(max(record.setting("hidden", 128) for record in records)))
+    suit_threads(*(record.settings for record in records))
     found = compare(records, again=not args.quick)
     if args.json:
         print(json.dumps({"runs": [_run_json(one) for one in found]}, allow_nan=False))
@@ -127,7 +127,7 @@ def _ladder(args: argparse.Namespace, given: dict[str, int]) -> int:
             rule = f"expected at least {low.get(name, 1)}, got {value}."
             raise UsageError(explain(f"tgs compare: --{name} is too small", None, rule))
     how = dataclasses.replace(Protocol(), **given)
-    use_one_thread(how.hidden)
+    suit_threads(vars(how))
     tokens = tokenize(read_text(args.ladder))
     parts, V = split(tokens.ids), len(tokens.tokenizer)
     asked = min(len(parts.test), how.test)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tinygrad_seq import Generator
-from tinygrad_seq.cli.blas import use_one_thread
 from tinygrad_seq.cli.following import follow, inspect_command, prime_for, program, sample_command
+from tinygrad_seq.cli.threads import suit_threads
 from tinygrad_seq.training import Config, Interrupted, free_folder, sample, train
 from tinygrad_seq.training.live import visible
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, sample, draw, and say what there is to see."""
     config = DEMO if args.steps is None else replace(DEMO, steps=args.steps)
     folder = free_folder(Path("runs", "demo"))
-    use_one_thread(config.hidden)
+    suit_threads(vars(config))
     print(_WELCOME.format(hidden=config.hidden))
     end = follow(train(config, folder=folder), ("svg", "png"))
     if isinstance(end, Interrupted):

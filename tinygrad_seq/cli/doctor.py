@@ -9,9 +9,9 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tinygrad_seq.cli.blas import use_one_thread
 from tinygrad_seq.cli.parser import UsageError
 from tinygrad_seq.cli.tables import as_json, short_time
+from tinygrad_seq.cli.threads import suit_threads, use_one_thread
 from tinygrad_seq.errors import explain
 
 EXAMPLE = """\
@@ -44,7 +44,7 @@ def _run(args: argparse.Namespace) -> int:
     from tinygrad_seq.diagnosis import verdicts
 
     record = read_record(args.run)
-    use_one_thread(int(record.setting("hidden", 128)))
+    suit_threads(record.settings)
     head = {
         "run": args.run, "model": record.model, "parameters": record.parameters, "steps": record.steps,
         "seconds": as_json(record.seconds), "notes": list(record.notes),
@@ -84,7 +84,7 @@ def _machine(args: argparse.Namespace) -> int:
     seconds = 2.0 if args.seconds is None else args.seconds
 
     def speed() -> dict[str, Any]:
-        one = use_one_thread(128)  # as tgs train does
+        one = use_one_thread()  # as tgs train does
         return {**machine.speed(seconds), "one_thread": one}
 
     sections: dict[str, Callable[[], dict[str, Any]]] = {

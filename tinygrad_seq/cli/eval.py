@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from tinygrad_seq.cli.blas import use_one_thread
 from tinygrad_seq.cli.parser import UsageError
 from tinygrad_seq.cli.tables import as_json, lines_of, plus_minus
+from tinygrad_seq.cli.threads import suit_threads
 from tinygrad_seq.comparing import Parts, Record, baselines, named_text, own_parts, read_record
 from tinygrad_seq.data import TextSize
 from tinygrad_seq.data.decoding import BAD_BYTES
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     record = read_record(args.run)
     weights = args.weights or ("best" if Path(args.run, "best.safetensors").exists() else "last")
     trained = load_run(args.run, weights)
-    use_one_thread(int(getattr(trained.config, "hidden", 128)))
+    suit_threads(vars(trained.config))
     parts, counted, why = _texts(args, record, trained)
     results = {}
     for name in _wanted(args, parts):

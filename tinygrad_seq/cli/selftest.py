@@ -6,7 +6,7 @@ import argparse
 import json
 import time
 
-from tinygrad_seq.cli.blas import use_one_thread
+from tinygrad_seq.cli.threads import use_one_thread
 from tinygrad_seq.diagnosis import Outcome, run_checks
 
 EXAMPLE = """\
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run all checks; 1 where one of them fails."""
-    use_one_thread(16)
+    use_one_thread()
     begin = time.perf_counter()
     done: list[Outcome] = []
     for one in run_checks():

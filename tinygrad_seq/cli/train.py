@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tinygrad_seq.cli.blas import use_one_thread
 from tinygrad_seq.cli.following import follow, print_json, resume_command, sample_command, say_progress
 from tinygrad_seq.cli.parser import UsageError
+from tinygrad_seq.cli.threads import suit_threads
 from tinygrad_seq.cli.training_options import add_settings, given_settings
 from tinygrad_seq.errors import CheckpointError, explain
 from tinygrad_seq.training import (
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     settings |= {"corpus": tuple(args.corpus)} if args.corpus else {}
     config, text = Config(**settings), None
     progress = None if args.quiet or args.json else say_progress()
-    use_one_thread(config.hidden)
+    suit_threads(vars(config))
     if args.preset == "auto" or args.dry_run:
         text = text_of(config, progress)
     if args.preset == "auto":
@@ -107,7 +107,7 @@ def _resume(args: argparse.Namespace, settings: dict[str, Any]) -> int:
             raise UsageError(explain(f"tgs train: {option} does not go with --resume", None, "", way_out))
     folder, text = Path(args.resume), None
     config = load_run(folder, "last").config
-    use_one_thread(config.hidden)
+    suit_threads(vars(config))
     progress = None if args.quiet or args.json else say_progress()
     if args.corpus:
         text = text_of(config.changed({"corpus": tuple(args.corpus)}), progress, folder)

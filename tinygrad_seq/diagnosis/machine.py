@@ -6,7 +6,6 @@ Each function returns plain values, as JSON has them; `examine` runs them all an
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib.metadata
 import os
 import platform
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_seq
+from tinygrad_seq import blas as openblas
 from tinygrad_seq import compiling, kernel_folder, optim
 from tinygrad_seq.models import CharLM
 from tinygrad_seq.nn import detach
@@ -35,12 +35,6 @@ EXTRAS = {
     "bpe": ("tokenizers", "byte pairs: tgs train --tokenizer bpe:N"),
 }
 _SET_BY_USER = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-_GETTERS = (
-    "scipy_openblas_get_num_threads64_",
-    "scipy_openblas_get_num_threads",
-    "openblas_get_num_threads64_",
-    "openblas_get_num_threads",
-)
 
 Facts = dict[str, Any]
 
@@ -113,24 +107,12 @@ def threads() -> Facts:
     return {
         "blas": str(blas.get("name", "unknown")),
         "blas_version": str(blas.get("version", "unknown")),
-        "blas_threads": _blas_threads(),
+        "blas_threads": openblas.threads(),
         "set_by": {name: os.environ[name] for name in _SET_BY_USER if name in os.environ},
         "kernels": not missing,
         "no_kernels_because": missing or None,
         "kernel_threads": (int(chosen) if chosen.isdecimal() else _usable()) if not missing else 1,
     }
-
-
-def _blas_threads() -> int | None:
-    """The threads of the OpenBLAS that NumPy's wheels bring along."""
-    package = Path(np.__file__).parent
-    for library in (*package.parent.glob("numpy.libs/*openblas*"), *package.glob(".dylibs/*openblas*")):
-        with contextlib.suppress(OSError):
-            loaded = ctypes.CDLL(str(library))
-            for name in _GETTERS:
-                if hasattr(loaded, name):
-                    return int(getattr(loaded, name)())
-    return None
 
 
 def renderers() -> Facts:

@@ -6,6 +6,7 @@ An array is cut into the same pieces whatever the number of threads, so that sum
 from __future__ import annotations
 
 import os
+import statistics
 import threading
 import time
 import warnings
@@ -41,17 +42,21 @@ if hasattr(os, "register_at_fork"):
 class Race:
     """One thread or several, for one call: each is tried some times by turns, and the quicker one is kept.
 
-    No estimate knows it: where a matrix product's threads wait on the other core, spinning, a kernel of 0.2 ms
-    takes 1 ms on two threads; alone it takes 0.1 ms. It is tried again from time to time.
+    No estimate knows it: where a matrix product's threads wait on the other core, spinning, a kernel of 0.4 ms
+    takes 0.2 ms on two threads at one time and 5 ms at another. So the mean of several threads has to beat the
+    median of one, also later on, and it is tried again from time to time, less and less often where it lost.
     """
 
     PATIENCE = 0.004  # seconds in this call before the second kernel is worth building
     TRIALS = 6  # of each way; the first of them builds and warms, and does not count
+    WATCHED = 16  # calls on several threads whose mean is compared with one thread
     AGAIN = 1000  # calls until the next race
 
     def __init__(self) -> None:
-        self.calls, self.spent, self.several = 0, 0.0, False
+        self.calls, self.spent, self.several, self.again = 0, 0.0, False, self.AGAIN
         self.seconds: tuple[list[float], list[float]] = ([], [])
+        self.one = 0.0
+        self.watched: list[float] = []
 
     @property
     def on(self) -> bool:
@@ -68,12 +73,22 @@ class Race:
         if self.on:
             self.seconds[several].append(seconds)
             if not self.on:
-                one, many = (sorted(s[1:])[len(s) // 2] for s in self.seconds)
-                self.several, self.calls = many < one, 0
-        elif self.calls > self.AGAIN:
+                one, many = (s[1:] for s in self.seconds)
+                self.one = statistics.median(one)
+                self._settle(statistics.fmean(many) < self.one)
+        elif self.calls > self.again:
             self.seconds = ([], [])
+        elif several:
+            self.watched.append(seconds)
+            if len(self.watched) == self.WATCHED:
+                self._settle(statistics.fmean(self.watched) < self.one, self.calls)
         elif self.calls > 1:  # the very first one builds its kernel
             self.spent += seconds
+
+    def _settle(self, several: bool, calls: int = 0) -> None:
+        """Keep to one way, for as long as it lasts."""
+        self.again = self.AGAIN if several else 2 * self.again
+        self.several, self.calls, self.watched = several, calls, []
 
 
 def count() -> int:

@@ -1,0 +1,46 @@
+"""How many threads a command's matrix products and kernels use: several only where they gain.
+
+The products of a small recurrent model take microseconds. Two threads gain a few per cent of a step there
+when nothing else runs, and where something does, one spins while it waits for the other: on two cores with
+another busy program, steps of 0.05 s were measured to take up to 7 s. A transformer's products have a row for
+each token of the batch; on two threads they take half the time, as long as no thread of a kernel is in the way.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from tinygrad_seq import blas
+
+__all__ = ["suit_threads", "use_one_thread"]
+
+_SMALL = 128  # hidden units of a recurrent layer up to which a second thread is no gain
+_FEW = 256  # rows of a transformer's products, likewise
+_SET_BY_USER = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "GOTO_NUM_THREADS")
+
+
+def suit_threads(*runs: Mapping[str, Any]) -> bool:
+    """Choose for models with these settings; says whether products keep to one thread."""
+    if all(_is_small(run) for run in runs):
+        return use_one_thread()
+    if any(run.get("model") == "transformer" for run in runs):
+        os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+    return False
+
+
+def use_one_thread() -> bool:
+    """Keep products and kernels to one thread where the user has not chosen; says whether products do.
+
+    Where NumPy brings another library, nothing is changed there.
+    """
+    os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+    return not any(name in os.environ for name in _SET_BY_USER) and blas.set_threads(1)
+
+
+def _is_small(run: Mapping[str, Any]) -> bool:
+    hidden, batch, window = (int(run.get(name) or 1) for name in ("hidden", "batch", "window"))
+    if run.get("model") == "transformer":
+        return hidden * batch * window <= _SMALL * _FEW
+    return hidden <= _SMALL
