@@ -151,9 +151,8 @@ class Family:
     def source(self, which: str) -> str:
         """The text of the kernel that ran last."""
         if which not in ("forward", "backward"):
-            raise ArgumentError(
-                explain("source: no such kernel", {"which": which}, "expected 'forward' or 'backward'.")
-            )
+            rule = "expected 'forward' or 'backward'."
+            raise ArgumentError(explain("source: no such kernel", {"which": which}, rule))
         if which not in self.last:
             rule = f"expected a call of {self.name} before{' and a gradient' * (which == 'backward')}."
             way_out = f"Its composition runs instead: {self.reason}." if self.reason else ""
@@ -307,6 +306,11 @@ class Fitting:
         if self.layout.stretched[i]:
             return (*self.layout.lead, *self.shapes[i][-1:])
         return tuple(self.shapes[i])
+
+
+def fitting_of(op: Op) -> Any:
+    """The `Fitting` that made a fused op; None for another op."""
+    return getattr(op.joint, "__self__", None) if op.kind == "fused" else None
 
 
 def _drawn(specs: Sequence[tuple[Any, Any, Any]]) -> list[Array]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import nodes, recording
+from tinygrad_seq.fuser.kernels import fitting_of
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.nodes import PICK, Node
 from tinygrad_seq.nodes import recording as switched
@@ -153,10 +154,9 @@ def _step(node: Node, args: tuple[int, ...], out: int, kind: int) -> Step:
     op, settings = node.op, dict(node.settings or {})
     if op is PICK:
         return Step("pick", op.forward, args, out, settings, kind)
-    if op.kind != "fused":
+    fitting = fitting_of(op)
+    if fitting is None:
         return Step(op.name, op.forward, args, out, settings, kind)
-    # The kernels of a fused op hang on its joint rule, which belongs to the kernels fitted to one call.
-    fitting = op.joint.__self__  # type: ignore[union-attr]
     return Step(
         "fused", op.forward, args, out, dict(fitting.plan.settings), kind, fitting.family, fitting.hung
     )
