@@ -235,6 +235,28 @@ def test_every_option_becomes_a_setting(tgs: Tgs) -> None:
     assert positions() == before
 
 
+def test_a_transformer_has_a_learning_rate_of_its_own(tgs: Tgs) -> None:
+    """Where none is given by any way; also with --preset auto, whose rates are those of recurrent layers."""
+
+    def rate(*options: str) -> str:
+        code, out, err = tgs("train", "hamlet.txt", *options, *SMALL, "--dry-run")
+        assert (code, err) == (0, "")
+        return next(line for line in out.splitlines() if line.startswith("lr = "))
+
+    transformer = ("--model", "transformer")
+    assert [rate(), rate(*transformer), rate(*transformer, "--lr", "0.005")] == [
+        "lr = 0.005",
+        "lr = 0.002",
+        "lr = 0.005",
+    ]
+    assert rate(*transformer, "--set", "lr=none") == "lr = 0.002"
+    assert rate(*transformer, "--preset", "auto") == "lr = 0.002"
+    Path("old.toml").write_text("lr = 0.25\n")
+    assert rate(*transformer, "--config", "old.toml") == "lr = 0.25"
+    told = " ".join(tgs("train", "--help")[1].split())
+    assert "highest learning rate (default 0.005, for a transformer 0.002)" in told
+
+
 def test_demo_is_a_tour() -> None:
     """In any folder: trains, samples, draws, says what is where; the last line is the validation."""
     # Processes of their own, because a product of this size is slow here when others use the cores.

@@ -209,13 +209,16 @@ def test_other_texts_are_marked_and_never_subtracted(tgs: Tgs) -> None:
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0].split()[-1] == "text"
-    assert [line.split()[-1] for line in lines[1:4]] == ["A", "B", "A"]
+    assert [line.split()[-1] for line in lines[1:4]] == ["A", "A", "B"]
+    assert [line.split()[0] for line in lines[1:4]] == ["two", "one", "upper"]
+    assert "Best first, text by text: by validation in bits per character." in lines
     assert "These runs are of different texts, and do not compare across them:" in lines
     assert f"  A  hamlet.txt, sha256 {Corpus(TEXT).sha256[:12]}" in lines
     assert f"  B  upper.txt, sha256 {Corpus(TEXT.upper()).sha256[:12]}" in lines
     said = json.loads(tgs("compare", "one", "upper", "two", "--json")[1])["runs"]
     assert [one["behind"] is None for one in said] == [False, True, True]
     assert [one["text"] for one in said] == ["A", "B", "A"]
+    assert [one["run"] for one in said] == ["one", "upper", "two"]
 
 
 def test_runs_with_other_tokenizers_stand_side_by_side() -> None:
@@ -268,14 +271,27 @@ def test_the_table_of_runs(tgs: Tgs) -> None:
         "char/s",
     ]
     assert lines[0].split() == head
-    assert lines[1].split()[:5] == ["one", "LSTM", "1", "x", "8"]
-    assert lines[2].split()[5:7] == ["848", "60"]
-    assert lines[1].count("±") == 2
-    assert lines[2].count("±") == 1
+    assert lines[1].split()[:7] == ["two", "LSTM", "1", "x", "8", "848", "60"]
+    assert lines[2].split()[:5] == ["one", "LSTM", "1", "x", "8"]
+    assert lines[1].count("±") == 1
+    assert lines[2].count("±") == 2
+    assert "Best first: by validation in bits per character." in lines
     assert lines[-1] == "picture curves.svg"
     svg = Path("curves.svg").read_text(encoding="utf-8")
     assert "<!-- two, LSTM 1 x 8 -->" in svg
     assert not set(out) & {chr(c) for c in range(32) if c != 10}
+
+
+def test_the_best_run_stands_first_and_one_without_a_loss_last(
+    tgs: Tgs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the table; a single run is in no order."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    shutil.copytree("one", "none")
+    Path("none/metrics.jsonl").unlink()
+    _, out, _ = tgs("compare", "none", "one", "two", "--quick")
+    assert [line.split()[0] for line in out.splitlines()[1:4]] == ["two", "one", "none"]
+    assert "Best first" not in tgs("compare", "one", "--quick")[1]
 
 
 @draws

@@ -16,11 +16,12 @@ import tinygrad_seq as tgs
 from tinygrad_seq import functional as F
 from tinygrad_seq.data import Corpus, Vocabulary
 from tinygrad_seq.models import GPT, CharLM
-from tinygrad_seq.training import Config, Flow, Step, train
+from tinygrad_seq.training import Config, Evaluated, Flow, Step, train
 from tinygrad_seq.training import flow as module
+from tinygrad_seq.training.event_json import as_json
 from tinygrad_seq.training.flow import Gauge
 from tinygrad_seq.training.learner import Learner
-from tinygrad_seq.training.live import TerminalLines, strip
+from tinygrad_seq.training.live import HEAD, TerminalLines, strip
 from tinygrad_seq.training.run_folder import Run, new_model
 
 TEXT = Corpus("the cat sat on the mat, a dog ran. " * 60)
@@ -124,6 +125,21 @@ def test_metrics_hold_scalars(tmp_path: Path) -> None:
     assert "update_ratio" in rows[0]
 
 
+def test_events_tell_what_is_new(tmp_path: Path) -> None:
+    """As JSON: no event repeats the ratio and norms of an earlier look; they are in the step that was looked at."""
+    events = list(train(replace(TINY, steps=23), corpus=TEXT, folder=tmp_path / "run"))
+    steps = [as_json(event) for event in events if isinstance(event, Step)]
+    assert [one["step"] for one in steps if "update_ratio" in one] == [1, 11, 21]
+    assert [one["step"] for one in steps if "dh_l0_t0" in one] == [1, 11, 21]
+    assert all("clipped" in one for one in steps)
+    told = [as_json(event)["step"] for event in events if isinstance(event, Evaluated)]
+    assert [one["step"] for one in told if "update_ratio" in one] == []
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    ratios = {row["step"]: row["update_ratio"] for row in rows if "update_ratio" in row}
+    # A report has the mean of the looks since the one before, each of which counts once.
+    assert ratios == {at: steps[look - 1]["update_ratio"] for at, look in ((5, 1), (15, 11), (23, 21))}
+
+
 def test_update_ratio_and_clipping_by_hand() -> None:
     """The norm of what one step changed over that of the weights."""
     one = learner(replace(TINY, optimiser="SGD", weight_decay=0.0))
@@ -144,7 +160,7 @@ def test_a_model_without_recurrence_has_the_rest() -> None:
     with gauge.looking(0):
         pass
     gauge.stepped(2.0)
-    assert gauge.flow() == Flow(1.0, 0.0, {}, 1)
+    assert gauge.flow() == Flow(1.0, 0.0, {}, 1, looked=True)
 
 
 def test_numbers_that_are_not_finite_are_null() -> None:
@@ -161,6 +177,21 @@ def test_strip_needs_no_colour_and_no_unicode() -> None:
     assert strip(flow, plain=True) == "dh_l0 |_#! | 1  clipped 100%"
     assert strip(Flow(0.0, None, {"dh_l0": {0: 0.0}}, 1)) == "dh_l0 | | 0  clipped 0%"
     assert strip(Flow(0.0, None, {"dh_l0": {0: np.inf}}, 1)) == "dh_l0 |!| nan  clipped 0%"
+
+
+def test_live_line_is_headed_from_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before any report; the head is written once."""
+    monkeypatch.setattr("tinygrad_seq.training.live._REFRESH", 0.0)
+    monkeypatch.setenv("TERM", "xterm")
+    stream = io.StringIO()
+    stream.isatty = lambda: True  # type: ignore[method-assign]
+    with TerminalLines(stream) as lines:
+        for event in train(TINY, corpus=TEXT):
+            lines.show(event)
+            if isinstance(event, Step) and event.step == 1:
+                first = stream.getvalue()
+                assert 0 <= first.find(HEAD) < first.find("1/12")
+    assert stream.getvalue().count(HEAD) == 1
 
 
 @pytest.mark.parametrize(("encoding", "block"), [("utf-8", "█"), ("ascii", "#")])

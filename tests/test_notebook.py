@@ -12,6 +12,7 @@ import pytest
 
 from tinygrad_seq.data import Corpus
 from tinygrad_seq.training import Config, Notebook, fit, shown
+from tinygrad_seq.training.live import HEAD
 from tinygrad_seq.training.notebook import in_notebook
 
 TEXT = Corpus("to <b>be</b> & not to be: " * 60, "<script>")
@@ -33,6 +34,7 @@ def test_display_follows_the_run() -> None:
     assert len(list(tree.iter("circle"))) == 3
     assert "nan" not in page
     assert page.count("<pre>") == 2
+    assert HEAD in next(page for page in (one._repr_html_() for one in pages) if "/12" in page)
 
 
 def test_without_a_notebook_there_are_lines(capsys: pytest.CaptureFixture[str]) -> None:

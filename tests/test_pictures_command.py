@@ -103,6 +103,50 @@ def test_a_run_is_drawn(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
     assert (code, err) == (0, "")
     assert "head" in out
     assert "gradient" in out.splitlines()[0]
+    some = "6 of 8 steps: the run's window is longer, --steps 8 draws all of it"
+    assert out.splitlines()[-1] == some
+    assert "of 8 steps" not in graph(capsys, str(run), "--steps", "8")[1]
+    assert graph(capsys, str(run), "-o", str(tmp_path / "a.txt"))[1].splitlines()[-1] == some
+
+
+def test_a_name_that_means_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the nearest ones; names of steps, scopes, ops and what is inside a fused op that is shown are taken."""
+    assert graph(capsys, "rnn", "--expand", "rnn_tan") == (
+        2,
+        "",
+        "tgs graph: --expand 'rnn_tan' means nothing in this graph.\n"
+        "  expected scopes, time steps or ops, also by a glob, such as rnn, layer0, t0, permute, matmul, reshape, "
+        "add, slice.\n"
+        "  Did you mean 'rnn_tanh' or 'rnn'?\n",
+    )
+    _, _, err = graph(capsys, "lstm", "--layers", "2", "--collapse", "layer")
+    assert err.splitlines()[-1] == "  Did you mean 'layer1', 'layer0' or 'lstm/layer1'?"
+    _, _, err = graph(capsys, "lstm", "--expand", "layer0", "--expand", "q*")
+    assert err.startswith("tgs graph: --expand 'q*' means nothing in this graph.\n")
+    for names in (("rnn_tanh",), ("layer0",), ("rnn.layer0.t3",), ("rnn/layer*",), ("rnn_tanh", "tanh")):
+        options = [word for name in names for word in ("--expand", name)]
+        assert graph(capsys, "rnn", *options)[0] == 0, names
+    assert graph(capsys, "rnn", "--expand", "tanh")[0] == 2
+
+
+@pytest.mark.parametrize("ending", ["txt", "dot", "json"])
+@pytest.mark.skipif(find_spec("graphviz") is None, reason="needs the package graphviz")
+def test_text_of_another_kind_is_not_overwritten(
+    ending: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """An older picture is, and an empty file."""
+    path = tmp_path / f"notes.{ending}"
+    path.write_bytes(b"mine")
+    assert graph(capsys, "rnn", "-o", str(path)) == (
+        2,
+        "",
+        f"tgs graph: {str(path)!r} is there already, and is no picture.\n"
+        "  Give another name, or remove the file.\n",
+    )
+    assert path.read_bytes() == b"mine"
+    path.write_bytes(b"")
+    assert graph(capsys, "rnn", "-o", str(path))[0] == 0
+    assert graph(capsys, "gru", "-o", str(path))[0] == 0
 
 
 def test_the_documents_show_what_is_there_and_no_more() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import tomllib
 from collections.abc import Callable
@@ -173,6 +174,44 @@ def test_metrics_are_lines_of_json(trained: Path) -> None:
         assert row["validation_bits"] == pytest.approx(row["validation"] / np.log(2), rel=1e-12)
         assert row["characters_per_second"] > 0
         assert {"gradient", "lr", "seconds"} <= set(row)
+
+
+def test_metrics_are_on_the_disk_before_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut at any rename the lines about the weights are there; not each line costs a flush."""
+    sync, rename = os.fsync, os.replace
+    folder = tmp_path / "run"
+    flushed: dict[str, bytes] = {}
+    told: list[tuple[str, int, int]] = []
+
+    def synced(descriptor: int) -> None:
+        for name in ("metrics.jsonl", "samples.txt"):
+            path = folder / name
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor)):
+                flushed[name] = path.read_bytes()
+        sync(descriptor)
+
+    def renamed(old: Path, new: Path) -> None:
+        rename(old, new)
+        if Path(new).suffix == ".safetensors":
+            for name in ("metrics.jsonl", "samples.txt"):
+                path = folder / name
+                assert flushed.get(name, b"") == (path.read_bytes() if path.exists() else b""), new
+            with safe_open(new, "numpy") as file:
+                facts = file.metadata()
+            lines = [json.loads(line) for line in flushed.get("metrics.jsonl", b"").splitlines()]
+            step = int(facts["step"]) if "step" in facts else -1
+            told.append((Path(new).name, step, lines[-1]["step"] if lines else 0))
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
+    config = Config(hidden=4, batch=2, window=4, steps=6, eval_every=3, report_every=1, sample_every=2)
+    list(train(config, corpus=TEXT, folder=folder))
+    best = [one for one in told if one[0] == "best.safetensors"]
+    assert best
+    assert all(step == line for _, step, line in best)
+    assert {one for one in told if one[0] == "last.safetensors"} == {
+        ("last.safetensors", n, n) for n in (0, 3, 6)
+    }
 
 
 def test_samples_are_kept(trained: Path) -> None:

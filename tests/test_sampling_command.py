@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -130,6 +131,24 @@ def test_explain(tgs: Any) -> None:
     assert len(lines) == at + 6
     assert lines[-1].count(" > ") == 5
     assert lines[-1].count("> 0.0%") == 3
+    assert lines[at + 1].endswith("in order: chance as learnt > as drawn, * the one drawn")
+
+
+def test_explain_marks_what_was_drawn(tgs: Any) -> None:
+    """By a sign, among candidates in the order of their chances, also where it is none of the likeliest."""
+    options = ("--temperature", "3", "-n", "12", "--seed", "3", "--prime", "to")
+    drawn = json.loads(tgs("--json", "--explain", "2", *options)[1])["tokens"]
+    _, out, _ = tgs("--explain", "2", *options)
+    lines = [line for line in out.splitlines() if line.count("% > ") == 2]
+    assert len(lines) == len(drawn) == 12
+    for line in lines:
+        found = re.findall(r"([* ])('[^']*'|\"'\") [\d.]+% > ([\d.]+)%", line)
+        chances = [float(chance) for _, _, chance in found]
+        assert chances == sorted(chances, reverse=True)
+        assert [text for sign, text, _ in found if sign == "*"] == re.findall(
+            r"^ *\d+ +('[^']*'|\"'\") ", line
+        )
+    assert {line.index("*") > 40 for line in lines} == {True, False}
 
 
 @pytest.mark.parametrize(

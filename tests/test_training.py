@@ -35,10 +35,14 @@ from tinygrad_seq.training import (
     Step,
     evaluate,
     load_run,
+    resume,
     train,
 )
+from tinygrad_seq.training.config import set_by_words
 from tinygrad_seq.training.evaluation import evaluating
 from tinygrad_seq.training.interrupt import uninterrupted
+from tinygrad_seq.training.live import beginning, row
+from tinygrad_seq.training.plan import Plan
 
 CLAUSES = ("the cat sat on the mat", "a dog ran to the cat", "then the mat was red", "no cat was a dog")
 
@@ -152,8 +156,8 @@ def test_same_seed_gives_the_same_run(tmp_path: Path) -> None:
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         for name in "ab"
     ]
-    for row in itertools.chain(*rows):
-        del row["seconds"], row["characters_per_second"]
+    for one in itertools.chain(*rows):
+        del one["seconds"], one["characters_per_second"]
     assert rows[0] == rows[1]
     assert [row["step"] for row in rows[0]] == [5, 10, 12]
     assert losses(run(replace(config, seed=2))) != losses(one)
@@ -361,6 +365,42 @@ def test_steps_are_planned_from_the_time() -> None:
     assert steps[-1].lr < 0.01 * 0.01
     rates = [step.lr for step in steps[6:]]
     assert rates == sorted(rates, reverse=True)
+
+
+def test_steps_of_a_run_by_time_are_told_as_an_estimate() -> None:
+    """`~` while the number moves, none at the last step, and none where steps or passes alone are planned."""
+    config = Config(hidden=4, batch=2, window=4, minutes=1, sample_every=0, eval_every=1000)
+    steps, _ = timed(config, lambda n: 1.0)
+    assert [step.about for step in steps] == [False] * 4 + [True] * (len(steps) - 5) + [False]
+    assert row(steps[20], None).split()[0].startswith("21/~")
+    assert row(steps[-1], None).split()[0] == f"{len(steps)}/{len(steps)}"
+    assert not any(step.about for step in timed(replace(config, minutes=None, steps=9), lambda n: 1.0)[0])
+    started = next(train(config, corpus=TEXT))
+    assert isinstance(started, Started)
+    assert "        ~N stands for about N steps in all, estimated anew after each" in beginning(started)
+
+
+def test_time_counts_from_the_first_event(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One plan for a run, whatever its bounds; what passes before the run is asked for is no part of it."""
+    made: list[Plan] = []
+
+    def noted(*arguments: Any) -> Plan:
+        made.append(Plan(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr("tinygrad_seq.training.course.Plan", noted)
+    clock = Clock()
+    events = train(replace(TINY, steps=2), corpus=TEXT, clock=clock, folder=tmp_path / "run")
+    clock.now += 50.0
+    end = list(events)[-1]
+    assert isinstance(end, Finished)
+    assert end.seconds == 0.0
+    events = resume(tmp_path / "run", corpus=TEXT, steps=3, clock=clock)
+    clock.now += 50.0
+    end = list(events)[-1]
+    assert isinstance(end, Finished)
+    assert end.seconds == 0.0
+    assert len(made) == 2
 
 
 def test_run_that_gets_slower_still_ends_in_time() -> None:
@@ -594,6 +634,34 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], text: str) 
     with pytest.raises(ArgumentError) as caught:
         Config(**settings)
     assert str(caught.value) == f"config: {text}"
+
+
+def test_learning_rate_is_that_of_the_model_where_none_is_given() -> None:
+    """Settled when the settings are made: readers, files and dry runs find a number."""
+    rates = {model: Config(model=model).lr for model in ("lstm", "gru", "rnn", "transformer")}
+    assert rates == {"lstm": 0.005, "gru": 0.005, "rnn": 0.005, "transformer": 0.002}
+    assert "\nlr = 0.002\n" in Config(model="transformer").to_toml()
+    assert Config.from_toml('model = "transformer"').lr == 0.002
+    assert Config.from_toml('model = "transformer"\nlr = 0.005\nreading = "random"').lr == 0.005
+    assert set_by_words(["lr=none"]) == {"lr": None}
+    with pytest.raises(ArgumentError, match=r"min_lr is above lr\.\n  lr: 0\.002\n  min_lr: 0\.003"):
+        Config(model="transformer", min_lr=0.003)
+    with pytest.raises(ArgumentError, match="model is of the wrong kind"):
+        Config(model=["lstm"])  # type: ignore[arg-type]
+
+
+def test_another_model_takes_its_own_learning_rate_unless_one_was_given() -> None:
+    """By `changed`, and so by `train(config, model=...)`."""
+    plain, given = Config(), Config(lr=0.02)
+    assert plain.changed({"model": "transformer"}).lr == 0.002
+    assert plain.changed({"model": "transformer"}).changed({"model": "gru"}).lr == 0.005
+    assert plain.changed({"model": "transformer", "lr": 0.005}).lr == 0.005
+    assert given.changed({"model": "transformer"}).lr == 0.02
+    assert given.changed({"hidden": 3}).lr == 0.02
+    assert given.changed({"lr": None}).lr == 0.005
+    started = next(train(TINY, corpus=TEXT, model="transformer", lr=None))
+    assert isinstance(started, Started)
+    assert started.run.config.lr == 0.002
 
 
 def test_settings_take_what_stands_for_a_number() -> None:

@@ -82,6 +82,8 @@ def _runs(args: argparse.Namespace) -> int:
 
 def _runs_table(found: Sequence[Compared]) -> list[str]:
     several = len({one.text for one in found}) > 1
+    # Across texts no loss is better than another.
+    found = sorted(found, key=lambda one: (one.text, math.isnan(one.best), one.best))
     head = ("run", "model", "parameters", "steps", "time", "best, bits/char", "at step", "behind", "char/s")
     rows = [head + (("text",) if several else ())]
     for one in found:
@@ -93,6 +95,11 @@ def _runs_table(found: Sequence[Compared]) -> list[str]:
             *((one.text,) if several else ()),
         ))  # fmt: skip
     lines = lines_of(rows, left=2)
+    if len(found) > 1:
+        lines += [
+            "",
+            f"Best first{', text by text' if several else ''}: by validation in bits per character.",
+        ]
     if any(math.isfinite(one.error) for one in found):
         lines += [
             "",

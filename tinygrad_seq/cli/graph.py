@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ EXAMPLE = """\
 MODELS = ("rnn", "gru", "lstm", "transformer", "char")
 _STEPS = 6
 _MOST_STEPS = 100_000  # each is a dozen ops, and a kilobyte of each
+_NAMED = 8  # names in an error
+# What a file of text that was drawn here holds; a name such as notes.txt may as well be that of another.
+_OURS = {".txt": " FLOP", ".dot": "digraph ", ".json": '"tinygrad_seq picture '}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,18 +66,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw it: print the tree, or write the file and say so."""
-    picture = _picture(args)
+    if args.output is not None:
+        _refuse_foreign(Path(args.output))
+    picture, drawn = _picture(args)
+    _check_names(picture, args)
     if args.output is None:
         print(picture.text)
-        return 0
-    picture.save(args.output)
-    print(f"wrote   {args.output}")
-    if picture.folded.note:
-        print(picture.folded.note)
+    else:
+        picture.save(args.output)
+        print(f"wrote   {args.output}")
+        if picture.folded.note:
+            print(picture.folded.note)
+    if drawn:
+        print(drawn)
     return 0
 
 
-def _picture(args: argparse.Namespace) -> Picture:
+def _refuse_foreign(path: Path) -> None:
+    """A picture may take the place of an older one, and of no other text."""
+    mark = _OURS.get(path.suffix.lower())
+    if mark is None or not path.is_file() or not path.stat().st_size or mark.encode() in path.read_bytes():
+        return
+    what = f"tgs graph: {str(path)!r} is there already, and is no picture"
+    raise ArgumentError(explain(what, None, "", "Give another name, or remove the file."))
+
+
+def _check_names(picture: Picture, args: argparse.Namespace) -> None:
+    """Refuse a name that nothing in the graph bears, with the nearest that there are."""
+    asked = [("expand", name) for name in args.expand] + [("collapse", name) for name in args.collapse]
+    if not asked:
+        return
+    from tinygrad_seq.pictures.choosing import Choice
+    from tinygrad_seq.pictures.places import places, scopes_in
+    from tinygrad_seq.pictures.recipes import opened
+
+    whole, paths = picture.graph, places(picture.graph)
+    # What a fused op is made of has names too, once it is shown.
+    inner = opened(whole, lambda n: picture.wish.expand.takes(n, ()))
+    inner_paths = paths if inner is whole else places(inner)
+    found = [(n, paths[n.id]) for n in whole.nodes if not n.is_leaf]
+    found += [(n, inner_paths[n.id]) for n in inner.nodes if not n.is_leaf]
+    for option, name in asked:
+        choice = Choice(option, name)
+        if not any(choice.takes(n, path) for n, path in found):
+            scopes = [scope for path in dict.fromkeys(paths.values()) for scope in scopes_in(path)]
+            ops = [n.op for n, _ in found]
+            raise ArgumentError(_no_such_name(f"--{option} {name!r}", name, scopes, ops))
+
+
+def _no_such_name(said: str, name: str, scopes: list[str], ops: list[str]) -> str:
+    import difflib
+
+    short = dict.fromkeys([scope.rpartition("/")[2] for scope in scopes] + ops)
+    near = difflib.get_close_matches(name, dict.fromkeys([*short, *scopes]), n=3)
+    *first, last = map(repr, near or [""])
+    way_out = f"Did you mean {', '.join(first)}{' or ' if first else ''}{last}?" if near else ""
+    told = [one for one in short if not re.fullmatch(r"t[1-9]\d*", one)][:_NAMED]
+    rule = f"expected scopes, time steps or ops, also by a glob, such as {', '.join(told)}."
+    return explain(f"tgs graph: {said} means nothing in this graph", None, rule, way_out)
+
+
+def _picture(args: argparse.Namespace) -> tuple[Picture, str]:
+    """The picture, and how much of a run's window it shows."""
     from contextlib import nullcontext
 
     from tinygrad_seq import composed, draw
@@ -97,9 +151,13 @@ def _picture(args: argparse.Namespace) -> Picture:
         "collapse": args.collapse,
     }
     if args.what.endswith(".json") and Path(args.what).is_file():
-        return draw(Graph.from_json(_text_of(Path(args.what))), **settings)
+        return draw(Graph.from_json(_text_of(Path(args.what))), **settings), ""
     with composed() if args.composed else nullcontext():
-        return draw(_loss(args), **settings)
+        loss, window = _loss(args)
+        drawn = (
+            f"{args.steps} of {window} steps: the run's window is longer, --steps {window} draws all of it"
+        )
+        return draw(loss, **settings), drawn if args.steps < window else ""
 
 
 def _text_of(path: Path) -> str:
@@ -109,8 +167,10 @@ def _text_of(path: Path) -> str:
         raise DataError(explain(f"tgs graph: {str(path)!r} is no UTF-8 text", None, "")) from error
 
 
-def _loss(args: argparse.Namespace) -> Any:
-    """The loss of a run's model on characters that it knows, or what a small layer returns on random numbers."""
+def _loss(args: argparse.Namespace) -> tuple[Any, int]:
+    """The loss of a run's model on characters that it knows, or what a small layer returns on random numbers; and how
+    many steps the run was trained with, 0 for a layer.
+    """
     if args.what not in MODELS:
         if not Path(args.what).exists() and "/" not in args.what and "\\" not in args.what:
             rule = f"expected the folder of a run, or one of {', '.join(MODELS)}."
@@ -121,23 +181,24 @@ def _loss(args: argparse.Namespace) -> Any:
             )
         from tinygrad_seq.training import load_run
 
-        return _char_loss(load_run(args.what).model, args)
+        found = load_run(args.what)
+        return _char_loss(found.model, args), found.config.window
     from tinygrad_seq import Generator, nn, randn
 
     size, rng = args.hidden, Generator(0, "init")
     if args.what == "char":
         from tinygrad_seq.models import CharLM
 
-        return _char_loss(CharLM(30, size, args.layers, rng=rng), args)
+        return _char_loss(CharLM(30, size, args.layers, rng=rng), args), 0
     x = randn(args.steps, args.batch, size)
     if args.what == "transformer":
         size += size % 2
         x = randn(args.steps, args.batch, size)
         model = nn.Transformer(size, 2, args.layers, args.layers, 4 * size, dropout=0.0)
         list(model.named_parameters())
-        return model(x, x).sum()
+        return model(x, x).sum(), 0
     layer = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[args.what](size, size, args.layers, rng=rng)
-    return layer(x)[0].sum()
+    return layer(x)[0].sum(), 0
 
 
 def _char_loss(model: Any, args: argparse.Namespace) -> Any:

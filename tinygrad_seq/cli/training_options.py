@@ -12,7 +12,7 @@ from tinygrad_seq.cli.parser import UsageError
 from tinygrad_seq.data.decoding import BAD_BYTES
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.training import Config
-from tinygrad_seq.training.config import KINDS, set_by_words
+from tinygrad_seq.training.config import KINDS, USUAL_LR, set_by_words
 from tinygrad_seq.training.presets import PRESETS, preset
 from tinygrad_seq.training.setting_rules import CHOICES
 
@@ -45,7 +45,7 @@ _GROUPS: dict[str, dict[str, str]] = {
         "epochs": "passes over the text",
         "minutes": "time to train, with --resume from now on; of steps, epochs and minutes, what ends first",
         "optimiser": "update rule",
-        "lr": "highest learning rate; 0.001 is better for a transformer",
+        "lr": f"highest learning rate (default {USUAL_LR['lstm']:g}, for a transformer {USUAL_LR['transformer']:g})",
         "min_lr": "where the cosine ends",
         "schedule": "how the rate goes after the warm-up",
         "warmup": "steps in which the rate climbs",
@@ -94,7 +94,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _add(group: Any, name: str, what: str) -> None:
     option, usual = f"--{name.replace('_', '-')}", getattr(_DEFAULTS, name)
-    if usual is not None and name not in ("steps", "reading"):
+    if usual is not None and name not in ("steps", "reading", "lr"):
         what += f" (default {usual:g})" if isinstance(usual, int | float) else f" (default {usual})"
     choices = {**CHOICES, "bad_bytes": BAD_BYTES}.get(name)
     kind = KINDS[name].plain

@@ -27,11 +27,14 @@ from tinygrad_seq.training.setting_rules import (
 )
 from tinygrad_seq.training.toml_text import TomlValue, to_toml
 
-__all__ = ["FACTS", "OPTIMISERS", "Config"]
+__all__ = ["FACTS", "OPTIMISERS", "USUAL_LR", "Config"]
 
 OPTIMISERS = CHOICES["optimiser"]
 FACTS = "facts"
 """The table of a run's `config.toml` that holds what was found when it started: no settings."""
+
+USUAL_LR = {"lstm": 5e-3, "gru": 5e-3, "rnn": 5e-3, "transformer": 2e-3}
+"""The learning rate of each kind of model where none is given."""
 
 _DEFAULT_STEPS = 2000
 
@@ -53,11 +56,11 @@ class Config:
     the gradient reaches back through `reach` of them: `window` where not given, a multiple of it, or fewer.
 
     *Plan.* A run ends after `steps`, `epochs` or `minutes`, whichever comes first; with none given, after 2,000
-    steps. The learning rate climbs to `lr` in `warmup` steps (a tenth of the run at most); then `schedule` is cosine
-    (falls to `min_lr` at the end), constant, or decay (times `decay` after each `decay_every` epochs from
-    `decay_after` epochs on). `beta1` and `beta2` are Adam's, `alpha` RMSprop's, where not given PyTorch's defaults.
-    `clip` bounds the norm of the gradient, `clip_value` each of its elements before, 0 neither. `weight_decay` is for
-    all weights of a recurrent model, for a transformer's matrices only.
+    steps. The learning rate climbs to `lr` (not given: 0.005, for a transformer 0.002) in `warmup` steps (a tenth of
+    the run at most); then `schedule` is cosine (falls to `min_lr` at the end), constant, or decay (times `decay`
+    after each `decay_every` epochs from `decay_after` epochs on). `beta1` and `beta2` are Adam's, `alpha` RMSprop's,
+    where not given PyTorch's defaults. `clip` bounds the norm of the gradient, `clip_value` each of its elements
+    before, 0 neither. `weight_decay` is for all weights of a recurrent model, for a transformer's matrices only.
 
     *Looking.* Validation reads `eval_tokens` tokens at most, spread over the part. `save_every` 0 saves at every
     validation and at the end; `sample_every` 0 draws no samples.
@@ -66,6 +69,8 @@ class Config:
 
     >>> Config(hidden=64, minutes=1.5).hidden
     64
+    >>> Config().lr, Config(model="transformer").lr
+    (0.005, 0.002)
     """
 
     corpus: tuple[str, ...] = ("builtin:topics",)
@@ -89,7 +94,7 @@ class Config:
     epochs: float | None = None
     minutes: float | None = None
     optimiser: str = "AdamW"
-    lr: float = 5e-3
+    lr: float = None  # type: ignore[assignment]  # a number once it is made: every reader finds one
     min_lr: float = 0.0
     schedule: str = "cosine"
     warmup: int = 50
@@ -124,6 +129,8 @@ class Config:
             put("reading", "random" if self.model == "transformer" else "streams")
         for name, kind in KINDS.items():
             put(name, checked(name, getattr(self, name), kind))
+        if self.lr is None:
+            put("lr", USUAL_LR[self.model])
         put("tokenizer", checked_spec(self.tokenizer))
         put("encoding", Decoding(self.encoding, self.bad_bytes).encoding)
         checked_split(self.split)
@@ -149,7 +156,8 @@ class Config:
             _refuse("only an LSTM has forget gates", self, "model", "forget_bias")
 
     def changed(self, settings: Mapping[str, Any]) -> Config:
-        """The same settings but for these. Another `model` reads the text in its own way, unless that is given.
+        """The same settings but for these. Another `model` reads the text in its own way, unless that is given, and
+        where `lr` is the usual one of the model before, it becomes that of the new one.
 
         Raises `ArgumentError` for an unknown setting, with the nearest that there is.
         """
@@ -160,6 +168,8 @@ class Config:
         given = dict(settings)
         if "model" in given and "reading" not in given:
             given["reading"] = None
+        if "model" in given and self.lr == USUAL_LR[self.model]:
+            given.setdefault("lr", None)
         if {"epochs", "minutes"} & given.keys() and "steps" not in given and self.steps == _DEFAULT_STEPS:
             given["steps"] = None
         return dataclasses.replace(self, **given)
@@ -223,12 +233,12 @@ def _refuse(what: str, config: Config, *names: str) -> None:
 
 def _kinds() -> dict[str, Kind]:
     """Per setting of one value: its type, and whether it may be left open."""
-    kinds = {}
-    for name, hint in get_type_hints(Config).items():
-        if name != "corpus":
-            options = get_args(hint) or (hint,)
-            kinds[name] = Kind(options[0], type(None) in options)
-    return kinds
+    hints = get_type_hints(Config)
+    return {
+        field.name: Kind((get_args(hints[field.name]) or (hints[field.name],))[0], field.default is None)
+        for field in dataclasses.fields(Config)
+        if field.name != "corpus"
+    }
 
 
 KINDS = _kinds()

@@ -120,8 +120,7 @@ class Course:
         train, validation, test = map(len, self.parts)
         yield Started(self.run, self.text, (train, validation, test), path, self.resumed)
         yield from saved
-        used, done = self.plan.elapsed() if self.resumed else 0.0, self.learner.done
-        self.plan = Plan(self.run.config, self.clock, self.learner.batches.batches_per_pass, used, done)
+        self.plan.begin()
         last = bool(self.resumed and self.chores) and self.over
         yield from self._do_chores()
         while not last:
@@ -180,6 +179,7 @@ class Course:
             self.step = Step(
                 step=n,
                 steps=total,
+                about=config.minutes is not None and total is not None and not last,
                 loss=loss,
                 recent=sum(self.losses) / len(self.losses),
                 report=reported,
@@ -212,11 +212,11 @@ class Course:
             self.validation, self.error = found.nats, found.error
             better = self.validation < self.best
             self.best = min(self.best, self.validation)
+            self._report(step, found)  # first: no weights are in the folder whose line is not
             path = None
             if better and self.folder:
                 facts = {"step": str(step.step), "validation": repr(self.validation)}
                 path = self.folder.save(self.run, facts, best=True)
-            self._report(step, found)
             self.chores.remove("evaluate")
         size = self.validation_size
         yield Evaluated(step, found.nats, better, found.rates(size), found.errors(size), found.whole)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ __all__ = ["as_json"]
 
 
 def as_json(event: Event) -> dict[str, Any]:
-    """The event's name under `event`, and its fields; numbers that are none become None.
+    """The event's name under `event`, and its fields; numbers that are none become None. What is measured in some
+    steps only, the update ratio and the norms through time, is there in the events of these.
 
     >>> from tinygrad_seq.training import Sampled
     >>> as_json(Sampled(500, "to be"))
@@ -30,7 +31,8 @@ def as_json(event: Event) -> dict[str, Any]:
     for field in fields(event):
         value = getattr(event, field.name)
         if isinstance(value, Flow):
-            found |= value.scalars()
+            # Between two looks the means are those of before: what is new alone is told.
+            found |= (value if value.looked else replace(value, update=None, norms={})).scalars()
         elif not isinstance(value, Run):
             found[field.name] = _plain(value)
     return found

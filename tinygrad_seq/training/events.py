@@ -39,7 +39,8 @@ class Step:
     """One update. Losses in nats per token: `loss` of this batch before the update, `recent` the mean of
     the steps since the last report (this one included), `report` whether this one is reported.
 
-    `step` counts from 1, `steps` is how many are planned; `gradient` is the norm before clipping, `rate` the
+    `step` counts from 1, `steps` is how many are planned; that is an estimate where `about`, for a run planned by
+    time counts anew after each step what fits into it. `gradient` is the norm before clipping, `rate` the
     characters trained on per second, `seconds` since the start, `left` the seconds to go. What is not known
     yet is None. `flow` is what the gradient did in the steps since the last report, `width` the characters per token.
     """
@@ -56,6 +57,7 @@ class Step:
     left: float | None
     flow: Flow | None = None
     width: float = 1.0
+    about: bool = False
 
     @property
     def bits(self) -> float:

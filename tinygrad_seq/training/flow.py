@@ -33,13 +33,15 @@ class Flow:
     `norms["dh_l0"][t]` is the norm of d loss / d h_t in layer 0 over the whole batch, `dc` that of d loss / d c_t
     with h_t held fixed, so what comes from the next step: 0 at the last. `clipped` is the share of steps whose
     gradient was scaled down, `update` the norm of the update over that of the weights. `looks` steps were looked
-    at; where there were none, `norms` is empty and `update` None.
+    at; where there were none, `norms` is empty and `update` None. `looked` says whether the last step
+    was; where it was not, `norms` and `update` have not changed since the step before.
     """
 
     clipped: float
     update: float | None
     norms: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     looks: int = 0
+    looked: bool = False
 
     def scalars(self) -> dict[str, float | None]:
         """One number for each name, as a line of the metrics holds them: None for what is not finite.
@@ -74,6 +76,7 @@ class Gauge:
     def reset(self) -> None:
         """Begin anew."""
         self.steps = self.clips = self.looks = 0
+        self.looked = False
         self.updates = 0.0
         self.sums: dict[str, dict[int, float]] = {}
 
@@ -92,6 +95,7 @@ class Gauge:
         """The optimiser has made its step, of a gradient of this norm before clipping."""
         self.steps += 1
         self.clips += norm > self.clip
+        self.looked = self.before is not None
         if self.before is None:
             return
         self.looks += 1
@@ -110,6 +114,7 @@ class Gauge:
             "steps": self.steps,
             "clips": self.clips,
             "looks": self.looks,
+            "looked": self.looked,
             "updates": self.updates,
             "sums": sums,
         }
@@ -117,6 +122,7 @@ class Gauge:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what another one had read."""
         self.steps, self.clips, self.looks = (int(state[name]) for name in ("steps", "clips", "looks"))
+        self.looked = bool(state.get("looked"))  # which the states of first versions do not tell
         self.updates = float(state["updates"])
         self.sums = {
             name: {int(t): norm for t, norm in marks.items()} for name, marks in state["sums"].items()
@@ -130,7 +136,8 @@ class Gauge:
             for name, found in sorted(self.sums.items(), key=lambda entry: self._order(entry[0]))
         }
         share = self.clips / self.steps if self.steps else 0.0
-        return Flow(share, self.updates / looks if looks else None, norms if looks else {}, looks)
+        update = self.updates / looks if looks else None
+        return Flow(share, update, norms if looks else {}, looks, self.looked)
 
     def _order(self, name: str) -> int:
         return list(self.state_names).index(name.split("_", 1)[1])

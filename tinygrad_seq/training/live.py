@@ -18,9 +18,9 @@ from tinygrad_seq.training.flow import Flow
 if TYPE_CHECKING:
     from rich.live import Live
 
-__all__ = ["Lines", "TerminalLines", "lines_for", "strip"]
+__all__ = ["HEAD", "Lines", "TerminalLines", "lines_for", "strip"]
 
-_HEAD = (
+HEAD = (
     f"{'step':>13}  {'nats':>6}  {'bits':>6}  {'validation':>10}  {'gradient':>8}  {'char/s':>8}  {'left':>7}"
 )
 _REFRESH = 0.1  # seconds
@@ -80,10 +80,14 @@ class Lines:
         self.stream.flush()
 
     def _write_row(self, step: Step, validation: float | None = None, end: str = "") -> None:
+        self._write_head()
+        self.write(row(step, validation) + end, strong=validation is not None)
+
+    def _write_head(self) -> None:
+        """Say once what the numbers below are."""
         if not self.headed:
             self.headed = True
-            self.write(_HEAD, strong=True)
-        self.write(row(step, validation) + end, strong=validation is not None)
+            self.write(HEAD, strong=True)
 
     def close(self) -> None:
         """Leave the stream as it was."""
@@ -136,6 +140,7 @@ class TerminalLines(Lines):
         if now - self.shown_at < _REFRESH:
             return
         self.shown_at = now
+        self._write_head()
         if self.live is None:
             # Drawn by hand: a thread of its own would take time from the arithmetic.
             self.live = Live(console=self.console, auto_refresh=False, transient=True)
@@ -165,6 +170,11 @@ def beginning(event: Started) -> list[str]:
         f"{config.layers} x {config.hidden}, {event.run.model.count():,} parameters",
         f"plan    {' or '.join(plan)} of {config.batch} x {config.window} tokens, "
         f"{config.optimiser}, learning rate {config.lr:g}",
+        *(
+            ["        ~N stands for about N steps in all, estimated anew after each"]
+            if config.minutes
+            else []
+        ),
         f"        {_reading(config)}",
         *([f"resumed after step {event.resumed:,}"] if event.resumed else []),
         *([f"folder  {event.folder}"] if event.folder else []),
@@ -187,8 +197,8 @@ def ending(event: Finished | Interrupted) -> str:
 
 
 def row(step: Step, validation: float | None) -> str:
-    """One line of the table."""
-    done = f"{step.step:,}" + (f"/{step.steps:,}" if step.steps is not None else "")
+    """One line of the table; `~` before the number of steps where it is about that many."""
+    done = f"{step.step:,}" + (f"/{'~' * step.about}{step.steps:,}" if step.steps is not None else "")
     measured = f"{validation:.3f}" if validation is not None else ""
     left = clock(step.left) if step.left is not None else "?"
     return (

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, TextIO
 
 from tinygrad_seq.training.events import Evaluated, Event, Finished, Interrupted, Sampled, Started, Step
-from tinygrad_seq.training.live import beginning, ending, lines_for, row, visible
+from tinygrad_seq.training.live import HEAD, beginning, ending, lines_for, row, visible
 
 __all__ = ["Notebook", "in_notebook", "shown"]
 
@@ -60,7 +60,7 @@ class Notebook:
             self.head = beginning(event)
         elif isinstance(event, Step):
             self.losses.append((event.step, event.bits))
-            self.line = row(event, self.validations[-1][1] if self.validations else None)
+            self.line = f"{HEAD}\n{row(event, self.validations[-1][1] if self.validations else None)}"
             if now - self.shown_at < _REFRESH:
                 return
         elif isinstance(event, Evaluated):

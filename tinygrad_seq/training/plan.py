@@ -19,8 +19,8 @@ class Plan:
 
     By time, the number is found anew after each step from the time that was used and the time that is left,
     evaluations included, so that the run ends in time with its learning rate at the end of its cosine.
-    `clock` counts seconds. `per_pass` is the number of steps in one pass over the text. A run that goes on has
-    been trained for `used` seconds and `begun` steps before.
+    `clock` counts seconds, which count from `begin` on. `per_pass` is the number of steps in one pass over the text.
+    A run that goes on has been trained for `used` seconds and `begun` steps before.
     """
 
     def __init__(
@@ -29,15 +29,19 @@ class Plan:
         self.config = config
         self.clock = clock
         self.used, self.begun = used, begun
-        self.start = clock()
+        self.start: float | None = None
         self.closing = 0.0
         """Seconds to keep for the evaluation after the last step: as many as the one before took."""
         by_epochs = [] if config.epochs is None else [max(1, math.ceil(config.epochs * per_pass))]
         self.steps = min([*by_epochs, *([] if config.steps is None else [config.steps])], default=None)
 
+    def begin(self) -> None:
+        """The time counts from now on."""
+        self.start = self.clock()
+
     def elapsed(self) -> float:
         """Seconds of training, those before a stop included."""
-        return self.used + self.clock() - self.start
+        return self.used + self._seconds()
 
     def total(self, done: int) -> int | None:
         """The number of steps in all, seen after `done` of them; None as long as the rate is not known."""
@@ -61,7 +65,10 @@ class Plan:
 
     def _seconds_a_step(self, done: int) -> float:
         # Only what was seen since the start or the resumption: the machine may be another one.
-        return (self.clock() - self.start) / (done - self.begun)
+        return self._seconds() / (done - self.begun)
+
+    def _seconds(self) -> float:
+        return 0.0 if self.start is None else self.clock() - self.start
 
     def adjust(self, schedule: Schedule, done: int) -> None:
         """Give the schedule the number of steps that is now known, a tenth of them at most to warm up."""

@@ -18,7 +18,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -138,13 +138,18 @@ class RunFolder:
         run.vocabulary.save(self.path / VOCABULARY)
 
     def save(self, run: Run, facts: Mapping[str, str], *, best: bool = False) -> Path:
-        """Write the weights as the last ones, or as the best; returns the file."""
+        """Write the weights as the last ones, or as the best; returns the file.
+
+        As before `save_state`, what was added to the metrics and the samples is on the disk before the weights are.
+        """
+        self._flush_added()
         path = self.path / (BEST if best else LAST)
         save_weights(path, run.model, run.vocabulary, {"config": json.dumps(asdict(run.config)), **facts})
         return path
 
     def save_state(self, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
         """Write all that the run needs to go on; what stood there before is kept until this is safe."""
+        self._flush_added()
         save_state(self.path / STATE, arrays, facts)
 
     def load_state(self) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -173,7 +178,7 @@ class RunFolder:
         atomic_write_text(self.path / README, text)
 
     def add_metrics(self, values: Mapping[str, object]) -> None:
-        """Append one line of JSON to the metrics, on its way to the disk before this returns."""
+        """Append one line of JSON to the metrics: the system has it when this returns, the disk when it is saved."""
         self._append(METRICS, json.dumps(values, allow_nan=False) + "\n")
 
     def add_sample(self, step: int, text: str) -> None:
@@ -182,16 +187,30 @@ class RunFolder:
 
     def _append(self, name: str, text: str) -> None:
         path = self.path / name
-        try:
-            # Opened for each report: a run that is killed has no line left in a buffer.
-            with path.open("a", encoding="utf-8", errors="replace", newline="\n") as file:
-                file.write(text)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            way_out = "The weights saved so far are whole. Make room, or check that the folder still exists."
-            raise CheckpointError(
-                explain(f"train: {os.fspath(path)!r} cannot be written: {reason}", None, "", way_out)
-            ) from error
+        # Opened for each report: a run that is killed has no line left in a buffer.
+        with _explained(path), path.open("a", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(text)
+
+    def _flush_added(self) -> None:
+        """After a power cut, too, what the folder holds tells of the weights that it holds."""
+        for name in ADDED:
+            path = self.path / name
+            if path.exists():
+                with _explained(path), path.open("ab") as file:
+                    os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """A refusal of the system, in words."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        way_out = "The weights saved so far are whole. Make room, or check that the folder still exists."
+        raise CheckpointError(
+            explain(f"train: {os.fspath(path)!r} cannot be written: {reason}", None, "", way_out)
+        ) from error
 
 
 def load_run(path: str | os.PathLike[str], weights: str | None = None) -> Run:
