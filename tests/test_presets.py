@@ -52,7 +52,8 @@ def tgs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("char-rnn", 240_321), ("shakespeare-char-cpu", 795_904 + 8_192)]
+    ("name", "count"),
+    [("char-rnn", 240_321), ("shakespeare-char-cpu", 804_096), ("nanogpt-char-cpu", 795_904 + 8_192)],
 )
 def test_recipes_have_the_published_size(name: str, count: int) -> None:
     """For the 65 characters of Tiny Shakespeare."""
@@ -149,8 +150,8 @@ def test_options_win_over_words_over_files_over_presets(tgs: Tgs) -> None:
     [
         (
             ["--preset", "char-rn"],
-            "train: there is no preset 'char-rn'.\n  expected one of shakespeare-char-cpu, char-rnn, torch-rnn, "
-            "min-char-rnn, auto.\n  Did you mean 'char-rnn'?",
+            "train: there is no preset 'char-rn'.\n  expected one of shakespeare-char-cpu, nanogpt-char-cpu, "
+            "char-rnn, torch-rnn, min-char-rnn, auto.\n  Did you mean 'char-rnn'?",
         ),
         (["--set", "hiden=3"], "Did you mean 'hidden'?"),
         (["--set", "hidden"], "config: 'hidden' sets nothing.\n  expected NAME=VALUE."),
