@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,6 @@ import tinygrad_seq as tgs
 from tinygrad_seq import bptt, nn
 from tinygrad_seq import functional as F
 from tinygrad_seq.cli import main
-from tinygrad_seq.cli.inspect import _text
 from tinygrad_seq.data import Corpus
 from tinygrad_seq.errors import ArgumentError, DataError, DTypeError, RangeError, RenderError, ShapeError
 from tinygrad_seq.inspection import (
@@ -31,7 +31,7 @@ from tinygrad_seq.inspection import (
     unrolled,
 )
 from tinygrad_seq.models import GPT, CharLM
-from tinygrad_seq.training import Config, load_run, train
+from tinygrad_seq.training import Config, train
 
 T, H, CUT = 5, 3, 2
 
@@ -166,6 +166,74 @@ def test_decay_lies_below_the_bound_and_on_the_line_that_theory_gives(charts: An
     assert np.all(data["norm"] <= data["bound"] * (1 + 1e-12))
     flat = charts.rnn_bound(nn.RNN(2, H, nonlinearity="sigmoid", rng=tgs.Generator(3)))
     assert flat == pytest.approx(charts.rnn_bound(nn.RNN(2, H, rng=tgs.Generator(3))) / 4)
+
+
+LAGS = np.arange(40)
+
+
+@pytest.mark.parametrize(
+    ("profile", "words", "short"),
+    [
+        (
+            0.9**LAGS,
+            "it falls by a factor of 0.9 a step; half-life 6.6 steps",
+            "x 0.9 a step, half-life 6.6 steps",
+        ),
+        (0.5**LAGS, "it falls by a factor of 0.5 a step; half-life 1 step", "x 0.5 a step, half-life 1 step"),
+        (
+            0.999**LAGS,  # half is not gone within what is seen, and nothing speaks against the line
+            "it falls by a factor of 0.999 a step; half-life 693 steps",
+            "x 0.999 a step, half-life 693 steps",
+        ),
+        (
+            np.where(LAGS < 3, 0.2**LAGS, 0.2**3),  # R^2 is 0.26
+            "it does not fall like one exponential; half of it is gone after 1 step",
+            "no single exponential; half gone after 1 step",
+        ),
+        (
+            np.where(
+                LAGS < 5, 0.2**LAGS, 0.2**5 * 0.8 ** (LAGS - 5.0)
+            ),  # R^2 is 0.94, the half-life would be 3
+            "it does not fall like one exponential; half of it is gone after 1 step",
+            "no single exponential; half gone after 1 step",
+        ),
+        (
+            np.where(LAGS < 20, 1.0, 0.1 ** (LAGS - 20)),  # R^2 is 0.76
+            "it does not fall like one exponential; half of it is gone after 21 steps",
+            "no single exponential; half gone after 21 steps",
+        ),
+        (
+            np.where(LAGS % 2, 0.6, 1.0) * 0.999**LAGS,
+            "more than half of it is left 39 steps back",
+            "no single",
+        ),
+        (np.ones(40), "it neither falls nor grows", "does not fall"),
+        (1.1**LAGS, "it grows by a factor of 1.1 a step", "x 1.1 a step"),
+        (1.0 + LAGS % 7 + 0.01 * LAGS, "it does not fall", "does not fall"),
+        (np.array([1.0]), "it arrives at too few steps to say how it falls", "too few lags for a slope"),
+        (np.array([1.0, np.inf, 0.1]), "it arrives at too few steps to say how it falls", "too few lags"),
+        (np.zeros(5), "it arrives at too few steps to say how it falls", "too few lags for a slope"),
+        (np.array([1.0, 0.8, 0.0, 0.0]), "factor of 0.8 a step", "x 0.8 a step"),
+    ],
+)
+def test_a_half_life_is_told_where_there_is_one(
+    charts: Any, profile: np.ndarray, words: str, short: str
+) -> None:
+    """Of other curves, when half of them is gone; the legend of the chart says the same."""
+    from tinygrad_seq.charts.fits import Fit
+
+    fit = Fit.of(profile)
+    assert words in fit.words
+    assert ("half-life" in fit.words) == ("half-life" in fit.short)
+    assert fit.short.startswith(short)
+    if np.isfinite(profile).all() and len(profile) > 1 and profile[0] > 0:
+        found = bptt.Reach(profile[None, ::-1])
+        np.testing.assert_array_equal(found.by_lag, profile)
+        chart = charts.decay({"a": found})
+        assert f"a: {fit.short}" in [t.get_text() for t in chart.axes.get_legend().get_texts()]
+        assert chart.data["a"]["half_gone"] == fit.half_gone
+        below = np.flatnonzero(profile <= profile[0] / 2)
+        assert np.ceil(fit.half_gone - 1e-9) == (below[0] if len(below) else np.inf)
 
 
 def test_side_by_side_has_one_scale(charts: Any) -> None:
@@ -320,17 +388,40 @@ def test_learning_curves(charts: Any, folder: Path) -> None:
 
 
 def test_inspect_saves_all_charts(charts: Any, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Eight files and a line for each; the model writes the same text when asked again."""
+    """Eight files and a line for each; what the model wrote itself, where its text is gone, is said to be that."""
     assert main(["inspect", str(folder), "--gradients", "--steps", "8", "--format", "svg"]) == 0
     out = capsys.readouterr().out
     assert sorted(p.name for p in (folder / "charts").iterdir()) == [
         f"{name}.svg"
         for name in ("cells", "decay", "gradients", "learning", "ledger", "reach", "spectra", "truncation")
     ]
-    run = load_run(folder)
-    assert out.splitlines()[0] == f"read    {_text(run, None, 8)!r}"
-    assert len(_text(run, None, 8)) == 9
+    read = out.splitlines()[0]
+    assert re.match(r"read    ['\"].{9,12}['\"], written by the model itself, for .* its text", read), read
     assert len(out.splitlines()) == 9
+    assert "90 % of the gradient comes from the last" in out.splitlines()[1]
+    assert re.search(r"half-life|half of it is gone after|falls", out.splitlines()[2])
+
+
+def test_inspect_draws_the_gradient_of_the_runs_own_text(
+    charts: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same passage of the validation part each time, by its place; what is given is read as it is."""
+    monkeypatch.setattr("tinygrad_seq.cli.inspect._charts", lambda *_: [])  # they take their time
+    file = tmp_path / "book.txt"
+    file.write_text("".join(f"line {k} of a book\n" for k in range(200)), encoding="utf-8")
+    config = Config(corpus=(str(file),), hidden=4, batch=2, window=4, steps=2, sample_every=0)
+    for _ in train(config, folder=tmp_path / "run"):
+        pass
+    command = ["inspect", str(tmp_path / "run"), "--gradients", "--steps", "9", "--format", "svg"]
+    for _ in range(2):
+        assert main(command) == 0
+        read = capsys.readouterr().out.splitlines()[0]
+        assert re.fullmatch(
+            r"read    'line 18\d o', from the validation part of the run's own text, characters \d+ to \d+",
+            read,
+        ), read
+    assert main([*command, "--text", "a book of line 7"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "read    'a book of '"
 
 
 @pytest.mark.parametrize(
@@ -362,7 +453,7 @@ def test_inspect_charts_of_a_transformer(
     assert sorted(files) == ["decay.svg", "gradients.svg", "learning.svg", "reach.svg"]
     assert out[0].startswith("read    ")
     assert "attention carries no state" in out[-1]
-    assert main(["inspect", str(tmp_path / "run")]) == 0
+    assert main(["inspect", str(tmp_path / "run"), "--only", "attention"]) == 0
     assert "note" not in capsys.readouterr().out  # what it writes itself is not longer than what it sees
 
 
@@ -472,7 +563,7 @@ def test_the_unit_finder_finds_what_is_there_and_nothing_else() -> None:
     assert noise[0].words.endswith("no more than chance")
     with pytest.raises(ShapeError, match="differ in length"):
         find_units({"h": units[:-1]}, seen)
-    with pytest.raises(ArgumentError, match="at least 8 characters"):
+    with pytest.raises(ArgumentError, match="expected at least 100 tokens and 1 round, got 5 and 200"):
         find_units({"h": units[:5]}, {"x": np.arange(5.0)})
 
 

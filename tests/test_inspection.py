@@ -9,7 +9,16 @@ import pytest
 
 import tinygrad_seq as tgs
 from tinygrad_seq.errors import ArgumentError, RangeError
-from tinygrad_seq.inspection import attention_on_text, gates, health, on_text, saliency, told
+from tinygrad_seq.inspection import (
+    attention_on_text,
+    cannot_tell,
+    find_units,
+    gates,
+    health,
+    on_text,
+    saliency,
+    told,
+)
 from tinygrad_seq.models import GPT, CharLM, LanguageModel
 
 IDS = np.array([3, 1, 4, 1, 5, 2, 6, 5, 3, 5])
@@ -124,3 +133,76 @@ def test_refusals() -> None:
         "saliency: LanguageModel is no model whose embeddings can be told apart by step.\n"
         "  expected a CharLM, a LatentAR of an RNN, GRU or LSTM, or a GPT."
     )
+
+
+# ---- the unit finder ---------------------------------------------------------------------------------------
+def test_many_units_make_no_score_look_found() -> None:
+    """The control is the best of all units, as the score is: of 400 units of noise, one is found in 6 % at the most.
+
+    Against a control of one unit, nearly all would be.
+    """
+    rng = np.random.default_rng(0)
+    found, of_one = 0, 0
+    for k in range(80):
+        units = rng.standard_normal((120, 400))
+        wanted = {"x": (rng.random(120) < 0.2).astype(float)}
+        (one,) = find_units({"h": units}, wanted, seed=k)
+        found += one.found
+        (alone,) = find_units({"h": units[:, one.unit : one.unit + 1]}, wanted, seed=k)
+        of_one += abs(one.correlation) > alone.chance
+    assert found <= 5
+    assert of_one > 60
+
+
+def test_a_line_that_does_not_end_says_nothing_of_columns() -> None:
+    """A unit that drifts from the beginning on looks like the column of a text of few lines: of many it is judged."""
+    T = 240
+    drift = np.linspace(-1, 1, T)[:, None] + 0.05 * np.random.default_rng(0).standard_normal((T, 3))
+    rng = np.random.default_rng(1)
+    for lines, judged in ((1, False), (3, False), (7, False), (20, True)):
+        ends = set(rng.choice(np.arange(1, T), lines - 1, replace=False).tolist())
+        column = np.zeros(T)
+        for t in range(T):
+            column[t] = 0.0 if t in ends else column[t - 1] + 1.0
+        found = find_units({"h": drift}, {"column": column})
+        assert len(found) == judged, lines
+    assert cannot_tell({"column": np.arange(T) % 80.0}) == {
+        "column": "a line ends at 3 of 240 tokens, 8 are needed"
+    }
+
+
+def test_a_text_that_repeats_itself_has_units_that_follow_it() -> None:
+    """A turn by a whole repetition changes nothing: that no unit does better then is no chance."""
+    wanted = {"x": (np.arange(300) % 25 < 5).astype(float)}
+    units = np.random.default_rng(0).standard_normal((300, 50))
+    units[:, 7] += 8 * wanted["x"]
+    (one,) = find_units({"h": units}, wanted)
+    assert (one.unit, one.found) == (7, True)
+    assert one.chance < 0.8 < one.correlation
+    blink = np.arange(300) % 2.0  # no turn changes it but into its opposite
+    (one,) = find_units({"h": blink[:, None]}, {"x": blink})
+    assert one.correlation == pytest.approx(one.chance)
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        (np.arange(99) % 2, "the text has 99 tokens, 100 are needed"),
+        (np.arange(1), "the text has 1 token, 100 are needed"),
+        (np.arange(100) % 2, None),
+        (np.arange(1000) < 7, "it holds at 7 of 1,000 tokens, 8 are needed"),
+        (np.arange(1000) < 8, None),
+        (np.arange(1000) >= 7, "it is absent at 7 of 1,000 tokens, 8 are needed"),
+        (np.arange(1000) >= 8, None),
+        (np.zeros(100), "it does not occur"),
+        (np.full(100, 2.0), "it is the same all through"),
+        (np.linspace(0.1, 1, 100), None),
+        (np.where(np.arange(100) == 3, np.nan, 1.0), "its numbers are not all finite"),
+    ],
+)
+def test_what_is_too_rare_is_not_told(values: np.ndarray, why: str | None) -> None:
+    """100 tokens, and 8 at which it holds and does not; what is left out by the finder is what is named."""
+    assert cannot_tell({"x": values}) == ({} if why is None else {"x": why})
+    if len(values) >= 100:
+        units = np.random.default_rng(0).standard_normal((len(values), 4))
+        assert [d.detector for d in find_units({"h": units}, {"x": values})] == ([] if why else ["x"])

@@ -150,7 +150,8 @@ def test_the_record_holds_what_the_model_computes() -> None:
     }
     assert record.gates[1].name == "f_l0"
     np.testing.assert_allclose(record.gates[1].lifetime, 1 / (1 - record.parts["f_l0"].mean(0)))
-    assert {d.detector for d in record.found} == {"bracket depth", "column", "whitespace"}
+    assert record.found == []
+    assert set(record.cannot_tell.values()) == {"the text has 17 tokens, 100 are needed"}
     assert of("rnn").record.left_out["gates"] == "A plain RNN has no gates."
     attended = of("gpt").record
     assert attended.shown == ("saliency", "units", "attention", "health")
@@ -276,8 +277,9 @@ def test_the_page_holds_the_records_numbers_in_short() -> None:
 
 def test_the_page_is_bounded_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer units, those that were found among them; fewer steps of attention; all in the file of numbers."""
-    record = of().record
-    monkeypatch.setattr(page, "NUMBERS", 12 * 2 * len(WORDS))
+    record = of(text=WORDS * 9).record
+    assert {d.detector for d in record.found} == {"bracket depth", "column", "whitespace"}
+    monkeypatch.setattr(page, "NUMBERS", 12 * 2 * len(WORDS) * 9)
     embedded = json.loads(Parsed(page.page_of(record)).inside["script"][0])
     found = {(d.part, d.unit) for d in record.found}
     assert all(unit in embedded["units"][part] for part, unit in found)
@@ -299,7 +301,8 @@ def test_a_long_text_is_cut_kindly() -> None:
     record = of(text=WORDS * 9, longest=30).record
     assert record.text == (WORDS * 9)[:30]
     assert record.notes == [
-        "The text is longer than what is shown: the first 30 tokens of 153 characters; a page of more would be slow."
+        "The text is longer than what is shown: the first 30 tokens of 153 characters; a page of more would be slow.",
+        "Too short to tell which units follow something: the text has 30 tokens, 100 are needed.",
     ]
     record = of("gpt", text=WORDS * 9).record
     assert len(record.tokens) == 20
@@ -308,7 +311,7 @@ def test_a_long_text_is_cut_kindly() -> None:
     )
     korean = Report.of(model("rnn", 256), ByteTokenizer(), "한글과 글", longest=8).record
     assert (korean.text, len(korean.tokens)) == ("한글", 6)
-    assert of(text=WORDS, longest=len(WORDS)).record.notes == []
+    assert of(text=WORDS, longest=len(WORDS), only=["saliency"]).record.notes == []
 
 
 def test_the_shortest_text() -> None:
@@ -316,10 +319,36 @@ def test_the_shortest_text() -> None:
     one = CharLM(2, 1, rng=tgs.Generator(1))
     report = Report.of(one, Vocabulary("ab"), "ab")
     assert report.record.notes == [
-        "The text is too short to tell units that follow something from chance: 8 tokens or more."
+        "Too short to tell which units follow something: the text has 2 tokens, 100 are needed."
     ]
     assert report.record.shown == ("saliency", "units", "gates", "health")
     Parsed(report.html())
+
+
+def test_what_cannot_be_told_is_said_and_not_claimed() -> None:
+    """In the record, in JSON both ways, and in the data of the page: no score of a text that is too short."""
+    short = of("gru", text=WORDS * 5).record
+    assert len(short.tokens) == 85
+    why = "the text has 85 tokens, 100 are needed"
+    assert (short.found, set(short.cannot_tell.values())) == ([], {why})
+    assert short.notes == [f"Too short to tell which units follow something: {why}."]
+    text = "ab (cd) e\n" * 9 + "ab cde fabcda fade " * 3
+    record = of("gru", text=text).record
+    assert {d.detector for d in record.found} == {"bracket depth", "column", "whitespace"}
+    assert record.cannot_tell == {
+        "inside quotes": "it does not occur",
+        "upper case": "it does not occur",
+        "digit": "it does not occur",
+    }
+    assert record.notes == []
+    again = Record.from_json(record.to_json())
+    assert (again.cannot_tell, again.found) == (record.cannot_tell, record.found)
+    embedded = json.loads(Parsed(page.page_of(record)).inside["script"][0])
+    assert embedded["cannot_tell"] == record.cannot_tell
+    old = json.loads(record.to_json())
+    del old["cannot_tell"]
+    assert Record.from_json(json.dumps(old)).cannot_tell == {}
+    assert of(only=["gates"], text=text).record.cannot_tell == {}
 
 
 # ---- mistakes ----------------------------------------------------------------------------------------------
@@ -421,7 +450,10 @@ def test_inspect_writes_a_report(run: Path, tmp_path: Path, capsys: pytest.Captu
     capsys.readouterr()
     arguments = ["--text", WORDS, "--only", "units, saliency", "-o", str(numbers)]
     assert main(["inspect", str(run), *arguments]) == 0
-    assert capsys.readouterr().out == f"saved   {numbers}\n"
+    assert capsys.readouterr().out == (
+        "note    Too short to tell which units follow something: the text has 17 tokens, 100 are needed.\n"
+        f"saved   {numbers}\n"
+    )
     record = Record.from_json(numbers.read_text(encoding="utf-8"))
     assert (record.text, record.shown, record.title) == (WORDS, ("saliency", "units"), "small")
     (tmp_path / "letter.txt").write_text(WORDS * 60, encoding="utf-8")
@@ -471,6 +503,79 @@ def test_inspect_refuses(
     captured = capsys.readouterr()
     assert told in captured.err
     assert captured.out == ""
+
+
+def own(tmp_path: Path, text: str, **settings: Any) -> Path:
+    """A run of a text in a file that is still there."""
+    file = tmp_path / "book.txt"
+    file.write_text(text, encoding="utf-8")
+    config = Config(
+        corpus=(str(file),),
+        hidden=4,
+        batch=2,
+        window=4,
+        steps=2,
+        sample_every=0,
+        **{"split": "50,50,0", **settings},
+    )
+    list(train(config, folder=tmp_path / "own"))
+    return tmp_path / "own"
+
+
+def test_inspect_reads_the_runs_own_validation_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a whole line on, the same passage each time, and where it is from stands in page, record and output."""
+    text = "".join(f"line {k} of a book\n" for k in range(100))
+    folder = own(tmp_path, text)
+    numbers = tmp_path / "r.json"
+    for steps in (50, 50, 3):
+        assert main(["inspect", str(folder), "--steps", str(steps), "-o", str(numbers)]) == 0
+        record = Record.from_json(numbers.read_text(encoding="utf-8"))
+        assert record.text == "line 51 of a book\nline 52 of a book\nline 53 of a book\n"[:steps]
+        validation = text[len(text) // 2 :]
+        first = validation.index(record.text) + 1
+        source = f"from the validation part of the run's own text, characters {first} to {first + steps - 1}"
+        assert record.facts["Text"] == f"{steps} tokens, {source}"
+        assert f"read    {steps} tokens, {source}\n" in capsys.readouterr().out
+
+
+def test_inspect_says_so_where_it_reads_what_the_model_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the text is gone, or another by now, and then it says which."""
+    folder = own(tmp_path, WORDS * 40, split="80,20,0 columns")
+    numbers = tmp_path / "r.json"
+    assert main(["inspect", str(folder), "--steps", "9", "-o", str(numbers)]) == 0
+    out = capsys.readouterr().out
+    assert "read    9 tokens, from the validation part of the run's own text, characters" in out
+    (tmp_path / "book.txt").write_text(WORDS * 39 + "b", encoding="utf-8")
+    for why in ("is not what it was", "its text cannot be had again"):
+        assert main(["inspect", str(folder), "--steps", "9", "-o", str(numbers)]) == 0
+        said = Record.from_json(numbers.read_text(encoding="utf-8")).facts["Text"]
+        assert said.startswith("9 tokens, written by the model itself, for ")
+        assert said.endswith(why)
+        assert said in capsys.readouterr().out
+        (tmp_path / "book.txt").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("tokenizer", ["byte", "jamo"])
+def test_a_passage_goes_through_no_character(tmp_path: Path, tokenizer: str) -> None:
+    """It begins with a word, and its end is that of a character; of a Transformer it is no longer than its window."""
+    one = {"model": "transformer", "heads": 2, "layers": 1, "hidden": 8, "window": 14}
+    config = {"tokenizer": tokenizer, **(one if tokenizer == "jamo" else {})}
+    file = tmp_path / "book.txt"
+    file.write_text("옛날 옛적에 한글 " * 60, encoding="utf-8")
+    settings = {"hidden": 4, "batch": 2, "window": 4, "steps": 2, "sample_every": 0, "split": "50,50,0"}
+    list(train(Config(corpus=(str(file),), **{**settings, **config}), folder=tmp_path / "own"))
+    numbers = tmp_path / "r.json"
+    for steps in ("9", "10", "11", "30"):
+        assert main(["inspect", str(tmp_path / "own"), "--steps", steps, "-o", str(numbers)]) == 0
+        record = Record.from_json(numbers.read_text(encoding="utf-8"))
+        assert record.text.strip()[0] in "옛한"
+        assert "\ufffd" not in record.text
+        most = min(int(steps), 14) if tokenizer == "jamo" else int(steps)
+        assert most - 3 <= len(record.tokens) <= most
 
 
 def test_a_model_of_no_numbers_is_explained() -> None:

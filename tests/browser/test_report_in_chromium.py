@@ -23,7 +23,8 @@ from tinygrad_seq.data import ByteTokenizer, JamoTokenizer
 from tinygrad_seq.models import GPT, CharLM
 from tinygrad_seq.report import Report
 
-TEXT = 'He said "no" (twice),\n</script><script>alert(1)</script> & left at 10. "Why?"\nAsk ½ of them.'
+TEXT = 'He said "no" (twice),\n</script><script>alert(1)</script> & left at 10. "Why?"\nAsk ½ of them.\n"So (it) is."'
+OPENING = 120  # the token that is chosen first
 KOREAN = '옛날 옛적에 "떡 하나" (정말로)\n42번 & <b>끝</b>.'
 LEFT, UP, RIGHT, DOWN, TAB, END, HOME = 37, 38, 39, 40, 9, 35, 36
 SALIENCY = "document.querySelector('#saliency .strip')"
@@ -267,7 +268,11 @@ def test_units_gates_and_their_numbers(browser: Browser, pages: dict[str, Path])
     """A button of the finder shows its unit; the map of a gate and the dots tell what the data holds."""
     browser.open(pages["lstm"])
     embedded = data(pages["lstm"])
-    last = len(embedded["tokens"]) - 1
+    last = min(OPENING, len(embedded["tokens"]) - 1)
+    assert [one["detector"] for one in embedded["found"]] == ["inside quotes", "bracket depth", "whitespace"]
+    words = browser.js("document.getElementById('units').innerText")
+    assert "Too short to tell: column (a line ends at 3 of " in words
+    assert "upper case (it holds at 4 of " in words
     for k, one in enumerate(embedded["found"]):
         browser.js(f"document.querySelectorAll('#units td button')[{k}].click()")
         value = embedded["parts"][one["part"]][embedded["units"][one["part"]].index(one["unit"])][last]
@@ -290,7 +295,35 @@ def test_units_gates_and_their_numbers(browser: Browser, pages: dict[str, Path])
     assert line.startswith(f"Unit {second} of f_l0: shut {number(gate['shut'][second])}, open ")
     assert line.endswith(f"Memory: {number(gate['lifetime'][second])} steps.")
     assert gate["lifetime"][second] == pytest.approx(1 / (1 - gate["mean"][second]), rel=1e-3)
+    strongest = max(embedded["found"], key=lambda one: abs(one["correlation"]) - one["chance"])
+    browser.open(pages["lstm"])
+    pressed = "document.querySelector('#units td button[aria-pressed=true]').textContent"
+    assert browser.js(pressed) == strongest["detector"]
     clean(browser, pages["lstm"])
+
+
+def test_a_short_text_makes_no_claim(browser: Browser, pages: dict[str, Path]) -> None:
+    """No table of units that would follow something, but why there is none."""
+    browser.open(pages["gpt"])
+    T = len(data(pages["gpt"])["tokens"])
+    words = browser.js("document.getElementById('units').innerText")
+    assert (
+        f"Too short to tell which units follow something: the text has {T} tokens, 100 are needed." in words
+    )
+    assert "more than chance" not in words
+
+
+def test_what_is_chosen_first_is_in_sight(browser: Browser, tmp_path: Path) -> None:
+    """Of a long text the end would be out of sight, and all colours with it."""
+    with tgs.composed():
+        one = CharLM(256, 4, rng=tgs.Generator(1))
+        report = Report.of(one, ByteTokenizer(), TEXT * 9, only=["saliency"], longest=900)
+    browser.open(report.save(tmp_path / "long.html"))
+    assert browser.js(f"{SALIENCY}.querySelector('.chosen').dataset.i") == str(OPENING)
+    inside = f"""(() => {{const [a, b] = [{SALIENCY}, {SALIENCY}.querySelector('.chosen')]
+        .map((e) => e.getBoundingClientRect()); return b.bottom <= a.bottom && b.top >= a.top}})()"""
+    assert browser.js(inside)
+    assert browser.js(f"{SALIENCY}.scrollHeight > {SALIENCY}.clientHeight")
 
 
 def test_attention_and_its_numbers(browser: Browser, pages: dict[str, Path]) -> None:

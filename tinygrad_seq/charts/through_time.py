@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.bptt import Fading, Reach
+from tinygrad_seq.bptt import Reach
+from tinygrad_seq.charts.fits import Fit
 from tinygrad_seq.charts.matrix import cuts_in, heat, limits
 from tinygrad_seq.charts.paper import (
     BELOW,
@@ -81,14 +82,17 @@ def reach(found: Reach, *, cuts: Sequence[int] | None = None, title: str = "", a
 
 
 def decay(found: Reach | Mapping[str, Reach], *, bound: float | None = None, ax: Any = None) -> Chart:
-    """The mean norm by lag on a logarithmic axis, with its fitted straight line and half-life.
+    """The mean norm by lag on a logarithmic axis, with its fitted straight line, and its half-life where it has one.
+
+    Where the line tells little of the curve (R^2 of ln(norm) below 0.8, or half is gone long before or after its
+    half-life), the legend says so, and after how many steps half of the curve itself is gone.
 
     Several readings by name are drawn into one chart. `bound` is the factor a step that theory allows, as
     `rnn_bound` finds it for a plain RNN: drawn from the largest norm at lag 0, so that no mean can lie above it.
     Lags at which nothing arrives are crosses at the bottom.
 
-    Data for each name: lag, norm, fit, half_life; and bound where there is one. Raises DTypeError for anything
-    but `Reach`es, ArgumentError for a bound that is no factor.
+    Data for each name: lag, norm; of the line fit, half_life and r2; half_gone, of the curve; and bound where there
+    is one. Raises DTypeError for anything but `Reach`es, ArgumentError for a bound that is no factor.
     """
     named = {"": found} if isinstance(found, Reach) else found
     if not isinstance(named, Mapping) or not named:
@@ -117,34 +121,29 @@ def decay(found: Reach | Mapping[str, Reach], *, bound: float | None = None, ax:
 
 def _decaying(ax: Any, name: str, found: Reach, i: int) -> dict[str, Any]:
     with np.errstate(all="ignore"):  # norms that are not finite have no slope
-        norm, fading = found.by_lag, found.fading
+        norm = found.by_lag
+    fit = Fit.of(norm)
     lag = np.arange(len(norm))
     look = style(i)
-    label = f"{name}: {_pace(fading)}" if name else "mean over all losses"
+    label = f"{name}: {fit.short}" if name else "mean over all losses"
     ax.plot(lag, positive(norm), label=label, **{**look, "markevery": max(1, len(lag) // 20)})
-    fit = _fitted(norm, fading)
-    if np.isfinite(fit).any():
+    line = _fitted(norm, fit)
+    if np.isfinite(line).any():
         ax.plot(
-            lag, fit, color=look["color"], linewidth=0.9, linestyle=(0, (1, 1)),
-            label=None if name else f"fit: {_pace(fading)}",
+            lag, line, color=look["color"], linewidth=0.9, linestyle=(0, (1, 1)),
+            label=None if name else f"straight line ({fit.short})",
         )  # fmt: skip
     marked(ax, lag, norm, colour=look["color"])
-    return {"lag": lag, "norm": norm, "fit": fit, "half_life": fading.half_life}
+    told = {"half_life": fit.half_life, "r2": fit.r2, "half_gone": fit.half_gone}
+    return {"lag": lag, "norm": norm, "fit": line, **told}
 
 
-def _pace(fading: Fading) -> str:
-    if math.isnan(fading.slope):
-        return "too few lags for a slope"
-    half = f", half-life {fading.half_life:.2g} steps" if math.isfinite(fading.half_life) else ""
-    return f"x {fading.rate:.3g} a step{half}"
-
-
-def _fitted(norm: Array, fading: Fading) -> Array:
-    """The least-squares line that `fading.slope` belongs to, NaN behind the last lag that is reached."""
-    lags = np.flatnonzero(norm > 0)
-    if len(lags) < 2 or math.isnan(fading.slope) or not np.isfinite(norm).all():
+def _fitted(norm: Array, fit: Fit) -> Array:
+    """The least-squares line that `fit.slope` belongs to, NaN behind the last lag that is reached."""
+    if math.isnan(fit.slope):
         return np.full(len(norm), np.nan)
-    level = np.log(norm[lags]).mean() + fading.slope * (np.arange(len(norm)) - lags.mean())
+    lags = np.flatnonzero(norm > 0)
+    level = np.log(norm[lags]).mean() + fit.slope * (np.arange(len(norm)) - lags.mean())
     return np.asarray(np.where(np.arange(len(norm)) <= lags[-1], np.exp(level), np.nan))
 
 
@@ -160,7 +159,7 @@ def _bounded(ax: Any, found: Sequence[Reach], bound: float) -> Array:
 def side_by_side(found: Mapping[str, Reach], *, title: str = "", ax: Any = None) -> Chart:
     """Several reach matrices on one colour scale, and their decay curves: RNN, GRU and LSTM at equal size, say.
 
-    `ax` is one more axes than there are matrices. Data for each name: norms, lag, norm, fit, half_life. Raises
+    `ax` is one more axes than there are matrices. Data for each name: norms, and what `decay` has. Raises
     DTypeError for anything but a mapping from names to `Reach`es.
     """
     if not isinstance(found, Mapping) or not found:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import math
-import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinygrad_seq import Generator
+from tinygrad_seq.cli.inspected_text import passage_of
 from tinygrad_seq.cli.parser import UsageError, nearest_to
 from tinygrad_seq.data.tokenizer import ON_UNKNOWN
-from tinygrad_seq.errors import CheckpointError, DataError, explain
+from tinygrad_seq.errors import CheckpointError, explain
 from tinygrad_seq.inspection import recurrent_layers
 from tinygrad_seq.numerics import Array
-from tinygrad_seq.training import Run, load_run, sample
+from tinygrad_seq.training import Run, load_run
 
 if TYPE_CHECKING:
     from tinygrad_seq.charts import Chart
@@ -28,7 +28,6 @@ EXAMPLE = """\
   tgs inspect runs/topics-lstm128 --gradients --format svg -o charts"""
 
 _WRITTEN_OUT = 64  # numbers in a state up to which its Jacobian's whole spectrum is found quickly
-_WRITES = 240  # characters that the model writes for its own report
 _STEPS = 64
 MOST = 2000  # tokens that a report or the charts of gradients look at, whatever is asked for
 _SLOW = 400  # tokens from which on it is said that a while will pass
@@ -38,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `tgs inspect`."""
     parser.add_argument("run", metavar="RUN", help="folder that tgs train or tgs demo has made")
     parser.add_argument(
-        "--text", metavar="TEXT", help="what is read, in characters the model knows (default: it writes some)"
+        "--text",
+        metavar="TEXT",
+        help="what is read, in characters the model knows (default: a passage of the run's own validation text, "
+        "always the same; where that is gone, what the model writes)",
     )
     parser.add_argument("--file", metavar="PATH", help="a text file to read instead, - for standard input")
     parser.add_argument(
@@ -105,12 +107,19 @@ def _report(args: argparse.Namespace) -> int:
     path = checked_name(args.out if args.out else Path(args.run, "report.html"))
     trained = load_run(args.run)
     longest = args.steps or LONGEST
-    text = _given(args, trained)
-    if text is None:
-        text = _written(trained, longest)
-    title = Path(args.run).resolve().name
-    report = Report.of(trained.model, trained.vocabulary, text, only=only, longest=longest, title=title)
+    read = passage_of(args, trained, longest)
+    report = Report.of(
+        trained.model,
+        trained.vocabulary,
+        read.text,
+        only=only,
+        longest=longest,
+        title=Path(args.run).resolve().name,
+        source=read.source,
+    )
     report.save(path)
+    if read.source:
+        print(f"read    {len(report.record.tokens):,} tokens, {read.source}")
     for note in report.record.notes:
         print(f"note    {note}")
     for name, why in report.record.left_out.items():
@@ -133,42 +142,17 @@ def _sections(names: str | None) -> list[str] | None:
     return wanted
 
 
-def _given(args: argparse.Namespace, trained: Run) -> str | None:
-    """The text of --text or --file, composed as a corpus is, without what --on-unknown wants to be rid of."""
-    text = args.text
-    if args.file is not None:
-        from tinygrad_seq.data import read_text
-
-        text = read_text(args.file).text
-    if text is None:
-        return None
-    text = unicodedata.normalize("NFC", text)
-    if args.on_unknown != "error":
-        text = trained.vocabulary.decode(trained.vocabulary.encode(text, args.on_unknown))
-    return text
-
-
-def _written(trained: Run, most: int) -> str:
-    """What the model writes, always the same, no longer than it sees at once and at most so many tokens."""
-    most = min(most, getattr(trained.model, "block", None) or most)
-    text = sample(trained.model, trained.vocabulary, "", min(_WRITES, most), 0.8, Generator(0, "inspect"))
-    while len(text) > 2 and len(trained.vocabulary.encode(text)) > most:
-        text = text[:-1]
-    return text
-
-
 def _gradients(args: argparse.Namespace) -> int:
     from tinygrad_seq.charts.paper import matplotlib
 
     matplotlib()  # asked for before anything is computed
     trained = load_run(args.run)
     steps = args.steps or _STEPS
-    text = _text(trained, _given(args, trained), steps)
-    most = min(steps + 1, getattr(trained.model, "block", None) or steps + 1)
-    ids = trained.vocabulary.encode(text)[:most]
+    read = passage_of(args, trained, steps + 1)
+    ids = read.ids[: min(steps + 1, getattr(trained.model, "block", None) or steps + 1)]
     folder = Path(args.out) if args.out else Path(args.run, "charts")
     _make(folder)
-    print(f"read    {trained.vocabulary.decode(ids)!r}")
+    print(f"read    {trained.vocabulary.decode(ids)!r}{f', {read.source}' if read.source else ''}")
     recurrent = bool(recurrent_layers(trained.model))
     for name, draw in (_charts if recurrent else _attended)(trained, ids, Path(args.run)):
         chart, words = draw()
@@ -189,21 +173,10 @@ def _make(folder: Path) -> None:
         raise CheckpointError(explain(what, None, "", "Choose another place with -o.")) from error
 
 
-def _text(trained: Run, given: str | None, steps: int) -> str:
-    """The characters to be read: those given, or some that the model writes, always the same ones."""
-    if given is None:
-        return _written(trained, steps + 1)
-    text = given[: steps + 1]
-    if len(text) < 3:
-        raise DataError(
-            explain("inspect: the text is too short", {"text": text}, "expected at least 3 characters.")
-        )
-    return text
-
-
 def _attended(trained: Run, ids: Array, folder: Path) -> Drawings:
     """The charts of a Transformer: how far its gradient reaches through attention, and the run's course."""
     from tinygrad_seq import bptt, charts
+    from tinygrad_seq.charts.fits import Fit
     from tinygrad_seq.inspection import saliency
 
     # Row t is the loss of symbol t + 1, column s the embedding of symbol s.
@@ -214,12 +187,12 @@ def _attended(trained: Run, ids: Array, folder: Path) -> Drawings:
         chart.axes.set_xlabel("embedding e_s")
         for bar in chart.figure.axes[1:]:
             bar.set_ylabel("log10 of the norm of dL_t / de_s")
-        return chart, reach.words
+        return chart, _comes_from(reach.by_lag)
 
     def decay() -> tuple[Chart, str]:
         chart = charts.decay(reach)
         chart.axes.set_ylabel("mean norm of dL_t / de_s")
-        return chart, ""
+        return chart, Fit.of(reach.by_lag).words
 
     yield "reach", matrix
     yield "decay", decay
@@ -237,6 +210,7 @@ def _course(folder: Path) -> Drawings:
 def _charts(trained: Run, ids: Array, folder: Path) -> Drawings:
     """Each chart's name, and what draws it and says it in words."""
     from tinygrad_seq import bptt, charts
+    from tinygrad_seq.charts.fits import Fit
     from tinygrad_seq.inspection import step_by_step, unrolled
 
     model = trained.model.double()  # products of many small numbers
@@ -246,9 +220,10 @@ def _charts(trained: Run, ids: Array, folder: Path) -> Drawings:
     def ledger() -> tuple[Chart, str]:
         name, weight = next((n, p) for n, p in reversed(list(model.named_parameters())) if "weight_hh" in n)
         found = bptt.ledger(tape.losses[-1], weight)
-        return charts.ledger(
-            found, title=f"{name}: where the gradient of the last loss comes from"
-        ), found.words
+        title = f"{name}: where the gradient of the last loss comes from"
+        chart = charts.ledger(found, title=title)
+        back = chart.data["norms"][::-1]  # every use of this weight is in a step
+        return chart, f"{_comes_from(back)}; step by step back, {Fit.of(back).words}"
 
     def spectra() -> tuple[Chart, str]:
         states, t = tape.last, len(tape.last) - 1
@@ -263,15 +238,36 @@ def _charts(trained: Run, ids: Array, folder: Path) -> Drawings:
         T = len(losses)
         spans = sorted({min(2**j, T) for j in range(T.bit_length() + 1)})
         found = bptt.truncation_bias(losses, carried, list(model.parameters()), spans)
-        return charts.bias(found), ""
+        return charts.bias(found), _enough(found.k2, found.cosine)
 
-    yield "reach", lambda: (charts.reach(reach), reach.words)
-    yield "decay", lambda: (charts.decay(reach), "")
+    yield "reach", lambda: (charts.reach(reach), _comes_from(reach.by_lag))
+    yield "decay", lambda: (charts.decay(reach), Fit.of(reach.by_lag).words)
     yield "ledger", ledger
     yield "spectra", spectra
     yield "truncation", truncation
     yield "cells", lambda: (_cells(trained, ids), "")
     yield from _course(folder)
+
+
+def _comes_from(profile: Array) -> str:
+    """Which steps make up most of the gradient, of which the norms by lag are given."""
+    from tinygrad_seq.bptt.words import Fading, counted
+
+    found = Fading.of(profile)
+    if not found.reached:
+        return "no gradient arrives at any step"
+    return f"90 % of the gradient comes from the last {counted(found.steps)}"
+
+
+def _enough(k2: Array, cosine: Array) -> str:
+    """How far back a truncated gradient must go to point where the full one does, to a cosine of 0.99."""
+    from tinygrad_seq.bptt.words import counted
+
+    # All longer ones must do so too.
+    good = [int(k) for i, k in enumerate(k2) if (cosine[i:] >= 0.99).all()]
+    if not good:
+        return ""
+    return f"cut after {counted(good[0])} or more, it points as the full gradient does (cosine 0.99)"
 
 
 def _cells(trained: Run, ids: Array) -> Chart:

@@ -3,7 +3,7 @@
 from tinygrad_seq.inspection.attending import Attended, Attention, attention_of, attention_on_text
 from tinygrad_seq.inspection.condition import Gate, LayerHealth, gates, health
 from tinygrad_seq.inspection.reading import OnText, on_text, saliency, told
-from tinygrad_seq.inspection.units import Detected, detectors, find_units
+from tinygrad_seq.inspection.units import Detected, cannot_tell, detectors, find_units
 from tinygrad_seq.inspection.unrolling import Unrolled, step_by_step, unrolled
 from tinygrad_seq.inspection.watching import recurrent_layers, seeing, states_of
 
@@ -17,6 +17,7 @@ __all__ = [
     "Unrolled",
     "attention_of",
     "attention_on_text",
+    "cannot_tell",
     "detectors",
     "find_units",
     "gates",

@@ -13,6 +13,7 @@ from tinygrad_seq.data import Tokenizer
 from tinygrad_seq.errors import ArgumentError, DataError, explain
 from tinygrad_seq.inspection.attending import Attended
 from tinygrad_seq.inspection.reading import entropy_of
+from tinygrad_seq.inspection.units import LEAST
 from tinygrad_seq.models import GPT, LatentAR
 from tinygrad_seq.models.neural import NeuralModel
 from tinygrad_seq.nn.attention import MultiheadAttention
@@ -41,7 +42,13 @@ def checked_sections(only: Iterable[str] | None) -> tuple[str, ...]:
 
 
 def gathered(
-    model: NeuralModel, tokenizer: Tokenizer, text: str, sections: tuple[str, ...], longest: int, title: str
+    model: NeuralModel,
+    tokenizer: Tokenizer,
+    text: str,
+    sections: tuple[str, ...],
+    longest: int,
+    title: str,
+    source: str = "",
 ) -> Record:
     """Everything about the first tokens of a text, at most `longest` of them and at most the model's window."""
     if not isinstance(model, GPT) and not _net(model):
@@ -57,9 +64,10 @@ def gathered(
     left_out = _left_out(model, sections, bool(gates))
     shown = tuple(name for name in sections if name not in left_out)
     told = inspection.told(model, ids)
+    found, cannot_tell = _found(parts, shown_text, tokens, notes) if "units" in shown else ([], {})
     return Record(
         title=title,
-        facts=_facts(model, tokenizer, tokens, told, ids),
+        facts=_facts(model, tokenizer, tokens, told, ids, source),
         notes=notes,
         left_out=left_out,
         text=shown_text,
@@ -69,7 +77,8 @@ def gathered(
         likeliest=_likeliest(tokenizer, told),
         saliency=inspection.saliency(model, ids) if "saliency" in shown else None,
         parts=_kept(parts, shown, {g.name for g in gates}),
-        found=_found(parts, shown_text, tokens, notes) if "units" in shown else [],
+        found=found,
+        cannot_tell=cannot_tell,
         gates=_gates(gates) if "gates" in shown else [],
         attention=_heads(attended) if attended is not None and "attention" in shown else [],
         health=_health(parts) if "health" in shown else [],
@@ -120,7 +129,7 @@ def _left_out(model: NeuralModel, sections: tuple[str, ...], has_gates: bool) ->
 
 
 def _facts(
-    model: NeuralModel, tokenizer: Tokenizer, tokens: list[Token], told: Array, ids: Array
+    model: NeuralModel, tokenizer: Tokenizer, tokens: list[Token], told: Array, ids: Array, source: str
 ) -> dict[str, str]:
     weights = sum(p.size for p in model.parameters())
     net = _net(model)
@@ -134,7 +143,7 @@ def _facts(
         "Model": kind,
         "Weights": f"{weights:,}",
         "Tokenizer": f"{tokenizer.spec}, {len(tokenizer):,} symbols",
-        "Text": f"{len(tokens):,} tokens",
+        "Text": f"{len(tokens):,} tokens" + (f", {source}" if source else ""),
         "Loss on it": f"{bits:.3f} bits per token, the first left out",
     }
 
@@ -154,15 +163,15 @@ def _kept(parts: Mapping[str, Array], shown: tuple[str, ...], gates: set[str]) -
 
 def _found(
     parts: Mapping[str, Array], text: str, tokens: list[Token], notes: list[str]
-) -> list[inspection.Detected]:
-    if len(tokens) < 8:
-        notes.append(
-            "The text is too short to tell units that follow something from chance: 8 tokens or more."
-        )
-        return []
+) -> tuple[list[inspection.Detected], dict[str, str]]:
+    """What the unit finder finds, and of what it can say nothing."""
     after = [t.last - 1 for t in tokens]
     wanted = {name: values[after] for name, values in inspection.detectors(text).items()}
-    return inspection.find_units(parts, wanted)
+    why = inspection.cannot_tell(wanted)
+    if len(tokens) < LEAST:
+        notes.append(f"Too short to tell which units follow something: {next(iter(why.values()))}.")
+        return [], why
+    return inspection.find_units(parts, wanted), why
 
 
 def _gates(found: list[inspection.Gate]) -> list[GateOnText]:

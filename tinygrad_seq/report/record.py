@@ -59,7 +59,8 @@ class Record:
 
     `log_p[s]` and `entropy[s]` (T,) in nats, of token s given those before it; `likeliest[s]` the labels and
     chances that the model thought likeliest there. `saliency` (T, T) as `inspection.saliency` has it. `parts`
-    are states and gates by unit, (T, H) each. `left_out` says why a section is missing.
+    are states and gates by unit, (T, H) each. `left_out` says why a section is missing, `cannot_tell` why the unit
+    finder says nothing of a property.
     """
 
     title: str
@@ -74,6 +75,7 @@ class Record:
     saliency: Array | None = None
     parts: Mapping[str, Array] = field(default_factory=dict)
     found: list[Detected] = field(default_factory=list)
+    cannot_tell: dict[str, str] = field(default_factory=dict)
     gates: list[GateOnText] = field(default_factory=list)
     attention: list[Heads] = field(default_factory=list)
     health: list[Layer] = field(default_factory=list)
@@ -103,6 +105,7 @@ class Record:
             "saliency": None if self.saliency is None else triangle(self.saliency, digits),
             "parts": {name: plain(a, digits) for name, a in self.parts.items()},
             "found": [{k: plain(v, digits) for k, v in asdict(one).items()} for one in self.found],
+            "cannot_tell": self.cannot_tell,
             "gates": [{k: plain(v, digits) for k, v in vars(one).items()} for one in self.gates],
             "attention": [heads(one) for one in self.attention],
             "health": [{k: plain(v, digits) for k, v in asdict(one).items()} for one in self.health],
@@ -152,6 +155,7 @@ class Record:
             saliency=None if found["saliency"] is None else whole(found["saliency"]),
             parts={name: array_of(a) for name, a in found["parts"].items()},
             found=[Detected(**one) for one in found["found"]],
+            cannot_tell=found.get("cannot_tell", {}),  # reports of the first versions have none
             gates=[gate(one) for one in found["gates"]],
             attention=[heads(one) for one in found["attention"]],
             health=[Layer(**{**one, "std": float(array_of(one["std"]))}) for one in found["health"]],

@@ -75,17 +75,33 @@ function saliencySection() {
   const { view, told, scale, best } = dependence(root, controls, 'Text', (i) => rows[i], () => overall, ['character', 'before', 'gradient', 'share'], words, [expected]);
   root.append(controls);
   columns(root, [view, scale], [told, best, guesses]);
-  view.choose(tokens.length - 1);
+  view.choose(opening());
 }
 
+const KINDS = {
+  h: 'is what a layer gives out',
+  x: 'is what leaves a layer',
+  c: 'what it keeps',
+  i: 'the input gate',
+  f: 'the forget gate',
+  o: 'the output gate',
+  r: 'the reset gate',
+  z: 'the update gate',
+  g: 'what is offered to be kept',
+  n: 'what is offered to be kept',
+};
+
 function unitsSection() {
+  const names = Object.keys(record.parts);
   const root = section(
     'units',
-    'The text coloured by the value of one unit after each character: orange above zero and blue below, or, where it never falls below zero, from its lowest value to its highest. The table names, ' +
-      'for each thing that a reader sees in a text, the unit that follows it most closely, beside the closest that ' +
-      'chance gives when the thing is turned round along the text.',
+    'The text coloured by the value of one unit after each character: orange above zero and blue below, or, where it never falls below zero, from its lowest value to its highest.' +
+      (record.found.length
+        ? ' The table names, for each thing that a reader sees in a text, the unit that follows it most closely, beside the ' +
+          'closest that any unit comes by chance, when the thing is turned round along the text (1 in 100 comes closer).'
+        : ''),
+    `The parts: ${Object.entries(KINDS).filter(([kind]) => names.some((name) => name.startsWith(`${kind}_`))).map(([kind, what]) => `${kind} ${what}`).join(', ')}; l0 is the lowest layer.`,
   );
-  const names = Object.keys(record.parts);
   let [part, k] = [names.find((name) => /^[hx]_/.test(name)) ?? names[0], 0];
   const told = toldLine();
   const scale = legend('Colour and bar:');
@@ -128,14 +144,20 @@ function unitsSection() {
     return [button, d.part, d.unit, String(d.correlation), String(d.chance), verdict];
   });
   const finder = table('Unit finder', ['follows', 'part', 'unit', 'correlation', 'by chance', 'verdict'], rows, [0, 1, 5]);
-  root.append(rows.length ? finder : make('p', {}, 'Nothing varies here that a unit could follow.'));
-  const missing = ['inside quotes', 'bracket depth', 'column', 'upper case', 'whitespace', 'digit'].filter((name) => !record.found.some((d) => d.detector === name));
-  if (rows.length && missing.length) root.append(make('p', { class: 'quiet' }, `The same all through this text, so that nothing can follow it: ${missing.join(', ')}.`));
+  if (rows.length) root.append(finder);
+  const say = (lead, some) => some.length && root.append(make('p', {}, `${lead}: ${some.map(([name, why]) => `${name} (${why})`).join('; ')}.`));
+  const untold = Object.entries(record.cannot_tell);
+  const [tooShort] = record.tokens.length < 100 ? untold : [];
+  if (tooShort) root.append(make('p', {}, `Too short to tell which units follow something: ${tooShort[1]}.`));
+  else {
+    say('Too short to tell', untold.filter(([, why]) => why.endsWith('needed')));
+    say('Nothing to follow', untold.filter(([, why]) => !why.endsWith('needed')));
+  }
   root.append(make('div', { class: 'controls' }, parts, units));
   columns(root, [view, scale], [told, line]);
   repaint.push(paint);
-  const best = record.found.find((d) => Math.abs(d.correlation) > d.chance) ?? record.found[0];
-  view.choose(tokens.length - 1);
+  const [best] = [...record.found].sort((a, b) => Math.abs(b.correlation) - b.chance - Math.abs(a.correlation) + a.chance);
+  view.choose(opening());
   pick(best ? best.part : part, best ? best.unit : record.units[part][0]);
 }
 
@@ -296,7 +318,7 @@ function attentionSection() {
   columns(root, [view, scale], [told, best]);
   root.append(make('h3', {}, 'All pairs: a row looks at its columns'), heat, heatScale, cell);
   repaint.push(paint);
-  view.choose(count - 1);
+  view.choose(opening(count));
   pick(layers[0].layer, 0);
   addEventListener('resize', paint);
 }

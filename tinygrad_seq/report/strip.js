@@ -5,13 +5,16 @@ const tokens = record.tokens.map(([label, first, last, kind], i) => ({ label, fi
 /** A token in words: “e” (12), counted from 1. */
 const named = (i) => `“${tokens[i].label}” (${i + 1})`;
 
+/** The token that is chosen first: the last, or one that is in sight before the text is scrolled. */
+const opening = (count = tokens.length) => Math.min(count - 1, 120);
+
 /**
  * The text; `see(i)` is called for the token that is pointed at, or else for the one that was chosen last.
  * `paint(of)` colours it: of(i) is null, or {map, share, odd}.
  */
 function strip(label, see, count = tokens.length) {
   const root = make('div', { class: 'strip', role: 'listbox', 'aria-label': label, 'aria-orientation': 'horizontal' });
-  let chosen = count - 1;
+  let chosen = opening(count);
   const items = tokens.slice(0, count).map((token) => {
     const shown = token.kind === 'space' ? ' ' : token.label;
     const item = make('span', { role: 'option', tabindex: -1, 'aria-selected': false, class: token.kind }, shown);

@@ -44,10 +44,12 @@ class Report:
         only: Iterable[str] | None = None,
         longest: int = LONGEST,
         title: str = "",
+        source: str = "",
     ) -> Report:
         """Look into a `CharLM`, a `LatentAR` of recurrent layers, or a `GPT`, over the beginning of a text.
 
-        `only` are names of `SECTIONS`; `longest` bounds the tokens that are looked at.
+        `only` are names of `SECTIONS`; `longest` bounds the tokens that are looked at; `source` says in a few words
+        where the text is from, for the reader.
 
         Raises ArgumentError for another model, an unknown section or a bound below 2, DataError for a text that is
         too short or that the tokenizer does not know.
@@ -58,7 +60,7 @@ class Report:
             rule = f"expected a whole number of at least 2, got {longest!r}."
             raise ArgumentError(explain("report: longest out of range", None, rule))
         name = title or type(model).__name__
-        return cls(gathered(model, tokenizer, text, checked_sections(only), longest, name))
+        return cls(gathered(model, tokenizer, text, checked_sections(only), longest, name, source))
 
     def html(self) -> str:
         """One page that loads nothing and asks nobody."""
