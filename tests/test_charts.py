@@ -220,7 +220,7 @@ def test_a_half_life_is_told_where_there_is_one(
     charts: Any, profile: np.ndarray, words: str, short: str
 ) -> None:
     """Of other curves, when half of them is gone; the legend of the chart says the same."""
-    from tinygrad_seq.charts.fits import Fit
+    from tinygrad_seq.bptt.fits import Fit
 
     fit = Fit.of(profile)
     assert words in fit.words

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_seq import ops
 from tinygrad_seq.bptt.reaching import norm_of
 from tinygrad_seq.bptt.routes import Route, node_of, one
-from tinygrad_seq.bptt.words import Fading, Reading, counted
+from tinygrad_seq.bptt.words import Fading, Reading
 from tinygrad_seq.errors import GraphError, explain
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import WANTS
@@ -56,12 +56,9 @@ class Ledger(Reading):
         if self.steps == (None,):
             return "one contribution, made outside of any step: no op that uses it carries a time mark"
         fading = self.fading
-        if not fading.reached:
-            return fading.words
-        said = f"90 % of the gradient comes from the last {counted(fading.steps)}"
         if math.isnan(fading.slope):
-            return said
-        return f"{said}; each step further back counts {fading.rate:.3g} times as much"
+            return fading.origin
+        return f"{fading.origin}; step by step back, {fading.fit.words}"
 
 
 @dataclass(frozen=True)

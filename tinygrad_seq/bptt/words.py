@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinygrad_seq.bptt.fits import Fit
 from tinygrad_seq.numerics import Array
 
 
@@ -26,12 +27,12 @@ class Reading:
 class Fading:
     """A profile of norms by lag: how it falls or grows.
 
-    `slope` is that of the straight line through ln(norm) over the lag (least squares; lags with norm 0 are
-    left out), `rate` = exp(slope) the factor a step, `half_life` the steps until half is left: infinite where it
-    does not fall. `steps` is the number of last steps that make up 90 % of the sum.
+    `fit` is the straight line through ln(norm) over the lag and how well it tells of the curve, `slope` its slope,
+    `rate` = exp(slope) the factor a step, `half_life` the steps until half is left by the line. `steps` is the number
+    of last steps that make up 90 % of the sum.
     """
 
-    slope: float
+    fit: Fit
     steps: int
     reached: int
 
@@ -40,13 +41,16 @@ class Fading:
         """From norms by lag, lag 0 first."""
         norms = np.asarray(profile, np.float64)
         norms = np.where(np.isfinite(norms), norms, 0.0)  # of what is not finite no line can be drawn
-        lags = np.flatnonzero(norms > 0)
+        lags, fit = np.flatnonzero(norms > 0), Fit.of(norms)
         if not len(lags):
-            return cls(math.nan, 0, 0)
-        logs, x = np.log(norms[lags]), lags - lags.mean()
-        slope = float(x @ (logs - logs.mean()) / (x @ x)) if len(lags) > 1 else math.nan
+            return cls(fit, 0, 0)
         share = np.cumsum(norms) / norms.sum()
-        return cls(slope, int(np.argmax(share >= 0.9)) + 1, int(lags[-1]) + 1)
+        return cls(fit, int(np.argmax(share >= 0.9)) + 1, int(lags[-1]) + 1)
+
+    @property
+    def slope(self) -> float:
+        """The change of ln(norm) with each step back; NaN for less than two norms above 0."""
+        return self.fit.slope
 
     @property
     def rate(self) -> float:
@@ -55,26 +59,22 @@ class Fading:
 
     @property
     def half_life(self) -> float:
-        """Steps back until half is left."""
-        return math.log(0.5) / self.slope if self.slope < 0 else math.inf
+        """Steps back until half is left by the line: infinite where it does not fall."""
+        return self.fit.half_life
+
+    @property
+    def origin(self) -> str:
+        """Which steps make up most of it, as a clause."""
+        if not self.reached:
+            return "no gradient arrives at any step"
+        return f"90 % of the gradient comes from the last {counted(self.steps)}"
 
     @property
     def words(self) -> str:
         """One line."""
         if not self.reached:
-            return "no gradient arrives at any step"
-        parts = [f"90 % of the gradient comes from the last {counted(self.steps)}"]
-        if math.isnan(self.slope):
-            parts.append("none from any step before")
-        elif abs(self.slope) < 5e-4:
-            parts.append("it neither falls nor grows")
-        elif self.slope < 0:
-            parts.append(
-                f"it falls by a factor of {self.rate:.3g} a step; half-life {self.half_life:.2g} steps"
-            )
-        else:
-            parts.append(f"it grows by a factor of {self.rate:.3g} a step")
-        return "; ".join(parts)
+            return self.origin
+        return f"{self.origin}; {'none from any step before' if math.isnan(self.slope) else self.fit.words}"
 
 
 def counted(n: int, what: str = "step") -> str:

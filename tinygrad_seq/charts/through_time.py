@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.bptt import Reach
-from tinygrad_seq.charts.fits import Fit
+from tinygrad_seq.bptt.fits import Fit
 from tinygrad_seq.charts.matrix import cuts_in, heat, limits
 from tinygrad_seq.charts.paper import (
     BELOW,

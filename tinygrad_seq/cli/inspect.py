@@ -176,7 +176,6 @@ def _make(folder: Path) -> None:
 def _attended(trained: Run, ids: Array, folder: Path) -> Drawings:
     """The charts of a Transformer: how far its gradient reaches through attention, and the run's course."""
     from tinygrad_seq import bptt, charts
-    from tinygrad_seq.charts.fits import Fit
     from tinygrad_seq.inspection import saliency
 
     # Row t is the loss of symbol t + 1, column s the embedding of symbol s.
@@ -187,12 +186,12 @@ def _attended(trained: Run, ids: Array, folder: Path) -> Drawings:
         chart.axes.set_xlabel("embedding e_s")
         for bar in chart.figure.axes[1:]:
             bar.set_ylabel("log10 of the norm of dL_t / de_s")
-        return chart, _comes_from(reach.by_lag)
+        return chart, reach.fading.origin
 
     def decay() -> tuple[Chart, str]:
         chart = charts.decay(reach)
         chart.axes.set_ylabel("mean norm of dL_t / de_s")
-        return chart, Fit.of(reach.by_lag).words
+        return chart, reach.fading.fit.words
 
     yield "reach", matrix
     yield "decay", decay
@@ -210,7 +209,6 @@ def _course(folder: Path) -> Drawings:
 def _charts(trained: Run, ids: Array, folder: Path) -> Drawings:
     """Each chart's name, and what draws it and says it in words."""
     from tinygrad_seq import bptt, charts
-    from tinygrad_seq.charts.fits import Fit
     from tinygrad_seq.inspection import step_by_step, unrolled
 
     model = trained.model.double()  # products of many small numbers
@@ -221,9 +219,7 @@ def _charts(trained: Run, ids: Array, folder: Path) -> Drawings:
         name, weight = next((n, p) for n, p in reversed(list(model.named_parameters())) if "weight_hh" in n)
         found = bptt.ledger(tape.losses[-1], weight)
         title = f"{name}: where the gradient of the last loss comes from"
-        chart = charts.ledger(found, title=title)
-        back = chart.data["norms"][::-1]  # every use of this weight is in a step
-        return chart, f"{_comes_from(back)}; step by step back, {Fit.of(back).words}"
+        return charts.ledger(found, title=title), found.words
 
     def spectra() -> tuple[Chart, str]:
         states, t = tape.last, len(tape.last) - 1
@@ -240,23 +236,13 @@ def _charts(trained: Run, ids: Array, folder: Path) -> Drawings:
         found = bptt.truncation_bias(losses, carried, list(model.parameters()), spans)
         return charts.bias(found), _enough(found.k2, found.cosine)
 
-    yield "reach", lambda: (charts.reach(reach), _comes_from(reach.by_lag))
-    yield "decay", lambda: (charts.decay(reach), Fit.of(reach.by_lag).words)
+    yield "reach", lambda: (charts.reach(reach), reach.fading.origin)
+    yield "decay", lambda: (charts.decay(reach), reach.fading.fit.words)
     yield "ledger", ledger
     yield "spectra", spectra
     yield "truncation", truncation
     yield "cells", lambda: (_cells(trained, ids), "")
     yield from _course(folder)
-
-
-def _comes_from(profile: Array) -> str:
-    """Which steps make up most of the gradient, of which the norms by lag are given."""
-    from tinygrad_seq.bptt.words import Fading, counted
-
-    found = Fading.of(profile)
-    if not found.reached:
-        return "no gradient arrives at any step"
-    return f"90 % of the gradient comes from the last {counted(found.steps)}"
 
 
 def _enough(k2: Array, cosine: Array) -> str:
