@@ -284,20 +284,21 @@ def test_small_models_use_one_thread() -> None:
     if not libraries:
         pytest.skip("this NumPy brings another library")
     code = (
-        "import ctypes, json, os, sys; from tinygrad_seq.cli.threads import suit_threads; "
+        "import ctypes, json, sys; from tinygrad_seq.cli.threads import suit_threads; "
+        "from tinygrad_seq.fuser import threads; "
         f"library = ctypes.CDLL({str(libraries[0])!r}); library.scipy_openblas_set_num_threads64_(2); "
         "done = suit_threads(*json.loads(sys.argv[1])); "
-        "print(done, library.scipy_openblas_get_num_threads64_(), os.environ.get('NUMBA_NUM_THREADS'))"
+        "print(done, library.scipy_openblas_get_num_threads64_(), threads._one)"
     )
     gpt = {"model": "transformer", "batch": 12, "window": 64, "hidden": 128}
     for runs, variable, answer in (
-        ([{"hidden": 128}], "X", "True 1 1"),
-        ([{"hidden": 129}], "X", "False 2 None"),
-        ([{"hidden": 128}], "OMP_", "False 2 1"),
-        ([{"hidden": 128}, {"hidden": 129}], "X", "False 2 None"),
-        ([gpt], "X", "False 2 1"),
-        ([{**gpt, "hidden": 32, "batch": 4}], "X", "True 1 1"),
-        ([{"hidden": None}, {}], "X", "True 1 1"),
+        ([{"hidden": 128}], "X", "True 1 True"),
+        ([{"hidden": 129}], "X", "False 2 False"),
+        ([{"hidden": 128}], "OMP_", "False 2 True"),
+        ([{"hidden": 128}, {"hidden": 129}], "X", "False 2 False"),
+        ([gpt], "X", "False 2 True"),
+        ([{**gpt, "hidden": 32, "batch": 4}], "X", "True 1 True"),
+        ([{"hidden": None}, {}], "X", "True 1 True"),
     ):
         variables = {k: v for k, v in environment().items() if not k.endswith("NUM_THREADS")}
         done = subprocess.run(
@@ -308,6 +309,23 @@ def test_small_models_use_one_thread() -> None:
             env={**variables, f"{variable}NUM_THREADS": "2"},
         )
         assert done.stdout.strip() == answer
+
+
+def test_kernels_can_be_built_after_the_threads_were_chosen(tmp_path: Path) -> None:
+    """Numba's threads may run by then; it compiles no more where NUMBA_NUM_THREADS is another than at their start."""
+    code = (
+        "import numba; numba.get_num_threads(); import tinygrad_seq as tgs; "
+        "from tinygrad_seq.cli.threads import suit_threads; suit_threads({'hidden': 8}); "
+        "f = tgs.fused(lambda x: x.exp() * 0); print(f(tgs.ones(4, 5)).sum().item(), 'exp' in f.source('forward'))"
+    )
+    variables = {k: v for k, v in environment().items() if not k.endswith("NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**variables, "TINYGRAD_SEQ_CACHE": str(tmp_path)},
+    )
+    assert done.stdout.strip() == "0.0 True", done.stderr
 
 
 # ---------------------------------------------------------------- sampling

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinygrad_seq import blas
+from tinygrad_seq.fuser import threads as kernel_threads
 
 __all__ = ["suit_threads", "use_one_thread"]
 
@@ -26,7 +27,7 @@ def suit_threads(*runs: Mapping[str, Any]) -> bool:
     if all(_is_small(run) for run in runs):
         return use_one_thread()
     if any(run.get("model") == "transformer" for run in runs):
-        os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+        kernel_threads.use_one()
     return False
 
 
@@ -35,7 +36,7 @@ def use_one_thread() -> bool:
 
     Where NumPy brings another library, nothing is changed there.
     """
-    os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+    kernel_threads.use_one()
     return not any(name in os.environ for name in _SET_BY_USER) and blas.set_threads(1)
 
 

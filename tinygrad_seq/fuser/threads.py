@@ -28,6 +28,7 @@ WORTH_THREADS = 50_000.0
 _free = threading.Lock()
 _started = False
 _forked = False
+_one = False
 
 
 def _after_fork() -> None:
@@ -91,8 +92,19 @@ class Race:
         self.several, self.calls, self.watched = several, calls, []
 
 
+def use_one() -> None:
+    """Keep all kernels to one thread from now on, unless NUMBA_NUM_THREADS is set.
+
+    Setting that here would be no way: numba, once its threads run, refuses to compile where it has changed.
+    """
+    global _one
+    _one = "NUMBA_NUM_THREADS" not in os.environ
+
+
 def count() -> int:
-    """How many threads numba would use: NUMBA_NUM_THREADS, `numba.set_num_threads`, or all cores."""
+    """How many threads a kernel may use: NUMBA_NUM_THREADS, `numba.set_num_threads`, or all cores; or `use_one`."""
+    if _one:
+        return 1
     import numba
 
     return int(numba.get_num_threads())
