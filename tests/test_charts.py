@@ -172,6 +172,27 @@ LAGS = np.arange(40)
 
 
 @pytest.mark.parametrize(
+    ("norms", "words"),
+    [
+        ([1e308, 1e-308], "it falls by a factor of 0 a step; half-life 0.00049 steps"),
+        ([1.0, 1e-320], "it falls by a factor of 1e-320 a step; half-life 0.00094 steps"),
+    ],
+)
+def test_norms_at_the_ends_of_the_range(norms: list[float], words: str) -> None:
+    """No quotient leaves the range of floats."""
+    from tinygrad_seq.bptt.fits import Fit
+
+    assert Fit.of(np.array(norms)).words == words
+
+
+def test_a_half_life_of_a_hundred_steps() -> None:
+    """Two digits of 99.7 are 1e+02."""
+    from tinygrad_seq.bptt.fits import Fit
+
+    assert Fit.of(0.5 ** (np.arange(400) / 99.7)).words.endswith("half-life 100 steps")
+
+
+@pytest.mark.parametrize(
     ("profile", "words", "short"),
     [
         (
@@ -398,7 +419,7 @@ def test_inspect_saves_all_charts(charts: Any, folder: Path, capsys: pytest.Capt
     read = out.splitlines()[0]
     assert re.match(r"read    ['\"].{9,12}['\"], written by the model itself, for .* its text", read), read
     assert len(out.splitlines()) == 9
-    assert "90 % of the gradient comes from the last" in out.splitlines()[1]
+    assert "90 % of the gradient at the states comes from the last" in out.splitlines()[1]
     assert re.search(r"half-life|half of it is gone after|falls", out.splitlines()[2])
 
 

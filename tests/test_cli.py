@@ -190,7 +190,7 @@ def test_train_tells_saves_and_ends(tgs: Tgs) -> None:
         f"text    hamlet.txt: 1,680 characters, 16 distinct, sha256 {sha}",
         "        1,512 to train on, 84 to validate with, 84 kept for a test",
         "model   LSTM of 1 x 8, 848 parameters",
-        "plan    4 steps of 4 x 8 tokens, AdamW, learning rate 0.0",
+        "plan    4 steps, 4 x 8 tokens a step (batch x window), AdamW, learning rate 0.0",
         "        streams, their state carried on; the gradient reaches back at most 8 steps",
         f"folder  {Path('runs/hamlet-lstm8')}",
         f"graph   {Path('runs/hamlet-lstm8/graph.dot')}",
@@ -298,7 +298,7 @@ def test_small_models_use_one_thread() -> None:
         ([{"hidden": 128}, {"hidden": 129}], "X", "False 2 False"),
         ([gpt], "X", "False 2 True"),
         ([{**gpt, "hidden": 32, "batch": 4}], "X", "True 1 True"),
-        ([{"hidden": None}, {}], "X", "True 1 True"),
+        ([{"hidden": None}, {"hidden": "big"}, {"hidden": [1]}, {}], "X", "True 1 True"),
     ):
         variables = {k: v for k, v in environment().items() if not k.endswith("NUM_THREADS")}
         done = subprocess.run(

@@ -129,9 +129,9 @@ def test_explain(tgs: Any) -> None:
     at = next(i for i, line in enumerate(lines) if line.startswith("log P -"))
     assert lines[at + 1].startswith("each token, its log P")
     assert len(lines) == at + 6
-    assert lines[-1].count(" > ") == 5
-    assert lines[-1].count("> 0.0%") == 3
-    assert lines[at + 1].endswith("in order: chance as learnt > as drawn, * the one drawn")
+    assert lines[-1].count("%/") == 5
+    assert lines[-1].count("/0.0%") == 3
+    assert lines[at + 1].endswith("in order: chance as learnt/as drawn, * the one drawn")
 
 
 def test_explain_marks_what_was_drawn(tgs: Any) -> None:
@@ -139,10 +139,10 @@ def test_explain_marks_what_was_drawn(tgs: Any) -> None:
     options = ("--temperature", "3", "-n", "12", "--seed", "3", "--prime", "to")
     drawn = json.loads(tgs("--json", "--explain", "2", *options)[1])["tokens"]
     _, out, _ = tgs("--explain", "2", *options)
-    lines = [line for line in out.splitlines() if line.count("% > ") == 2]
+    lines = [line for line in out.splitlines() if line.count("%/") == 2]
     assert len(lines) == len(drawn) == 12
     for line in lines:
-        found = re.findall(r"([* ])('[^']*'|\"'\") [\d.]+% > ([\d.]+)%", line)
+        found = re.findall(r"([* ])('[^']*'|\"'\") [\d.]+%/([\d.]+)%", line)
         chances = [float(chance) for _, _, chance in found]
         assert chances == sorted(chances, reverse=True)
         assert [text for sign, text, _ in found if sign == "*"] == re.findall(

@@ -377,7 +377,7 @@ def test_steps_of_a_run_by_time_are_told_as_an_estimate() -> None:
     assert not any(step.about for step in timed(replace(config, minutes=None, steps=9), lambda n: 1.0)[0])
     started = next(train(config, corpus=TEXT))
     assert isinstance(started, Started)
-    assert "        ~N stands for about N steps in all, estimated anew after each" in beginning(started)
+    assert "        /~N: about N steps in all, estimated anew after each" in beginning(started)
 
 
 def test_time_counts_from_the_first_event(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -56,9 +56,8 @@ class Ledger(Reading):
         if self.steps == (None,):
             return "one contribution, made outside of any step: no op that uses it carries a time mark"
         fading = self.fading
-        if math.isnan(fading.slope):
-            return fading.origin
-        return f"{fading.origin}; step by step back, {fading.fit.words}"
+        said = fading.origin("the weight's gradient")
+        return said if math.isnan(fading.slope) else f"{said}; step by step back, {fading.fit.words}"
 
 
 @dataclass(frozen=True)

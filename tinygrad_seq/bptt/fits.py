@@ -101,7 +101,7 @@ class Fit:
 
 def steps(n: float) -> str:
     """`1 step`, `2.5 steps`."""
-    said = f"{n:.2g}" if n < 100 else f"{n:,.0f}"
+    said = f"{n:.2g}" if n < 99.5 else f"{n:,.0f}"
     return f"{said} step" + ("" if said == "1" else "s")
 
 
@@ -113,5 +113,6 @@ def _half_gone(norms: Array, first: int) -> float:
     before, after = norms[there - 1], norms[there]
     if after == 0:
         return float(there - first)
-    fall = math.log(before / after)
-    return there - 1 - first + math.log(2 * before / norms[first]) / fall
+    # Differences of logarithms: quotients of norms leave the range of floats.
+    fall = math.log(before) - math.log(after)
+    return there - 1 - first + (math.log(2.0) + math.log(before) - math.log(norms[first])) / fall

@@ -62,19 +62,18 @@ class Fading:
         """Steps back until half is left by the line: infinite where it does not fall."""
         return self.fit.half_life
 
-    @property
-    def origin(self) -> str:
+    def origin(self, what: str = "the gradient") -> str:
         """Which steps make up most of it, as a clause."""
         if not self.reached:
             return "no gradient arrives at any step"
-        return f"90 % of the gradient comes from the last {counted(self.steps)}"
+        return f"90 % of {what} comes from the last {counted(self.steps)}"
 
     @property
     def words(self) -> str:
         """One line."""
         if not self.reached:
-            return self.origin
-        return f"{self.origin}; {'none from any step before' if math.isnan(self.slope) else self.fit.words}"
+            return self.origin()
+        return f"{self.origin()}; {'none from any step before' if math.isnan(self.slope) else self.fit.words}"
 
 
 def counted(n: int, what: str = "step") -> str:

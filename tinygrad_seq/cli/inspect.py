@@ -122,7 +122,11 @@ def _report(args: argparse.Namespace) -> int:
         print(f"read    {len(report.record.tokens):,} tokens, {read.source}")
     for note in report.record.notes:
         print(f"note    {note}")
+    # What the kind of model has none of is no news where nobody asked for it.
+    unasked = set() if args.only else {"attention", "gates"}
     for name, why in report.record.left_out.items():
+        if name in unasked:
+            continue
         print(f"without {name}: {why}")
     print(f"saved   {path}")
     return 0
@@ -186,7 +190,7 @@ def _attended(trained: Run, ids: Array, folder: Path) -> Drawings:
         chart.axes.set_xlabel("embedding e_s")
         for bar in chart.figure.axes[1:]:
             bar.set_ylabel("log10 of the norm of dL_t / de_s")
-        return chart, reach.fading.origin
+        return chart, reach.fading.origin("the gradient at the embeddings")
 
     def decay() -> tuple[Chart, str]:
         chart = charts.decay(reach)
@@ -236,7 +240,7 @@ def _charts(trained: Run, ids: Array, folder: Path) -> Drawings:
         found = bptt.truncation_bias(losses, carried, list(model.parameters()), spans)
         return charts.bias(found), _enough(found.k2, found.cosine)
 
-    yield "reach", lambda: (charts.reach(reach), reach.fading.origin)
+    yield "reach", lambda: (charts.reach(reach), reach.fading.origin("the gradient at the states"))
     yield "decay", lambda: (charts.decay(reach), reach.fading.fit.words)
     yield "ledger", ledger
     yield "spectra", spectra

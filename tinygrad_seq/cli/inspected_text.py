@@ -57,7 +57,8 @@ def _own(run: str, tokenizer: Tokenizer, most: int) -> Passage:
     if part is None or len(part) < 3:
         what = f"{record.name}: the validation part of its text is too short"
         raise DataError(explain(what, None, "expected 3 tokens or more."))
-    start = _begins(tokenizer, part[: max(0, min(_BEGINNING, len(part) - most))])
+    # At least a quarter of a short part is left to read.
+    start = _begins(tokenizer, part[: max(min(_BEGINNING, len(part) - most), len(part) // 4)])
     ids = part[start : start + most]
     while len(ids) > 3 and tokenizer.decode(ids).endswith("\ufffd"):
         ids = ids[:-1]  # the cut went through a character

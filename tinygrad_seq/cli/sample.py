@@ -191,7 +191,7 @@ def _explained(i: int, count: int, prime: str, sample: Sample) -> str:
         "",
         f"log P {sample.log_prob:.3f} nats, {sample.bits_per_character:.3f} bits per character, "
         f"{sample.bits_per_byte:.3f} per byte",
-        "each token, its log P, and the likeliest there in order: chance as learnt > as drawn, * the one drawn",
+        "each token, its log P, and the likeliest there in order: chance as learnt/as drawn, * the one drawn",
     ]
     for at, (token, score, row) in enumerate(
         zip(sample.ids, sample.log_probs, sample.candidates, strict=True), 1
@@ -203,4 +203,4 @@ def _explained(i: int, count: int, prime: str, sample: Sample) -> str:
 
 
 def _candidate(one: Candidate, chosen: bool) -> str:
-    return f"{'*' if chosen else ' '}{one.text!r} {one.learnt:.1%} > {one.drawn:.1%}"
+    return f"{'*' if chosen else ' '}{one.text!r} {one.learnt:.1%}/{one.drawn:.1%}"

@@ -8,6 +8,7 @@ each token of the batch; on two threads they take half the time, as long as no t
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -41,7 +42,12 @@ def use_one_thread() -> bool:
 
 
 def _is_small(run: Mapping[str, Any]) -> bool:
-    hidden, batch, window = (int(run.get(name) or 1) for name in ("hidden", "batch", "window"))
+    hidden, batch, window = (_number(run.get(name)) for name in ("hidden", "batch", "window"))
     if run.get("model") == "transformer":
         return hidden * batch * window <= _SMALL * _FEW
     return hidden <= _SMALL
+
+
+def _number(value: object) -> float:
+    """A setting as it was read from a file, where anything may stand; what is no size counts for nothing."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 1.0

@@ -175,7 +175,7 @@ def learning_rate(record: Record) -> Verdict | None:
     high = seen & (lr >= 0.5 * lr[seen].max())
     middle = float(np.median(ratio[high]))
     words = (
-        f"an update moved the weights by {middle:.1e} of their norm at lr {lr[seen].max():g} (usual: 1e-3)"
+        f"an update moved the weights by {middle:.1e} of their norm at lr {lr[seen].max():.3g} (usual: 1e-3)"
     )
     troubled = spikes(record) or finite(record)
     if middle > BOLD:

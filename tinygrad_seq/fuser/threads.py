@@ -51,7 +51,8 @@ class Race:
     PATIENCE = 0.004  # seconds in this call before the second kernel is worth building
     TRIALS = 6  # of each way; the first of them builds and warms, and does not count
     WATCHED = 16  # calls on several threads whose mean is compared with one thread
-    AGAIN = 1000  # calls until the next race
+    AGAIN = 1000  # calls until the next race, twice as many after each that one thread won
+    SELDOM = 64_000  # at most
 
     def __init__(self) -> None:
         self.calls, self.spent, self.several, self.again = 0, 0.0, False, self.AGAIN
@@ -88,7 +89,7 @@ class Race:
 
     def _settle(self, several: bool, calls: int = 0) -> None:
         """Keep to one way, for as long as it lasts."""
-        self.again = self.AGAIN if several else 2 * self.again
+        self.again = self.AGAIN if several else min(2 * self.again, self.SELDOM)
         self.several, self.calls, self.watched = several, calls, []
 
 

@@ -107,8 +107,8 @@ def find_units(
     ArgumentError for less than 100 tokens or no round.
     """
     steps = {len(a) for a in (*parts.values(), *wanted.values())}
-    if len(steps) != 1 or not parts:
-        rule = f"expected as many rows in all of them, got {sorted(steps)}."
+    if len(steps) != 1 or not any(np.size(a) for a in parts.values()):
+        rule = f"expected a unit, and as many rows in all of them, got {sorted(steps)}."
         raise ShapeError(explain("find_units: units and detectors differ in length", None, rule))
     T = steps.pop()
     if T < LEAST or rounds < 1:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tinygrad_seq import functional as F
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
-from tinygrad_seq.models.neural import NeuralModel
+from tinygrad_seq.models.neural import NeuralModel, named_as
 from tinygrad_seq.nn.attention import check_heads
 from tinygrad_seq.nn.basic import Dropout, Embedding, LayerNorm, Linear, size
 from tinygrad_seq.nn.module import Module
@@ -124,8 +124,8 @@ class GPT(NeuralModel):
     def loss(self, ids: Any, targets: Any, state: GPTState | None = None) -> tuple[Tensor, GPTState]:
         """The mean of -log P(target) in nats per symbol, and the state after the last step."""
         logits, state = self._logits(ids, state)
-        wanted = as_tensor(targets).transpose(0, 1)
-        return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), wanted.reshape(-1)), state
+        wanted = named_as(targets, as_tensor(targets).transpose(0, 1).reshape(-1))
+        return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), wanted), state
 
     def _logits(self, ids: Any, state: GPTState | None) -> tuple[Tensor, GPTState]:
         """The logits (B, T, V): with the batch first, the layers' products are rows of contiguous memory."""
@@ -154,7 +154,7 @@ class GPT(NeuralModel):
         if seen.shape[0] + ids.shape[0] > self.block:
             again = min(self.block // 2, self.block - ids.shape[0])
             ids, seen, cache = concat([seen[seen.shape[0] - again :], ids]), ids[:0], ()
-        x = self.embedding(ids.transpose(0, 1))
+        x = self.embedding(named_as(ids, ids.transpose(0, 1)))
         if self.positions is not None:
             x = self.positions(x, seen.shape[0])
         x, cache = self.blocks(self.dropout(x), causal=True, cache=cache)

@@ -40,6 +40,13 @@ def evaluating(module: Module) -> Iterator[None]:
             one.training = True
 
 
+def named_as(ids: Any, seen: Any) -> Any:
+    """`seen`, another view of `ids`, under the name that those were given: a picture tells what is compared."""
+    if isinstance(seen, Tensor) and isinstance(ids, Tensor):
+        seen.name = ids.name
+    return seen
+
+
 class NeuralModel(SymbolModel, Module):
     """A network that reads ids and writes logits: `logits, state = model(ids, state)`.
 
@@ -61,7 +68,9 @@ class NeuralModel(SymbolModel, Module):
     def loss(self, ids: Any, targets: Any, state: Any = None) -> tuple[Tensor, Any]:
         """The mean of -log P(target) in nats per symbol, and the state after the last step."""
         logits, state = self(ids, state)
-        return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)), state
+        return F.cross_entropy(
+            logits.reshape(-1, logits.shape[-1]), named_as(targets, targets.reshape(-1))
+        ), state
 
     def first(self) -> Floats:
         """log P(x_1 = v), f64(V,), in nats."""

@@ -31,8 +31,9 @@ def as_json(event: Event) -> dict[str, Any]:
     for field in fields(event):
         value = getattr(event, field.name)
         if isinstance(value, Flow):
-            # Between two looks the means are those of before: what is new alone is told.
-            found |= (value if value.looked else replace(value, update=None, norms={})).scalars()
+            # Between two looks the means are those of before: what is new is told, and all in a report.
+            new = value.looked or getattr(event, "report", False)
+            found |= (value if new else replace(value, update=None, norms={})).scalars()
         elif not isinstance(value, Run):
             found[field.name] = _plain(value)
     return found

@@ -168,13 +168,9 @@ def beginning(event: Started) -> list[str]:
         f"        {train:,} to train on, {validation:,} to validate with, {test:,} kept for a test",
         f"model   {config.model if config.model == 'transformer' else config.model.upper()} of "
         f"{config.layers} x {config.hidden}, {event.run.model.count():,} parameters",
-        f"plan    {' or '.join(plan)} of {config.batch} x {config.window} tokens, "
+        f"plan    {' or '.join(plan)}, {config.batch} x {config.window} tokens a step (batch x window), "
         f"{config.optimiser}, learning rate {config.lr:g}",
-        *(
-            ["        ~N stands for about N steps in all, estimated anew after each"]
-            if config.minutes
-            else []
-        ),
+        *(["        /~N: about N steps in all, estimated anew after each"] if config.minutes else []),
         f"        {_reading(config)}",
         *([f"resumed after step {event.resumed:,}"] if event.resumed else []),
         *([f"folder  {event.folder}"] if event.folder else []),

@@ -196,6 +196,9 @@ def fitted(
             break
         best, rate = trial, steps
     words = f"{rate:,} steps of {best.batch} x {best.window} tokens fit into {minutes:g} min on this machine"
+    if rate < _ENOUGH:
+        longer = minutes * _ENOUGH / max(1, rate)
+        words += f"; the {_ENOUGH:,} that it takes to learn much would be about {longer:.0f} min"
     return best, words
 
 
