@@ -129,21 +129,24 @@ def test_a_name_that_means_nothing_is_refused(capsys: pytest.CaptureFixture[str]
     assert graph(capsys, "rnn", "--expand", "tanh")[0] == 2
 
 
-@pytest.mark.parametrize("ending", ["txt", "dot", "json"])
+@pytest.mark.parametrize(
+    ("ending", "mine"),
+    [("txt", b"see the FLOP rate"), ("dot", b"digraph g {}"), ("json", b'{"picture": 1}'), ("txt", b"mine")],
+)
 @pytest.mark.skipif(find_spec("graphviz") is None, reason="needs the package graphviz")
 def test_text_of_another_kind_is_not_overwritten(
-    ending: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ending: str, mine: bytes, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """An older picture is, and an empty file."""
     path = tmp_path / f"notes.{ending}"
-    path.write_bytes(b"mine")
+    path.write_bytes(mine)
     assert graph(capsys, "rnn", "-o", str(path)) == (
         2,
         "",
         f"tgs graph: {str(path)!r} is there already, and is no picture.\n"
         "  Give another name, or remove the file.\n",
     )
-    assert path.read_bytes() == b"mine"
+    assert path.read_bytes() == mine
     path.write_bytes(b"")
     assert graph(capsys, "rnn", "-o", str(path))[0] == 0
     assert graph(capsys, "gru", "-o", str(path))[0] == 0

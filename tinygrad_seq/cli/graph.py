@@ -23,7 +23,11 @@ _STEPS = 6
 _MOST_STEPS = 100_000  # each is a dozen ops, and a kilobyte of each
 _NAMED = 8  # names in an error
 # What a file of text that was drawn here holds; a name such as notes.txt may as well be that of another.
-_OURS = {".txt": " FLOP", ".dot": "digraph ", ".json": '"tinygrad_seq picture '}
+_OURS = {
+    ".txt": " kept for the backward pass",
+    ".dot": "digraph tape {",
+    ".json": '{"format":"tinygrad_seq picture ',
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
