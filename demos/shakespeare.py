@@ -25,7 +25,7 @@ from tinygrad_seq import training
 from tinygrad_seq.errors import CheckpointError, DataError
 
 
-def main(argv: list[str] | None = None) -> None:
+def options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("text", nargs="?", default="builtin:topics", help="a text file, packed or not")
     parser.add_argument("--hidden", type=int, default=128)
@@ -40,7 +40,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--reach", type=float, default=None, help="fail unless validation gets below this, in nats"
     )
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = options(argv)
     sys.stdout.reconfigure(errors="replace")  # a console may lack a letter of the book
 
     often = -(-args.steps // max(1, args.samples))

@@ -43,6 +43,7 @@ from tinygrad_seq import functional as F
 from tinygrad_seq import models, nn, optim
 
 DELAY, STEP, EVERY = 17.0, 0.1, 6
+AHEAD = 60  # steps that are told from each start
 BARS = "▁▂▃▄▅▆▇█"
 PLAIN = "12345678"  # for a console that has no such signs
 
@@ -178,7 +179,7 @@ def picture(path: Path, truth: np.ndarray, told: dict[str, np.ndarray]) -> None:
     figure.savefig(path)
 
 
-def main(argv: list[str] | None = None) -> None:
+def options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--length", type=int, default=4000, help="values to learn from; a quarter more are for the test"
@@ -197,16 +198,19 @@ def main(argv: list[str] | None = None) -> None:
         "--reach", type=float, default=None, help="fail unless the LSTM's NRMSE at one step is below"
     )
     args = parser.parse_args(argv)
-    ahead = 60
-    if args.length // 4 < args.window + 2 * ahead or args.window < 10 or args.tau > args.window:
+    if args.length // 4 < args.window + 2 * AHEAD or args.window < 10 or args.tau > args.window:
         parser.error(
-            f"wanted: 10 <= window, tau <= window, and a length of {4 * (args.window + 2 * ahead)} at least"
+            f"wanted: 10 <= window, tau <= window, and a length of {4 * (args.window + 2 * AHEAD)} at least"
         )
     if args.plot:  # asked now, and not after the training
         if args.plot.suffix not in (".png", ".svg", ".pdf") or not args.plot.parent.is_dir():
             parser.error(f"--plot wants a .png, .svg or .pdf in a folder that there is, got {args.plot}")
         pictures()
+    return args
 
+
+def main(argv: list[str] | None = None) -> None:
+    args = options(argv)
     series = mackey_glass(args.length * 5 // 4)
     middle, spread = series[: args.length].mean(), series[: args.length].std()
     series = (series - middle) / spread
@@ -220,9 +224,9 @@ def main(argv: list[str] | None = None) -> None:
         "LSTM": train("LSTM", known, args),
     }
 
-    starts = np.arange(args.window, len(unseen) - ahead, 3)
+    starts = np.arange(args.window, len(unseen) - AHEAD, 3)
     past = unseen[starts[:, None] - args.window + np.arange(args.window)]
-    told = {name: one.told(past, ahead) for name, one in forecasters.items()}
+    told = {name: one.told(past, AHEAD) for name, one in forecasters.items()}
     print(f"\nNRMSE on {len(starts)} starts: one step, then running freely; 1 is as good as saying the mean")
     shown = (1, 2, 5, 14, 30, 60)
     print("  steps ahead " + "".join(f"{k:9d}" for k in shown))
@@ -231,8 +235,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f"  {name:12s}" + "".join(f"{found[k - 1]:9.4f}" for k in shown))
 
     bars = bars_for(sys.stdout.encoding)
-    truth = unseen[starts[0] : starts[0] + ahead]
-    print(f"\n{ahead} steps from the first start")
+    truth = unseen[starts[0] : starts[0] + AHEAD]
+    print(f"\n{AHEAD} steps from the first start")
     for name, values in {"truth": truth, **{name: v[0] for name, v in told.items()}}.items():
         print(f"  {name:8s} {sparkline(values, truth.min(), truth.max(), bars)}")
     if args.plot:

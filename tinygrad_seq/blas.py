@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["set_threads", "threads"]
+__all__ = ["VARIABLES", "set_threads", "threads"]
+
+VARIABLES = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
+"""What a user sets the number with."""
 
 _PREFIXES = ("scipy_openblas", "openblas")
 _SUFFIXES = ("64_", "")

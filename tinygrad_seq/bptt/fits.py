@@ -19,12 +19,14 @@ _LEVEL = 5e-4  # a slope that is none
 class Fit:
     """The straight line through ln(norm) over the lag (least squares; lags with norm 0 are left out), and the curve.
 
-    `r2` is the share of the variance of ln(norm) that the line explains. `half_gone` are the steps after which the
-    curve itself has first lost half of where it begins, between two lags on the straight line of their logarithms;
-    infinite where it never does. `lags` is how many steps back are seen. NaN where there are less than two.
+    The line is `level` + `slope` lag; `r2` is the share of the variance of ln(norm) that it explains. `half_gone` are
+    the steps after which the curve itself has first lost half of where it begins, between two lags on the straight
+    line of their logarithms; infinite where it never does. `lags` is how many steps back are seen. NaN where there
+    are less than two.
     """
 
     slope: float
+    level: float
     r2: float
     half_gone: float
     lags: int
@@ -41,12 +43,18 @@ class Fit:
         norms = np.asarray(profile, np.float64)
         lags = np.flatnonzero(norms > 0)
         if len(lags) < 2 or not np.isfinite(norms).all():
-            return cls(math.nan, math.nan, math.nan, len(lags))
+            return cls(math.nan, math.nan, math.nan, math.nan, len(lags))
         logs, x = np.log(norms[lags]), lags - lags.mean()
         rest = logs - logs.mean()
         slope, whole = float(x @ rest / (x @ x)), float(rest @ rest)
         r2 = 1.0 - float(((rest - slope * x) ** 2).sum()) / whole if whole > 0 else math.nan
-        return cls(slope, r2, _half_gone(norms, int(lags[0])), int(lags[-1]) + 1)
+        level = float(logs.mean() - slope * lags.mean())
+        return cls(slope, level, r2, _half_gone(norms, int(lags[0])), int(lags[-1]) + 1)
+
+    def line(self, n: int) -> Array:
+        """The norms of the line at lags 0 to n - 1; NaN behind the last lag that is reached, and where it is none."""
+        lag = np.arange(n)
+        return np.asarray(np.where(lag < self.lags, np.exp(self.level + self.slope * lag), np.nan))
 
     @property
     def half_life(self) -> float:

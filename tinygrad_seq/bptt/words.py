@@ -27,9 +27,8 @@ class Reading:
 class Fading:
     """A profile of norms by lag: how it falls or grows.
 
-    `fit` is the straight line through ln(norm) over the lag and how well it tells of the curve, `slope` its slope,
-    `rate` = exp(slope) the factor a step, `half_life` the steps until half is left by the line. `steps` is the number
-    of last steps that make up 90 % of the sum.
+    `fit` is the straight line through ln(norm) over the lag and how well it tells of the curve, `slope` its slope.
+    `steps` is the number of last steps that make up 90 % of the sum.
     """
 
     fit: Fit
@@ -51,16 +50,6 @@ class Fading:
     def slope(self) -> float:
         """The change of ln(norm) with each step back; NaN for less than two norms above 0."""
         return self.fit.slope
-
-    @property
-    def rate(self) -> float:
-        """The factor by which it changes with each step back."""
-        return math.exp(self.slope)
-
-    @property
-    def half_life(self) -> float:
-        """Steps back until half is left by the line: infinite where it does not fall."""
-        return self.fit.half_life
 
     def origin(self, what: str = "the gradient") -> str:
         """Which steps make up most of it, as a clause."""

@@ -127,7 +127,7 @@ def _decaying(ax: Any, name: str, found: Reach, i: int) -> dict[str, Any]:
     look = style(i)
     label = f"{name}: {fit.short}" if name else "mean over all losses"
     ax.plot(lag, positive(norm), label=label, **{**look, "markevery": max(1, len(lag) // 20)})
-    line = _fitted(norm, fit)
+    line = fit.line(len(norm))
     if np.isfinite(line).any():
         ax.plot(
             lag, line, color=look["color"], linewidth=0.9, linestyle=(0, (1, 1)),
@@ -136,15 +136,6 @@ def _decaying(ax: Any, name: str, found: Reach, i: int) -> dict[str, Any]:
     marked(ax, lag, norm, colour=look["color"])
     told = {"half_life": fit.half_life, "r2": fit.r2, "half_gone": fit.half_gone}
     return {"lag": lag, "norm": norm, "fit": line, **told}
-
-
-def _fitted(norm: Array, fit: Fit) -> Array:
-    """The least-squares line that `fit.slope` belongs to, NaN behind the last lag that is reached."""
-    if math.isnan(fit.slope):
-        return np.full(len(norm), np.nan)
-    lags = np.flatnonzero(norm > 0)
-    level = np.log(norm[lags]).mean() + fit.slope * (np.arange(len(norm)) - lags.mean())
-    return np.asarray(np.where(np.arange(len(norm)) <= lags[-1], np.exp(level), np.nan))
 
 
 def _bounded(ax: Any, found: Sequence[Reach], bound: float) -> Array:

@@ -20,7 +20,6 @@ __all__ = ["suit_threads", "use_one_thread"]
 
 _SMALL = 128  # hidden units of a recurrent layer up to which a second thread is no gain
 _FEW = 256  # rows of a transformer's products, likewise
-_SET_BY_USER = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "GOTO_NUM_THREADS")
 
 
 def suit_threads(*runs: Mapping[str, Any]) -> bool:
@@ -38,7 +37,7 @@ def use_one_thread() -> bool:
     Where NumPy brings another library, nothing is changed there.
     """
     kernel_threads.use_one()
-    return not any(name in os.environ for name in _SET_BY_USER) and blas.set_threads(1)
+    return not any(name in os.environ for name in blas.VARIABLES) and blas.set_threads(1)
 
 
 def _is_small(run: Mapping[str, Any]) -> bool:

@@ -34,7 +34,7 @@ EXTRAS = {
     "plot": ("matplotlib", "the charts of tgs inspect and the pictures of tgs compare"),
     "bpe": ("tokenizers", "byte pairs: tgs train --tokenizer bpe:N"),
 }
-_SET_BY_USER = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_SET_BY_USER = (*openblas.VARIABLES, "MKL_NUM_THREADS")
 
 Facts = dict[str, Any]
 
