@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygrad_seq
 from tinygrad_seq import compiling, kernel_folder
+from tinygrad_seq.kernel_digests import is_sound, write_digest
 
 ROOT = Path(tinygrad_seq.__file__).parent.parent
 COMPILER = pytest.mark.skipif(not compiling.kernels_wanted(), reason="numba is switched off or not installed")
@@ -156,7 +159,7 @@ def test_a_kernel_is_built_once_and_said_once(
         assert 0 < facts["seconds"] < time.time() - start + 0.01
         assert start - 0.01 <= facts["built"] <= time.time() + 0.01
     files = {path: path.stat().st_mtime_ns for path in folder.rglob("k_*")}
-    assert len(files) == 2 * 4
+    assert len(files) == 2 * 6
     start_afresh(monkeypatch)
     assert doubled() == [0.0, 2.0, 4.0]
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("k_*")} == files
@@ -199,11 +202,14 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "emptied": lambda data: b"",
     "something else": lambda data: b"raise SystemExit('executed')\n" * 9,
     "not UTF-8": lambda data: b"\xff" * 99,
+    "one byte another": lambda data: (
+        data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
+    ),
 }
 
 
 @COMPILER
-@pytest.mark.parametrize("ending", [".py", ".json", ".nbi", ".nbc", ""])
+@pytest.mark.parametrize("ending", [".py", ".json", ".nbi", ".nbc", ".digest", ""])
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_cache_mends_itself(
     folder: Path, monkeypatch: pytest.MonkeyPatch, ending: str, damage: str
@@ -222,6 +228,60 @@ def test_a_damaged_cache_mends_itself(
     kernel = compiling.build(SOURCE)
     kernel(np.zeros(3), np.zeros(3))
     assert sum(kernel.run.stats.cache_hits.values()) == 1  # mended, not only worked around
+
+
+class _Mark:
+    """Leaves a file when it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.path,))
+
+
+@COMPILER
+@pytest.mark.parametrize("ending", [".nbi", ".nbc"])
+def test_nothing_is_unpickled_that_has_not_its_digest(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, ending: str, tmp_path: Path
+) -> None:
+    """Numba unpickles what it finds, and a pickle may do anything: it is not shown a file that was changed."""
+    doubled()
+    (path,) = folder.rglob(f"k_*{ending}")
+    path.write_bytes(pickle.dumps(_Mark(tmp_path / "unpickled")))
+    start_afresh(monkeypatch)
+    assert doubled() == [0.0, 2.0, 4.0]
+    assert not (tmp_path / "unpickled").exists()
+    write_digest(path)
+    assert is_sound(path)
+
+
+@COMPILER
+def test_files_that_were_exchanged_are_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sound file of another kernel, its digest with it, under this one's name."""
+    thrice = SOURCE.replace("2.0", "3.0")
+    doubled(), doubled(thrice)
+    one, other = sorted(folder.rglob("*.nbc"))
+    for end in ("", ".digest"):
+        shutil.copy(f"{one}{end}", f"{other}{end}")
+    assert not is_sound(other)
+    start_afresh(monkeypatch)
+    assert (doubled(), doubled(thrice)) == ([0.0, 2.0, 4.0], [0.0, 3.0, 6.0])
+
+
+@COMPILER
+def test_a_numba_that_keeps_its_files_otherwise_is_given_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What cannot be checked is not read: kernels are then built for the process alone, which is said."""
+
+    def unknown(dispatcher: object) -> None:
+        raise AttributeError("_cache")
+
+    monkeypatch.setattr(compiling, "enable_checked_cache", unknown)
+    assert doubled() == [0.0, 2.0, 4.0]
+    assert not list(folder.rglob("*.nb[ic]"))
+    assert "numba cannot keep its files there (AttributeError)" in capfd.readouterr().err
 
 
 @COMPILER
@@ -246,7 +306,7 @@ def test_the_folder_may_vanish_at_any_time(
     shutil.rmtree(folder)
     kernel(np.arange(3.0), out)
     assert out.tolist() == [0.0, 4.0, 8.0]
-    assert len(list(folder.rglob("k_*"))) == 4
+    assert len(list(folder.rglob("k_*"))) == 6
     # A relative name means the folder it was first used in.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TINYGRAD_SEQ_CACHE", "here")
@@ -254,7 +314,7 @@ def test_the_folder_may_vanish_at_any_time(
     kernel = compiling.build(SOURCE)
     monkeypatch.chdir(tmp_path.parent)
     kernel(np.zeros(3), np.zeros(3))
-    assert len(list((tmp_path / "here").rglob("k_*"))) == 4
+    assert len(list((tmp_path / "here").rglob("k_*"))) == 6
 
 
 def _of_all(path: Path) -> None:

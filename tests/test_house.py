@@ -11,7 +11,7 @@ import tinygrad_seq as tgs
 
 PACKAGE = Path(tgs.__file__).parent
 LEVELS = {
-    0: "errors files memory blas kernel_folder compiling numerics ops",
+    0: "errors files memory blas kernel_folder kernel_digests compiling numerics ops",
     1: "origins nodes refusals recording arithmetic shapes reductions indexing tensor random creation",
     2: "walk arrivals autodiff activations losses attention_maths functional einsum anomaly fusing",
     3: "tape shape_rules tape_check listing",

@@ -26,6 +26,7 @@ from typing import Any
 
 from tinygrad_seq.errors import CheckpointError
 from tinygrad_seq.files import atomic_write_text
+from tinygrad_seq.kernel_digests import enable_checked_cache
 from tinygrad_seq.kernel_folder import cache_folder, numba_files, say_building, say_unused
 
 # A product and a sum may be one step. Nothing that lets LLVM take a NaN or an infinity for absent: not "no NaNs",
@@ -274,12 +275,10 @@ class _Kernel:
 
         start = time.perf_counter()
         compiled = numba.njit(
-            cache=path is not None,
-            fastmath=set(self.flags),
-            error_model="numpy",
-            nogil=True,
-            parallel=self.parallel,
+            fastmath=set(self.flags), error_model="numpy", nogil=True, parallel=self.parallel
         )(self.function)
+        if path is not None:
+            enable_checked_cache(compiled)
         with _side_by_side(self.vectors):
             result = compiled(*arguments)
         seconds = time.perf_counter() - start

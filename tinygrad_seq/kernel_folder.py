@@ -62,11 +62,12 @@ def _unfit(folder: Path) -> str:
 
 
 def numba_files(path: Path) -> Iterator[Path]:
-    """What numba keeps for the kernel of a source file; `NUMBA_CACHE_DIR` moves it."""
-    yield from (path.parent / "__pycache__").glob(f"{path.stem}.*.nb[ic]")
+    """What numba keeps for the kernel of a source file, with its digests; `NUMBA_CACHE_DIR` moves it."""
+    pattern = f"{path.stem}.*.nb[ic]*"
+    yield from (path.parent / "__pycache__").glob(pattern)
     elsewhere = os.environ.get("NUMBA_CACHE_DIR")
     if elsewhere:
-        yield from Path(elsewhere).glob(f"*/{path.stem}.*.nb[ic]")
+        yield from Path(elsewhere).glob(f"*/{pattern}")
 
 
 # ---- what is said, once per process --------------------------------------------------------------------------

@@ -21,7 +21,7 @@ EXAMPLE = """\
 
 # The names that `compiling` and numba give, and no others: nothing else in the folder is read or removed.
 _SOURCE = re.compile(r"k_[0-9a-f]{24}\.py")
-_OURS = re.compile(r"k_[0-9a-f]{24}\.(py|json|.+\.(nbi|nbc|pyc))")
+_OURS = re.compile(r"k_[0-9a-f]{24}\.(py|json|.+\.(nbi|nbc|pyc)(\.digest)?)")
 _TITLE = re.compile(r"`([^`]+)`(?:, (forward|backward)\b)?")
 
 
