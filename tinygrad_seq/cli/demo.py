@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tinygrad_seq import Generator
-from tinygrad_seq.cli.following import follow, inspect_command, prime_for, program, sample_command
+from tinygrad_seq.cli.following import follow, inspect_command, last_words, prime_for, program, sample_command
 from tinygrad_seq.cli.threads import suit_threads
 from tinygrad_seq.training import Config, Interrupted, free_folder, sample, train
 from tinygrad_seq.training.live import visible
@@ -59,8 +59,9 @@ def run(args: argparse.Namespace) -> int:
     print(_WELCOME.format(hidden=config.hidden))
     end = follow(train(config, folder=folder), ("svg", "png"))
     if isinstance(end, Interrupted):
-        print(f"saved   {folder}\nnext    {sample_command(end.run, folder)}")
-        return 130
+        with last_words():
+            print(f"saved   {folder}\nnext    {sample_command(end.run, folder)}")
+        return 128 + end.signal
     prime = prime_for(end.run)
     text = sample(end.run.model, end.run.vocabulary, prime, 300, 0.5, Generator(config.seed, "demo"))
     print(f"\n--- what it writes after {prime!r}, at temperature 0.5 ---\n{visible(prime + text)}\n---\n")

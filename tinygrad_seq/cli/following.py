@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -9,7 +10,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 from tinygrad_seq.cli.graph_files import save_graph
@@ -21,6 +22,7 @@ from tinygrad_seq.training.live import Lines, lines_for
 __all__ = [
     "follow",
     "inspect_command",
+    "last_words",
     "prime_for",
     "print_json",
     "program",
@@ -34,30 +36,48 @@ def follow(
     events: Generator[Event, None, None], endings: Sequence[str] = ("svg",), *, quiet: bool = False
 ) -> Finished | Interrupted:
     """Show a run until it ends, and draw its graph where it starts; returns its last event."""
-    last: Event | None = None
     with lines_for(sys.stdout) as lines:
-        try:
-            for last in events:
-                _show(last, lines, endings, quiet)
-        except KeyboardInterrupt:
-            # Ctrl+C came while a line was being written: the run stands between two steps and ends there.
-            for last in itertools.chain([events.throw(KeyboardInterrupt())], events):
-                _show(last, lines, endings, quiet)
-    assert isinstance(last, Finished | Interrupted)
-    return last
+        return _to_the_end(events, lambda event: _show(event, lines, endings, quiet))
 
 
 def print_json(events: Generator[Event, None, None]) -> Finished | Interrupted:
     """One line of JSON for each event, until the run ends; returns its last event."""
-    last: Event | None = None
+    return _to_the_end(events, _print_json)
+
+
+@contextlib.contextmanager
+def last_words() -> Iterator[None]:
+    """Inside, an output that has gone stops nothing: a run that ends with its terminal is saved, and says so by its
+    exit code.
+    """
     try:
-        for last in events:
-            _print_json(last)
-    except KeyboardInterrupt:
-        for last in itertools.chain([events.throw(KeyboardInterrupt())], events):
-            _print_json(last)
+        yield
+        sys.stdout.flush()
+    except OSError:
+        # Python would try once more when it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _to_the_end(
+    events: Generator[Event, None, None], tell: Callable[[Event], None]
+) -> Finished | Interrupted:
+    """Tell of each event of a run; whatever stops the telling, the run is saved."""
+    last: Event | None = None
+    with contextlib.closing(events):
+        try:
+            for last in events:
+                _told(last, tell)
+        except KeyboardInterrupt as stop:
+            # It came while a line was being written: the run stands between two steps and ends there.
+            for last in itertools.chain([events.throw(stop)], events):
+                _told(last, tell)
     assert isinstance(last, Finished | Interrupted)
     return last
+
+
+def _told(event: Event, tell: Callable[[Event], None]) -> None:
+    with last_words() if isinstance(event, Interrupted) else contextlib.nullcontext():
+        tell(event)
 
 
 def _print_json(event: Event) -> None:

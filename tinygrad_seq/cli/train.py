@@ -8,7 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tinygrad_seq.cli.following import follow, print_json, resume_command, sample_command, say_progress
+from tinygrad_seq.cli.following import (
+    follow,
+    last_words,
+    print_json,
+    resume_command,
+    sample_command,
+    say_progress,
+)
 from tinygrad_seq.cli.parser import UsageError
 from tinygrad_seq.cli.threads import suit_threads
 from tinygrad_seq.cli.training_options import add_settings, given_settings
@@ -127,20 +134,23 @@ def _follow(args: argparse.Namespace, events: Any, folder: Path) -> int:
         print(folder)
     if args.quiet or args.json:
         if isinstance(end, Interrupted):
-            # What reads the output is a program; this is for whoever pressed Ctrl+C.
-            print(f"saved   {folder}\nnext    {resume_command(folder)}", file=sys.stderr)
-            return 130
+            # What reads the output is a program; this is for whoever stopped it.
+            with last_words():
+                print(f"saved   {folder}\nnext    {resume_command(folder)}", file=sys.stderr)
+            return 128 + end.signal
         return 0
     if isinstance(end, Finished):
         print(
             f"result  validation {end.rates.bits_per_character:.3f} bits per character, "
             f"best {end.best_rates.bits_per_character:.3f}"
         )
-    print(f"saved   {folder}")
     if isinstance(end, Interrupted):
-        print(f"next    {resume_command(folder)}\n        {sample_command(end.run, folder)}")
-        return 130
-    print(f"next    {sample_command(end.run, folder)}")
+        with last_words():
+            print(
+                f"saved   {folder}\nnext    {resume_command(folder)}\n        {sample_command(end.run, folder)}"
+            )
+        return 128 + end.signal
+    print(f"saved   {folder}\nnext    {sample_command(end.run, folder)}")
     return 0
 
 

@@ -6,12 +6,10 @@ import math
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import fields
 from typing import Any
 
 from tinygrad_seq.data import Corpus, Tokens, let_go, rates
 from tinygrad_seq.errors import NonFiniteError
-from tinygrad_seq.numerics import Array
 from tinygrad_seq.random import Generator as Stream
 from tinygrad_seq.sampling import sample
 from tinygrad_seq.training.alone import alone
@@ -27,11 +25,11 @@ from tinygrad_seq.training.events import (
     Started,
     Step,
 )
-from tinygrad_seq.training.interrupt import uninterrupted
+from tinygrad_seq.training.interrupt import number_of, stoppable, undisturbed, uninterrupted
 from tinygrad_seq.training.learner import Learner, unwarned, why_not_finite
 from tinygrad_seq.training.plan import Plan
 from tinygrad_seq.training.records import metrics_of, start_of
-from tinygrad_seq.training.resuming import Arrays, learner_state, restore_learner
+from tinygrad_seq.training.resuming import Arrays, course_state, restore_course
 from tinygrad_seq.training.run_folder import Run, RunFolder
 from tinygrad_seq.training.validation import parts_of, validate
 
@@ -77,7 +75,7 @@ class Course:
         used = 0.0
         self.sizes: Mapping[str, int] | None = None
         if saved is not None:
-            used = self._restore(*saved, new_data)
+            used = restore_course(self, *saved, new_data)
         self.plan = Plan(config, clock, self.learner.batches.batches_per_pass, used, self.learner.done)
         self.resumed = self.learner.done if saved is not None else 0
 
@@ -92,24 +90,26 @@ class Course:
 
         Raises `CheckpointError` if another process trains in this folder.
         """
-        with alone(self.folder.path) if self.folder else nullcontext():
+        with stoppable(), alone(self.folder.path) if self.folder else nullcontext():
             yield from self._to_the_end()
 
     def _to_the_end(self) -> Iterator[Event]:
         try:
             yield from self._course()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             # A second Ctrl+C may have cut a step in two; what was saved before is better than what is now.
             if not self.whole:
                 raise
-            yield from self._save_now()
-            self._describe()
+            with undisturbed():
+                saved = list(self._save_now())
+                self._describe()
+            yield from saved
             path = self.folder.path if self.folder else None
-            yield Interrupted(self.run, self.learner.done, self.plan.elapsed(), path)
+            yield Interrupted(self.run, self.learner.done, self.plan.elapsed(), path, number_of(stop))
         except GeneratorExit:
             if self.whole:
-                for _ in self._save_now():
-                    pass
+                with undisturbed():
+                    list(self._save_now())
             raise
 
     def _course(self) -> Iterator[Event]:
@@ -270,7 +270,7 @@ class Course:
         if math.isfinite(self.validation):
             facts["validation"] = repr(self.validation)
         path = self.folder.save(self.run, facts)
-        self.folder.save_state(*self._state())
+        self.folder.save_state(*course_state(self))
         self.saved_at = now
         yield Saved(self.learner.done, path)
 
@@ -290,40 +290,3 @@ class Course:
             found, error = rates(self.validation, size), rates(self.error, size).bits_per_character
             text = card(self.run, self.text, done, seconds, self.folder.path, found, error)
             self.folder.write_card(text)
-
-    # ---- saved and restored ----------------------------------------------------------------------------
-    def _state(self) -> tuple[Arrays, dict[str, Any]]:
-        assert self.folder is not None
-        arrays, learnt = learner_state(self.learner)
-        step = self.step and {
-            field.name: getattr(self.step, field.name) for field in fields(Step) if field.name != "flow"
-        }
-        facts = {
-            "learner": learnt,
-            "sampling": self.sampling.state_dict(),
-            "sha256": self.text.sha256,
-            "from": self.run_from,
-            "validation": self.validation,
-            "error": self.error,
-            "best": self.best,
-            "losses": self.losses,
-            "step": step,
-            "chores": self.chores,
-            "seconds": self.plan.elapsed(),
-            "sizes": self.folder.sizes(),
-        }
-        return arrays, facts
-
-    def _restore(self, arrays: Mapping[str, Array], facts: Mapping[str, Any], new_data: bool) -> float:
-        """Take up a saved state; returns the seconds that the run was trained for."""
-        restore_learner(self.learner, arrays, facts["learner"], new_data)
-        self.sampling.load_state_dict(facts["sampling"])
-        self.losses, self.chores = list(facts["losses"]), list(facts["chores"])
-        self.sizes = facts["sizes"]
-        if not new_data:
-            self.run_from = facts.get("from", self.run_from)
-        if facts["step"]:
-            self.step = Step(**facts["step"], flow=self.learner.gauge.flow())
-        if not new_data:
-            self.validation, self.best, self.error = (facts[k] for k in ("validation", "best", "error"))
-        return float(facts["seconds"])

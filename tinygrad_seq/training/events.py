@@ -136,12 +136,15 @@ class Finished:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """Ctrl+C: the model is that of the last whole step, and saved where there is a folder."""
+    """Ctrl+C, or a signal that asks for the end: the model is that of the last whole step, and saved where there is
+    a folder. `signal` is the number of what stopped it, 2 for Ctrl+C.
+    """
 
     run: Run
     step: int
     seconds: float
     folder: Path | None
+    signal: int = 2
 
     def __str__(self) -> str:
         return f"interrupted after {self.step} steps"

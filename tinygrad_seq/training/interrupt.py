@@ -1,4 +1,4 @@
-"""Ctrl+C between steps, never within one."""
+"""Ctrl+C and the signals that ask a program to end: they stop a run between steps, never within one."""
 
 from __future__ import annotations
 
@@ -7,21 +7,124 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
-__all__ = ["uninterrupted"]
+__all__ = ["Stopped", "number_of", "stoppable", "undisturbed", "uninterrupted"]
+
+# Asked to end; its terminal is gone; its share of processor time is used up; Ctrl+Break, on Windows.
+_NAMES = ("SIGTERM", "SIGHUP", "SIGXCPU", "SIGBREAK")
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the program to end; `number` is which. Whoever treats Ctrl+C well, treats this well."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
+def number_of(stop: BaseException) -> int:
+    """The number of the signal behind an exception; Ctrl+C is SIGINT.
+
+    >>> number_of(KeyboardInterrupt()) == signal.SIGINT, number_of(Stopped(15))
+    (True, 15)
+    """
+    return stop.number if isinstance(stop, Stopped) else int(signal.SIGINT)
+
+
+class _Watch:
+    """What the main thread knows: handlers belong to the process, so there is one of these."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        """How many runs are under way that want to be saved."""
+        self.before: dict[int, Any] = {}
+        self.held = False
+        """Whether what is done now must not be cut."""
+        self.asked: int | None = None
+        """The signal that came first. Those after it change nothing: services send one again while they wait."""
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """The handler."""
+        if not self.runs:  # its run was ended by another thread, which may not put handlers back
+            self.put_back()
+            signal.raise_signal(number)
+        elif self.asked is None:
+            self.asked = number
+            if not self.held:
+                raise Stopped(number)
+
+    def put_back(self) -> None:
+        """The handlers as they were found."""
+        for number, handler in self.before.items():
+            if signal.getsignal(number) == self.note:
+                signal.signal(number, handler)
+        self.before, self.asked = {}, None
+
+
+_watch = _Watch()
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Inside, SIGTERM, SIGHUP and SIGXCPU (on Windows Ctrl+Break) raise `Stopped` instead of ending the process.
+
+    Only in the main thread, where alone Python takes signals, and only where the system's own handling is in
+    place: what ignores a signal (`nohup`) or has put a handler of its own there knows better. Handlers are put back
+    at the end. A signal that is lost, because it came where Python swallows exceptions, is raised at the next step.
+    """
+    if not _in_main_thread():
+        yield
+        return
+    if not _watch.runs:
+        for name in _NAMES:
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                _watch.before[number] = signal.signal(number, _watch.note)
+    _watch.runs += 1
+    try:
+        yield
+    finally:
+        _watch.runs -= 1
+        if not _watch.runs and _in_main_thread():
+            _watch.put_back()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Inside, a signal that asks for the end changes nothing: the end is what is being made. Ctrl+C still cuts it."""
+    if not _in_main_thread() or _watch.held:
+        yield
+        return
+    _watch.held = True
+    try:
+        yield
+    finally:
+        _watch.held = False
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Ctrl+C waits for the end of the block and is raised there; a second one stops at once.
+    """Ctrl+C, and inside of `stoppable` the other signals, wait for the end of the block and are raised there.
 
-    Only where Python's own handler is in place: whoever has put another there, knows better.
+    A second Ctrl+C stops at once. It waits only where Python's own handler is in place: whoever has put another
+    there, knows better.
     """
+    if not _in_main_thread():
+        yield
+        return
+    if _watch.runs and _watch.asked is not None:
+        raise Stopped(_watch.asked)
+    with undisturbed(), _ctrl_c_waits():
+        yield
+    if _watch.runs and _watch.asked is not None:
+        raise Stopped(_watch.asked)
+
+
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
     own = signal.default_int_handler
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not own
-    ):
+    if signal.getsignal(signal.SIGINT) is not own:
         yield
         return
     pressed = False
@@ -38,3 +141,7 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, own)
     if pressed:
         raise KeyboardInterrupt
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -1,9 +1,10 @@
-"""What a learner is made of, as arrays and plain values, and a learner from them: exactly the one that was."""
+"""What a run is made of, as arrays and plain values, and a run from them: exactly the one that was."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,11 +12,56 @@ from tinygrad_seq.data import Batch
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import wrap
 from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.training.events import Step
 from tinygrad_seq.training.learner import Learner, Window
 
-__all__ = ["Arrays", "learner_state", "restore_learner"]
+if TYPE_CHECKING:
+    from tinygrad_seq.training.course import Course
+
+__all__ = ["Arrays", "course_state", "learner_state", "restore_course", "restore_learner"]
 
 Arrays = dict[str, Array]
+
+
+def course_state(course: Course) -> tuple[Arrays, dict[str, Any]]:
+    """Of a run with a folder: its learner, what was seen of it so far, and what is still to be done."""
+    assert course.folder is not None
+    arrays, learnt = learner_state(course.learner)
+    step = course.step and {
+        field.name: getattr(course.step, field.name) for field in fields(Step) if field.name != "flow"
+    }
+    facts = {
+        "learner": learnt,
+        "sampling": course.sampling.state_dict(),
+        "sha256": course.text.sha256,
+        "from": course.run_from,
+        "validation": course.validation,
+        "error": course.error,
+        "best": course.best,
+        "losses": course.losses,
+        "step": step,
+        "chores": course.chores,
+        "seconds": course.plan.elapsed(),
+        "sizes": course.folder.sizes(),
+    }
+    return arrays, facts
+
+
+def restore_course(
+    course: Course, arrays: Mapping[str, Array], facts: Mapping[str, Any], new_data: bool
+) -> float:
+    """Take up a saved state; returns the seconds that the run was trained for."""
+    restore_learner(course.learner, arrays, facts["learner"], new_data)
+    course.sampling.load_state_dict(facts["sampling"])
+    course.losses, course.chores = list(facts["losses"]), list(facts["chores"])
+    course.sizes = facts["sizes"]
+    if not new_data:
+        course.run_from = facts.get("from", course.run_from)
+    if facts["step"]:
+        course.step = Step(**facts["step"], flow=course.learner.gauge.flow())
+    if not new_data:
+        course.validation, course.best, course.error = (facts[k] for k in ("validation", "best", "error"))
+    return float(facts["seconds"])
 
 
 def learner_state(learner: Learner) -> tuple[Arrays, dict[str, Any]]:
