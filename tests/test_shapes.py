@@ -266,10 +266,10 @@ def test_sums_and_means_are_numpys(shape: tuple[int, ...], data: Any, keepdims: 
             return
         assert_close(x.mean(axis, keepdims), a.mean(axis, keepdims=keepdims))
         assert_adjoint(lambda x: x.mean(axis, keepdims), shape, seed)
-        assert_close(x.var(axis, keepdims, correction=0), a.var(axis, keepdims=keepdims))
+        assert_close(x.var(axis, keepdims=keepdims, correction=0), a.var(axis, keepdims=keepdims))
         if count > 1:
-            assert_close(x.var(axis, keepdims), a.var(axis, keepdims=keepdims, ddof=1))
-            gradient = tgs.grad(x.var(axis, keepdims).sum(), x)
+            assert_close(x.var(axis, keepdims=keepdims), a.var(axis, keepdims=keepdims, ddof=1))
+            gradient = tgs.grad(x.var(axis, keepdims=keepdims).sum(), x)
             assert_close(gradient, 2 * (a - whole / count) / (count - 1))
 
 

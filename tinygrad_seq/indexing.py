@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.errors import DTypeError, GraphError, RangeError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError, GraphError, RangeError, ShapeError, explain
 from tinygrad_seq.nodes import STATE, Node, mark_changed
 from tinygrad_seq.numerics import Array
-from tinygrad_seq.recording import WANTS, Recorded, as_tensor, unary
+from tinygrad_seq.recording import VALUES_ONLY, WANTS, Recorded, as_tensor, unary
 from tinygrad_seq.refusals import refuse
-from tinygrad_seq.shapes import axis_of
+from tinygrad_seq.shapes import axis_of, one_of_two
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor
@@ -26,6 +26,8 @@ class IndexingMethods(Recorded):
 
     def __getitem__(self, key: Any) -> Tensor:
         kind = type(key)
+        if kind is int and self.mode & VALUES_ONLY:
+            raise values_only(self)
         if kind is int or kind is slice:
             return unary(ops.slice_, self, {"index": (key,)})
         if kind is tuple:
@@ -73,6 +75,44 @@ class IndexingMethods(Recorded):
         """The entries at `ids` along `axis`; the axes of `ids` take its place."""
         axis = axis_of("take", axis, self.array.ndim, self)
         return self[(slice(None),) * axis + (ids,)]
+
+    def gather(
+        self, axis: int | None = None, ids: Any = None, *, dim: Any = None, index: Any = None
+    ) -> Tensor:
+        """One entry for each id along `axis`, as PyTorch's `gather(dim, index)`.
+
+        out[i, j] = x[ids[i, j], j] for axis 0. `ids` has the axes of x, and at most its sizes on the others.
+        """
+        at, ids = one_of_two("gather", axis, dim), one_of_two("gather", ids, index)
+        i = axis_of("gather", at, self.array.ndim, self)
+        places = ids_of("gather", self, ids)
+        sizes = self.array.shape[:i] + places.shape[i : i + 1] + self.array.shape[i + 1 :]
+        if places.ndim != self.array.ndim or any(a > b for a, b in zip(places.shape, sizes, strict=True)):
+            rule = f"expected the axes of x, and at most its sizes on all but axis {i}."
+            raise ShapeError(explain("gather: ids do not fit", {"x": self, "ids": places}, rule))
+        if places.size and (places.array.min() < 0 or places.array.max() >= self.array.shape[i]):
+            rule = f"expected ids from 0 to {self.array.shape[i] - 1}."
+            raise RangeError(explain("gather: an id is out of range", {"x": self, "ids": places}, rule))
+        grid = [as_tensor(g) for g in np.ogrid[tuple(slice(n) for n in places.shape)]]
+        grid[i] = places
+        return ops.gather(self, *grid)  # type: ignore[no-any-return]
+
+
+def ids_of(call: str, x: Any, ids: Any) -> Tensor:
+    """Ids as a tensor of integers."""
+    found = as_tensor(np.asarray(ids) if isinstance(ids, (list, tuple)) else ids)
+    if found.dtype.kind not in "iu":
+        rule = "expected an integer dtype."
+        raise DTypeError(explain(f"{call}: ids must be integers", {"x": x, "ids": found}, rule))
+    return found
+
+
+def values_only(x: Any) -> ArgumentError:
+    """The error for values of `max(1)` that are taken for PyTorch's pair."""
+    rule = "axis=1 gives values alone, as in NumPy; dim=1 gives (values, indices), as in PyTorch."
+    return ArgumentError(
+        explain("max, min: an axis without a name gives values alone", {"values": x}, rule, "Name it.")
+    )
 
 
 def _entries(x: Any, key: Any) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor
 
 WANTS, TRACED = 1, 2
+VALUES_ONLY = 4  # what `max(1)` gave: in PyTorch a pair, so it is neither unpacked nor indexed by a number
 FLOAT32 = np.dtype(np.float32)
 _FAILURES = (ValueError, TypeError, IndexError)
 

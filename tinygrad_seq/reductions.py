@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from tinygrad_seq import ops
 from tinygrad_seq.arithmetic import reverse
-from tinygrad_seq.errors import ShapeError, explain
-from tinygrad_seq.recording import FLOAT32, Recorded, unary
-from tinygrad_seq.shapes import axis_of
+from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.recording import FLOAT32, VALUES_ONLY, Recorded, unary
+from tinygrad_seq.shapes import axis_of, one_of_two
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor
@@ -27,6 +27,40 @@ def axes_of(call: str, axis: Any, x: Recorded) -> tuple[int, ...]:
     return (axis_of(call, axis, ndim, x),)
 
 
+class Extreme(NamedTuple):
+    """The largest or smallest values along an axis and where they stand, as PyTorch's `max(dim=...)` gives them.
+
+    >>> from tinygrad_seq import tensor
+    >>> values, indices = tensor([[1.0, 3.0], [5.0, 2.0]]).max(dim=1)
+    >>> values.tolist(), indices.tolist()
+    ([3.0, 5.0], [1, 0])
+    """
+
+    values: Tensor
+    indices: Tensor
+
+    def _refuse(self) -> NoReturn:
+        rule = "dim= gives values and indices, as in PyTorch; axis= gives the values alone, as in NumPy."
+        way_out = "Take .values, or write axis= for dim=."
+        raise ArgumentError(explain("a pair (values, indices) is no tensor", None, rule, way_out))
+
+    # A tuple would be repeated by `* 2`, joined by `+` and stacked by NumPy.
+    def __add__(self, other: Any) -> NoReturn:
+        self._refuse()
+
+    def __radd__(self, other: Any) -> NoReturn:
+        self._refuse()
+
+    def __mul__(self, other: Any) -> NoReturn:
+        self._refuse()
+
+    def __rmul__(self, other: Any) -> NoReturn:
+        self._refuse()
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        self._refuse()
+
+
 class ReductionMethods(Recorded):
     """`sum mean max min var std argmax argmin all any`."""
 
@@ -36,27 +70,73 @@ class ReductionMethods(Recorded):
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
     ) -> Tensor:
         """The sum over `axis` (all axes where None)."""
-        axes = axes_of("sum", dim if axis is None else axis, self)
+        axes = axes_of("sum", one_of_two("sum", axis, dim), self)
         return unary(ops.sum_, self, {"axis": axes, "keepdims": keepdims or keepdim})
 
     def max(
-        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
-    ) -> Tensor:
-        """The largest value over `axis`; equal ones share the gradient. Values only, as `torch.amax`."""
-        axes = axes_of("max", dim if axis is None else axis, self)
-        return unary(ops.max_, self, {"axis": axes, "keepdims": keepdims or keepdim})
+        self, *place: Any, axis: Any = None, keepdims: Any = None, dim: Any = None, keepdim: Any = None
+    ) -> Any:
+        """The largest value over `axis` (all axes where none is given); equal ones share the gradient.
+
+        `axis=` or `keepdims=` gives the values, as in NumPy. `dim=` or `keepdim=` gives the pair (values,
+        indices), as in PyTorch; its gradient goes to the places in `indices` alone. An axis without a name gives
+        the values, which cannot be unpacked or indexed by a number: in PyTorch they would be that pair. With a
+        tensor in its place it is `maximum`.
+        """
+        return self._extreme("max", place, axis, keepdims, dim, keepdim)
 
     def min(
+        self, *place: Any, axis: Any = None, keepdims: Any = None, dim: Any = None, keepdim: Any = None
+    ) -> Any:
+        """The smallest value over `axis`, in the forms that `max` has."""
+        return self._extreme("min", place, axis, keepdims, dim, keepdim)
+
+    def _extreme(
+        self, call: str, place: tuple[Any, ...], axis: Any, keepdims: Any, dim: Any, keepdim: Any
+    ) -> Any:
+        x: Any = self
+        if len(place) == 1 and isinstance(place[0], (Recorded, np.ndarray)):
+            return x.maximum(place[0]) if call == "max" else x.minimum(place[0])
+        if len(place) > 2 or not isinstance((*place, False, False)[1], bool):
+            rule = "expected an axis, and True where it is kept."
+            raise ArgumentError(explain(f"{call}: wrong arguments", {"arguments": place}, rule))
+        at = one_of_two(call, one_of_two(call, place[0] if place else None, axis), dim)
+        keeps = keepdims or keepdim or place[1:] == (True,)
+        if (dim is not None or keepdim is not None) and keepdims is None and axis is None:
+            return self._pair(call, at, bool(keeps))
+        y = x if call == "max" else reverse(x)
+        out = unary(ops.max_, y, {"axis": axes_of(call, at, self), "keepdims": bool(keeps)})
+        out = out if call == "max" else reverse(out)
+        if place and place[0] is not None and keepdims is None:
+            out.mode |= VALUES_ONLY
+        return out
+
+    def _pair(self, call: str, axis: Any, keeps: bool) -> Extreme:
+        x: Any = self
+        i = axis_of(call, axis, max(1, x.ndim), self)
+        indices = (x if x.ndim else x.reshape(1))._place(getattr(np, f"arg{call}"), call, i, True)
+        if not x.ndim:
+            return Extreme(x, indices.reshape(()))
+        values = x.gather(i, indices)
+        return Extreme(values, indices) if keeps else Extreme(values.squeeze(i), indices.squeeze(i))
+
+    def amax(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
     ) -> Tensor:
-        """The smallest value over `axis`; equal ones share the gradient."""
-        return reverse(reverse(self).max(axis, keepdims, dim=dim, keepdim=keepdim))  # type: ignore[no-any-return]
+        """The largest value over `axis`; equal ones share the gradient. Values only, however `axis` is named."""
+        return self.max(axis=one_of_two("amax", axis, dim), keepdims=keepdims or keepdim)  # type: ignore[no-any-return]
+
+    def amin(
+        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+    ) -> Tensor:
+        """The smallest value over `axis`; equal ones share the gradient. Values only, however `axis` is named."""
+        return self.min(axis=one_of_two("amin", axis, dim), keepdims=keepdims or keepdim)  # type: ignore[no-any-return]
 
     def mean(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
     ) -> Tensor:
         """The mean over `axis`; integers are taken as float32."""
-        axes = axes_of("mean", dim if axis is None else axis, self)
+        axes = axes_of("mean", one_of_two("mean", axis, dim), self)
         x: Any = self if self.array.dtype.kind == "f" else ops.cast(self, dtype=FLOAT32)
         count = math.prod(self.array.shape[a] for a in axes)
         total = unary(ops.sum_, x, {"axis": axes, "keepdims": keepdims or keepdim})
@@ -65,57 +145,92 @@ class ReductionMethods(Recorded):
     def var(
         self,
         axis: Any = None,
+        *place: bool,
         keepdims: bool = False,
-        *,
-        correction: float = 1,
+        correction: float | None = None,
+        unbiased: bool | None = None,
+        ddof: float | None = None,
         dim: Any = None,
         keepdim: bool = False,
     ) -> Tensor:
-        """The variance over `axis`: the sum of squared deviations by n - correction (1 as in PyTorch)."""
-        axes = axes_of("var", dim if axis is None else axis, self)
+        """The variance over `axis`: the sum of squared deviations by n - correction.
+
+        The correction is 1, as in PyTorch, where it is not given; NumPy's `ddof` is the same number, and
+        `unbiased=False` is 0.
+        """
+        axes = axes_of("var", one_of_two("var", axis, dim), self)
+        less = _correction("var", correction, unbiased, ddof, place)
         deviation = self - self.mean(axes, keepdims=True)
-        count = math.prod(self.array.shape[a] for a in axes) - correction
-        total = unary(ops.sum_, deviation * deviation, {"axis": axes, "keepdims": keepdims or keepdim})
+        count = math.prod(self.array.shape[a] for a in axes) - less
+        keeps = keepdims or keepdim or place == (True,)
+        total = unary(ops.sum_, deviation * deviation, {"axis": axes, "keepdims": keeps})
         return total * (1.0 / count if count > 0 else math.nan)
 
     def std(
         self,
         axis: Any = None,
+        *place: bool,
         keepdims: bool = False,
-        *,
-        correction: float = 1,
+        correction: float | None = None,
+        unbiased: bool | None = None,
+        ddof: float | None = None,
         dim: Any = None,
         keepdim: bool = False,
     ) -> Tensor:
-        """The square root of `var`; its gradient over equal numbers is 0."""
-        var = self.var(axis, keepdims, correction=correction, dim=dim, keepdim=keepdim)
+        """The square root of `var`, with its settings; its gradient over equal numbers is 0."""
+        less = _correction("std", correction, unbiased, ddof, place)
+        axes = axes_of("std", one_of_two("std", axis, dim), self)
+        var = self.var(axes, keepdims=keepdims or keepdim or place == (True,), correction=less)
         # The root's slope at 0 is infinite, and infinite times a deviation of 0 would be NaN.
         root = ops.where(var == 0.0, 1.0, var).sqrt()
         return ops.where(var == 0.0, 0.0, root)  # type: ignore[no-any-return]
 
-    def argmax(self, axis: Any = None, *, dim: Any = None) -> Tensor:
+    def argmax(
+        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+    ) -> Tensor:
         """The place of the first largest value (over all elements where `axis` is None); no gradient."""
-        return self._place(np.argmax, "argmax", dim if axis is None else axis)
+        return self._place(np.argmax, "argmax", one_of_two("argmax", axis, dim), keepdims or keepdim)
 
-    def argmin(self, axis: Any = None, *, dim: Any = None) -> Tensor:
+    def argmin(
+        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+    ) -> Tensor:
         """The place of the first smallest value; no gradient."""
-        return self._place(np.argmin, "argmin", dim if axis is None else axis)
+        return self._place(np.argmin, "argmin", one_of_two("argmin", axis, dim), keepdims or keepdim)
 
-    def _place(self, find: Any, call: str, axis: Any) -> Tensor:
+    def _place(self, find: Any, call: str, axis: Any, keeps: bool) -> Tensor:
         from_zero = None if axis is None else axis_of(call, axis, self.array.ndim, self)
         try:
-            places = find(self.array, axis=from_zero)
+            places = find(self.array, axis=from_zero, keepdims=keeps)
         except ValueError:
             rule = "expected at least one element to search."
             raise ShapeError(explain(f"{call}: nothing to search", {"x": self}, rule)) from None
         return Recorded.tensor_type(np.asarray(places))  # type: ignore[no-any-return]
 
-    def all(self, axis: Any = None) -> Tensor:
+    def all(
+        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+    ) -> Tensor:
         """True where no element is zero or False."""
         x: Any = self
-        return (x == 0).sum(axis) == 0  # type: ignore[no-any-return]
+        return (x == 0).sum(one_of_two("all", axis, dim), keepdims or keepdim) == 0  # type: ignore[no-any-return]
 
-    def any(self, axis: Any = None) -> Tensor:
+    def any(
+        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+    ) -> Tensor:
         """True where some element is neither zero nor False."""
         x: Any = self
-        return (x != 0).sum(axis) != 0  # type: ignore[no-any-return]
+        return (x != 0).sum(one_of_two("any", axis, dim), keepdims or keepdim) != 0  # type: ignore[no-any-return]
+
+
+def _correction(call: str, correction: Any, unbiased: Any, ddof: Any, place: tuple[Any, ...]) -> float:
+    """What is taken from the count: 1, or what is said under one of the three names."""
+    said = {"correction": correction, "unbiased": unbiased, "ddof": ddof}
+    given = {name: value for name, value in said.items() if value is not None}
+    if len(given) > 1:
+        raise ArgumentError(explain(f"{call}: one setting under two names", given, "expected one of them."))
+    if place and (not given or place not in ((True,), (False,))):
+        rule = "in PyTorch a truth value here is unbiased=, in NumPy a dtype."
+        way_out = "Write keepdims= or correction= by name."
+        raise ArgumentError(
+            explain(f"{call}: only an axis is known by its place", {"second": place[0]}, rule, way_out)
+        )
+    return float(next(iter(given.values()), 1.0))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.errors import ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, ShapeError, explain
 from tinygrad_seq.recording import Recorded, as_tensor, unary
 from tinygrad_seq.refusals import axis_error
 
@@ -17,8 +17,26 @@ if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor
 
 
+def one_of_two(call: str, axis: Any, dim: Any) -> Any:
+    """What is meant by `axis=` (NumPy's name) or `dim=` (PyTorch's); both at once are refused."""
+    if dim is None:
+        return axis
+    if axis is not None:
+        given = {"axis": axis, "dim": dim}
+        raise ArgumentError(explain(f"{call}: axis and dim are one setting", given, "expected one of them."))
+    return dim
+
+
+def first_axis(call: str, axis: Any, dim: Any) -> Any:
+    """The same where axis 0 is meant if none is given."""
+    at = one_of_two(call, axis, dim)
+    return 0 if at is None else at
+
+
 def axis_of(call: str, axis: Any, ndim: int, x: object) -> int:
     """An axis counted from 0; negative ones count from the end."""
+    if isinstance(axis, (bool, np.bool_)):  # in PyTorch another setting, such as `std(False)`
+        raise axis_error(call, axis, ndim, {"x": x})
     try:
         i = operator.index(axis)
     except TypeError:
@@ -46,27 +64,33 @@ class ShapeMethods(Recorded):
 
     view = reshape
 
-    def flatten(self, start: int = 0, end: int = -1) -> Tensor:
-        """Axes `start` to `end` laid into one."""
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """Axes `start_dim` to `end_dim` laid into one."""
         shape = self.array.shape
         if not shape:
             return self.reshape(1)
-        first, last = (axis_of("flatten", a, len(shape), self) for a in (start, end))
+        first, last = (axis_of("flatten", a, len(shape), self) for a in (start_dim, end_dim))
         if first > last:
             rule = f"expected the first axis at or before the last, got {first} and {last}."
             raise ShapeError(explain("flatten: the axes are not in order", {"x": self}, rule))
         size = int(np.prod(shape[first : last + 1], dtype=np.int64))
         return self.reshape(*shape[:first], size, *shape[last + 1 :])
 
-    def permute(self, *axes: Any) -> Tensor:
+    def permute(self, *axes: Any, dims: Any = None) -> Tensor:
         """The axes in another order."""
+        axes = axes if dims is None else (*axes, tuple(dims))
         order = tuple(axis_of("permute", a, self.array.ndim, self) for a in sizes_of(axes))
         return unary(ops.permute, self, {"axes": order})
 
-    def transpose(self, first: int, second: int) -> Tensor:
-        """Two axes exchanged."""
+    def transpose(self, *axes: Any, dim0: Any = None, dim1: Any = None) -> Tensor:
+        """Two axes exchanged, as in PyTorch; another order of all axes, NumPy's `transpose`, is `permute`."""
+        places = (*axes, *(d for d in (dim0, dim1) if d is not None))
+        if len(places) != 2:
+            rule, way_out = "expected two axes.", "Use x.permute(...) for an order of all axes, or x.T."
+            given = {"x": self, "axes": axes[0] if len(axes) == 1 else axes}
+            raise ArgumentError(explain("transpose: it exchanges two axes", given, rule, way_out))
         order = list(range(self.array.ndim))
-        i, j = (axis_of("transpose", a, len(order), self) for a in (first, second))
+        i, j = (axis_of("transpose", a, len(order), self) for a in places)
         order[i], order[j] = order[j], order[i]
         return unary(ops.permute, self, {"axes": tuple(order)})
 
@@ -84,30 +108,35 @@ class ShapeMethods(Recorded):
 
     def squeeze(self, axis: Any = None, *, dim: Any = None) -> Tensor:
         """Without the axes of size 1, or without `axis` if its size is 1."""
-        shape, axis = self.array.shape, dim if axis is None else axis
+        shape, axis = self.array.shape, one_of_two("squeeze", axis, dim)
         if axis is None:
             return self.reshape(tuple(n for n in shape if n != 1))
+        if isinstance(axis, (tuple, list)):
+            several = {axis_of("squeeze", a, len(shape), self) for a in axis}
+            return self.reshape(tuple(n for i, n in enumerate(shape) if i not in several or n != 1))
         i = axis_of("squeeze", axis, len(shape), self)
         return self.reshape(shape[:i] + shape[i + 1 :]) if shape[i] == 1 else self  # type: ignore[return-value]
 
-    def unsqueeze(self, axis: int) -> Tensor:
+    def unsqueeze(self, axis: Any = None, *, dim: Any = None) -> Tensor:
         """With a new axis of size 1 at `axis`."""
-        i = axis_of("unsqueeze", axis, self.array.ndim + 1, self)
+        i = axis_of("unsqueeze", one_of_two("unsqueeze", axis, dim), self.array.ndim + 1, self)
         shape = self.array.shape
         return self.reshape((*shape[:i], 1, *shape[i:]))
 
-    def flip(self, *axes: Any) -> Tensor:
+    def flip(self, *axes: Any, dims: Any = None, axis: Any = None) -> Tensor:
         """The order reversed along `axes` (all, where none is given)."""
+        named = one_of_two("flip", axis, dims)
+        axes = axes if named is None else (*axes, named)
         ndim = self.array.ndim
         chosen = {axis_of("flip", a, ndim, self) for a in sizes_of(axes)} if axes else set(range(ndim))
         index = tuple(slice(None, None, -1) if i in chosen else slice(None) for i in range(ndim))
         return unary(ops.slice_, self, {"index": index})
 
     def split(
-        self, sizes: int | Sequence[int], axis: int = 0, *, dim: int | None = None
+        self, sizes: int | Sequence[int], axis: int | None = None, *, dim: int | None = None
     ) -> tuple[Tensor, ...]:
         """Pieces along `axis`: of one size (the last may be shorter), or of the sizes listed."""
-        axis = axis_of("split", axis if dim is None else dim, self.array.ndim, self)
+        axis = axis_of("split", first_axis("split", axis, dim), self.array.ndim, self)
         total = self.array.shape[axis]
         if isinstance(sizes, int):
             if sizes < 1:
@@ -124,27 +153,27 @@ class ShapeMethods(Recorded):
             start += size
         return tuple(pieces)
 
-    def chunk(self, chunks: int, axis: int = 0, *, dim: int | None = None) -> tuple[Tensor, ...]:
+    def chunk(self, chunks: int, axis: int | None = None, *, dim: int | None = None) -> tuple[Tensor, ...]:
         """At most `chunks` pieces of equal size along `axis`; the last may be shorter."""
-        axis = axis_of("chunk", axis if dim is None else dim, self.array.ndim, self)
+        axis = axis_of("chunk", first_axis("chunk", axis, dim), self.array.ndim, self)
         if chunks < 1:
             raise ShapeError(explain("chunk: at least one piece is needed", {"x": self, "chunks": chunks}))
         return self.split(max(1, -(-self.array.shape[axis] // chunks)), axis)
 
 
-def concat(tensors: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Tensor:
+def concat(tensors: Sequence[Any], axis: int | None = None, *, dim: int | None = None) -> Tensor:
     """The tensors laid end to end along `axis`."""
     pieces = [as_tensor(t) for t in tensors]
     if not pieces:
         raise ShapeError(explain("concat: no tensors given", None, "expected at least one."))
-    axis = axis_of("concat", axis if dim is None else dim, pieces[0].array.ndim, pieces[0])
+    axis = axis_of("concat", first_axis("concat", axis, dim), pieces[0].array.ndim, pieces[0])
     return ops.concat(*pieces, axis=axis)  # type: ignore[no-any-return]
 
 
 cat = concat
 
 
-def stack(tensors: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Tensor:
+def stack(tensors: Sequence[Any], axis: int | None = None, *, dim: int | None = None) -> Tensor:
     """Tensors of one shape along a new axis."""
     pieces = [as_tensor(t) for t in tensors]
     if not pieces:
@@ -154,7 +183,7 @@ def stack(tensors: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> T
         if t.array.shape != shape:
             named = {"number 0": pieces[0], f"number {i}": t}
             raise ShapeError(explain("stack: shapes differ", named, "expected one shape throughout."))
-    axis = axis_of("stack", axis if dim is None else dim, len(shape) + 1, pieces[0])
+    axis = axis_of("stack", first_axis("stack", axis, dim), len(shape) + 1, pieces[0])
     if axis == 0 and shape:
         # One concat and one reshape for all, where a reshape for each would double a long sequence's tape.
         return ops.concat(*pieces, axis=0).reshape(len(pieces), *shape)  # type: ignore[no-any-return]

@@ -37,7 +37,7 @@ def _powers(g: Tensor, power: Tensor) -> Tensor:
 
 @fused
 def _largest(g: Tensor) -> Tensor:
-    return abs(g).max(-1)
+    return abs(g).amax(-1)
 
 
 @fused
