@@ -1,4 +1,4 @@
-"""`Tensor`: an array that remembers how it was made; how it leaves the tape; NumPy's protocols."""
+"""`Tensor`: an array that remembers how it was made; how it leaves the tape."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_seq import ops, origins
+from tinygrad_seq import origins
 from tinygrad_seq.arithmetic import ArithmeticMethods
 from tinygrad_seq.errors import (
     DTypeError,
@@ -24,8 +24,9 @@ from tinygrad_seq.indexing import IndexingMethods
 from tinygrad_seq.memory import keep_freed_pages
 from tinygrad_seq.nodes import STATE, Node, mark_changed
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.numpy_protocols import NumpyMethods
 from tinygrad_seq.ops import Op
-from tinygrad_seq.recording import FLOAT32, TRACED, WANTS, Recorded, as_tensor, leaf, record, wrap
+from tinygrad_seq.recording import FLOAT32, TRACED, WANTS, Recorded, leaf, record, wrap
 from tinygrad_seq.reductions import ReductionMethods
 from tinygrad_seq.shapes import ShapeMethods
 
@@ -53,7 +54,7 @@ def array_of(data: Any, dtype: Any = None) -> Array:
     return array
 
 
-class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods):
+class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods, NumpyMethods):
     """An n-dimensional array on the tape.
 
     `Tensor(data)` copies. Lists of Python floats become float32, integers int64; arrays keep their dtype.
@@ -233,7 +234,7 @@ class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods)
 
         return remove
 
-    # ---- Python's and NumPy's protocols ------------------------------------------------------------------
+    # ---- Python's protocols ------------------------------------------------------------------
     def __repr__(self) -> str:
         values = np.array2string(self.array, separator=", ", prefix="Tensor(", threshold=60)
         wants = ", requires_grad=True" if self.mode & WANTS and self.is_leaf else ""
@@ -265,22 +266,6 @@ class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods)
             raise DTypeError(explain("index: not an integer", {"x": self}, "expected an integer tensor."))
         return int(self.item())
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        if copy or (dtype is not None and np.dtype(dtype) != self.array.dtype):
-            return np.array(self.array, dtype=dtype)
-        return self.numpy()
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if method != "__call__" or kwargs or ufunc not in _UFUNCS:
-            return NotImplemented
-        return _UFUNCS[ufunc](*inputs)
-
-    def __dlpack__(self, **kwargs: Any) -> Any:
-        return self.array.__dlpack__(**kwargs)
-
-    def __dlpack_device__(self) -> Any:
-        return self.array.__dlpack_device__()
-
     def __copy__(self) -> Tensor:
         return self.__deepcopy__({})
 
@@ -302,28 +287,6 @@ class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods)
 def _rebuilt(kind: type[Tensor], array: Array, wants: bool, name: str) -> Tensor:
     return kind(array, requires_grad=wants, name=name)
 
-
-_UFUNCS: dict[Any, Callable[..., Any]] = {
-    np.add: ops.add, np.subtract: ops.sub, np.multiply: ops.mul, np.true_divide: ops.div,
-    np.negative: ops.neg, np.exp: ops.exp, np.log: ops.log, np.sqrt: ops.sqrt,
-    np.sin: ops.sin, np.cos: ops.cos, np.tanh: ops.tanh,
-    np.floor: ops.floor, np.maximum: ops.maximum, np.power: ops.pow_, np.less: ops.less, np.equal: ops.equal,
-    np.absolute: abs,
-    np.minimum: lambda x, y: as_tensor(x, y).minimum(y),
-    np.square: lambda x: x * x,
-    np.floor_divide: lambda x, y: as_tensor(x, y) // y,
-    np.remainder: lambda x, y: as_tensor(x, y) % y,
-    np.matmul: lambda x, y: as_tensor(x) @ y,
-    np.greater: lambda x, y: as_tensor(x, y) > y,
-    np.less_equal: lambda x, y: as_tensor(x, y) <= y,
-    np.greater_equal: lambda x, y: as_tensor(x, y) >= y,
-    np.not_equal: lambda x, y: as_tensor(x, y) != y,
-    np.logical_not: lambda x: x == 0,
-    np.bitwise_and: lambda x, y: as_tensor(x) & y,
-    np.bitwise_or: lambda x, y: as_tensor(x) | y,
-    np.bitwise_xor: lambda x, y: as_tensor(x) ^ y,
-    np.invert: lambda x: ~x,
-}  # fmt: skip
 
 Recorded.tensor_type = Tensor
 Op.recorders[Tensor] = record
