@@ -547,10 +547,10 @@ def test_characters_come_as_they_are_drawn(tgs: Tgs) -> None:
 
 
 def test_sampled_control_characters_are_not_sent_to_the_screen(tgs: Tgs) -> None:
-    """A model that has learnt an escape from its text writes U+FFFD while it trains."""
+    """A model that has learnt an escape from its text shows its number while it trains."""
     Path("hamlet.txt").write_text("\x1b[2J\x07" * 300, encoding="utf-8")
     _, out, _ = tgs("train", "hamlet.txt", *SMALL, "--steps", "1", "-o", "run")
-    assert "\ufffd" in out
+    assert "\\u001b" in out or "\\u0007" in out
     assert "\x1b" not in out
     assert "\x1b" in Path("run/samples.txt").read_text(encoding="utf-8")
 
@@ -579,7 +579,7 @@ def test_reader_that_leaves_is_no_error(tgs: Tgs) -> None:
         process.stdout.read(10)
         process.stdout.close()
         assert quiet(process.stderr.read()) == b""
-        assert process.wait(30) == 1
+        assert process.wait(30) == 141
 
 
 def on_terminal(*arguments: str, **variables: str) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .terminal import visible
+
 
 class ShapeError(ValueError):
     """Sizes that do not fit together."""
@@ -96,4 +98,4 @@ def explain(
     lines = [what if what.endswith((".", "?")) else what + "."]
     lines += [f"  {name}: {describe(value)}" for name, value in (operands or {}).items()]
     lines += [f"  {line}" for line in (rule, way_out) if line]
-    return "\n".join(lines)
+    return visible("\n".join(lines))  # names and contents of files stand in it

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from .terminal import visible
+
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -94,4 +96,4 @@ def say(kind: str, text: str) -> None:
     if kind not in _said and sys.stderr is not None:
         _said.add(kind)
         with contextlib.suppress(OSError, ValueError):  # an error stream that is closed stops no training
-            print(f"{_PACKAGE}: {text}", file=sys.stderr)
+            print(visible(f"{_PACKAGE}: {text}"), file=sys.stderr)

@@ -12,6 +12,7 @@ from importlib import import_module
 
 from tinygrad_seq import errors
 from tinygrad_seq.cli.parser import UsageError, checked_arguments, nearest_to, new_parser
+from tinygrad_seq.cli.streams import CLOSED_PIPE, OutputError, close_quietly, complain, flushed, prepared
 
 __all__ = ["main"]
 
@@ -37,35 +38,54 @@ _USER_ERRORS: tuple[type[Exception], ...] = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 2 a mistake that the message explains, 130 Ctrl+C."""
+    """Run one command; returns the exit code.
+
+    0 done, 2 a mistake that the message explains, 130 Ctrl+C, 141 standard output closed by its reader.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    make_safe()
+    with prepared(to_the_end=argv is None):
+        try:
+            return flushed(_run(arguments))
+        except SystemExit as stop:
+            return _ended(stop)
+        except KeyboardInterrupt as stop:
+            complain("\nstopped")
+            return 128 + getattr(stop, "number", 2)  # as a shell tells which signal ended a program
+        except BrokenPipeError:
+            # Whoever read the output has had enough (`| head`).
+            close_quietly()
+            return CLOSED_PIPE
+        except _USER_ERRORS as error:
+            if "--debug" in arguments:
+                raise
+            complain(_words(error))
+            return 2
+        finally:
+            close_quietly()
+
+
+def _ended(stop: SystemExit) -> int:
+    """The exit code of `--help`, which argparse ends with an exception."""
     try:
-        return _run(arguments)
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 0
-    except KeyboardInterrupt as stop:
-        print("\nstopped", file=sys.stderr)
-        return 128 + getattr(stop, "number", 2)  # as a shell tells which signal ended a program
+        return flushed(stop.code if isinstance(stop.code, int) else 0)
     except BrokenPipeError:
-        # Whoever read the output has had enough (`| head`); Python would complain when it closes the pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except _USER_ERRORS as error:
-        if "--debug" in arguments:
-            raise
-        print(error, file=sys.stderr)
+        close_quietly()
+        return CLOSED_PIPE
+    except OSError as error:
+        complain(_words(error))
         return 2
 
 
-def make_safe() -> None:
-    """Let no character stop the program: UTF-8 unless the user says otherwise, `?` where that fails."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            if not os.environ.get("PYTHONIOENCODING"):
-                reconfigure(encoding="utf-8")
-            reconfigure(errors="replace")
+def _words(error: Exception) -> str:
+    """An error as it is told: what the system says about a file begins with the file, not with a number."""
+    if not isinstance(error, OSError) or isinstance(error, OutputError) or error.errno is None:
+        return str(error)
+    reason = error.strerror or type(error).__name__
+    if error.filename is None:
+        return errors.explain(f"tgs: the system refuses: {reason}")
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+    way_out = "Check what stands under this name, and whether you may use it."
+    return errors.explain(f"tgs: {name!r} cannot be used: {reason}", None, "", way_out)
 
 
 def _run(arguments: list[str]) -> int:

@@ -15,6 +15,7 @@ from tinygrad_seq.cli.tables import as_json, lines_of, plus_minus, short_time
 from tinygrad_seq.cli.threads import suit_threads
 from tinygrad_seq.comparing import Compared, Protocol, Rung, broken, compare, ladder, read_record
 from tinygrad_seq.errors import RenderError, explain
+from tinygrad_seq.terminal import one_line
 
 if TYPE_CHECKING:
     from tinygrad_seq.charts import Chart
@@ -109,10 +110,10 @@ def _runs_table(found: Sequence[Compared]) -> list[str]:
         lines += ["", "These runs are of different texts, and do not compare across them:"]
         texts = {one.text: one.record for one in found}
         lines += [
-            f"  {letter}  {r.facts.get('corpus', 'unknown')}, sha256 {(r.sha256 or 'unknown')[:12]}"
+            f"  {letter}  {one_line(r.facts.get('corpus', 'unknown'))}, sha256 {(r.sha256 or 'unknown')[:12]}"
             for letter, r in texts.items()
         ]
-    return lines + [f"{one.record.name}: {note}" for one in found for note in one.notes]
+    return lines + [f"{one_line(one.record.name)}: {note}" for one in found for note in one.notes]
 
 
 def _run_json(one: Compared) -> dict[str, object]:
@@ -141,7 +142,7 @@ def _ladder(args: argparse.Namespace, given: dict[str, int]) -> int:
     rungs: list[Rung] = []
     if not args.json:
         print(
-            f"text    {tokens.name}: {len(parts.train):,} characters to learn from, {asked:,} asked for, "
+            f"text    {one_line(tokens.name)}: {len(parts.train):,} characters to learn from, {asked:,} asked for, "
             f"{V} symbols ({math.log2(V):.3f} bits)\nplan    networks: {how.steps:,} steps of {how.batch} x "
             f"{how.window}, width {how.hidden}, learning rate {how.lr:g} (GPT {how.gpt_lr:g})\n"
         )
@@ -199,5 +200,5 @@ def _picture(args: argparse.Namespace, draw: Callable[[], Chart]) -> int:
         print(f"\nNo picture: {str(error).splitlines()[0]} {str(error).splitlines()[-1].strip()}")
         return 0
     if not args.json:
-        print(f"\npicture {path}")
+        print(f"\npicture {one_line(path)}")
     return 0

@@ -9,8 +9,8 @@ from pathlib import Path
 from tinygrad_seq import Generator
 from tinygrad_seq.cli.following import follow, inspect_command, last_words, prime_for, program, sample_command
 from tinygrad_seq.cli.threads import suit_threads
+from tinygrad_seq.terminal import one_line
 from tinygrad_seq.training import Config, Interrupted, free_folder, sample, train
-from tinygrad_seq.training.live import visible
 
 EXAMPLE = "  tgs demo"
 
@@ -60,11 +60,11 @@ def run(args: argparse.Namespace) -> int:
     end = follow(train(config, folder=folder), ("svg", "png"))
     if isinstance(end, Interrupted):
         with last_words():
-            print(f"saved   {folder}\nnext    {sample_command(end.run, folder)}")
+            print(f"saved   {one_line(folder)}\nnext    {sample_command(end.run, folder)}")
         return 128 + end.signal
     prime = prime_for(end.run)
     text = sample(end.run.model, end.run.vocabulary, prime, 300, 0.5, Generator(config.seed, "demo"))
-    print(f"\n--- what it writes after {prime!r}, at temperature 0.5 ---\n{visible(prime + text)}\n---\n")
+    print(f"\n--- what it writes after {prime!r}, at temperature 0.5 ---\n{prime + text}\n---\n")
     print(
         _NEXT.format(
             graph=str(next(folder.glob("graph.[sd]*"))),

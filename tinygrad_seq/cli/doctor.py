@@ -13,6 +13,7 @@ from tinygrad_seq.cli.parser import UsageError
 from tinygrad_seq.cli.tables import as_json, short_time
 from tinygrad_seq.cli.threads import suit_threads, use_one_thread
 from tinygrad_seq.errors import explain
+from tinygrad_seq.terminal import one_line
 
 EXAMPLE = """\
   tgs doctor
@@ -51,9 +52,8 @@ def _run(args: argparse.Namespace) -> int:
     }  # fmt: skip
     if not args.json:
         size = "" if record.parameters is None else f", {record.parameters:,} parameters"
-        print(
-            f"run        {args.run}: {record.model}{size}, {record.steps:,} steps in {short_time(record.seconds)}"
-        )
+        time = short_time(record.seconds)
+        print(f"run        {one_line(args.run)}: {record.model}{size}, {record.steps:,} steps in {time}")
         for note in record.notes:
             print(f"           {note}")
     found = []

@@ -16,6 +16,7 @@ from tinygrad_seq.data.decoding import BAD_BYTES
 from tinygrad_seq.data.tokenizer import ON_UNKNOWN
 from tinygrad_seq.errors import DataError, explain
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.terminal import one_line
 from tinygrad_seq.training import Run, load_run
 from tinygrad_seq.training.context import ContextCurve, context_curve
 from tinygrad_seq.training.evaluation import Measured
@@ -85,10 +86,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_json(args.run, weights, record, parts, results), allow_nan=False))
         return 0
-    print(f"run     {args.run}: {record.model}, {trained.model.count():,} parameters, "
+    print(f"run     {one_line(args.run)}: {record.model}, {trained.model.count():,} parameters, "
           f"{weights} weights")  # fmt: skip
     skipped = f"; {parts.left_out:,} unknown characters left out" if parts.left_out else ""
-    print(f"text    {parts.name}, sha256 {parts.sha256[:12]}{skipped}")
+    print(f"text    {one_line(parts.name)}, sha256 {parts.sha256[:12]}{skipped}")
     if why:
         print(f"        no baselines: {why}")
     print("\n".join(["", *_table(results), *_after(results)]))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tinygrad_seq.cli.graph_files import save_graph
 from tinygrad_seq.data import Progress
+from tinygrad_seq.terminal import one_line
 from tinygrad_seq.training import Event, Finished, Interrupted, Run, Started
 from tinygrad_seq.training.event_json import as_json
 from tinygrad_seq.training.live import Lines, lines_for
@@ -142,4 +143,10 @@ def program() -> str:
 def _typed(word: str) -> str:
     if os.name == "nt":
         return f'"{word}"' if " " in word else word
+    if one_line(word) != word:
+        # Quoted so that bash and zsh read it back, and a terminal has nothing to obey.
+        data = "".join(
+            chr(b) if 32 <= b < 127 and chr(b) not in "\\'" else f"\\x{b:02x}" for b in os.fsencode(word)
+        )
+        return f"$'{data}'"
     return shlex.quote(word)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_seq.cli.parser import nearest_to
 from tinygrad_seq.errors import ArgumentError, DataError, explain
+from tinygrad_seq.terminal import one_line
 
 if TYPE_CHECKING:
     from tinygrad_seq.pictures import Picture
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         print(picture.text)
     else:
         picture.save(args.output)
-        print(f"wrote   {args.output}")
+        print(f"wrote   {one_line(args.output)}")
         if picture.folded.note:
             print(picture.folded.note)
     if drawn:

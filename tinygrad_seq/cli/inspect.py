@@ -15,6 +15,7 @@ from tinygrad_seq.data.tokenizer import ON_UNKNOWN
 from tinygrad_seq.errors import CheckpointError, explain
 from tinygrad_seq.inspection import recurrent_layers
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.terminal import one_line
 from tinygrad_seq.training import Run, load_run
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _report(args: argparse.Namespace) -> int:
     )
     report.save(path)
     if read.source:
-        print(f"read    {len(report.record.tokens):,} tokens, {read.source}")
+        print(f"read    {len(report.record.tokens):,} tokens, {one_line(read.source)}")
     for note in report.record.notes:
         print(f"note    {note}")
     # What the kind of model has none of is no news where nobody asked for it.
@@ -128,7 +129,7 @@ def _report(args: argparse.Namespace) -> int:
         if name in unasked:
             continue
         print(f"without {name}: {why}")
-    print(f"saved   {path}")
+    print(f"saved   {one_line(path)}")
     return 0
 
 
@@ -156,12 +157,12 @@ def _gradients(args: argparse.Namespace) -> int:
     ids = read.ids[: min(steps + 1, getattr(trained.model, "block", None) or steps + 1)]
     folder = Path(args.out) if args.out else Path(args.run, "charts")
     _make(folder)
-    print(f"read    {trained.vocabulary.decode(ids)!r}{f', {read.source}' if read.source else ''}")
+    print(f"read    {trained.vocabulary.decode(ids)!r}{f', {one_line(read.source)}' if read.source else ''}")
     recurrent = bool(recurrent_layers(trained.model))
     for name, draw in (_charts if recurrent else _attended)(trained, ids, Path(args.run)):
         chart, words = draw()
         path = chart.save(folder / f"{name}.{args.format}")
-        print(f"{name:<11} {path}{f': {words}' if words else ''}")
+        print(f"{name:<11} {one_line(path)}{f': {words}' if words else ''}")
     if not recurrent:
         print("without ledger, spectra, truncation, cells: attention carries no state from step to step.")
     return 0

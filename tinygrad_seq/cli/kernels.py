@@ -13,6 +13,7 @@ from pathlib import Path
 from tinygrad_seq import ArgumentError, compiling, kernel_folder
 from tinygrad_seq.cli.parser import nearest_to
 from tinygrad_seq.errors import explain
+from tinygrad_seq.terminal import one_line
 
 EXAMPLE = """\
   tgs kernels
@@ -127,7 +128,7 @@ def _show_sources(kept: Sequence[Kept], as_json: bool) -> int:
         print(json.dumps({"kernels": rows}))
         return 0
     for one, text in zip(kept, texts, strict=True):
-        print(f"# {one.path}\n{text.rstrip()}" + ("\n" if one is not kept[-1] else ""))
+        print(f"# {one_line(one.path)}\n{text.rstrip()}" + ("\n" if one is not kept[-1] else ""))
     return 0
 
 
@@ -147,7 +148,7 @@ def _clear(folder: Path, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"folder": str(folder), "removed": count, "bytes": size}))
     else:
-        print(f"{_kernels(count)} removed, {_bytes(size)}, from {folder}")
+        print(f"{_kernels(count)} removed, {_bytes(size)}, from {one_line(folder)}")
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tinygrad_seq.errors import explain
 
@@ -21,6 +21,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Refuse a command line."""
         raise UsageError(explain(f"{self.prog}: {message}", None, "", f"See {self.prog} --help."))
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help; argparse itself would not say where it cannot be written."""
+        print(self.format_help(), end="", file=file)
 
 
 def new_parser(command: str, summary: str, example: str) -> Parser:

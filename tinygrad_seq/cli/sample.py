@@ -16,8 +16,8 @@ from tinygrad_seq.data import read_text
 from tinygrad_seq.data.tokenizer import ON_UNKNOWN
 from tinygrad_seq.errors import explain
 from tinygrad_seq.sampling import Candidate, Choosing, Sample, Sampler
+from tinygrad_seq.terminal import bare
 from tinygrad_seq.training import load_run
-from tinygrad_seq.training.live import visible
 
 EXAMPLE = """\
   tgs sample runs/topics-lstm128 --prime "The " -n 300 --temperature 0.5 --seed 1
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         for i, own in enumerate(sampler.streams(rng, args.samples)):
             head = f"--- sample {i + 1} ---\n" if args.samples > 1 else ""
             pieces = sampler.text(prime, args.n, until=until, rng=own)
-            _write(head + _safe(shown), end="")
+            _write(head + shown, end="")
             _write_all(pieces, stream)
             _write("")
     except KeyboardInterrupt:
@@ -144,14 +144,11 @@ def unescaped(text: str) -> str:
     return _ESCAPE.sub(one, text)
 
 
-def _safe(text: str) -> str:
-    """The text as it may be shown: a terminal would obey the control characters in it."""
-    return visible(text) if sys.stdout.isatty() else text
-
-
 def _write(text: str, end: str = "\n") -> None:
-    sys.stdout.write(text + end)
-    sys.stdout.flush()
+    """Write a text: made visible for a terminal, which would obey it, and as it is into a pipe or a file."""
+    stream = sys.stdout if sys.stdout.isatty() else bare(sys.stdout)
+    stream.write(text + end)
+    stream.flush()
 
 
 def _write_all(pieces: Iterable[str], stream: bool) -> None:
@@ -161,9 +158,9 @@ def _write_all(pieces: Iterable[str], stream: bool) -> None:
     for piece in pieces:
         waiting.append(piece)
         if stream or time.monotonic() >= due:
-            _write(_safe("".join(waiting)), end="")
+            _write("".join(waiting), end="")
             waiting, due = [], time.monotonic() + _TOGETHER
-    _write(_safe("".join(waiting)), end="")
+    _write("".join(waiting), end="")
 
 
 def _as_json(i: int, seed: int, sample: Sample) -> str:
@@ -187,7 +184,7 @@ def _as_json(i: int, seed: int, sample: Sample) -> str:
 def _explained(i: int, count: int, prime: str, sample: Sample) -> str:
     lines = [f"--- sample {i + 1} ---"] if count > 1 else []
     lines += [
-        _safe(prime + sample.text),
+        prime + sample.text,
         "",
         f"log P {sample.log_prob:.3f} nats, {sample.bits_per_character:.3f} bits per character, "
         f"{sample.bits_per_byte:.3f} per byte",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from tinygrad_seq.terminal import one_line
+
 __all__ = ["as_json", "lines_of", "plus_minus", "short_time"]
 
 
@@ -15,6 +17,7 @@ def lines_of(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
     model  bits
     a      1.25
     """
+    rows = [[one_line(text) for text in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(

@@ -20,6 +20,7 @@ from tinygrad_seq.cli.parser import UsageError
 from tinygrad_seq.cli.threads import suit_threads
 from tinygrad_seq.cli.training_options import add_settings, given_settings
 from tinygrad_seq.errors import CheckpointError, explain
+from tinygrad_seq.terminal import bare, one_line
 from tinygrad_seq.training import (
     Config,
     Finished,
@@ -131,12 +132,16 @@ def _follow(args: argparse.Namespace, events: Any, folder: Path) -> int:
         way_out = f"What was saved last is whole. To go on from there: {resume_command(folder)}"
         raise CheckpointError(f"{error}\n  {way_out}") from error
     if args.quiet and not args.json:
-        print(folder)
+        # A program that reads the name wants it as it is.
+        if sys.stdout.isatty():
+            print(one_line(folder))
+        else:
+            print(folder, file=bare(sys.stdout), flush=True)
     if args.quiet or args.json:
         if isinstance(end, Interrupted):
             # What reads the output is a program; this is for whoever stopped it.
             with last_words():
-                print(f"saved   {folder}\nnext    {resume_command(folder)}", file=sys.stderr)
+                print(f"saved   {one_line(folder)}\nnext    {resume_command(folder)}", file=sys.stderr)
             return 128 + end.signal
         return 0
     if isinstance(end, Finished):
@@ -146,11 +151,10 @@ def _follow(args: argparse.Namespace, events: Any, folder: Path) -> int:
         )
     if isinstance(end, Interrupted):
         with last_words():
-            print(
-                f"saved   {folder}\nnext    {resume_command(folder)}\n        {sample_command(end.run, folder)}"
-            )
+            print(f"saved   {one_line(folder)}\nnext    {resume_command(folder)}")
+            print(f"        {sample_command(end.run, folder)}")
         return 128 + end.signal
-    print(f"saved   {folder}\nnext    {sample_command(end.run, folder)}")
+    print(f"saved   {one_line(folder)}\nnext    {sample_command(end.run, folder)}")
     return 0
 
 

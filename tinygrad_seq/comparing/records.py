@@ -19,6 +19,7 @@ import numpy as np
 
 from tinygrad_seq.errors import CheckpointError, explain
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.terminal import one_line
 
 __all__ = ["Record", "read_record"]
 
@@ -54,7 +55,7 @@ class Record:
     def model(self) -> str:
         """The kind and size of the model in a few characters."""
         kind = {"transformer": "GPT"}.get(self.cell, self.cell.upper())
-        return f"{kind} {self.setting('layers', 1):g} x {self.setting('hidden', 128):g}"
+        return f"{one_line(kind)} {self.setting('layers', 1):g} x {self.setting('hidden', 128):g}"
 
     @property
     def sha256(self) -> str | None:

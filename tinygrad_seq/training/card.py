@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
+import shlex
 from pathlib import Path
 
 from tinygrad_seq.data import Corpus, Rates, Tokens
+from tinygrad_seq.terminal import one_line
 from tinygrad_seq.training.live import clock
 from tinygrad_seq.training.run_folder import Run
 
@@ -21,14 +24,14 @@ def card(
     told = "not measured yet"
     if math.isfinite(found.bits_per_character):
         told = f"{found.bits_per_character:.3f} bits per character{sure}, {found.bits_per_byte:.3f} bits per byte"
-    name, path = folder.name, folder.as_posix()
+    name, path = _plain(folder.name), _word(folder.as_posix())
     return f"""# {name}
 
 A character model, trained with tinygrad_seq.
 
 | | |
 |---|---|
-| text | {text.name.replace("|", " ")}: {text}, sha256 `{text.sha256[:12]}` |
+| text | {_plain(text.name)}: {text}, sha256 `{text.sha256[:12]}` |
 | model | {config.model}, {config.layers} x {config.hidden}, {size:,} parameters, tokenizer {config.tokenizer} |
 | trained | {step:,} steps in {clock(seconds)}, {config.optimiser}, seed {config.seed} |
 | validation | {told} |
@@ -42,3 +45,13 @@ A character model, trained with tinygrad_seq.
 `best.safetensors` are the weights with the best validation, `last.safetensors` the last ones, `state.safetensors` is
 what a resumed run goes on from.
 """
+
+
+def _plain(name: str) -> str:
+    """A name as Markdown shows it: on one line, and no link, no mark and no HTML."""
+    return re.sub(r"([\\`*\[\]<>|&#!]|\b_|_\b)", r"\\\1", one_line(name))
+
+
+def _word(path: str) -> str:
+    """A path as a command line in a block of code has it, on one line."""
+    return one_line(path if re.fullmatch(r"[\w./:-]+", path) else shlex.quote(path))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from tinygrad_seq.terminal import bare, one_line, visible
 from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.events import Evaluated, Event, Finished, Interrupted, Sampled, Started, Step
 from tinygrad_seq.training.flow import Flow
@@ -69,14 +70,14 @@ class Lines:
                 self.write(line)
         elif isinstance(event, Sampled):
             self.write(f"--- sample after step {event.step:,} ---", strong=True)
-            self.write(visible(event.text))
+            self.write(event.text)
             self.write("---", strong=True)
         elif isinstance(event, Finished | Interrupted):
             self.write(ending(event))
 
     def write(self, text: str, strong: bool = False) -> None:
         """Write lines that stay."""
-        self.stream.write(text + "\n")
+        self.stream.write(visible(text) + "\n")
         self.stream.flush()
 
     def _write_row(self, step: Step, validation: float | None = None, end: str = "") -> None:
@@ -103,7 +104,7 @@ class TerminalLines(Lines):
         super().__init__(stream)
         from rich.console import Console
 
-        self.console = Console(file=stream, highlight=False)
+        self.console = Console(file=bare(stream), highlight=False)
         self.live: Live | None = None
         self.shown_at = 0.0
         self.validation: float | None = None
@@ -124,7 +125,7 @@ class TerminalLines(Lines):
         """Write lines that stay, above the live one."""
         from rich.text import Text
 
-        self.console.print(Text(text, style="bold" if strong else ""), soft_wrap=True)
+        self.console.print(Text(visible(text), style="bold" if strong else ""), soft_wrap=True)
 
     def close(self) -> None:
         """Take the live line away."""
@@ -150,7 +151,7 @@ class TerminalLines(Lines):
             self.flow = step.flow  # else what was seen last: not every step is looked at
         if self.flow is not None and self.flow.looks:
             text += "\n" + strip(self.flow, self.plain)
-        self.live.update(Text(text, style="cyan", no_wrap=True, overflow="crop"), refresh=True)
+        self.live.update(Text(visible(text), style="cyan", no_wrap=True, overflow="crop"), refresh=True)
 
 
 def beginning(event: Started) -> list[str]:
@@ -163,7 +164,7 @@ def beginning(event: Started) -> list[str]:
     vocabulary = event.run.vocabulary
     kinds = f"tokens  {vocabulary.spec}: {train + validation + test:,} of {len(vocabulary):,} kinds"
     return [
-        f"text    {corpus.name}: {corpus}, sha256 {corpus.sha256[:12]}",
+        f"text    {one_line(corpus.name)}: {corpus}, sha256 {corpus.sha256[:12]}",
         *([kinds] if vocabulary.kind != "char" else []),
         f"        {train:,} to train on, {validation:,} to validate with, {test:,} kept for a test",
         f"model   {config.model if config.model == 'transformer' else config.model.upper()} of "
@@ -173,7 +174,7 @@ def beginning(event: Started) -> list[str]:
         *(["        /~N: about N steps in all, estimated anew after each"] if config.minutes else []),
         f"        {_reading(config)}",
         *([f"resumed after step {event.resumed:,}"] if event.resumed else []),
-        *([f"folder  {event.folder}"] if event.folder else []),
+        *([f"folder  {one_line(event.folder)}"] if event.folder else []),
     ]
 
 
@@ -251,8 +252,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def visible(text: str) -> str:
-    """The text with its control characters shown as U+FFFD: a model may have learnt some from its text."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)

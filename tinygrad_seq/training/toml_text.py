@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tinygrad_seq.terminal import visible
+
 __all__ = ["TomlValue", "to_toml"]
 
 TomlValue = str | int | float | bool | None | Sequence[str]
@@ -43,4 +45,7 @@ def _quoted(text: str) -> str:
 
 
 def _printable(char: str) -> str:
-    return f"\\u{ord(char):04x}" if ord(char) < 0x20 or ord(char) == 0x7F else char
+    # What no editor shows is written as its number, though TOML would take most of it as it is.
+    if visible(char) == char:
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
