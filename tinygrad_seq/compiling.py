@@ -123,7 +123,7 @@ def _texts_behind(source: str) -> str:
 
 
 # ---- building ------------------------------------------------------------------------------------------------
-@functools.cache
+@functools.lru_cache(maxsize=1024)
 def build(
     source: str,
     function: str = "kernel",

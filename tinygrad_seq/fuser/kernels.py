@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,8 @@ from tinygrad_seq.errors import ArgumentError, TraceError, explain
 from tinygrad_seq.fuser.interpret import interpret
 from tinygrad_seq.fuser.plan import Plan
 from tinygrad_seq.fuser.runner import Call, Runner
-from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Layout, layout_of, name_of, slopes, tried
+from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Layout, layout_of, name_of
+from tinygrad_seq.fuser.trial import alike, drawn, slopes, tried
 from tinygrad_seq.nodes import PICK, STATE, Node
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
@@ -22,16 +24,18 @@ from tinygrad_seq.walk import at_node, sum_to
 
 # Numbers that emitted kernels know: others run as compositions.
 _DTYPES = frozenset({"float32", "float64", "int32", "int64", "uint64", "bool"})
-_MOST_CALLS, _FEW = 4096, 29
+_FEW = 29
 _UNKNOWN: Any = object()
 OFTEN = 16
 
+# A program may see new shapes as long as it runs. The oldest is forgotten first; one in use is soon made again.
+MOST_FITTINGS = 1024  # of all functions together
+MOST_PLANS = 256  # of one function, for some are traced for each width anew
+_fittings: deque[tuple[dict[Any, Any], Any]] = deque()
+
 
 class Family:
-    """All kernels of one fused function.
-
-    A plan serves all shapes of the same ranks, kinds and dtypes; a fitting serves one set of shapes.
-    """
+    """All kernels of one fused function: a plan serves all shapes of some ranks and dtypes, a fitting one set."""
 
     def __init__(self, fn: Callable[..., Any]):
         self.fn = fn
@@ -62,9 +66,11 @@ class Family:
         key = tuple(signs)
         fitting = self.fittings.get(key, _UNKNOWN)
         if fitting is _UNKNOWN:
-            if len(self.fittings) >= _MOST_CALLS:
-                self.fittings.clear()
             fitting = self.fittings[key] = self._fitting(arrays, settings, bool(records))
+            _fittings.append((self.fittings, key))
+            while len(_fittings) > MOST_FITTINGS:
+                theirs, oldest = _fittings.popleft()
+                theirs.pop(oldest, None)
         if fitting is None:
             return self.fn(*inputs, **settings)
         if records:
@@ -97,6 +103,8 @@ class Family:
         ways = [(pattern, few)] if len(wide) <= 1 else []
         for key, sizes in (*ways, ((*pattern, widths), widths)):
             if key not in self.plans:
+                if len(self.plans) >= MOST_PLANS:
+                    self.plans.pop(next(iter(self.plans)))
                 self.plans[key] = self._planned(
                     arrays, layout, sizes, settings, key is pattern and bool(wide), records
                 )
@@ -120,7 +128,7 @@ class Family:
         from the front, means something else there. So each plan is tried on random numbers before it is used.
         """
         specs = [(a.shape, a.dtype, None if a.dtype.kind == "f" else a.copy()) for a in arrays]
-        trial = _drawn(specs)
+        trial = drawn(specs)
         theirs = tried(self.fn, trial, settings)
         fn = functools.partial(self.fn, **settings) if settings else self.fn
         try:
@@ -142,7 +150,7 @@ class Family:
         except Exception as error:  # whatever a user's function raises over rows and columns, as it is it ran
             self.reason = f"over rows and columns it raises {type(error).__name__}"
             return None
-        if len(mine) == len(theirs) and all(_alike(m, t) for m, t in zip(mine, theirs, strict=True)):
+        if len(mine) == len(theirs) and all(alike(m, t) for m, t in zip(mine, theirs, strict=True)):
             plan.tried_on = layout, specs
             return plan
         self.reason = "over rows and columns it gives another result, another shape or another dtype"
@@ -167,8 +175,6 @@ class Fitting:
         self.family, self.plan, self.layout, self.width = family, plan, layout, width
         self.shapes = [a.shape for a in arrays]
         self.single, self.count = plan.program.single, len(plan.program.outputs)
-        self.plain: Call = plan.plain.bound(layout, width)
-        self.keeping: Call = plan.keeping.bound(layout, width)
         self.backward_calls: dict[Any, tuple[Call, tuple[bool, ...]]] = {}
         p = plan.program
         # The mark of a fused op on the tape: its outputs have whatever shapes the composition gives.
@@ -177,6 +183,16 @@ class Fitting:
         self.kept = [s in plan.kept for s in p.inputs]
         self.hung = p.hidden or not p.single
         self.seen = [self._gradient_shape(i) for i in range(len(arrays))]
+
+    @functools.cached_property
+    def plain(self) -> Call:
+        """The kernel for the value alone."""
+        return self.plan.plain.bound(self.layout, self.width)
+
+    @functools.cached_property
+    def keeping(self) -> Call:
+        """The kernel for the value and what the gradient needs of it."""
+        return self.plan.keeping.bound(self.layout, self.width)
 
     def record(self, tensors: Sequence[Tensor], arrays: Sequence[Array]) -> Any:
         """The outputs, on the tape as one op."""
@@ -240,7 +256,7 @@ class Fitting:
         if (wanted, given) in plan.proved or any(given[self.count :]):
             return
         layout, specs = plan.tried_on
-        trial = _drawn(specs)
+        trial = drawn(specs)
         width = max(shape[-1] for shape, *_ in specs if shape)
         fitting = Fitting(self.family, plan, layout, trial, width)
         values = fitting.keeping(trial)
@@ -253,7 +269,7 @@ class Fitting:
                 own = next(mine).reshape(shape)
                 if own.shape != g.shape:
                     own = sum_to(own, g.shape)
-                if not _alike(own, g):
+                if not alike(own, g):
                     rule = "expected the gradient of its composition."
                     way_out = "Please report it; tgs.composed() runs the composition."
                     name = self.family.name
@@ -311,20 +327,3 @@ class Fitting:
 def fitting_of(op: Op) -> Any:
     """The `Fitting` that made a fused op; None for another op."""
     return getattr(op.joint, "__self__", None) if op.kind == "fused" else None
-
-
-def _drawn(specs: Sequence[tuple[Any, Any, Any]]) -> list[Array]:
-    """Random numbers in the place of floats, whole numbers as they were."""
-    rng = np.random.default_rng(0)
-    return [
-        np.asarray(rng.uniform(0.1, 0.9, shape), dtype) if whole is None else whole
-        for shape, dtype, whole in specs
-    ]
-
-
-def _alike(mine: Array, theirs: Array) -> bool:
-    """True where two results are the same but for rounding."""
-    if mine.shape != theirs.shape or mine.dtype != theirs.dtype or mine.dtype.kind != "f":
-        return False
-    scale = float(np.abs(theirs[np.isfinite(theirs)]).max(initial=1.0))
-    return bool(np.allclose(mine, theirs, rtol=0, atol=1e-4 * scale, equal_nan=True))

@@ -118,7 +118,6 @@ class Call:
         self.rows, self.sizes = rows, tuple(width if traced.width else n for n in runner.kernel.sizes)
         self.cost = rows * sum(self.sizes[i] * cost for i, cost in runner.costs)
         self.chunks = threads.CHUNKS if self.cost > threads.WORTH_THREADS and rows else 1
-        self.race = threads.Race()
         flat = (rows, widest)
         if runner.pointwise:
             whole = rows * widest
@@ -138,6 +137,11 @@ class Call:
         # Most calls: every result is written as it is seen, whole.
         self.simple = self.one_chunk and self.rows > 0
         self.simple &= all(written == seen and not zero for written, seen, _, zero in self.made)
+
+    @functools.cached_property
+    def race(self) -> threads.Race:
+        """Whether several threads are quicker; only calls of many pieces ask."""
+        return threads.Race()
 
     def _width(self, slot: int, width: int) -> int:
         traced = self.runner.traced

@@ -19,7 +19,7 @@ import numpy as np
 
 from tinygrad_seq.autodiff import grad
 from tinygrad_seq.errors import TraceError, explain
-from tinygrad_seq.nodes import STATE, Leaf, Node, recording, tracing
+from tinygrad_seq.nodes import STATE, Leaf, Node, tracing
 from tinygrad_seq.ops import Op
 from tinygrad_seq.recording import TRACED, WANTS, wrap
 from tinygrad_seq.tape import Row, Tape
@@ -102,7 +102,7 @@ def trace(
     # No number that the call has: what depends on the number of rows is then found out when it is tried.
     rows = next(n for n in range(3, 10_000, 2) if n not in widths and n not in not_rows)
     shape_of = {FULL: (rows, -1), ROW: (rows, 1), COLUMNS: (1, -1), ONE: (1, 1)}
-    with tracing(), _lines_noted(fn) as lines:
+    with tracing(), lines_noted(fn) as lines:
         inputs = [
             _placeholder(f"x{i}", tuple(n if s < 0 else s for s in shape_of[kind]) if n >= 0 else (), dtype)
             for i, (kind, n, dtype) in enumerate(zip(kinds, widths, dtypes, strict=True))
@@ -215,43 +215,13 @@ class _Lines:
 
 
 @contextmanager
-def _lines_noted(fn: Any) -> Iterator[dict[Any, str]]:
+def lines_noted(fn: Any) -> Iterator[dict[Any, str]]:
+    """Ops made inside note the line of the function that made them."""
     before, STATE.watch = STATE.watch, (watch := _Lines(fn))
     try:
         yield watch.found
     finally:
         STATE.watch = before
-
-
-def tried(fn: Callable[..., Any], arrays: Sequence[Any], settings: Mapping[str, Any]) -> list[Any]:
-    """What a composition gives for these arrays. Raises TraceError for an op that no kernel holds."""
-    with recording(False), _lines_noted(fn), np.errstate(all="ignore"):
-        value = fn(*[wrap(a) for a in arrays], **settings)
-    return [o.array for o in (value if isinstance(value, tuple) else (value,)) if isinstance(o, Tensor)]
-
-
-def slopes(
-    fn: Callable[..., Any],
-    settings: Mapping[str, Any],
-    arrays: Sequence[Any],
-    seeds: Sequence[Any],
-    wanted: Sequence[bool],
-) -> list[Any]:
-    """The gradients of the composition at the wanted inputs, None at the others."""
-    before, STATE.composed = STATE.composed, True
-    try:
-        with recording(True), np.errstate(all="ignore"):
-            inputs = [wrap(a).requires_grad_(bool(w)) for a, w in zip(arrays, wanted, strict=True)]
-            value = fn(*inputs, **settings)
-            outputs = value if isinstance(value, tuple) else (value,)
-            pairs = [(o, g) for o, g in zip(outputs, seeds, strict=False) if g is not None and o.mode & WANTS]
-            learnt = [x for x, w in zip(inputs, wanted, strict=True) if w]
-            if not pairs:
-                return [None] * len(inputs)
-            found = iter(grad([o for o, _ in pairs], learnt, [wrap(g) for _, g in pairs]))
-    finally:
-        STATE.composed = before
-    return [next(found).array if w else None for w in wanted]
 
 
 NEVER_FUSED = frozenset({"matmul", "permute"})
