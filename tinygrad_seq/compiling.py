@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tinygrad_seq import noalias
 from tinygrad_seq.errors import CheckpointError
 from tinygrad_seq.files import atomic_write_text
 from tinygrad_seq.kernel_digests import enable_checked_cache
@@ -139,7 +140,7 @@ def build(
     processor has names for the values of both. The kernel must not raise, for a call that does is
     taken for a damaged cache and repeated.
     """
-    parts = (source, function, *flags, f"{parallel} {vectors} 128", _texts_behind(source), _surroundings())
+    parts = (source, function, *flags, f"{parallel} {vectors} noalias", _texts_behind(source), _surroundings())
     name = "k_" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     folder = cache_folder()
     path = _stored(folder / f"{name}.py", source) if folder else None
@@ -151,7 +152,9 @@ def build(
     if function != "kernel" and hasattr(module, "kernel"):
         import numba
 
-        compile_it = numba.njit(fastmath=set(flags), error_model="numpy", nogil=True)
+        compile_it = numba.njit(
+            fastmath=set(flags), error_model="numpy", nogil=True, pipeline_class=noalias.compiler()
+        )
         vars(module)["kernel"] = compile_it(vars(module)["kernel"])
     return _Kernel(getattr(module, function), source, path, flags, parallel, vectors)
 
@@ -275,7 +278,11 @@ class _Kernel:
 
         start = time.perf_counter()
         compiled = numba.njit(
-            fastmath=set(self.flags), error_model="numpy", nogil=True, parallel=self.parallel
+            fastmath=set(self.flags),
+            error_model="numpy",
+            nogil=True,
+            parallel=self.parallel,
+            pipeline_class=noalias.compiler(),
         )(self.function)
         if path is not None:
             enable_checked_cache(compiled)
