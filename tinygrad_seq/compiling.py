@@ -140,7 +140,14 @@ def build(
     processor has names for the values of both. The kernel must not raise, for a call that does is
     taken for a damaged cache and repeated.
     """
-    parts = (source, function, *flags, f"{parallel} {vectors} noalias", _texts_behind(source), _surroundings())
+    parts = (
+        source,
+        function,
+        *flags,
+        f"{parallel} {vectors} noalias",
+        _texts_behind(source),
+        _surroundings(),
+    )
     name = "k_" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     folder = cache_folder()
     path = _stored(folder / f"{name}.py", source) if folder else None
@@ -149,14 +156,22 @@ def build(
     module = importlib.util.module_from_spec(spec)
     sys.modules[text.name] = module  # where numba looks for the module of a function that it kept
     text.exec_module(module)
-    if function != "kernel" and hasattr(module, "kernel"):
-        import numba
-
-        compile_it = numba.njit(
-            fastmath=set(flags), error_model="numpy", nogil=True, pipeline_class=noalias.compiler()
-        )
-        vars(module)["kernel"] = compile_it(vars(module)["kernel"])
+    for callee in ("over_rows", "kernel"):
+        if callee != function and hasattr(module, callee):
+            vars(module)[callee] = _compiled(vars(module)[callee], flags)
     return _Kernel(getattr(module, function), source, path, flags, parallel, vectors)
+
+
+def _compiled(function: Callable[..., Any], flags: tuple[str, ...], parallel: bool = False) -> Any:
+    import numba
+
+    return numba.njit(
+        fastmath=set(flags),
+        error_model="numpy",
+        nogil=True,
+        parallel=parallel,
+        pipeline_class=noalias.compiler(),
+    )(function)
 
 
 def build_function(function: Callable[..., Any], flags: tuple[str, ...] = ()) -> Callable[..., Any] | None:
@@ -274,16 +289,8 @@ class _Kernel:
         return result
 
     def _attempt(self, arguments: tuple[Any, ...], path: Path | None) -> Any:
-        import numba
-
         start = time.perf_counter()
-        compiled = numba.njit(
-            fastmath=set(self.flags),
-            error_model="numpy",
-            nogil=True,
-            parallel=self.parallel,
-            pipeline_class=noalias.compiler(),
-        )(self.function)
+        compiled = _compiled(self.function, self.flags, self.parallel)
         if path is not None:
             enable_checked_cache(compiled)
         with _side_by_side(self.vectors):

@@ -7,7 +7,7 @@ kept in a scratch row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import MappingProxyType
@@ -206,21 +206,21 @@ class Emitter(Formulas):
     def assembled(self, title: str) -> Kernel:
         """The text around the row."""
         kept = [s for s in sorted(self.scratch) if len(set(self.loops_with.get(s, []))) > 1]
-        scratch = [
-            f"    t{s} = np.empty({self.size(self.space.width(s))}, np.{self.tape[s].dtype})" for s in kept
-        ]
+        scratch = {
+            f"t{s}": f"np.empty({self.size(self.space.width(s))}, np.{self.tape[s].dtype})" for s in kept
+        }
         sizes, numbers = tuple(self.sizes), tuple(self.numbers)
         inputs = tuple(s for s in self.inputs if s in self.used)
         parameters = ["lo", "hi", *self.sizes.values(), *self.numbers.values()]
         parameters += [self.inputs[s] for s in inputs] + [f"o{i}" for i in range(len(self.outputs))]
         body = [
-            f"def kernel({', '.join(parameters)}):",
-            *scratch,
+            f"def {'over_rows' if scratch else 'kernel'}({', '.join([*parameters, *scratch])}):",
             *[f"    total{i} = f8(0)" for i in dict.fromkeys(self.totals)],
             "    for r in range(lo, hi):",
             *(self.row.lines or ["        pass"]),
             *[f"    o{i}[0] += total{i}" for i in dict.fromkeys(self.totals)],
             "",
+            *(_with_scratch(parameters, scratch) if scratch else []),
         ]
         names = [
             f"{short} = np.{long}"
@@ -249,6 +249,17 @@ class Emitter(Formulas):
             *body,
         ]
         return Kernel("\n".join(lines), sizes, numbers, inputs, self.outputs)
+
+
+def _with_scratch(parameters: Sequence[str], scratch: Mapping[str, str]) -> list[str]:
+    """A kernel around the loop over rows: only of an argument does LLVM take it that nothing else lies there."""
+    return [
+        "",
+        f"def kernel({', '.join(parameters)}):",
+        *[f"    {name} = {made}" for name, made in scratch.items()],
+        f"    over_rows({', '.join([*parameters, *scratch])})",
+        "",
+    ]
 
 
 def emit(

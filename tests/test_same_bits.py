@@ -1,0 +1,100 @@
+"""The same numbers in, the same bits out: wherever arrays lie, whatever shares the work, whatever ran before."""
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+
+import tinygrad_seq as tgs
+from tinygrad_seq import compiling
+from tinygrad_seq import functional as F
+from tinygrad_seq.attention_maths import attention_weights
+
+pytestmark = pytest.mark.skipif(
+    not compiling.kernels_wanted(), reason="numba is switched off or not installed"
+)
+
+
+# ---- where arrays lie ------------------------------------------------------------------------------------------
+FUNCTIONS = {
+    "softmax": lambda x, y: F.softmax(x),
+    "attention_weights": lambda x, y: attention_weights(x, y, scale=0.35, biased=True),
+    "layer_norm": lambda x, y: F.layer_norm(x, x.shape[-1], y[0]),
+    "cross_entropy": lambda x, y: F.cross_entropy(x, np.arange(len(x.array))),
+}
+
+
+def calls_of(function, inputs, monkeypatch):
+    """Every kernel call of a value and its gradients: the kernel, and copies of what it was handed."""
+    found = []
+    call = compiling._Kernel.__call__
+
+    def noting(kernel, *arguments):
+        found.append((kernel, [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]))
+        return call(kernel, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compiling._Kernel, "__call__", noting)
+        for x in inputs:
+            x.requires_grad = True
+        out = function(*inputs)
+        (out * out).sum().backward()
+    return found
+
+
+def arguments_of(kernel, arguments):
+    """The innermost function of a kernel, the names of its arguments, and they with its scratch rows."""
+    which, names = re.search(r"def (over_rows|kernel)\((.*)\):", kernel.source).groups()
+    names, width = names.split(", "), arguments[2]
+    made = dict(re.findall(r"    (t\d+) = np.empty\(n0, np\.(\w+)\)", kernel.source))
+    arguments = [*arguments, *(np.zeros(width, made[name]) for name in names[len(arguments) :])]
+    return compiling.build(kernel.source, which, kernel.flags, vectors=kernel.vectors), names, arguments
+
+
+def laid_out(names, arguments, order, gap):
+    """The arguments with all arrays in one buffer, so many bytes between them; and those that are results."""
+    arrays = {name: a for name, a in zip(names, arguments, strict=True) if isinstance(a, np.ndarray)}
+    read = [name for name in arrays if name[0] == "x"]
+    written = [name for name in arrays if name[0] != "x"]
+    pairs = itertools.zip_longest(written, read)
+    places = {
+        "behind": read + written,
+        "before": written + read,
+        "between": [n for p in pairs for n in p if n],
+    }
+    buffer = np.zeros(sum(a.nbytes + gap + 8 for a in arrays.values()) + 64, np.uint8)
+    at, moved = -buffer.ctypes.data % 64, {}
+    for name in places[order]:
+        a = arrays[name]
+        at += -at % a.itemsize
+        moved[name] = buffer[at : at + a.nbytes].view(a.dtype).reshape(a.shape)
+        moved[name][...] = a
+        at += a.nbytes + gap
+    results = {name: a for name, a in moved.items() if name[0] == "o"}
+    return [moved.get(name, a) for name, a in zip(names, arguments, strict=True)], results
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_place_of_an_array_changes_no_bit(name, dtype, monkeypatch):
+    """Inputs, outputs and scratch rows at every distance up to 512 bytes: LLVM must not test for overlap.
+
+    Where it does, what lies 32 to 252 bytes apart goes to a scalar loop, which adds a row in another order.
+    """
+    tried = 0
+    for width in (8, 16, 24, 33):
+        rng = np.random.default_rng(width)
+        inputs = [tgs.tensor(rng.standard_normal((3, width)).astype(dtype)) for _ in range(2)]
+        for kernel, given in calls_of(FUNCTIONS[name], inputs, monkeypatch):
+            run, names, arguments = arguments_of(kernel, given)
+            expected = None
+            step = 8 if dtype == "float64" else 4
+            for order, gap in itertools.product(("behind", "before", "between"), range(0, 520, step)):
+                moved, results = laid_out(names, arguments, order, gap)
+                run(*moved)
+                bits = {n: r.tobytes() for n, r in results.items()}
+                expected = expected or bits
+                assert bits == expected, (kernel.source.splitlines()[0], width, order, gap)
+                tried += 1
+    assert tried > 1000
