@@ -22,12 +22,12 @@ def compiler() -> type[Any]:
     """
     from numba.core.compiler import Compiler
 
-    class Apart(Compiler):  # type: ignore[misc]
+    class Apart(Compiler):
         """The default compiler with one flag more."""
 
         def define_pipelines(self) -> Any:
             """The default pipelines, under that flag."""
             self.state.flags.noalias = True
-            return super().define_pipelines()
+            return super().define_pipelines()  # type: ignore[no-untyped-call]
 
     return Apart
