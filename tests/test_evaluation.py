@@ -30,6 +30,7 @@ from tinygrad_seq.training.evaluation import (
 )
 
 TEXT = "to be or not to be, that is the question:\n" * 40
+WAY_OUT = "Name it where it is now: --data PATH. Other files are measured by: tgs eval RUN FILE..."
 V = len(set(TEXT))
 IDS = tokenize(TEXT).ids
 RNG = np.random.default_rng(3)
@@ -439,20 +440,20 @@ def test_eval_refuses_another_text(tgs: Tgs) -> None:
         f"  sha256 when it was trained: {Corpus(TEXT).sha256!r}\n"
         f"  sha256 now: {Corpus(TEXT + 'Alas!').sha256!r}\n"
         "  expected the same text: on another, its parts would not be what they were.\n"
-        "  Name the files to evaluate on: tgs eval RUN FILE...\n"
+        f"  {WAY_OUT}\n"
     )
     Path("hamlet.txt").unlink()
+    here = Path.cwd()
+    places = ", ".join(repr(str(one)) for one in (here, here.parent, here / "run"))
     assert tgs("eval", "run")[2] == (
-        "run: its text cannot be had again.\n  corpus: ['hamlet.txt']\n"
-        "  read_text: 'hamlet.txt' does not exist.\n"
-        "  expected the files of its config.toml, from the folder that it was started in.\n"
-        "  Name the files to evaluate on: tgs eval RUN FILE...\n"
+        f"run: its text cannot be had again.\n  corpus: ['hamlet.txt']\n  it is not in {places}.\n"
+        "  expected the files of its config.toml, from the folder that it was started in or beside the run.\n"
+        f"  {WAY_OUT}\n"
     )
     config = Path("run/config.toml")
     config.write_text(config.read_text().replace('["hamlet.txt"]', '["-"]'))
     assert tgs("eval", "run")[2] == (
-        "run: its text came through standard input and is kept nowhere.\n"
-        "  Name the files to evaluate on: tgs eval RUN FILE...\n"
+        f"run: its text came through standard input and is kept nowhere.\n  {WAY_OUT}\n"
     )
 
 

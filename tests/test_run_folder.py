@@ -152,7 +152,10 @@ def test_config_is_complete(trained: Path) -> None:
     """All settings, and what was found: version, text with its fingerprint, counts."""
     text = (trained / "config.toml").read_text(encoding="utf-8")
     assert Config.from_toml(text) == SMALL
-    assert tomllib.loads(text)["facts"] == {
+    facts = tomllib.loads(text)["facts"]
+    place, from_run = facts.pop("begun_in"), facts.pop("begun_in_from_run")
+    assert Path(place).is_absolute()
+    assert facts == {
         "tinygrad_seq": tinygrad_seq.__version__,
         "corpus": "hamlet.txt",
         "sha256": TEXT.sha256,
@@ -163,6 +166,7 @@ def test_config_is_complete(trained: Path) -> None:
         "test": 63,
         "parameters": 16 * 8 + 4 * (8 * 8 + 8 * 8 + 8 + 8) + 16 * 8 + 16,
     }
+    assert (trained / from_run).resolve() == Path(place).resolve()
 
 
 def test_metrics_are_lines_of_json(trained: Path) -> None:

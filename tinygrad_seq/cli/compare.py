@@ -48,6 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         usual = getattr(Protocol(), name)
         help_text = f"with --ladder: {what} (default {usual:,})"
         parser.add_argument(f"--{name}", type=int, metavar="N", help=help_text)
+    parser.add_argument(
+        "--data", action="append", metavar="PATH",
+        help="where the text of the runs is now, if it is not found; may be given several times",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object; a picture only with -o")
 
 
@@ -60,6 +64,10 @@ def run(args: argparse.Namespace) -> int:
     if given and not args.ladder:
         what = f"tgs compare: --{next(iter(given))} belongs to --ladder"
         raise UsageError(explain(what, None, "", "Leave it out, or see tgs compare --help."))
+    if args.data and not args.runs:
+        raise UsageError(
+            explain("tgs compare: --data belongs to runs", None, "", "Name the text after --ladder.")
+        )
     _check_out(args.out)
     return _ladder(args, given) if args.ladder else _runs(args)
 
@@ -67,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 def _runs(args: argparse.Namespace) -> int:
     records = [read_record(path) for path in args.runs]
     suit_threads(*(record.settings for record in records))
-    found = compare(records, again=not args.quick)
+    found = compare(records, again=not args.quick, data=args.data)
     if args.json:
         print(json.dumps({"runs": [_run_json(one) for one in found]}, allow_nan=False))
     else:

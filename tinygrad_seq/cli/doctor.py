@@ -29,6 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, metavar="S", help="length of the speed test, 0 for none (default 2)"
     )
+    parser.add_argument(
+        "--data", action="append", metavar="PATH",
+        help="where the run's own text is now, if it is not found; may be given several times",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -37,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
     if args.seconds is not None and (args.run or not 0 <= args.seconds <= 3600):
         what = "--seconds belongs to the machine, not to a run" if args.run else "--seconds is out of range"
         raise UsageError(explain(f"tgs doctor: {what}", None, "", "See tgs doctor --help."))
+    if args.data and not args.run:
+        raise UsageError(explain("tgs doctor: --data belongs to a run", None, "", "See tgs doctor --help."))
     return _run(args) if args.run else _machine(args)
 
 
@@ -57,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
         for note in record.notes:
             print(f"           {note}")
     found = []
-    for one in verdicts(record):
+    for one in verdicts(record, args.data):
         found.append(one)
         if not args.json:
             print(_wrapped(f"{one.topic:<10} {one.level:<8}", one.words, 20), flush=True)

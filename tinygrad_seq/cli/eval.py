@@ -59,6 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bad-bytes", choices=BAD_BYTES, default="error",
         help="what to do about bytes of FILE that are not of the encoding (default error)",
     )  # fmt: skip
+    parser.add_argument(
+        "--data", action="append", metavar="PATH",
+        help="where the run's own text is now, if it is not found; may be given several times",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -102,7 +106,7 @@ Results = Mapping[str, tuple[Mapping[str, Measured], TextSize, ContextCurve | No
 def _texts(args: argparse.Namespace, record: Record, trained: Run) -> tuple[Parts, Array | None, str]:
     """The text to evaluate on, the ids to count for the baselines, and why there are none."""
     if not args.files:
-        parts = own_parts(record, trained.vocabulary)
+        parts = own_parts(record, trained.vocabulary, args.data)
         return parts, parts.parts["train"], ""
     parts = named_text(
         args.files,
@@ -115,7 +119,7 @@ def _texts(args: argparse.Namespace, record: Record, trained: Run) -> tuple[Part
         rule = "expected at least two tokens that the model knows."
         raise DataError(explain(f"eval: {parts.name} holds too little for this model", None, rule))
     try:
-        return parts, own_parts(record, trained.vocabulary).parts["train"], ""
+        return parts, own_parts(record, trained.vocabulary, args.data).parts["train"], ""
     except DataError as error:
         return parts, None, str(error).splitlines()[0].rstrip(".")
 

@@ -43,6 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what is read, in characters the model knows (default: a passage of the run's own validation text, "
         "always the same; where that is gone, what the model writes)",
     )
+    parser.add_argument(
+        "--data", action="append", metavar="PATH",
+        help="where the run's own text is now, if it is not found; may be given several times",
+    )  # fmt: skip
     parser.add_argument("--file", metavar="PATH", help="a text file to read instead, - for standard input")
     parser.add_argument(
         "--on-unknown",

@@ -43,17 +43,19 @@ def passage_of(args: argparse.Namespace, trained: Run, most: int) -> Passage:
         return Passage(given, tokenizer.encode(given[:most] if args.gradients else given))
     most = min(most, getattr(trained.model, "block", None) or most)
     try:
-        return _own(args.run, tokenizer, most)
+        return _own(args.run, tokenizer, most, args.data)
     except (DataError, CheckpointError) as error:
+        if args.data:
+            raise  # whoever names a text does not want another
         why = str(error).splitlines()[0].rstrip(".")
     text = _written(trained, most)
     return Passage(text, tokenizer.encode(text), f"written by the model itself, for {why}")
 
 
-def _own(run: str, tokenizer: Tokenizer, most: int) -> Passage:
+def _own(run: str, tokenizer: Tokenizer, most: int, data: list[str] | None) -> Passage:
     """The beginning of the validation part, which the model has not learnt, from a whole line or word on."""
     record = read_record(run)
-    part = own_parts(record, tokenizer).parts.get("validation")
+    part = own_parts(record, tokenizer, data).parts.get("validation")
     if part is None or len(part) < 3:
         what = f"{record.name}: the validation part of its text is too short"
         raise DataError(explain(what, None, "expected 3 tokens or more."))

@@ -113,13 +113,12 @@ def _resume(args: argparse.Namespace, settings: dict[str, Any]) -> int:
         if value:
             way_out = "A run goes on in its own folder, with its own settings; see its config.toml."
             raise UsageError(explain(f"tgs train: {option} does not go with --resume", None, "", way_out))
-    folder, text = Path(args.resume), None
+    folder = Path(args.resume)
     config = load_run(folder, "last").config
     suit_threads(vars(config))
     progress = None if args.quiet or args.json else say_progress()
-    if args.corpus:
-        text = text_of(config.changed({"corpus": tuple(args.corpus)}), progress, folder)
-    events = resume(folder, corpus=text, allow_new_data=args.allow_new_data, progress=progress, **settings)
+    data = args.corpus or None
+    events = resume(folder, data=data, allow_new_data=args.allow_new_data, progress=progress, **settings)
     return _follow(args, events, folder)
 
 

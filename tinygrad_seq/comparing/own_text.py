@@ -10,11 +10,12 @@ from tinygrad_seq.comparing.records import Record
 from tinygrad_seq.data import TextSize, Tokenizer, Tokens, is_large, read_text, split, stored_tokens, tokenize
 from tinygrad_seq.errors import DataError, explain
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.training.finding import found_text
 from tinygrad_seq.training.validation import parts_of
 
 __all__ = ["Parts", "named_text", "own_parts"]
 
-_NAME_FILES = "Name the files to evaluate on: tgs eval RUN FILE..."
+_WAY_OUT = "Name it where it is now: --data PATH. Other files are measured by: tgs eval RUN FILE..."
 
 
 @dataclass(frozen=True)
@@ -35,30 +36,33 @@ class Parts:
         return self.tokenizer.measure(self.parts[part])
 
 
-def own_parts(record: Record, tokenizer: Tokenizer) -> Parts:
-    """The parts of the text that a run was trained on, which its settings name.
+def own_parts(record: Record, tokenizer: Tokenizer, data: Sequence[str] | None = None) -> Parts:
+    """The parts of the text that a run was trained on: that of its settings, or of the names in `data`.
 
-    Raises `DataError` where the text is not to be found from here, or is another by now.
+    It is found where it was when the run began, where it is seen from the run's folder now, and by its name here;
+    what has the run's sha256 is it. Raises `DataError` where it is not found, or is another by now.
     """
     settings = record.settings
-    sources = settings.get("corpus", ())
+    sources = settings.get("corpus", ()) if data is None else data
     sources = [sources] if isinstance(sources, str) else list(sources)
     if not sources or "-" in sources:
         what = f"{record.name}: its text came through standard input and is kept nowhere"
-        raise DataError(explain(what, None, "", _NAME_FILES))
+        raise DataError(explain(what, None, "", _WAY_OUT))
     how = {name: settings[name] for name in ("encoding", "bad_bytes") if name in settings}
-    try:
-        tokens = _tokens(sources, tokenizer, settings.get("tokenizer", "char"), record.sha256, how)
-    except DataError as error:
-        said = str(error).splitlines()[0]
-        rule = "expected the files of its config.toml, from the folder that it was started in."
+
+    def read(names: Sequence[str]) -> Tokens:
+        return _tokens(list(names), tokenizer, settings.get("tokenizer", "char"), record.sha256, how)
+
+    if data is None:
         what = f"{record.name}: its text cannot be had again"
-        raise DataError(explain(what, {"corpus": sources}, f"{said}\n  {rule}", _NAME_FILES)) from error
+        tokens = found_text(what, sources, record.path, record.facts, read, _WAY_OUT).text
+    else:
+        tokens = read(sources)
     if record.sha256 is not None and tokens.sha256 != record.sha256:
         found = {"sha256 when it was trained": record.sha256, "sha256 now": tokens.sha256}
         what = f"{record.name}: its text, {tokens.name}, is not what it was"
         rule = "expected the same text: on another, its parts would not be what they were."
-        raise DataError(explain(what, found, rule, _NAME_FILES))
+        raise DataError(explain(what, found, rule, _WAY_OUT))
     return Parts(_divided(tokens.ids, record), tokenizer, tokens.name, tokens.sha256)
 
 

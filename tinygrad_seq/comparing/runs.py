@@ -46,22 +46,37 @@ class Compared:
     tokens: str = ""
 
 
-def measured_again(record: Record, most: int | None = None) -> tuple[Measured, TextSize, str]:
-    """The best weights of a run on its validation part, and that part's size and fingerprint.
+def measured_again(
+    record: Record, most: int | None = None, data: Sequence[str] | None = None
+) -> tuple[Measured, TextSize, str]:
+    """The best weights of a run on its validation part, and that part's size and fingerprint; `data` names its text
+    where that is not found by itself.
 
     Raises what `load_run` and `own_parts` raise.
     """
     run = load_run(record.path)
-    parts = own_parts(record, run.vocabulary)
+    try:
+        parts = own_parts(record, run.vocabulary)
+    except DataError:
+        if not data:
+            raise
+        parts = own_parts(record, run.vocabulary, data)
     ids = parts.parts["validation"]
     return validate(run.model, run.config, ids, most), parts.size("validation"), _fingerprint(ids)
 
 
-def compare(records: Sequence[Record], *, again: bool = True, most: int | None = 200_000) -> list[Compared]:
+def compare(
+    records: Sequence[Record],
+    *,
+    again: bool = True,
+    most: int | None = 200_000,
+    data: Sequence[str] | None = None,
+) -> list[Compared]:
     """The runs in the order given. With `again`, each is measured again on its validation part, which gives the
     standard errors; a run whose weights or text are not at hand goes without, and says why in its notes.
 
-    `most` is as in `measure`. Raises nothing for what is wrong with one run.
+    `most` is as in `measure`; `data` names the text of runs that do not find it. Raises nothing for what is wrong
+    with one run.
     """
     letters: dict[str, str] = {}
     found = []
@@ -69,13 +84,13 @@ def compare(records: Sequence[Record], *, again: bool = True, most: int | None =
         text = letters.setdefault(record.sha256 or f"unknown {i}", _letter(len(letters)))
         step, best = record.best() or (None, math.nan)
         one = Compared(record, text, step, best, notes=record.notes)
-        found.append(_with_error(one, most) if again else one)
+        found.append(_with_error(one, most, data) if again else one)
     return _behind(found)
 
 
-def _with_error(one: Compared, most: int | None) -> Compared:
+def _with_error(one: Compared, most: int | None, data: Sequence[str] | None) -> Compared:
     try:
-        measured, size, tokens = measured_again(one.record, most)
+        measured, size, tokens = measured_again(one.record, most, data)
     except (ValueError, TypeError, LookupError, OSError, RuntimeError) as error:
         why = str(error).splitlines()[0].rstrip(".:") if str(error) else type(error).__name__
         return replace(one, notes=(*one.notes, f"not measured again: {why}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,13 +39,15 @@ MOST = 200_000  # tokens that are measured
 SATURATED, BETWEEN, STUCK, DEAD = 0.9, 0.03, 0.3, 0.1
 
 
-def verdicts(record: Record) -> Iterator[Verdict]:
-    """All that can be said of a run, as it is found: from the metrics alone where weights or text are missing."""
+def verdicts(record: Record, data: Sequence[str] | None = None) -> Iterator[Verdict]:
+    """All that can be said of a run, as it is found: from the metrics alone where weights or text are missing. `data`
+    names its text where that is not found by itself.
+    """
     nats, error = _best_nats(record), 0.0
     more: list[Verdict] = []
     try:
         run = load_run(record.path)
-        parts = own_parts(record, run.vocabulary)
+        parts = own_parts(record, run.vocabulary, data)
         part = parts.parts["validation"]
         found = validate(run.model, run.config, part, MOST)
         nats, error = found.nats, found.error if math.isfinite(found.error) else 0.0

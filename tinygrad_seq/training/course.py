@@ -52,9 +52,10 @@ class Course:
         saved: Saving | None = None,
         *,
         new_data: bool = False,
+        run_from: str | None = None,
     ):
         self.run, self.text, self.folder, self.clock = run, text, folder, clock
-        self.run_from = os.getcwd()
+        self.run_from = run_from or os.getcwd()
         """Where the names of the text's files are seen from."""
         config = run.config
         self.parts = parts_of(tokens.ids, config.split, config.batch)
@@ -147,14 +148,18 @@ class Course:
             return []
         folder.sweep()
         if self.sizes is not None:
-            folder.describe(self.run, start_of(self.run, self.text, self.parts))
+            folder.describe(self.run, self._start())
             folder.cut_back(self.sizes)
             self.saved_at = self.learner.done, tuple(self.chores)
             return []
         folder.save_tokenizer(self.run)
         saved = list(self._save_now())
-        folder.describe(self.run, start_of(self.run, self.text, self.parts))
+        folder.describe(self.run, self._start())
         return saved
+
+    def _start(self) -> dict[str, str | int]:
+        assert self.folder is not None
+        return start_of(self.run, self.text, self.parts, self.folder.path, self.run_from)
 
     # ---- a step and what follows it --------------------------------------------------------------------
     def _advance(self) -> tuple[Step, bool]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,13 @@ from tinygrad_seq.training.building import new_model
 from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.course import Course
 from tinygrad_seq.training.events import Event, Finished, Interrupted
+from tinygrad_seq.training.finding import BEGUN_IN, Found, found_text
 from tinygrad_seq.training.run_folder import Run, RunFolder
 
 __all__ = ["fit", "resume", "text_of", "train"]
 
 Text = Corpus | Tokens | Iterable[object]
+Data = str | Path | Sequence[str | Path]
 Report = Callable[[Progress], object]
 
 
@@ -93,6 +94,7 @@ def resume(
     steps: int | None = None,
     epochs: float | None = None,
     minutes: float | None = None,
+    data: Data | None = None,
     allow_new_data: bool = False,
     clock: Callable[[], float] = time.perf_counter,
     progress: Report | None = None,
@@ -103,7 +105,8 @@ def resume(
     N steps are, bit for bit, k steps, a stop of any kind, and N - k more: weights, moments and metrics, whatever
     the stop; only times differ. `steps` and `epochs` are counted from the beginning of the run, `minutes` are
     further ones; where none is given, the plan is the run's own. `settings` change what may change in a run, such
-    as `lr` or `eval_every`. The text is found by the run's settings, or is `corpus`.
+    as `lr` or `eval_every`. The text is found by the run's settings, also where it was moved with the run or the run
+    without it; or it is `corpus`, or what the names in `data` lead to, which are the run's from then on.
 
     Raises `CheckpointError` for a folder without a state, for a run that has ended unless more is asked for, for a
     setting that the weights depend on, and for another text than the run's own unless `allow_new_data` (the place
@@ -114,20 +117,22 @@ def resume(
     config = _changed(run.config, _plan_of(run.config, facts, steps, epochs, minutes))
     _refuse_fixed(settings, own.path)
     config = _changed(config, settings)
-    run = replace(run, config=config)
-    text = (
-        text_of(_found_again(config, facts.get("from", "")), progress, folder)
-        if corpus is None
-        else _text(corpus)
-    )
-    known = facts["sha256"]
+    place: str | None = facts.get("from")
+    if corpus is None:
+        found = _found_again(config, own, facts, data, progress)
+        text, place = found.text, found.place
+        config = _changed(config, {"corpus": found.names})
+    else:
+        text = _text(corpus)
+    run, known = replace(run, config=config), facts["sha256"]
     if text.sha256 != known and not allow_new_data:
         what = f"resume: the run in {str(folder)!r} was trained on another text than {text.name!r}"
-        found = {"its sha256": known[:12], "that of this text": text.sha256[:12]}
+        sums = {"its sha256": known[:12], "that of this text": text.sha256[:12]}
         way_out = "Give the text that it was trained on, or allow this one by name: --allow-new-data."
-        raise CheckpointError(explain(what, found, "", way_out))
+        raise CheckpointError(explain(what, sums, "", way_out))
     tokens = text if isinstance(text, Tokens) else tokenize(text, run.vocabulary)
-    course = Course(run, text, tokens, own, clock, (arrays, facts), new_data=text.sha256 != known)
+    saved, new = (arrays, facts), text.sha256 != known
+    course = Course(run, text, tokens, own, clock, saved, new_data=new, run_from=place)
     if course.over and not course.chores:
         done = course.learner.done
         rule = f"expected more than {done:,} steps."
@@ -184,15 +189,22 @@ _FIXED = (
 )
 
 
-def _found_again(config: Config, place: str) -> Config:
-    """The settings with files that are not here named by where they were when the run began."""
+def _found_again(
+    config: Config, own: RunFolder, facts: Mapping[str, Any], data: Data | None, progress: Report | None
+) -> Found:
+    """The text of a run that goes on, by its own names or by those that are given now."""
 
-    def found(source: str) -> str:
-        there = os.path.join(place, source)
-        here = os.path.exists(source) or source == "-" or source.startswith("builtin:")
-        return source if here or (not os.path.lexists(there) and not glob.has_magic(there)) else there
+    def read(sources: tuple[str, ...]) -> Corpus | Tokens:
+        return text_of(replace(config, corpus=sources), progress, own.path)
 
-    return replace(config, corpus=tuple(map(found, config.corpus)))
+    if data is not None:
+        names = config.changed({"corpus": data}).corpus
+        text = read(names)
+        return Found(text, text.sha256 == facts["sha256"], names, os.getcwd())
+    what = f"resume: the text of the run in {str(own.path)!r} cannot be had again"
+    way_out = f"Name it where it is now: tgs train PATH --resume {own.path}"
+    known = {BEGUN_IN: facts.get("from"), **own.facts(), "sha256": facts["sha256"]}
+    return found_text(what, config.corpus, own.path, known, read, way_out)
 
 
 def _refuse_fixed(settings: dict[str, Any], path: Path) -> None:

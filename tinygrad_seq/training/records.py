@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import tinygrad_seq
 from tinygrad_seq.data import Corpus, Splits, TextSize, Tokens
 from tinygrad_seq.training.evaluation import Measured, bits
 from tinygrad_seq.training.events import Step
+from tinygrad_seq.training.finding import begun_in
 from tinygrad_seq.training.run_folder import Run
 
 __all__ = ["metrics_of", "start_of"]
@@ -33,8 +35,12 @@ def metrics_of(step: Step, found: Measured | None, size: TextSize) -> dict[str, 
     return values
 
 
-def start_of(run: Run, text: Corpus | Tokens, parts: Splits) -> dict[str, str | int]:
-    """The text, its parts and the size of the model, and which version of this package found them."""
+def start_of(
+    run: Run, text: Corpus | Tokens, parts: Splits, folder: Path, place: str
+) -> dict[str, str | int]:
+    """The text, its parts and the size of the model, and which version of this package found them. The names of the
+    text's files are seen from the folder `place`.
+    """
     return {
         "tinygrad_seq": tinygrad_seq.__version__,
         "corpus": text.name,
@@ -45,4 +51,5 @@ def start_of(run: Run, text: Corpus | Tokens, parts: Splits) -> dict[str, str | 
         "validation": len(parts.validation),
         "test": len(parts.test),
         "parameters": run.model.count(),
+        **begun_in(folder, place),
     }

@@ -55,8 +55,6 @@ def restore_course(
     course.sampling.load_state_dict(facts["sampling"])
     course.losses, course.chores = list(facts["losses"]), list(facts["chores"])
     course.sizes = facts["sizes"]
-    if not new_data:
-        course.run_from = facts.get("from", course.run_from)
     if facts["step"]:
         course.step = Step(**facts["step"], flow=course.learner.gauge.flow())
     if not new_data:

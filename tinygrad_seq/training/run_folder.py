@@ -18,6 +18,7 @@ import itertools
 import json
 import os
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.training.building import new_model
 from tinygrad_seq.training.checkpoint import load_state, load_weights, save_state, save_weights
-from tinygrad_seq.training.config import Config
+from tinygrad_seq.training.config import FACTS, Config
 from tinygrad_seq.training.toml_text import TomlValue
 
 __all__ = ["Run", "RunFolder", "free_folder", "load_run", "usual_name"]
@@ -132,6 +133,11 @@ class RunFolder:
         """Write the settings and the facts found at the start: from then on, this is the folder of a run."""
         head = "# The settings of this run, all of them, and what it found when it started.\n\n"
         atomic_write_text(self.path / CONFIG, head + run.config.to_toml(facts))
+
+    def facts(self) -> dict[str, Any]:
+        """What `describe` wrote beside the settings."""
+        found = tomllib.loads((self.path / CONFIG).read_text(encoding="utf-8")).get(FACTS)
+        return found if isinstance(found, dict) else {}
 
     def save_tokenizer(self, run: Run) -> None:
         """Write the vocabulary, or other tokenizer."""
