@@ -13,10 +13,13 @@ PACKAGE = Path(tgs.__file__).parent
 LEVELS = {
     0: "terminal errors files memory blas kernel_folder kernel_digests noalias compiling numerics ops",
     1: (
-        "origins nodes refusals recording arithmetic shapes reductions indexing numpy_protocols tensor random "
+        "origins nodes marks refusals recording arithmetic shapes reductions indexing numpy_protocols tensor random "
         "creation"
     ),
-    2: "walk arrivals autodiff activations losses attention_maths functional einsum numpy_functions anomaly fusing",
+    2: (
+        "walk arrivals routes autodiff activations losses attention_maths functional einsum numpy_functions "
+        "anomaly fusing"
+    ),
     3: "tape shape_rules tape_check listing",
     4: "pictures check fuser",
     5: "nn optim",

@@ -16,7 +16,8 @@ import numpy as np
 
 from tinygrad_seq.compiling import kernels_wanted, switched_off
 from tinygrad_seq.errors import ArgumentError, explain
-from tinygrad_seq.nodes import STATE
+from tinygrad_seq.marks import made_by
+from tinygrad_seq.nodes import STATE, next_index
 from tinygrad_seq.recording import Recorded
 
 P = ParamSpec("P")
@@ -65,7 +66,8 @@ class Fused:
         if settings and any(isinstance(v, (Recorded, np.ndarray)) for v in settings.values()):
             inputs, settings = self._by_place(inputs, settings)
         if STATE.composed or STATE.tracing or STATE.watch is not None or not kernels_wanted():
-            return self.fn(*inputs, **settings)
+            start = next_index()
+            return made_by(self.fn.__name__.lstrip("_"), start, self.fn(*inputs, **settings))
         return self.family.call(inputs, settings)
 
     def _by_place(

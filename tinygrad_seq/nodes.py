@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
@@ -21,6 +21,9 @@ from numpy.lib.array_utils import byte_bounds
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
 from tinygrad_seq.origins import Origin, origin_of
+
+if TYPE_CHECKING:
+    from tinygrad_seq.marks import Marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +84,12 @@ def next_index() -> int:
 class Leaf:
     """A tensor that no op made: a parameter, a batch, a constant. Kept by the tensor, never the reverse.
 
-    `origin` tells of a detached value what made it.
+    `origin` tells of a detached value what made it, `learnt` whether it is a module's parameter.
     """
 
     __slots__ = (
-        "__weakref__", "dtype", "hooks", "index", "name", "origin", "shape", "tensor", "value", "wants",
+        "__weakref__", "dtype", "hooks", "index", "learnt", "name", "origin", "shape", "tensor", "value",
+        "wants",
     )  # fmt: skip
     op: None = None
     parents: tuple[Any, ...] = ()
@@ -97,6 +101,7 @@ class Leaf:
         self.shape: tuple[int, ...] = tensor.data.shape
         self.dtype: np.dtype[Any] = tensor.data.dtype
         self.wants = wants
+        self.learnt: bool = getattr(tensor, "learnt", False)
         self.name = name
         self.value = value
         self.origin: Origin | None = origin_of(tensor.data)
@@ -106,13 +111,15 @@ class Leaf:
 class Node:
     """A recorded op. `saved` holds per input the array its rules read, or the parent as a stub with a shape.
 
-    For an op with several outputs, `out` is a tuple and the outputs hang on it by `Pick` nodes.
+    For an op with several outputs, `out` is a tuple and the outputs hang on it by `Pick` nodes. `marks` is there
+    only where someone has given it a name.
     """
 
     __slots__ = (
-        "__weakref__", "dtype", "hooks", "index", "op", "out", "parents", "place", "saved", "settings",
-        "shape", "wants",
+        "__weakref__", "dtype", "hooks", "index", "marks", "op", "out", "parents", "place", "saved",
+        "settings", "shape", "wants",
     )  # fmt: skip
+    marks: Marks
 
     def __init__(
         self,

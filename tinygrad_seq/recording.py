@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygrad_seq import ops
 from tinygrad_seq.errors import DTypeError, explain
+from tinygrad_seq.marks import rename
 from tinygrad_seq.nodes import PICK, STATE, Leaf, Node
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
@@ -25,14 +26,26 @@ _FAILURES = (ValueError, TypeError, IndexError)
 class Recorded:
     """What recording needs of a tensor: its array, its node, and whether it wants a gradient or is traced."""
 
-    __slots__ = ("__weakref__", "array", "grad", "mode", "name", "node")
+    __slots__ = ("__weakref__", "array", "grad", "label", "mode", "node")
     tensor_type: ClassVar[type[Any]]  # `Tensor`, entered by `tensor`
+    learnt: ClassVar[bool] = False  # a parameter of a module
 
     array: Array
     node: Node | Leaf | None
     mode: int
     grad: Tensor | None
-    name: str
+    label: str
+
+    @property
+    def name(self) -> str:
+        """What listings, errors and pictures call it."""
+        return self.label
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self.label = name
+        if self.node is not None:
+            rename(self.node, name)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -52,7 +65,7 @@ def wrap(array: Array, node: Node | Leaf | None = None, mode: int = 0) -> Tensor
     t.node = node
     t.mode = mode
     t.grad = None
-    t.name = ""
+    t.label = ""
     return t  # type: ignore[no-any-return]
 
 

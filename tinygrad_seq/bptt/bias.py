@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.bptt.routes import Route, node_of, one, refuse_parts
+from tinygrad_seq.bptt.routes import one, refuse_parts
 from tinygrad_seq.bptt.words import Reading, counted
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
 from tinygrad_seq.nn.nests import tensors_in
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.routes import Route, node_of
 from tinygrad_seq.tensor import Tensor
 
 

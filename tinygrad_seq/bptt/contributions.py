@@ -11,11 +11,12 @@ import numpy as np
 
 from tinygrad_seq import ops
 from tinygrad_seq.bptt.reaching import norm_of
-from tinygrad_seq.bptt.routes import Route, node_of, one
+from tinygrad_seq.bptt.routes import one
 from tinygrad_seq.bptt.words import Fading, Reading
 from tinygrad_seq.errors import GraphError, explain
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import WANTS
+from tinygrad_seq.routes import Route, node_of
 from tinygrad_seq.tensor import Tensor
 from tinygrad_seq.walk import CHECKPOINT, AnyNode, sum_to
 

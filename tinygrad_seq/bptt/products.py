@@ -10,20 +10,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.bptt.reaching import norm_of
-from tinygrad_seq.bptt.routes import (
-    Apart,
-    Independent,
-    Route,
-    node_of,
-    one,
-    refuse_parts,
-    refuse_side_branches,
-)
+from tinygrad_seq.bptt.routes import Apart, one, refuse_parts, refuse_side_branches
 from tinygrad_seq.bptt.words import Reading, counted
 from tinygrad_seq.errors import ArgumentError, GraphError, RangeError, ShapeError, explain
 from tinygrad_seq.nn.nests import tensors_in
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import WANTS, wrap
+from tinygrad_seq.routes import Independent, Route, node_of
 from tinygrad_seq.tensor import Tensor
 
 # Above as many numbers in a state its Jacobian is no longer written out.

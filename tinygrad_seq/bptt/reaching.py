@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.bptt.routes import Independent, Route, node_of, one, refuse_side_branches
+from tinygrad_seq.bptt.routes import one, refuse_side_branches
 from tinygrad_seq.bptt.words import Fading, Reading
 from tinygrad_seq.errors import ShapeError, explain
 from tinygrad_seq.nn.nests import tensors_in
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import WANTS
+from tinygrad_seq.routes import Independent, Route, node_of
 from tinygrad_seq.tensor import Tensor
 
 

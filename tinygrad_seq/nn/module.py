@@ -19,6 +19,7 @@ class Parameter(Tensor):
     """A tensor that is learnt: it wants a gradient, and a module finds it among its attributes."""
 
     __slots__ = ()
+    learnt = True
 
     def __init__(self, data: Any, dtype: Any = None, requires_grad: bool = True, name: str = ""):
         super().__init__(data, dtype, requires_grad, name)
@@ -93,8 +94,6 @@ class Module:
             if id(p) not in seen:
                 seen.add(id(p))
                 p.name = name
-                if p.node is not None:
-                    p.node.name = name  # type: ignore[union-attr]
                 yield name, p
 
     def parameters(self) -> Iterator[Parameter]:

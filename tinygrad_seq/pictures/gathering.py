@@ -9,16 +9,19 @@ from typing import Any
 
 from tinygrad_seq.pictures import words
 from tinygrad_seq.pictures.model import (
+    BLOCKS,
     DATA,
     GROUP,
     PARAMETER,
     STEPS,
+    TOTAL,
     Edge,
     Graph,
     Node,
 )
 from tinygrad_seq.pictures.naming import chain_name, common_detail, summary
-from tinygrad_seq.pictures.places import Path
+from tinygrad_seq.pictures.places import Path, step_of
+from tinygrad_seq.pictures.states import gradient
 from tinygrad_seq.pictures.wiring import Wiring
 
 _MOST_WEIGHTS, _MOST_MARKED = 3, 3
@@ -202,8 +205,8 @@ class _Gathering:
             return replace(n)
         main = [m for m in members if m.op not in ("pick", "cut")]
         found = _summed(n, members)
-        found.grad, found.grad_least = _gradients([m for m in members if m.id in carried] or main)
         box = self.box.get(n.id)
+        found.grad, found.grad_least = self._gradient(members, main, box)
         if box is None:
             if len(main) > 1:  # one op of a rolled loop
                 steps = {m.t for m in main}
@@ -226,6 +229,27 @@ class _Gathering:
         elif box.key[0] == CHAIN:
             found.label, found.detail = chain_name(main)
         return found
+
+    def _gradient(
+        self, members: Sequence[Node], main: Sequence[Node], box: Box | None
+    ) -> tuple[float | None, float | None]:
+        """The norm at a node: at one of steps that of their state, else the largest of what is read outside."""
+        wiring = self.wiring
+        in_steps = box is not None and box.key[0] != CHAIN and step_of(box.path) is not None
+        depth = len(box.path) if box is not None and box.kind == BLOCKS else None
+
+        def part(m: Node) -> Any:
+            return m.t if depth is None else wiring.path(m.id)[depth].label
+
+        shown = [m if in_steps else replace(m, state_grad=None) for m in members]
+        inside = {m.id: part(m) for m in members}
+        leaving = set(wiring.graph.outputs)
+        for m in members:
+            for line in wiring.out_of.get(m.id, ()):
+                gone = inside.get(line.dst, self) != inside[m.id] and line.kind != TOTAL
+                if gone and wiring.nodes[line.dst].phase == m.phase and line.dst not in wiring.sums:
+                    leaving.add(m.id)
+        return gradient(shown, leaving, {m.id for m in main}, part)
 
     # ---- edges -----------------------------------------------------------------------------------------
     def _edges(self) -> list[Edge]:
@@ -277,16 +301,3 @@ def _summed(n: Node, members: Sequence[Node]) -> Node:
         members=tuple(m.id for m in members),
         values=None if len(members) > 1 and n.op != "pick" else n.values,
     )
-
-
-def _gradients(members: Sequence[Node]) -> tuple[float | None, float | None]:
-    """The largest norm that arrives, and the smallest among the steps where there are several."""
-    steps: dict[int | None, float] = {}
-    for m in members:
-        if m.grad is not None:
-            before = steps.get(m.t)
-            steps[m.t] = m.grad if before is None or not before >= m.grad else before
-    if not steps:
-        return None, None
-    bad = [g for g in steps.values() if g != g]
-    return (bad[0] if bad else max(steps.values())), (min(steps.values()) if len(steps) > 1 else None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,9 +12,13 @@ from tinygrad_seq.autodiff import grad
 from tinygrad_seq.errors import GraphError, explain
 from tinygrad_seq.nodes import STATE, Leaf
 from tinygrad_seq.nodes import Node as Live
+from tinygrad_seq.pictures import signatures
 from tinygrad_seq.pictures.cuts import GROUND
 from tinygrad_seq.pictures.model import BACKWARD, DATA, PARAMETER, Graph, Node
+from tinygrad_seq.pictures.states import states
+from tinygrad_seq.pictures.wiring import Wiring
 from tinygrad_seq.recording import WANTS, wrap
+from tinygrad_seq.routes import Independent
 from tinygrad_seq.tensor import Tensor
 from tinygrad_seq.walk import reachable, walk
 
@@ -24,10 +28,11 @@ _TURNS = ("permute", "reshape", "slice", "expand", "cast")
 
 
 class _Norms:
-    """A watch that notes the norm of each gradient when it is complete."""
+    """A watch that notes the norm of each gradient when it is complete; of the `kept` nodes the whole gradient."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Collection[Any] = ()) -> None:
         self.found: dict[Any, float] = {}
+        self.kept, self.whole = kept, dict[Any, Any]()
 
     def made(self, *_: Any) -> None:
         """Values do not matter here."""
@@ -38,17 +43,25 @@ class _Norms:
     def arrived(self, node: Any, g: Any) -> None:
         """Note its norm; that of all outputs together where an op has several."""
         parts = [p for p in g if p is not None] if isinstance(g, list) else [g]
-        squares = sum(float(np.square(np.asarray(p, np.float64)).sum()) for p in parts)
-        self.found[node] = float(np.sqrt(squares))
+        self.found[node] = _norm(parts)
+        if node in self.kept:
+            self.whole[node] = np.array(g)
+
+
+def _norm(parts: Sequence[Any]) -> float:
+    return float(np.sqrt(sum(float(np.square(np.asarray(p, np.float64)).sum()) for p in parts)))
 
 
 def add_norms(graph: Graph, outputs: Sequence[Tensor], nodes: Nodes) -> None:
     """Write the norm of d (sum of outputs) / d node into each node; 0 where none arrives though one is wanted.
 
-    Neither `.grad` nor the graph changes. Raises GraphError where nothing wants a gradient.
+    At a state of several parts, such as the h and C of an LSTM, what does not come by way of the other parts is noted
+    too. Neither `.grad` nor the graph changes. Raises GraphError where nothing wants a gradient.
     """
     wanting = _wanting(outputs)
-    watch = _Norms()
+    wiring = Wiring(graph)
+    handed = list(states(wiring, signatures.steps(wiring)).values())
+    watch = _Norms({nodes[slot] for steps in handed for parts in steps for slot in parts})
     before, STATE.watch = STATE.watch, watch
     try:
         with _unhooked(wanting), np.errstate(all="ignore"):
@@ -58,6 +71,12 @@ def add_norms(graph: Graph, outputs: Sequence[Tensor], nodes: Nodes) -> None:
     for n in graph.nodes:
         if n.wants:
             n.grad = watch.found.get(nodes[n.id], 0.0)
+    known = graph.by_id()
+    for steps in handed:
+        apart = Independent([[nodes[slot] for slot in parts] for parts in steps]).of(watch.whole)
+        for slot in (slot for parts in steps for slot in parts):
+            g = apart.get(nodes[slot])
+            known[slot].state_grad = 0.0 if g is None else _norm([g])
 
 
 def backward_of(outputs: Sequence[Tensor]) -> tuple[list[Tensor], list[str]]:

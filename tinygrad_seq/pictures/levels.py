@@ -16,10 +16,12 @@ from tinygrad_seq.ops import OPS
 from tinygrad_seq.pictures.gathering import CHAIN, Box
 from tinygrad_seq.pictures.model import GROUP, Node
 from tinygrad_seq.pictures.places import Path, step_of
+from tinygrad_seq.pictures.states import crowded
 
 if TYPE_CHECKING:
     from tinygrad_seq.pictures.folding import Folder
 
+HANDED = ("cut", "state", "total")
 _MOVES = ("slice", "reshape", "permute", "expand", "cast", "pad")
 
 
@@ -28,7 +30,7 @@ def boxes(folder: Folder, level: str) -> dict[int, Box]:
     found: dict[int, Box] = {}
     wiring = folder.wiring
     shared = _shared_prefix(folder) if level == "model" else 0
-    crowded = _crowded(folder)
+    whole_cells = crowded(wiring, folder.rolled)
     loops = {step[:-1] for step in map(step_of, wiring.paths.values()) if step} if level == "cell" else set()
     last: tuple[Any, Box] | None = None
     for n in wiring.ops():
@@ -37,7 +39,7 @@ def boxes(folder: Folder, level: str) -> dict[int, Box]:
             found[n.id] = _sum_box(folder, head)
             continue
         path = folder.rolled.get(folder.aliases.get(n.id, n.id), wiring.path(n.id))
-        key = _key(folder, n, path, level, shared, crowded)
+        key = _key(folder, n, path, level, shared, whole_cells)
         if key is None:
             last = None
             if n.id in folder.boxes and not _is_open(folder, n):
@@ -57,12 +59,12 @@ def _is_open(folder: Folder, n: Node) -> bool:
     return folder.wish.expand.takes(n, folder.wiring.path(n.id))
 
 
-def _key(folder: Folder, n: Node, path: Path, level: str, shared: int, crowded: set[Path]) -> Path | None:
+def _key(folder: Folder, n: Node, path: Path, level: str, shared: int, whole_cells: set[Path]) -> Path | None:
     """The box whose ops this one joins, as the path to it; None for an op, or a fold, by itself."""
     if _is_open(folder, n):
         return None
     asked = folder.wish.collapse.depth(n, path)
-    key = _key_at(level, path, shared, crowded)
+    key = _key_at(level, path, shared, whole_cells)
     if asked >= 0 and (key is None or asked < len(key)):
         key = path[:asked]
     # A fold is a box too: of two boxes, one in the other, the larger one is drawn.
@@ -70,7 +72,7 @@ def _key(folder: Folder, n: Node, path: Path, level: str, shared: int, crowded: 
     return None if inside else key
 
 
-def _key_at(level: str, path: Path, shared: int, crowded: set[Path]) -> Path | None:
+def _key_at(level: str, path: Path, shared: int, whole_cells: set[Path]) -> Path | None:
     if level == "op":
         return None
     step = step_of(path)
@@ -79,9 +81,9 @@ def _key_at(level: str, path: Path, shared: int, crowded: set[Path]) -> Path | N
     if level == "model" and any(c.kind == "scope" for c in path) and path[0].kind != "step":
         return path[: max(1, _first_step(path, shared + 1))]
     if step is None:
-        whole = [i for i in range(1, len(path)) if path[:i] in crowded]
+        whole = [i for i in range(1, len(path)) if path[:i] in whole_cells]
         return path[: whole[0]] if whole else path
-    return step if step in crowded else path[: len(step) + 1]
+    return step if step in whole_cells else path[: len(step) + 1]
 
 
 def _first_step(path: Path, most: int) -> int:
@@ -103,17 +105,6 @@ def _shared_prefix(folder: Folder) -> int:
             break
         same += 1
     return same
-
-
-def _crowded(folder: Folder) -> set[Path]:
-    """What is one cell with all its inner scopes: time steps with ops of their own, modules with a product."""
-    found = set()
-    for n in folder.wiring.ops():
-        path = folder.rolled.get(n.id, folder.wiring.path(n.id))
-        step = step_of(path)
-        if path and (step == path or (step is None and n.op == "matmul")):
-            found.add(path)
-    return found
 
 
 def _label(path: Path) -> str:
@@ -162,12 +153,13 @@ def _join_chains(folder: Folder, found: dict[int, Box]) -> None:
         if u.is_leaf or u.id in wiring.turned or (u.id in found and u.id not in chains):
             continue
         one_reader = len(wiring.out_of.get(u.id, ())) == 1 and not u.result
-        if not one_reader or wiring.path(u.id) != wiring.path(n.id) or before[0].kind in ("cut", "state"):
+        if not one_reader or wiring.path(u.id) != wiring.path(n.id) or before[0].kind in HANDED:
             continue
         single = len(wiring.into.get(u.id, ())) == 1 and _is_pointwise(u)
         if not (_is_pointwise(n) and (single or n.op in _MOVES)) or _is_open(folder, u):
             continue
-        box = chains.get(u.id) or Box((CHAIN, u.id), GROUP, "", wiring.path(n.id))
+        path = folder.rolled.get(n.id, wiring.path(n.id))
+        box = chains.get(u.id) or Box((CHAIN, u.id), GROUP, "", path)
         chains[u.id] = chains[n.id] = found[u.id] = found[n.id] = box
 
 

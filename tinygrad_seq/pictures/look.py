@@ -45,8 +45,9 @@ PAIR = {"label": "", "peripheries": "0", "margin": "0", "style": ""}
 
 _CUT = f'<<font point-size="13" color="{_INK}">{_SCISSORS}</font>>'
 
-# A value that one time step hands to another; one whose gradient stops; a gradient.
+# A value that one time step hands to another; a running total; one whose gradient stops; a gradient.
 CARRIED = {"color": _BLUE, "penwidth": "1.4"}
+RUNNING = {"color": _QUIET, "penwidth": "1.0"}
 CUT_OFF = {"color": _GREY, "style": "dashed", "penwidth": "1.4"}
 GRADIENT: dict[str, str] = {"color": _PURPLE}
 
@@ -250,6 +251,8 @@ def edge_look(edge: Edge, src: Node, dst: Node) -> Attributes:
         look |= CUT_OFF | {"headlabel": _CUT, "labeldistance": "1.7", "labelangle": "0"}
     elif edge.kind == "state":
         look |= CARRIED
+    elif edge.kind == "total":
+        look |= RUNNING
     elif edge.kind == "gradient":
         look |= GRADIENT | (CARRIED | GRADIENT if edge.back else {})
     if _is_sum(dst) and edge.count > 1:

@@ -20,6 +20,7 @@ FORMAT = "tinygrad_seq picture 1"
 FORWARD, BACKWARD, PARAMETER, DATA, CONSTANT = "forward", "backward", "parameter", "data", "constant"
 LEAVES = (PARAMETER, DATA, CONSTANT)
 GROUP, STEPS, BLOCKS = "group", "steps", "blocks"
+STATE, TOTAL = "state", "total"
 
 
 @dataclass(slots=True)
@@ -43,8 +44,9 @@ class Node:
     `params` counts numbers that are learnt; `flops` arithmetic (a product and its sum are two, anything else one a
     number); `made` the bytes of the result; `saved` those of them that are kept for the backward pass, None where
     that is not known. `grad` is the norm of the gradient that arrives here, with `grad_least` the smallest among
-    the steps of a box. `fused` names the recipe of a fused op. `ops` are the ops in a box and how often, `members`
-    their ids; `count` is how many equal steps or blocks it stands for, `last` the last of its steps.
+    the steps of a box; `state_grad`, at a part of a step's state, that of what does not come by way of its other
+    parts. `fused` names the recipe of a fused op. `ops` are the ops in a box and how often, `members` their ids;
+    `count` is how many equal steps or blocks it stands for, `last` the last of its steps.
     """
 
     id: int
@@ -63,6 +65,7 @@ class Node:
     saved: int | None = None
     grad: float | None = None
     grad_least: float | None = None
+    state_grad: float | None = None
     values: Values | None = None
     fused: str = ""
     result: str = ""
@@ -79,7 +82,7 @@ class Node:
 
 @dataclass(slots=True)
 class Edge:
-    """What goes from one node to another: `kind` is data, state, parameter, gradient or cut.
+    """What goes from one node to another: `kind` is data, state, total, parameter, gradient or cut.
 
     It leaves the output `out` of its source and is argument `arg` of its target, -1 where either is a box. `back`
     counts the steps that a loop's edge goes back (t-1), `count` how many edges were folded into this one.
@@ -178,7 +181,7 @@ class Graph:
 
 
 _TUPLES = ("path", "shape", "dtype", "members")
-_FLOATS = ("grad", "grad_least")
+_FLOATS = ("grad", "grad_least", "state_grad")
 
 
 class _Fields:

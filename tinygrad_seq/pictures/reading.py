@@ -15,6 +15,7 @@ from tinygrad_seq.pictures import costs, recipes
 from tinygrad_seq.pictures.cuts import add_detached, add_noted
 from tinygrad_seq.pictures.model import BACKWARD, CONSTANT, DATA, PARAMETER, Edge, Graph, Node, Values
 from tinygrad_seq.pictures.places import loops_of, places
+from tinygrad_seq.pictures.states import name_totals
 from tinygrad_seq.refusals import describe_index
 from tinygrad_seq.tape import Row, Tape
 
@@ -59,12 +60,23 @@ def read(tape: Tape, nodes: Nodes | None = None, values: bool = False) -> Graph:
         drawn.append(node)
     graph = Graph(drawn, _edges(rows), tape.outputs)
     if nodes is not None:
+        _part_inputs(graph, nodes)
         _add_live(graph, rows, nodes, values)
     loops = loops_of(places(graph))
     _name_kinds(graph, loops)
+    name_totals(graph, loops)
     add_noted(graph, loops, _origins(graph, nodes or {}))
     add_detached(graph, loops, _named_data(graph, nodes or {}))
     return graph
+
+
+def _part_inputs(graph: Graph, nodes: Nodes) -> None:
+    """Where modules have parameters, what else wants a gradient is data: nothing learns it."""
+    leaves = [(n, nodes[n.id]) for n in graph.nodes if n.op == "param"]
+    if any(isinstance(live, Leaf) and live.learnt for _, live in leaves):
+        for n, live in leaves:
+            if isinstance(live, Leaf) and not live.learnt:
+                n.op, n.phase, n.params = "input", DATA, 0
 
 
 def _origins(graph: Graph, nodes: Nodes) -> dict[int, tuple[int | None, str]]:

@@ -94,6 +94,7 @@ def passes(edge: Edge, src: Node, dst: Node) -> str:
         return f"cut: the value flows forward, the gradient stops here{when}"
     said = {
         "state": "state: the value goes to the next step, its gradient comes back",
+        "total": "running total: later steps add to it, and none is made from it",
         "parameter": "parameter",
         "gradient": "gradient",
         "data": "value",
