@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import ops
+from tinygrad_seq.sums import BLOCK, matmul
 from tinygrad_seq.tensor import Tensor
 
 # Products wait until they have this many rows together: enough for a matrix library to be at its best.
 MOST_ROWS = 2048
+# How many rows of a part of an array make it worth a look at the whole: see `add_part`.
+SHARE = 16
 
 
 class Arrivals:
@@ -19,9 +22,12 @@ class Arrivals:
     Full contributions are summed as they come, from the second on in a buffer of our own. What comes through
     a slice touches only a part: arrays are added to the buffer in place; Tensors wait in `parts` and become
     one concat where they tile an axis. A loop over `xs[t]` would else make T arrays of full size.
+
+    No running sum takes more than `sums.BLOCK` of them: after so many it is put by in `heaps`, in float64, and
+    the next starts anew. A weight that is used in 100,000 steps would else lose half of its digits.
     """
 
-    __slots__ = ("mine", "parts", "products", "rows", "sums")
+    __slots__ = ("counts", "heaps", "mine", "parts", "products", "rows", "sums")
 
     def __init__(self) -> None:
         self.sums: dict[Any, Any] = {}
@@ -29,6 +35,8 @@ class Arrivals:
         self.parts: dict[Any, list[tuple[Any, Any]]] = {}
         self.products: dict[Any, list[tuple[Any, Any]]] = {}
         self.rows: dict[Any, int] = {}
+        self.counts: dict[Any, int] = {}
+        self.heaps: dict[Any, Any] = {}
 
     def add(self, node: Any, g: Any, fresh: bool = False) -> None:
         """A contribution of full shape; `fresh` is an array that nobody else holds."""
@@ -37,12 +45,35 @@ class Arrivals:
             self.sums[node] = g
             if fresh:
                 self.mine.add(node)
-        elif node in self.mine:
+            return
+        if node in self.mine:
             np.add(before, g, out=before)
         else:
             total = self.sums[node] = before + g
             if type(total) is np.ndarray:
                 self.mine.add(node)
+        self.count(node, BLOCK)
+
+    def count(self, node: Any, most: int) -> None:
+        """One contribution more; after `most` of them the sum so far is put by."""
+        count = self.counts[node] = self.counts.get(node, 0) + 1
+        if count >= most:
+            self.counts[node] = 0
+            heap, g = self.heaps.get(node), self.sums[node]
+            if not isinstance(g, Tensor):
+                g = np.asarray(g, np.float64)
+            self.heaps[node] = g if heap is None else heap + g
+            self.sums[node] = None
+            self.mine.discard(node)
+
+    def gathered(self, node: Any, g: Any) -> Any:
+        """What is put by for a node together with what came since, in the node's dtype; it is forgotten here."""
+        heap = self.heaps.pop(node)
+        total = heap if g is None else heap + g
+        if isinstance(total, Tensor):
+            return total
+        self.mine.add(node)
+        return np.array(total, node.dtype)
 
     def add_product(self, node: Any, x: Any, g: Any) -> None:
         """A contribution x^T g: those of a weight that is used at every step become one product.
@@ -61,7 +92,7 @@ class Arrivals:
         pairs = self.products.pop(node)
         self.rows[node] = 0
         x, g = pairs[0] if len(pairs) == 1 else (np.concatenate(side) for side in zip(*pairs, strict=True))
-        self.add(node, np.matmul(x.T, g), True)
+        self.add(node, matmul(x.T, g), True)
 
     def add_part(self, node: Any, g: Any, index: Any) -> None:
         """A contribution to the part of the node's value at `index`."""
@@ -75,13 +106,16 @@ class Arrivals:
             self.sums[node] = buffer
             self.mine.add(node)
         buffer[index] += g  # type: ignore[index]
+        # Parts that tile the array are no long sum, and to look at the whole after each would take too long.
+        self.count(node, max(BLOCK, SHARE * (buffer.size // max(g.size, 1))))  # type: ignore[union-attr]
 
     def take(self, node: Any) -> Any:
         """The whole gradient of a node, or None; it is forgotten here."""
         if node in self.parts:
             for g in _laid_end_to_end(self.parts.pop(node), node.shape):
                 self.add(node, g)
-        return self.sums.pop(node, None)
+        g = self.sums.pop(node, None)
+        return self.gathered(node, g) if node in self.heaps else g
 
 
 def _laid_end_to_end(parts: list[tuple[Any, Any]], shape: tuple[int, ...]) -> list[Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import compiling
+from tinygrad_seq.sums import BLOCK
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -109,7 +110,8 @@ def gather(x: Array, ids: Sequence[Array]) -> Array:
 def scatter(values: Array, ids: Sequence[Array], shape: tuple[int, ...]) -> Array:
     """Zeros of `shape` to which `values` are added at `ids`, one id array per leading axis.
 
-    Rows that meet at one place are summed in the order of their ids, so the result is the same at every run.
+    Rows that meet at one place are summed in the order of their ids, so the result is the same at every run; where
+    more than `sums.BLOCK` meet they are summed in float64.
     Raises IndexError for an id outside its axis, ValueError for values that do not fit.
     """
     rest = shape[len(ids) :]
@@ -121,23 +123,46 @@ def scatter(values: Array, ids: Sequence[Array], shape: tuple[int, ...]) -> Arra
     rows = values if values.shape == wanted else np.broadcast_to(values, wanted)
     if rows.size:
         rows, totals = np.ascontiguousarray(rows).reshape(flat.size, -1), out.reshape(places, -1)
-        if not _added_by_kernel(rows, flat, totals):
-            # Number by number: NumPy's quick way, which whole rows do not take, in the same order.
-            columns = np.arange(rows.shape[1])
-            np.add.at(
-                totals.reshape(-1), (flat[:, None] * columns.size + columns).reshape(-1), rows.reshape(-1)
-            )
+        _add(rows, flat, totals)
     return out.reshape(shape)
 
 
-def _added_by_kernel(rows: Array, places: Array, out: Array) -> bool:
+def _add(rows: Array, flat: Array, totals: Array) -> None:
+    """Add rows[k] to totals[flat[k]], in float64 where one place has so many that narrow sums would lose digits."""
+    if flat.size > BLOCK and rows.dtype.kind == "f" and rows.itemsize < 8:
+        often = np.flatnonzero(np.bincount(flat) > BLOCK)
+        if often.size:
+            # Places of their own behind the others: a table for all in float64 would take too much memory.
+            place = np.arange(len(totals))
+            place[often] = -1 - np.arange(often.size)
+            wide = np.zeros((often.size, rows.shape[1]))
+            flat = place[flat]
+            _add_in_order(rows, flat, totals, wide)
+            with np.errstate(over="ignore"):
+                totals[often] = wide
+            return
+    _add_in_order(rows, flat, totals, np.zeros((0, rows.shape[1])))
+
+
+def _add_in_order(rows: Array, flat: Array, totals: Array, wide: Array) -> None:
+    if _added_by_kernel(rows, flat, totals, wide):
+        return
+    # Number by number: NumPy's quick way, which whole rows do not take, in the same order.
+    columns = np.arange(rows.shape[1])
+    for out, mine, place in ((totals, flat >= 0, flat), (wide, flat < 0, -1 - flat)):
+        if len(out):
+            at = (place[mine][:, None] * columns.size + columns).reshape(-1)
+            np.add.at(out.reshape(-1), at, rows[mine].reshape(-1))
+
+
+def _added_by_kernel(rows: Array, places: Array, out: Array, wide: Array) -> bool:
     """Whether the compiled loop was there, was worth it, and has added the rows."""
     if rows.size < COMPILED_FROM or rows.dtype not in (np.float32, np.float64):
         return False
     add = _compiled_add_rows() if compiling.kernels_wanted() else None
     if add is None:
         return False
-    wrong = add(rows, np.ascontiguousarray(places), out)
+    wrong = add(rows, np.ascontiguousarray(places), out, wide)
     assert wrong < 0, "flat_ids has checked every id"
     return True
 
@@ -148,15 +173,23 @@ def _compiled_add_rows() -> Callable[..., Any] | None:
     return compiling.build_function(add_rows, flags=())
 
 
-def add_rows(rows: Any, places: Any, out: Any) -> int:
-    """Add rows[k] to out[places[k]] for each k in turn; returns the first k outside `out`, or -1."""
+def add_rows(rows: Any, places: Any, out: Any, wide: Any) -> int:
+    """Add rows[k] to out[places[k]] for each k in turn, to wide[-1 - places[k]] where that is negative.
+
+    Returns the first k whose place is in neither, or -1.
+    """
     for k in range(len(places)):
-        place = places[k]
-        if place < 0 or place >= len(out):
+        place, row = places[k], rows[k]
+        if 0 <= place < len(out):
+            total = out[place]
+            for j in range(len(row)):
+                total[j] += row[j]
+        elif -len(wide) <= place < 0:
+            sums = wide[-1 - place]
+            for j in range(len(row)):
+                sums[j] += row[j]
+        else:
             return k
-        total, row = out[place], rows[k]
-        for j in range(len(row)):
-            total[j] += row[j]
     return -1
 
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_seq import numerics
+from tinygrad_seq import numerics, sums
 from tinygrad_seq.numerics import Array
 
 Rule = Callable[..., Any]
@@ -179,9 +179,7 @@ def _max_rule(g: Any, out: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool
     return winners * (_spread(g, x, axis, keepdims) / sum_(winners, axis=axis, keepdims=True))
 
 
-sum_ = define(
-    "sum", lambda x, *, axis, keepdims: np.add.reduce(x, axis, keepdims=keepdims), "reduce", _sum_rule
-)
+sum_ = define("sum", lambda x, *, axis, keepdims: sums.total(x, axis, keepdims), "reduce", _sum_rule)
 max_ = define(
     "max",
     lambda x, *, axis, keepdims: np.maximum.reduce(x, axis, keepdims=keepdims),
@@ -267,7 +265,7 @@ def _swap(x: Any) -> Any:
 
 matmul: Op = define(
     "matmul",
-    np.matmul,
+    sums.matmul,
     "matmul",
     lambda g, out, x, y: matmul(g, _swap(y)),
     lambda g, out, x, y: matmul(_swap(x), g),

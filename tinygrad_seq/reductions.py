@@ -135,12 +135,14 @@ class ReductionMethods(Recorded):
     def mean(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
     ) -> Tensor:
-        """The mean over `axis`; integers are taken as float32."""
+        """The mean over `axis`; that of integers is float32, rounded once."""
         axes = axes_of("mean", one_of_two("mean", axis, dim), self)
-        x: Any = self if self.array.dtype.kind == "f" else ops.cast(self, dtype=FLOAT32)
+        x: Any = self
+        if self.array.dtype.kind != "f":
+            return x.to(np.float64).mean(axes, keepdims or keepdim).to(FLOAT32)  # type: ignore[no-any-return]
         count = math.prod(self.array.shape[a] for a in axes)
-        total = unary(ops.sum_, x, {"axis": axes, "keepdims": keepdims or keepdim})
-        return total * (1.0 / count if count else math.nan)
+        total: Any = unary(ops.sum_, x, {"axis": axes, "keepdims": keepdims or keepdim})
+        return total / float(count) if count else total * math.nan  # type: ignore[no-any-return]
 
     def var(
         self,
@@ -156,15 +158,21 @@ class ReductionMethods(Recorded):
         """The variance over `axis`: the sum of squared deviations by n - correction.
 
         The correction is 1, as in PyTorch, where it is not given; NumPy's `ddof` is the same number, and
-        `unbiased=False` is 0.
+        `unbiased=False` is 0. It is taken from the deviations themselves, so that numbers far from 0 with a
+        small spread keep it.
         """
         axes = axes_of("var", one_of_two("var", axis, dim), self)
         less = _correction("var", correction, unbiased, ddof, place)
-        deviation = self - self.mean(axes, keepdims=True)
-        count = math.prod(self.array.shape[a] for a in axes) - less
         keeps = keepdims or keepdim or place == (True,)
-        total = unary(ops.sum_, deviation * deviation, {"axis": axes, "keepdims": keeps})
-        return total * (1.0 / count if count > 0 else math.nan)
+        x: Any = self
+        if self.array.dtype.kind != "f":
+            return x.to(np.float64).var(axes, keeps, correction=less).to(FLOAT32)  # type: ignore[no-any-return]
+        deviation = x - x.mean(axes, keepdims=True)
+        # The mean is rounded: what the deviations still have in common is no spread.
+        deviation = deviation - ops.cut(deviation).mean(axes, keepdims=True)
+        count = math.prod(self.array.shape[a] for a in axes) - less
+        total: Any = unary(ops.sum_, deviation * deviation, {"axis": axes, "keepdims": keeps})
+        return total / float(count) if count > 0 else total * math.nan  # type: ignore[no-any-return]
 
     def std(
         self,

@@ -112,10 +112,11 @@ class Walk:
         """Take these nodes newest first and send each one's gradient on to its parents."""
         ends, create_graph = self.ends, self.create_graph
         sums, take, products = self.arrivals.sums, self.arrivals.take, self.arrivals.products
+        heaps = self.arrivals.heaps
         for node in reversed(order):
             if node in products:
                 self.arrivals.multiply(node)
-            g = take(node) if create_graph else sums.pop(node, None)
+            g = take(node) if create_graph or node in heaps else sums.pop(node, None)
             if g is None:
                 continue
             if node.hooks:

