@@ -202,7 +202,7 @@ def test_the_loop_never_leaves_its_array() -> None:
             out = np.zeros((5, 2))
             assert loop(np.ones((3, 2)), np.array([0, wrong, 1]), out[:3], np.zeros((0, 2))) == 1
             assert out.ravel().tolist() == [1.0, 1.0] + [0.0] * 8
-        assert loop(np.ones((3, 2)), np.array([0, 2, 0]), out[:3]) == -1
+        assert loop(np.ones((3, 2)), np.array([0, 2, 0]), out[:3], np.zeros((0, 2))) == -1
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "?"])

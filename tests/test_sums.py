@@ -41,7 +41,7 @@ def test_ten_million_rows_are_within_the_stated_bound(dtype: str, layout: str) -
     assert sums.error_bound(MANY, "float64") < 6e-14
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     shape=st.lists(st.sampled_from([0, 1, 2, 3, 127, 128, 129, 300]), min_size=1, max_size=3),
     data=st.data(),
@@ -159,14 +159,14 @@ def test_a_weight_that_is_used_at_every_step() -> None:
     """Contributions to one gradient are summed in blocks: those of ops, of slices, of numbers, and recorded ones."""
     w, number = tgs.zeros(2, 2, requires_grad=True), tgs.zeros(requires_grad=True)
     x = tgs.zeros(2)
-    for _ in range(20_000):
+    for _ in range(10_000):
         x = x + w[0] + number
     loss = (x * TENTH).sum()
     for create_graph in (False, True):
         g, n = tgs.grad(loss, [w, number], create_graph=create_graph, retain_graph=True)
-        assert error(g.numpy()[0], np.longdouble(TENTH) * 20_000) < 8e-6
+        assert error(g.numpy()[0], np.longdouble(TENTH) * 10_000) < 8e-6
         assert g.numpy()[1].tolist() == [0.0, 0.0]
-        assert error(n.numpy(), np.longdouble(TENTH) * 40_000) < 8e-6
+        assert error(n.numpy(), np.longdouble(TENTH) * 20_000) < 8e-6
         assert g.dtype == n.dtype == np.float32
 
 
