@@ -14,7 +14,8 @@ LEVELS = {
     0: "terminal errors files memory blas kernel_folder kernel_digests noalias compiling sums numerics ops",
     1: (
         "origins nodes marks refusals recording arithmetic shapes reductions indexing numpy_protocols tensor random "
-        "creation"
+        "creation "
+        "dtypes elementwise rearranging ordering converting writing"
     ),
     2: (
         "walk arrivals routes autodiff activations losses attention_maths functional einsum numpy_functions "

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tgs
-from tests.cases import CASES, Case
+from tests.cases import CASES as ENGINE
+from tests.cases import Case
+from tests.familiar_cases import FAMILIAR
 from tinygrad_seq import Tensor, gradcheck, ops
 from tinygrad_seq.errors import ArgumentError, DTypeError, GradientError, GraphError
 from tinygrad_seq.nodes import STATE, Leaf, Node
@@ -20,6 +22,7 @@ from tinygrad_seq.ops import OPS, Op
 from tinygrad_seq.random import stream
 from tinygrad_seq.recording import wrap
 
+CASES = [*ENGINE, *FAMILIAR]
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 EPS32 = float(np.finfo(np.float32).eps)
 Row = tuple[Node, list[Array], Array]
@@ -161,6 +164,13 @@ NOT_MATHS = {
     # set-up, inspection and leaving the tape: tested by hazards and errors
     "assign", "backward", "data", "detach", "dtype", "is_leaf", "item", "ndim", "numpy", "origin",
     "register_hook", "requires_grad", "requires_grad_", "retain_grad", "shape", "size", "tolist",
+    # sizes, dtypes, devices, others like it, writing in place: tested by habits
+    "cuda", "detach_", "device", "dim", "element_size", "float", "int", "is_floating_point", "long", "nbytes",
+    "new_empty", "new_full", "new_ones", "new_tensor", "new_zeros", "numel", "resize_", "type",
+    "add_", "clamp_", "copy_", "div_", "exp_", "fill_", "masked_fill_", "mul_", "neg_", "normal_", "pow_", "relu_",
+    "sqrt_", "sub_", "uniform_", "zero_",
+    # functions of `functional`, which has laws of its own
+    "log_softmax", "logsumexp", "relu", "sigmoid", "softmax",
     # slots and the class that tensors are made of
     "array", "grad", "mode", "name", "node", "tensor_type",
 }  # fmt: skip

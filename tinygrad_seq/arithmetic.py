@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.errors import DTypeError, ShapeError, explain
-from tinygrad_seq.recording import WANTS, Recorded, as_tensor, binary, coerced, is_operand, unary
+from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, explain
+from tinygrad_seq.recording import Recorded, as_tensor, binary, coerced, is_operand, unary
 from tinygrad_seq.refusals import refuse
 
 if TYPE_CHECKING:
@@ -166,9 +166,18 @@ class ArithmeticMethods(Recorded):
         x, y = coerced((self, other))
         return reverse(binary(ops.maximum, reverse(x), reverse(y)))  # type: ignore[no-any-return]
 
-    def clip(self, low: Any = None, high: Any = None) -> Tensor:
-        """The values held between `low` and `high`; the gradient flows inside and at the bounds."""
+    def clip(self, low: Any = None, high: Any = None, *, min: Any = None, max: Any = None) -> Tensor:
+        """The values held between `low` and `high`; the gradient flows inside and at the bounds.
+
+        PyTorch's names of the bounds are `min` and `max`.
+        """
         x: Any = self
+        if (low is not None and min is not None) or (high is not None and max is not None):
+            bounds = {"low": low, "high": high, "min": min, "max": max}
+            raise ArgumentError(
+                explain("clip: a bound is given twice", bounds, "expected one name for each.")
+            )
+        low, high = min if low is None else low, max if high is None else high
         if low is not None:
             x = ops.where(x < low, low, x)
         if high is not None:
@@ -180,25 +189,6 @@ class ArithmeticMethods(Recorded):
     def matmul(self, other: Any) -> Tensor:
         """The matrix product, `self @ other`."""
         return matmul(self, other)
-
-    def to(self, dtype: Any) -> Tensor:
-        """The values in another dtype; the gradient comes back in this one, and none through integers."""
-        dtype = np.dtype(dtype)
-        if dtype == self.array.dtype:
-            return self  # type: ignore[return-value]
-        if dtype.kind not in "fiub":
-            rule = "expected floats, integers or booleans."
-            raise DTypeError(explain(f"to: no tensors of dtype {dtype}", {"x": self}, rule))
-        x = ops.cut(self) if self.mode & WANTS and dtype.kind != "f" else self
-        return ops.cast(x, dtype=dtype)  # type: ignore[no-any-return]
-
-    def float(self) -> Tensor:
-        """The values as float32."""
-        return self.to(np.float32)
-
-    def double(self) -> Tensor:
-        """The values as float64."""
-        return self.to(np.float64)
 
 
 def _truth(x: Any) -> Any:

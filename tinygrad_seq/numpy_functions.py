@@ -68,7 +68,7 @@ def _spread(method: str) -> Rule:
 
 def _ptp(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     a = as_tensor(a)
-    return a.max(axis, keepdims) - a.min(axis, keepdims)
+    return a.amax(axis, keepdims) - a.amin(axis, keepdims)
 
 
 def _average(a: Any, axis: Any = None, weights: Any = None) -> Any:
@@ -95,7 +95,7 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
     if ord == 1:
         return abs(x).sum(axis, keepdims)
     if ord == np.inf:
-        return abs(x).max(axis, keepdims)
+        return abs(x).amax(axis, keepdims)
     squares = (x * x).sum(axis, keepdims)
     # At 0 the root's slope is infinite; the norm's gradient there is 0, as in PyTorch.
     none = squares == 0.0
@@ -263,8 +263,8 @@ def _einsum(subscripts: str, *operands: Any) -> Any:
 
 
 _RULES: dict[Any, Rule] = {
-    np.sum: _reduction("sum"), np.mean: _reduction("mean"), np.max: _reduction("max"), np.amax: _reduction("max"),
-    np.min: _reduction("min"), np.amin: _reduction("min"), np.var: _spread("var"), np.std: _spread("std"),
+    np.sum: _reduction("sum"), np.mean: _reduction("mean"), np.max: _reduction("amax"), np.amax: _reduction("amax"),
+    np.min: _reduction("amin"), np.amin: _reduction("amin"), np.var: _spread("var"), np.std: _spread("std"),
     np.ptp: _ptp, np.average: _average, np.linalg.norm: _norm, np.trace: _trace,
     np.concatenate: _concatenate, np.stack: lambda arrays, axis=0: stack(arrays, axis),
     np.vstack: _stacked(2, 0), np.hstack: _stacked(1, 1), np.dstack: _stacked(3, 2),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.errors import DTypeError, explain
+from tinygrad_seq.errors import DTypeError, TraceError, explain
 from tinygrad_seq.marks import rename
 from tinygrad_seq.nodes import PICK, STATE, Leaf, Node
 from tinygrad_seq.numerics import Array
@@ -56,6 +56,14 @@ class Recorded:
     def dtype(self) -> np.dtype[Any]:
         """The NumPy dtype."""
         return self.array.dtype
+
+    def _looked_at(self, call: str) -> None:
+        if STATE.tracing and self.mode & TRACED:
+            rule = "expected maths alone: a kernel is made once, and serves other values too."
+            way_out = "Write a choice between values as where(condition, x, y)."
+            raise TraceError(
+                explain(f"{call}: a value was looked at while a function was traced", None, rule, way_out)
+            )
 
 
 def wrap(array: Array, node: Node | Leaf | None = None, mode: int = 0) -> Tensor:

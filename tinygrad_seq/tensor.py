@@ -10,25 +10,28 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_seq import origins
-from tinygrad_seq.arithmetic import ArithmeticMethods
+from tinygrad_seq.converting import ConvertingMethods
+from tinygrad_seq.elementwise import ElementwiseMethods
 from tinygrad_seq.errors import (
     DTypeError,
     GraphError,
     ShapeError,
-    TraceError,
     describe,
     describe_shape,
     explain,
 )
 from tinygrad_seq.indexing import IndexingMethods
 from tinygrad_seq.memory import keep_freed_pages
-from tinygrad_seq.nodes import STATE, Node, mark_changed
+from tinygrad_seq.nodes import Node, mark_changed
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.numpy_protocols import NumpyMethods
 from tinygrad_seq.ops import Op
-from tinygrad_seq.recording import FLOAT32, TRACED, WANTS, Recorded, leaf, record, wrap
+from tinygrad_seq.ordering import OrderingMethods
+from tinygrad_seq.rearranging import RearrangingMethods
+from tinygrad_seq.recording import FLOAT32, WANTS, Recorded, leaf, record, wrap
 from tinygrad_seq.reductions import ReductionMethods
 from tinygrad_seq.shapes import ShapeMethods
+from tinygrad_seq.writing import WritingMethods
 
 keep_freed_pages()  # before the first tape
 
@@ -54,7 +57,17 @@ def array_of(data: Any, dtype: Any = None) -> Array:
     return array
 
 
-class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods, NumpyMethods):
+class Tensor(
+    ElementwiseMethods,
+    ShapeMethods,
+    RearrangingMethods,
+    ReductionMethods,
+    OrderingMethods,
+    IndexingMethods,
+    ConvertingMethods,
+    WritingMethods,
+    NumpyMethods,
+):
     """An n-dimensional array on the tape.
 
     `Tensor(data)` copies. Lists of Python floats become float32, integers int64; arrays keep their dtype.
@@ -86,11 +99,6 @@ class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods,
     def ndim(self) -> int:
         """The number of axes."""
         return self.array.ndim
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return self.array.size
 
     @property
     def origin(self) -> str:
@@ -163,18 +171,10 @@ class Tensor(ArithmeticMethods, ShapeMethods, ReductionMethods, IndexingMethods,
         """The value of a one-element tensor as a Python number."""
         if self.array.size != 1:
             raise ShapeError(
-                explain("item: not one element", {"x": self}, f"expected 1 element, got {self.size}.")
+                explain("item: not one element", {"x": self}, f"expected 1 element, got {self.array.size}.")
             )
         self._looked_at("item")
         return self.array.item()
-
-    def _looked_at(self, call: str) -> None:
-        if STATE.tracing and self.mode & TRACED:
-            rule = "expected maths alone: a kernel is made once, and serves other values too."
-            way_out = "Write a choice between values as where(condition, x, y)."
-            raise TraceError(
-                explain(f"{call}: a value was looked at while a function was traced", None, rule, way_out)
-            )
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""

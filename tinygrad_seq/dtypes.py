@@ -1,0 +1,76 @@
+"""The dtypes under their names, what may stand for one, and the one device there is: the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.errors import ArgumentError, DTypeError, explain
+
+float32 = float = np.dtype(np.float32)
+float64 = double = np.dtype(np.float64)
+float16 = half = np.dtype(np.float16)
+int64 = long = np.dtype(np.int64)
+int32 = int = np.dtype(np.int32)
+int16 = short = np.dtype(np.int16)
+int8 = np.dtype(np.int8)
+uint8 = np.dtype(np.uint8)
+bool = np.dtype(np.bool_)
+
+
+class device:
+    """The place where tensors are: always the CPU. `device("cuda")` is refused."""
+
+    type = "cpu"
+    index = None
+
+    def __init__(self, type: Any = "cpu", index: Any = None):
+        check_device("device", type)
+
+    def __eq__(self, other: object) -> Any:
+        return isinstance(other, device) or other == "cpu"
+
+    def __hash__(self) -> Any:
+        return hash("cpu")
+
+    def __str__(self) -> str:
+        return "cpu"
+
+    def __repr__(self) -> str:
+        return "device('cpu')"
+
+
+CPU = device.__new__(device)
+
+
+def check_device(call: str, given: Any) -> None:
+    """Nothing for None and the CPU; ArgumentError for any other device."""
+    name = str(given)  # ours, a string, or PyTorch's device
+    if given is not None and name.split(":")[0] != "cpu":
+        rule = "expected 'cpu' or None: everything here runs on the CPU."
+        raise ArgumentError(explain(f"{call}: no such device", {"device": given}, rule))
+
+
+def is_device(given: Any) -> Any:
+    """Whether this names a device and not a dtype."""
+    if isinstance(given, str):
+        name = given.split(":")[0]
+        return name in ("cpu", "cuda", "mps", "xpu", "meta", "gpu", "hpu", "xla", "tpu", "mtia")
+    return isinstance(given, device) or type(given).__name__ == "device"
+
+
+def dtype_of(call: str, given: Any, x: Any = None) -> np.dtype[Any]:
+    """A dtype from NumPy's, PyTorch's or Python's, or from its name; DTypeError for what holds no numbers."""
+    name = str(given)
+    try:
+        found = np.dtype(name.removeprefix("torch.") if name.startswith("torch.") else given)
+    except (TypeError, ValueError):
+        found = None
+    if given is None or found is None or found.kind not in "fiub":
+        operands = {"dtype": given} if x is None else {"x": x}
+        rule = "expected floats, integers or booleans."
+        raise DTypeError(
+            explain(f"{call}: no tensors of dtype {given if found is None else found}", operands, rule)
+        )
+    return found

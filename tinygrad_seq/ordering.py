@@ -1,0 +1,132 @@
+"""Methods that order, add up along the way and measure: sort, topk, cumsum, norm; those of `functional`."""
+
+from __future__ import annotations
+
+import math
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_seq import ops
+from tinygrad_seq.errors import ArgumentError, RangeError, explain
+from tinygrad_seq.recording import Recorded, wrap
+from tinygrad_seq.shapes import axis_of, concat, one_of_two
+
+if TYPE_CHECKING:
+    from tinygrad_seq.tensor import Tensor
+
+
+class Ordered(NamedTuple):
+    """Values in order, and the places they come from."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def functional(name: str) -> Any:
+    """A function of `functional`, the level above, which comes when it is first called."""
+    return getattr(import_module("tinygrad_seq.functional"), name)
+
+
+class OrderingMethods(Recorded):
+    """`sort argsort topk cumsum norm`; `sigmoid relu softmax log_softmax logsumexp` as methods."""
+
+    __slots__ = ()
+
+    def argsort(
+        self, axis: Any = None, descending: bool = False, *, dim: Any = None, stable: bool = True
+    ) -> Tensor:
+        """The places of the values in order along `axis` (the last), equal ones as they stood; no gradient."""
+        self._looked_at("argsort")
+        at = one_of_two("argsort", axis, dim)
+        if not self.array.ndim:
+            return wrap(np.zeros((), np.int64))
+        i = axis_of("argsort", -1 if at is None else at, self.array.ndim, self)
+        array = self.array
+        if descending:  # NaN counts as the largest, in either order
+            array = np.flip(array, i)
+            places = np.flip(np.argsort(array, axis=i, kind="stable"), i)
+            return wrap(array.shape[i] - 1 - places)
+        return wrap(np.argsort(array, axis=i, kind="stable"))
+
+    def sort(self, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Ordered:
+        """The pair (values, indices) in order along `dim`, as in PyTorch; the tensor itself stays as it is."""
+        return self._at(self.argsort(dim, descending), dim)
+
+    def topk(self, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Ordered:
+        """The pair (values, indices) of the k largest along `dim`, the largest first."""
+        i = axis_of("topk", dim, max(1, self.array.ndim), self)
+        size = self.array.shape[i] if self.array.ndim else 1
+        if not 0 <= k <= size:
+            raise RangeError(explain("topk: k out of range", {"x": self}, f"expected 0 to {size}, got {k}."))
+        places: Any = self.argsort(dim, largest)
+        return self._at(places[(slice(None),) * i + (slice(k),)] if self.array.ndim else places, dim)
+
+    def _at(self, places: Tensor, dim: int) -> Ordered:
+        x: Any = self
+        return Ordered(x.gather(dim, places) if self.array.ndim else x, places)
+
+    def cumsum(self, axis: Any = None, *, dim: Any = None) -> Tensor:
+        """The sums of the values up to each place along `axis`."""
+        x: Any = self
+        at = one_of_two("cumsum", axis, dim)
+        if at is None:
+            raise ArgumentError(explain("cumsum: along which axis?", {"x": self}, "expected axis= or dim=."))
+        i = axis_of("cumsum", at, x.ndim, self)
+        before, size = (slice(None),) * i, x.shape[i]
+        if x.dtype.kind != "f":
+            x = x.long()
+        for shift in (2**n for n in range(max(0, size - 1).bit_length())):
+            x = concat(
+                [x[(*before, slice(shift))], x[(*before, slice(shift, None))] + x[(*before, slice(-shift))]],
+                i,
+            )
+        return x  # type: ignore[no-any-return]
+
+    def norm(
+        self, p: Any = 2, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+    ) -> Tensor:
+        """(sum of |x|^p)^(1/p) over `axis` (all axes); the largest |x| for p = inf. Its gradient at 0 is 0."""
+        at, keeps = one_of_two("norm", axis, dim), keepdims or keepdim
+        x: Any = abs(self)  # type: ignore[arg-type]
+        p = 2 if p in (None, "fro") else p
+        if not isinstance(p, (int, float)) or isinstance(p, bool) or not p > 0:
+            raise ArgumentError(explain("norm: no such norm", {"p": p}, "expected a number above 0."))
+        if p == math.inf:
+            return x.amax(at, keeps)  # type: ignore[no-any-return]
+        if p == 1:
+            return x.sum(at, keeps)  # type: ignore[no-any-return]
+        total = (x * x if p == 2 else x**p).sum(at, keeps)
+        # The root's slope at 0 is infinite, and infinite times 0 would be NaN.
+        none = total == 0.0
+        safe = ops.where(none, 1.0, total)
+        return ops.where(none, 0.0, safe.sqrt() if p == 2 else safe ** (1.0 / p))  # type: ignore[no-any-return]
+
+    # ---- functions as methods --------------------------------------------------------------------------
+    def sigmoid(self) -> Tensor:
+        """1 / (1 + exp(-x))."""
+        return functional("sigmoid")(self)  # type: ignore[no-any-return]
+
+    def relu(self) -> Tensor:
+        """max(x, 0)."""
+        return functional("relu")(self)  # type: ignore[no-any-return]
+
+    def softmax(self, axis: Any = None, *, dim: Any = None) -> Tensor:
+        """exp(x) / sum(exp(x)) along `dim`, the last where none is given."""
+        return self._along("softmax", axis, dim)
+
+    def log_softmax(self, axis: Any = None, *, dim: Any = None) -> Tensor:
+        """x - log(sum(exp(x))) along `dim`, the last where none is given."""
+        return self._along("log_softmax", axis, dim)
+
+    def _along(self, name: str, axis: Any, dim: Any) -> Tensor:
+        at = one_of_two(name, axis, dim)
+        return functional(name)(self, -1 if at is None else at)  # type: ignore[no-any-return]
+
+    def logsumexp(
+        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+    ) -> Tensor:
+        """log(sum(exp(x))) along `dim`, the last where none is given."""
+        at = one_of_two("logsumexp", axis, dim)
+        return functional("logsumexp")(self, -1 if at is None else at, keepdims or keepdim)  # type: ignore[no-any-return]
