@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from tinygrad_seq.routes import Route, node_of
 from tinygrad_seq.tensor import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TruncationBias(Reading):
     """For each `k2`: the cosine between truncated and full gradient, and the truncated one's norm over the full's."""
+
+    chart: ClassVar[str] = "bias"
 
     k2: Array
     cosine: Array

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,12 +23,14 @@ from tinygrad_seq.walk import CHECKPOINT, AnyNode, sum_to
 Piece = tuple[AnyNode, Any, Array]  # where it arrives, at which part (None: all of it), and the gradient
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ledger(Reading):
     """The contributions to a shared weight's gradient: `contributions[i]`, (N, *shape), is that of `steps[i]`.
 
     Steps are in order; None, the last, stands for what is used outside of any marked step.
     """
+
+    chart: ClassVar[str] = "ledger"
 
     steps: tuple[int | None, ...]
     contributions: Array
@@ -61,9 +63,11 @@ class Ledger(Reading):
         return said if math.isnan(fading.slope) else f"{said}; step by step back, {fading.fit.words}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Parts(Reading):
     """The gradient at h_t as what arrives from its own step's output and what from the next step's state."""
+
+    chart: ClassVar[str] = "parts"
 
     step: int
     own: Array

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,13 +24,15 @@ LARGEST_WRITTEN_OUT = 64
 MOST_ROUNDS = 500
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class JacobianProduct(Reading):
     """Singular values of d h_t / d h_k, largest first, as natural logarithms: products of many steps underflow.
 
     `log_largest[j]` is the logarithm of the largest singular value of d h_t / d h_(t-j), j = 0 .. t - k, where the
     product was written out; else of the whole alone. `lag` is t - k.
     """
+
+    chart: ClassVar[str] = "spectra"
 
     log_values: Array
     log_largest: Array
@@ -201,13 +203,15 @@ def _by_power(earlier: _Flat, later: _Flat, count: int) -> Array:
         return np.asarray(np.log(values))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LSTMPaths(Reading):
     """The gradient at each cell state but the last: what comes straight through the forget gates, and the rest.
 
     `direct[s]` and `rest[s]` have the shape of c_s and sum to d loss / d c_s with h_s held fixed; `forget[s]` are the
     gates between c_s and c_(s+1).
     """
+
+    chart: ClassVar[str] = "paths"
 
     direct: Array
     rest: Array

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,12 +19,14 @@ from tinygrad_seq.routes import Independent, Route, node_of
 from tinygrad_seq.tensor import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reach(Reading):
     """The matrix of norms of d loss_t / d h_s: `norms[t, s]`, (losses, states), float64.
 
     The last loss is taken to stand at the last state; so the lag of an entry is the number of steps between.
     """
+
+    chart: ClassVar[str] = "reach"
 
     norms: Array
 

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import html
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib import import_module
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygrad_seq.bptt.fits import Fit
+from tinygrad_seq.errors import RenderError, describe
 from tinygrad_seq.numerics import Array
 
 
-class Reading:
-    """What a reading of the gradient prints as: its one line of words, not its arrays."""
+class Shown:
+    """What is made of arrays: it prints their shapes, not hundreds of numbers."""
+
+    def __repr__(self) -> str:
+        kept = (f"{field.name}={_short(getattr(self, field.name))}" for field in fields(self))  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(kept)})"
+
+
+class Reading(Shown):
+    """A reading of the gradient: it prints its one line of words first; in a notebook its chart follows."""
+
+    chart: ClassVar[str] = ""
+    """The name of the function in `tinygrad_seq.charts` that draws it."""
 
     @property
     def words(self) -> str:
@@ -21,6 +37,31 @@ class Reading:
 
     def __str__(self) -> str:
         return f"{type(self).__name__}: {self.words}"
+
+    def __repr__(self) -> str:
+        return f"{self}\n  {super().__repr__()}"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What a notebook shows: the words, and the chart where matplotlib is installed."""
+        words = f"<p>{html.escape(str(self))}</p>"
+        # By its name: charts stand above the readings that they draw, and are imported when one is looked at.
+        charts = import_module(f"{__name__.partition('.')[0]}.charts")
+        try:
+            picture = getattr(charts, self.chart)(self)
+        except RenderError as error:
+            return {"text/plain": repr(self), "text/html": f"{words}<pre>{html.escape(str(error))}</pre>"}
+        return {"text/plain": repr(self), "text/html": words + picture.image(self.words)}
+
+
+def _short(value: object) -> str:
+    """An array by its dtype and shape, a mapping or a row of them by their names or number."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k!r}: {_short(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)) and len(value) > 8:
+        return f"{len(value)} of {_short(value[0])}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_short(v) for v in value) + "]"
+    return describe(value).partition("   ")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ before the first is drawn; no figure is shown or kept by pyplot.
 
 from tinygrad_seq.charts.course import gradients, learning
 from tinygrad_seq.charts.paper import Chart
-from tinygrad_seq.charts.taken_apart import bias, ledger, spectra
+from tinygrad_seq.charts.taken_apart import bias, ledger, parts, paths, spectra
 from tinygrad_seq.charts.through_time import decay, reach, rnn_bound, side_by_side
 
 __all__ = [
@@ -16,6 +16,8 @@ __all__ = [
     "gradients",
     "learning",
     "ledger",
+    "parts",
+    "paths",
     "reach",
     "rnn_bound",
     "side_by_side",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.errors import DTypeError, RenderError, ShapeError, describe_shape, explain
+from tinygrad_seq.charts.fonts import use_fonts_for
+from tinygrad_seq.errors import DTypeError, RenderError, ShapeError, describe, describe_shape, explain
 from tinygrad_seq.numerics import Array
 
 __all__ = ["Chart"]
@@ -24,12 +29,15 @@ GREY, WARNING = "#777777", "#B00020"
 HATCH = "////"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Chart:
     """What was drawn: the axes (an array of them where there are several), and the numbers by name."""
 
     axes: Any
     data: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        use_fonts_for(self.figure)
 
     @property
     def figure(self) -> Any:
@@ -38,8 +46,35 @@ class Chart:
 
     def save(self, path: str | Path, dpi: int = 150) -> Path:
         """Write the figure: the ending says how, .png, .svg, .pdf. Returns the path."""
+        use_fonts_for(self.figure)  # what was written on it since
         self.figure.savefig(path, dpi=dpi)
         return Path(path)
+
+    def png(self, dpi: int = 100) -> bytes:
+        """The figure as the bytes of a PNG file."""
+        use_fonts_for(self.figure)
+        file = io.BytesIO()
+        self.figure.savefig(file, dpi=dpi, format="png", bbox_inches="tight")
+        return file.getvalue()
+
+    def image(self, words: str) -> str:
+        """The figure as an HTML element that needs no other file; `words` are for those who do not see it."""
+        data = base64.b64encode(self.png()).decode()
+        return f'<img alt="{html.escape(words)}" src="data:image/png;base64,{data}"/>'
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(
+            f"{k}: {describe(v).partition('   ')[0]}"
+            for k, v in self.data.items()
+            if not isinstance(v, Mapping)
+        )
+        return f"Chart({kinds or ', '.join(map(repr, self.data))})"
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows; nothing for a figure of pyplot's, which the notebook shows by itself."""
+        pyplot = sys.modules.get("matplotlib.pyplot")
+        theirs = pyplot is not None and getattr(self.figure, "number", None) in pyplot.get_fignums()
+        return None if theirs else self.png()
 
 
 def matplotlib() -> Any:

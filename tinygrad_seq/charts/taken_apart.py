@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.bptt import JacobianProduct, Ledger, TruncationBias
+from tinygrad_seq.bptt import JacobianProduct, Ledger, LSTMPaths, Parts, TruncationBias
 from tinygrad_seq.charts.paper import (
     COLOURS,
     GREY,
@@ -16,6 +16,7 @@ from tinygrad_seq.charts.paper import (
     Chart,
     expect,
     legend,
+    log_axis,
     marked,
     new_axes,
     numbers,
@@ -25,7 +26,7 @@ from tinygrad_seq.charts.paper import (
 )
 from tinygrad_seq.numerics import Array
 
-__all__ = ["bias", "ledger", "spectra"]
+__all__ = ["bias", "ledger", "parts", "paths", "spectra"]
 
 
 def ledger(found: Ledger, *, title: str = "", ax: Any = None) -> Chart:
@@ -147,3 +148,48 @@ def bias(found: TruncationBias, *, ax: Any = None) -> Chart:
     quiet(ax)
     legend(ax)
     return Chart(ax, {"k2": k2, "cosine": cosine, "ratio": ratio})
+
+
+def parts(found: Parts, *, ax: Any = None) -> Chart:
+    """What arrives at a state from its own step's output and from the next step, as bars, beside their sum.
+
+    The sum is that of vectors: it may be shorter than either. Data: norms (own, future, whole). Raises DTypeError for
+    anything but a `Parts`.
+    """
+    expect("parts", found, Parts, "bptt.parts")
+    norms = np.array([np.linalg.norm(np.asarray(a, float)) for a in (found.own, found.future, found.whole)])
+    ax = new_axes(ax, "parts", size=(4.8, 3.6))
+    names = ("its own output", "the next step", "together")
+    for i, (name, norm) in enumerate(zip(names, norms, strict=True)):
+        ax.bar(name, positive(norm), color=COLOURS[i], hatch=("", "//", "..")[i], edgecolor="white")
+        ax.annotate(f"{norm:.3g}", (i, norm if np.isfinite(norm) else 0.0), ha="center", va="bottom")
+    ax.set_ylabel("norm of what comes from there")
+    ax.set_title(f"What arrives at the state of step {found.step}")
+    quiet(ax)
+    ax.margins(y=0.12)
+    return Chart(ax, {"norms": norms})
+
+
+def paths(found: LSTMPaths, *, ax: Any = None) -> Chart:
+    """The gradient at each cell state of an LSTM: straight through the forget gates, by other ways, and in sum.
+
+    On a logarithmic axis; norms of exactly 0 are crosses at the bottom. Data: norms (T, 3). Raises DTypeError for
+    anything but `LSTMPaths`.
+    """
+    expect("paths", found, LSTMPaths, "bptt.lstm_paths")
+    norms = numbers("paths", "the norms", found.norms, 2)
+    ax = new_axes(ax, "paths")
+    steps = np.arange(len(norms))
+    for i, name in enumerate(("straight through the forget gates", "by other ways", "together")):
+        ax.plot(
+            steps, positive(norms[:, i]), label=name, **{**style(i), "markevery": max(1, len(steps) // 20)}
+        )
+        marked(ax, steps, norms[:, i], colour=COLOURS[i])
+    log_axis(ax, norms)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_xlabel("time step of the cell state")
+    ax.set_ylabel("norm of the gradient")
+    ax.set_title("The ways back through an LSTM")
+    quiet(ax)
+    legend(ax)
+    return Chart(ax, {"norms": norms})

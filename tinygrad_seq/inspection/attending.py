@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_seq.bptt.words import Shown
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.inspection.reading import require_one_window
 from tinygrad_seq.models.neural import NeuralModel, evaluating
@@ -22,8 +23,8 @@ from tinygrad_seq.numerics import Array
 __all__ = ["Attended", "Attention", "attention_of", "attention_on_text"]
 
 
-@dataclass(frozen=True)
-class Attention:
+@dataclass(frozen=True, repr=False)
+class Attention(Shown):
     """The weights of one layer, (B, heads, L, S), and what they come to in each head."""
 
     weights: Array
@@ -79,8 +80,8 @@ def _shown(one: MultiheadAttention, seen: list[Attention]) -> Any:
     return forward
 
 
-@dataclass(frozen=True)
-class Attended:
+@dataclass(frozen=True, repr=False)
+class Attended(Shown):
     """What a Transformer read: `parts["x_l0"]` (T, E) leaves its layer 0, `layers["l0"]` is the attention there."""
 
     parts: Mapping[str, Array]

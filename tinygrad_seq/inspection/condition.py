@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinygrad_seq.bptt.words import Shown
 from tinygrad_seq.numerics import Array
 
 __all__ = ["Gate", "LayerHealth", "gates", "health"]
@@ -16,8 +17,8 @@ SHUT, OPEN = 0.1, 0.9
 _NAMES = {"i": "input", "f": "forget", "o": "output", "r": "reset", "z": "update"}
 
 
-@dataclass(frozen=True)
-class Gate:
+@dataclass(frozen=True, repr=False)
+class Gate(Shown):
     """One gate of a layer over a text, by unit (H,): the share of steps below 0.1 and above 0.9, and its mean.
 
     `memory` (H,) is -1 / ln(mean) of a forget gate (and of z, which keeps a GRU's state): the steps after which
@@ -58,8 +59,8 @@ def gates(parts: Mapping[str, Array]) -> list[Gate]:
     return found
 
 
-@dataclass(frozen=True)
-class LayerHealth:
+@dataclass(frozen=True, repr=False)
+class LayerHealth(Shown):
     """A layer over a text: how many units, how many of them never change or are stuck at 1 or -1, and the rest.
 
     `std` is the mean over the units of how much h varies, `lost` counts numbers that are not finite.

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tinygrad_seq import functional as F
 from tinygrad_seq.autodiff import grad
+from tinygrad_seq.bptt.words import Shown
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.inspection.unrolling import at_rest
 from tinygrad_seq.models.gpt import GPT
@@ -29,8 +30,8 @@ ROWS = 32  # losses that one backward pass takes together, each in a row of the 
 LOGITS = 1 << 24  # numbers in the logits of such a pass, at the most
 
 
-@dataclass(frozen=True)
-class OnText:
+@dataclass(frozen=True, repr=False)
+class OnText(Shown):
     """What a model of T symbols read: `parts["h_l0"][s]` (T, H) is the state after symbol s, gates likewise.
 
     `log_p[s]` is log P(x_s | x_1 .. x_{s-1}) in nats, `entropy[s]` that of the prediction it was drawn from;

@@ -10,6 +10,7 @@ from typing import Any
 import numpy.typing as npt
 
 from tinygrad_seq import functional as F
+from tinygrad_seq.bptt.words import Shown
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.inspection.watching import recurrent_layers, states_of
 from tinygrad_seq.models.neural import NeuralModel
@@ -21,8 +22,8 @@ from tinygrad_seq.tensor import Tensor
 __all__ = ["Unrolled", "at_rest", "step_by_step", "unrolled"]
 
 
-@dataclass(frozen=True)
-class Unrolled:
+@dataclass(frozen=True, repr=False)
+class Unrolled(Shown):
     """The tape of a model over T + 1 symbols: `losses[t]` in nats, of the symbol after t, and the states.
 
     `states[layer][t]` is (h_t,) or (h_t, c_t), each (1, H), layers from the input upwards.
