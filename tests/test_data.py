@@ -482,7 +482,9 @@ def test_what_save_did_not_write_is_refused(content: str | None, what: str) -> N
 def test_folder_is_not_a_vocabulary() -> None:
     """The refusal of the system becomes a `CheckpointError`."""
     Path("v.json").mkdir()
-    assert message(CheckpointError, Vocabulary.load, "v.json").startswith("load: 'v.json' cannot be read.\n")
+    assert message(CheckpointError, Vocabulary.load, "v.json").startswith(
+        "load: 'v.json' cannot be read: it is a folder.\n"
+    )
 
 
 # ---------------------------------------------------------------- files

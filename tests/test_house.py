@@ -11,7 +11,7 @@ import tinygrad_seq as tgs
 
 PACKAGE = Path(tgs.__file__).parent
 LEVELS = {
-    0: "terminal errors files memory blas kernel_folder kernel_digests noalias compiling sums numerics ops",
+    0: "terminal errors reading files memory blas kernel_folder kernel_digests noalias compiling sums numerics ops",
     1: (
         "origins nodes marks refusals recording arithmetic shapes reductions indexing numpy_protocols tensor random "
         "creation "

@@ -110,8 +110,8 @@ def test_settings_left_out_have_their_defaults() -> None:
 def test_unknown_setting_is_refused_with_the_nearest() -> None:
     """A misspelt setting would otherwise silently have its default."""
     known = (
-        "corpus, split, tokenizer, encoding, bad_bytes, model, hidden, layers, heads, embedding, dropout, init, "
-        "forget_bias, batch, window, reach, reading, steps, epochs, minutes, optimiser, lr, min_lr, schedule, "
+        "corpus, split, tokenizer, encoding, bad_bytes, max_size, model, hidden, layers, heads, embedding, dropout, "
+        "init, forget_bias, batch, window, reach, reading, steps, epochs, minutes, optimiser, lr, min_lr, schedule, "
         "warmup, decay, decay_every, decay_after, beta1, beta2, alpha, clip, clip_value, weight_decay, "
         "report_every, eval_every, eval_tokens, save_every, sample_every, sample_length, temperature, seed"
     )
@@ -321,7 +321,7 @@ def test_folder_in_use_is_refused(run_folder: Path) -> None:
 def test_folder_that_disappears_is_explained() -> None:
     """Somebody clears up while the run goes on."""
     assert message(CheckpointError, RunFolder(Path("gone")).add_sample, 1, "x").replace("\\\\", "/") == (
-        "train: 'gone/samples.txt' cannot be written: No such file or directory.\n"
+        "train: 'gone/samples.txt' cannot be written: its folder does not exist.\n"
         "  The weights saved so far are whole. Make room, or check that the folder still exists."
     )
 

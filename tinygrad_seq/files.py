@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import CheckpointError, explain
+from .reading import UnfitError, reason_of, require_file
 
 __all__ = ["UNFINISHED", "atomic_write", "atomic_write_bytes", "atomic_write_text"]
 
@@ -40,9 +41,7 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]
     b'1234'
     """
     try:
-        target = Path(os.path.realpath(path))
-        if target.is_dir():
-            raise IsADirectoryError
+        target = _target(path)
         temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
         try:
             _write_flushed(temporary, write)
@@ -54,6 +53,18 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]
     except OSError as error:
         raise CheckpointError(_refusal(path, error)) from error
     _flush_folder(target.parent)
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """Where a file is to stand: a name that is free, or that of a file. A device would be replaced by the rename."""
+    try:
+        target = Path(os.path.realpath(path))
+        os.lstat(target.parent)
+    except ValueError as error:
+        raise UnfitError("its name holds a zero byte") from error
+    with contextlib.suppress(FileNotFoundError):
+        require_file(target)
+    return target
 
 
 def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
@@ -115,7 +126,7 @@ def _refusal(path: str | os.PathLike[str], error: OSError) -> str:
     elif error.errno == errno.ENOSPC:
         reason, way_out = error.strerror or "the disk is full", "Make room, and try again."
     else:
-        reason, way_out = error.strerror or type(error).__name__, "Choose another place, or try again."
+        reason, way_out = reason_of(error), "Choose another place, or try again."
     return explain(
         f"write: {os.fspath(path)!r} cannot be written: {reason}",
         rule="Nothing was changed: what stood under this name before still stands there.",

@@ -26,6 +26,7 @@ from tinygrad_seq.charts.paper import (
 )
 from tinygrad_seq.errors import DataError, explain
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.reading import read_file, reason_of
 
 __all__ = ["gradients", "learning", "metrics"]
 
@@ -42,16 +43,16 @@ def metrics(run: str | os.PathLike[str]) -> dict[str, Array]:
     path = path / "metrics.jsonl" if path.is_dir() or path.suffix != ".jsonl" else path
     name = os.fspath(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = read_file(path, 1 << 28).decode().splitlines(keepends=True)
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
+        reason = reason_of(error) if isinstance(error, OSError) else "it is no UTF-8 text"
         rule = "expected the folder of a run, as tgs train makes it."
         raise DataError(explain(f"charts: {name!r} cannot be read: {reason}", None, rule)) from error
     rows: list[dict[str, Any]] = []
     for i, line in enumerate(lines):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             if i == len(lines) - 1 and not line.endswith("\n"):
                 break  # a run that is going on, or was killed
             row = None

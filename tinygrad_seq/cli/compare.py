@@ -144,7 +144,7 @@ def _ladder(args: argparse.Namespace, given: dict[str, int]) -> int:
             raise UsageError(explain(f"tgs compare: --{name} is too small", None, rule))
     how = dataclasses.replace(Protocol(), **given)
     suit_threads(vars(how))
-    tokens = tokenize(read_text(args.ladder))
+    tokens = tokenize(read_text(args.ladder, max_size=256))
     parts, V = split(tokens.ids), len(tokens.tokenizer)
     asked = min(len(parts.test), how.test)
     rungs: list[Rung] = []

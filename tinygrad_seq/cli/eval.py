@@ -63,6 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", action="append", metavar="PATH",
         help="where the run's own text is now, if it is not found; may be given several times",
     )  # fmt: skip
+    parser.add_argument(
+        "--max-size", type=int, metavar="MB",
+        help="megabytes that a packed FILE may expand to (default: 200 times its size, or 64), or a pipe hold",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -114,6 +118,7 @@ def _texts(args: argparse.Namespace, record: Record, trained: Run) -> tuple[Part
         on_unknown=args.on_unknown,
         encoding=args.encoding,
         bad_bytes=args.bad_bytes,
+        max_size=args.max_size,
     )
     if len(parts.parts["text"]) < 2:
         rule = "expected at least two tokens that the model knows."

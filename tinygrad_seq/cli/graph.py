@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_seq.cli.parser import nearest_to
 from tinygrad_seq.errors import ArgumentError, DataError, explain
+from tinygrad_seq.reading import UnfitError, read_file, reason_of
 from tinygrad_seq.terminal import one_line
 
 if TYPE_CHECKING:
@@ -90,10 +91,17 @@ def run(args: argparse.Namespace) -> int:
 def _refuse_foreign(path: Path) -> None:
     """A picture may take the place of an older one, and of no other text."""
     mark = _OURS.get(path.suffix.lower())
-    if mark is None or not path.is_file() or not path.stat().st_size or mark.encode() in path.read_bytes():
+    if mark is None or not path.is_file() or not path.stat().st_size or _bears(path, mark):
         return
     what = f"tgs graph: {str(path)!r} is there already, and is no picture"
     raise ArgumentError(explain(what, None, "", "Give another name, or remove the file."))
+
+
+def _bears(path: Path, mark: str) -> bool:
+    try:
+        return mark.encode() in read_file(path, 1 << 28)
+    except UnfitError:  # no picture of ours is as large
+        return False
 
 
 def _check_names(picture: Picture, args: argparse.Namespace) -> None:
@@ -167,9 +175,10 @@ def _picture(args: argparse.Namespace) -> tuple[Picture, str]:
 
 def _text_of(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(explain(f"tgs graph: {str(path)!r} is no UTF-8 text", None, "")) from error
+        return read_file(path, 1 << 28).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = reason_of(error) if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise DataError(explain(f"tgs graph: {str(path)!r} cannot be read: {reason}")) from error
 
 
 def _loss(args: argparse.Namespace) -> tuple[Any, int]:

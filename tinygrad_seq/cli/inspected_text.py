@@ -15,6 +15,7 @@ from tinygrad_seq.training import Run, sample
 
 __all__ = ["Passage", "passage_of"]
 
+_LARGEST = 64  # MB of a file
 _WRITES = 240  # characters that the model writes for its own report
 _BEGINNING = 1000  # tokens in which a passage looks for the end of a line to begin after
 
@@ -82,7 +83,7 @@ def _given(args: argparse.Namespace, trained: Run) -> str | None:
     if args.file is not None:
         from tinygrad_seq.data import read_text
 
-        text = read_text(args.file).text
+        text = read_text(args.file, max_size=_LARGEST).text
     if text is None:
         return None
     text = unicodedata.normalize("NFC", text)

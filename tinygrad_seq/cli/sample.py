@@ -24,6 +24,7 @@ EXAMPLE = """\
   tgs sample runs/topics-lstm128 --samples 3 --top-p 0.9 --until '\\n\\n'"""
 
 _TOGETHER = 0.1  # seconds
+_LARGEST_PRIME = 64  # MB
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "0": "\0", '"': '"', "'": "'"}
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.|$)", re.DOTALL)
 
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     until = None if args.until is None else unescaped(args.until)
     trained = load_run(args.run, args.weights)
     # Corpora are in this form; some keyboards and file systems give the other.
-    text = args.prime if args.prime_file is None else read_text(args.prime_file).text
+    text = args.prime if args.prime_file is None else read_text(args.prime_file, max_size=_LARGEST_PRIME).text
     text = unicodedata.normalize("NFC", text)
     sampler = Sampler(trained.model, trained.vocabulary, how)
     prime = sampler.prime(text, args.on_unknown)

@@ -11,6 +11,7 @@ from typing import Any
 from tinygrad_seq.cli.parser import UsageError
 from tinygrad_seq.data.decoding import BAD_BYTES
 from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.reading import read_file, reason_of
 from tinygrad_seq.training import Config
 from tinygrad_seq.training.config import KINDS, USUAL_LR, set_by_words
 from tinygrad_seq.training.presets import PRESETS, preset
@@ -25,6 +26,7 @@ _GROUPS: dict[str, dict[str, str]] = {
         "tokenizer": "char, byte, jamo (Korean letters) or bpe:N (with the extra tinygrad_seq[bpe])",
         "encoding": "of the text files, such as cp949",
         "bad_bytes": "what to do about bytes that are not of the encoding",
+        "max_size": "megabytes that a packed text may expand to (default: 200 times its size, or 64), or a pipe hold",
         "split": "per cent to train, validate and test with",
     },
     "model": {
@@ -136,9 +138,9 @@ def _truncation(word: str) -> dict[str, Any]:
 def _from_file(path: Path) -> dict[str, Any]:
     """The settings that a file names, and no others, each checked."""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # Windows' editors put a mark before it
+        text = read_file(path, 1 << 20).decode("utf-8-sig")  # Windows' editors put a mark before it
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        reason = reason_of(error) if isinstance(error, OSError) else "it is not UTF-8"
         what = f"tgs train: --config {str(path)!r} cannot be read: {reason}"
         raise ArgumentError(explain(what, None, "expected a file of lines such as: hidden = 128")) from error
     config = Config.from_toml(text, repr(str(path)))

@@ -48,7 +48,7 @@ def own_parts(record: Record, tokenizer: Tokenizer, data: Sequence[str] | None =
     if not sources or "-" in sources:
         what = f"{record.name}: its text came through standard input and is kept nowhere"
         raise DataError(explain(what, None, "", _WAY_OUT))
-    how = {name: settings[name] for name in ("encoding", "bad_bytes") if name in settings}
+    how = {name: settings[name] for name in ("encoding", "bad_bytes", "max_size") if name in settings}
 
     def read(names: Sequence[str]) -> Tokens:
         return _tokens(list(names), tokenizer, settings.get("tokenizer", "char"), record.sha256, how)

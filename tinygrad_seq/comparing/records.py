@@ -19,11 +19,13 @@ import numpy as np
 
 from tinygrad_seq.errors import CheckpointError, explain
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.reading import read_file, reason_of
 from tinygrad_seq.terminal import one_line
 
 __all__ = ["Record", "read_record"]
 
 _CONFIG, _METRICS, _FACTS = "config.toml", "metrics.jsonl", "facts"
+_LARGEST_CONFIG, _LARGEST_METRICS = 1 << 20, 1 << 28  # bytes
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,11 @@ def read_record(path: str | os.PathLike[str]) -> Record:
     """
     folder, name = Path(path), os.fspath(path)
     try:
-        text = (folder / _CONFIG).read_text(encoding="utf-8")
+        text = read_file(folder / _CONFIG, _LARGEST_CONFIG).decode()
         settings = tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-        why = f"it holds no {_CONFIG}" if missing else f"its {_CONFIG} cannot be read ({error})"
+        why = f"it holds no {_CONFIG}" if missing else f"its {_CONFIG} cannot be read: {_why(error)}"
         rule = "expected a folder that tgs train has made."
         runs = sorted(str(one.parent) for one in Path("runs").glob(f"*/{_CONFIG}"))
         way_out = f"There are: {', '.join(runs[:5])}." if runs else ""
@@ -136,9 +138,9 @@ def read_record(path: str | os.PathLike[str]) -> Record:
 
 def _rows(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     try:
-        data = path.read_bytes()
+        data = read_file(path, _LARGEST_METRICS)
     except OSError as error:
-        return [], [f"no metrics: {error.strerror or type(error).__name__}"]
+        return [], [f"no metrics: {path.name}: {reason_of(error)}"]
     rows: list[dict[str, Any]] = []
     broken = 0
     for line in data.split(b"\n"):
@@ -158,6 +160,10 @@ def _rows(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     lines = f"{broken} line{'' if broken == 1 else 's'}"
     notes = [f"{lines} of {path.name} passed over: no whole report"] if broken else []
     return rows, notes if rows else [*notes, f"{path.name} holds no report"]
+
+
+def _why(error: Exception) -> str:
+    return reason_of(error) if isinstance(error, OSError) else str(error) or "it is nested too deeply"
 
 
 def _number(value: object) -> float:

@@ -73,7 +73,11 @@ class Corpus:
 
 
 def read_text(
-    source: Source | Sequence[Source], *, encoding: str = "utf-8", bad_bytes: str = "error"
+    source: Source | Sequence[Source],
+    *,
+    encoding: str = "utf-8",
+    bad_bytes: str = "error",
+    max_size: int | None = None,
 ) -> Corpus:
     """The text of one source, or of several joined in the order given.
 
@@ -82,16 +86,18 @@ def read_text(
     or `builtin:stdlib` (the source code of the standard library without its tests, about 12 million). A
     `Path` object is always a file or a folder. Files packed by gzip, bzip2, xz or zip are unpacked. Where a
     text does not end in a newline, one is put between it and the next. `bad_bytes` says what to do about
-    bytes that are not of the encoding: "error", "replace" (each becomes U+FFFD) or "skip".
+    bytes that are not of the encoding: "error", "replace" (each becomes U+FFFD) or "skip". `max_size` is how many
+    megabytes a source may come to; without it a packed one may expand to 64 MB or to 200 times its own size.
 
-    Raises `DataError` if a source is missing, unreadable, binary or not of the encoding, or if there is no
+    Raises `DataError` if a source is missing, unreadable, binary, too large or not of the encoding, or if there is no
     text at all, and `ArgumentError` for an encoding that Python does not know.
 
     >>> 'The "assert" statement' in read_text("builtin:topics").text
     True
     """
     sources = listed(source)
-    text = "".join(not_empty(text_pieces(sources, Decoding(encoding, bad_bytes)), name_of(sources)))
+    how = Decoding(encoding, bad_bytes, max_size=max_size)
+    text = "".join(not_empty(text_pieces(sources, how), name_of(sources)))
     return Corpus(text, name_of(sources))
 
 
@@ -100,6 +106,7 @@ def stream_text(
     *,
     encoding: str = "utf-8",
     bad_bytes: str = "error",
+    max_size: int | None = None,
     chunk: int = CHUNK,
 ) -> Iterator[str]:
     """The text that `read_text` reads, in pieces, with no more than a few of them in memory.
@@ -110,7 +117,9 @@ def stream_text(
     True
     """
     sources = listed(source)
-    return not_empty(text_pieces(sources, Decoding(encoding, bad_bytes), chunk), name_of(sources))
+    return not_empty(
+        text_pieces(sources, Decoding(encoding, bad_bytes, max_size=max_size), chunk), name_of(sources)
+    )
 
 
 def from_texts(texts: Iterable[object], name: str = "texts") -> Corpus:

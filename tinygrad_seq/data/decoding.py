@@ -30,7 +30,8 @@ class Decoding:
     """How bytes become text: an encoding by Python's name, and what to do about bytes that are none of it.
 
     `bad_bytes` is "error", "replace" (each becomes U+FFFD) or "skip". A text that is kept `as_it_is` was written
-    by this package: no mark or line end is changed in it, and lone surrogates come back.
+    by this package: no mark or line end is changed in it, and lone surrogates come back. `max_size` bounds the
+    megabytes that each source may come to; None is what `unpacked` says.
 
     Raises `ArgumentError` for an encoding that Python does not know and for any other word.
 
@@ -41,6 +42,7 @@ class Decoding:
     encoding: str = "utf-8"
     bad_bytes: str = "error"
     as_it_is: bool = False
+    max_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.bad_bytes not in BAD_BYTES:
@@ -49,6 +51,10 @@ class Decoding:
             raise ArgumentError(
                 explain("read_text: bad_bytes out of range", {"bad_bytes": self.bad_bytes}, rule, way_out)
             )
+        size = self.max_size
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+            rule = "expected a whole number of megabytes, 1 at least."
+            raise ArgumentError(explain("read_text: max_size out of range", {"max_size": size}, rule))
         try:
             found = codecs.lookup(self.encoding)
             if not isinstance(codecs.decode(b"", self.encoding), str):
@@ -59,6 +65,11 @@ class Decoding:
                 explain("read_text: there is no such encoding", {"encoding": self.encoding}, rule)
             ) from error
         object.__setattr__(self, "encoding", found.name)
+
+    @property
+    def most(self) -> int | None:
+        """`max_size` in bytes."""
+        return None if self.max_size is None else self.max_size * 1_000_000
 
     @property
     def errors(self) -> str:

@@ -14,13 +14,13 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, explain
+from ..reading import open_file, reason_of
 from .naming import nearest, neighbours, shorten
 
 __all__ = ["labelled_images", "read_idx"]
@@ -44,6 +44,7 @@ def read_idx(path: str | os.PathLike[str], *, largest: int = _LARGEST) -> Array:
     Raises `DataError` for a file that cannot be opened, is damaged, or is no IDX file.
 
     >>> import tempfile
+    >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "three-idx1-ubyte")
     ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 5, 0, 4]))
@@ -101,9 +102,7 @@ def labelled_images(
 def _opened(name: str) -> Iterator[tuple[BinaryIO, int]]:
     """The unpacked bytes of a file, and how many there can be."""
     try:
-        if Path(name).is_dir():
-            raise IsADirectoryError
-        with open(name, "rb") as file:
+        with open_file(name) as file:
             size = os.fstat(file.fileno()).st_size
             packed = file.read(2) == _GZIP
             file.seek(0)
@@ -167,5 +166,5 @@ def _refusal(name: str, error: OSError) -> str:
     elif isinstance(error, PermissionError):
         what = "may not be read: permission denied"
     else:
-        what = f"cannot be read: {error.strerror or error}"
+        what = f"cannot be read: {reason_of(error)}"
     return explain(f"read_idx: {shorten(name)} {what}", None, "expected an IDX file.", way_out)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import DataError, explain
+from ..reading import UnfitError, open_file, reason_of
 from .decoding import CHUNK, UTF8, Decoding, decoded
 from .naming import nearest, neighbours, shorten
 from .unpacking import unpacked
@@ -53,7 +54,7 @@ def texts_of(
     """
     name = "standard input" if source == STANDARD_INPUT else os.fspath(source)
     with opened(source) as file:
-        for part, text in unpacked(file, name):
+        for part, text in unpacked(file, name, how.most):
             yield _closing(file, decoded(text, part, how, chunk))
 
 
@@ -76,11 +77,7 @@ def opened(source: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if source == STANDARD_INPUT:
             yield _standard_input()
             return
-        path = Path(source)
-        # Windows reports a folder as a lack of permission, so the question is asked first.
-        if path.is_dir():
-            raise IsADirectoryError
-        with path.open("rb") as file:
+        with open_file(source) as file:
             yield file
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):
@@ -150,7 +147,10 @@ def _refusal(name: str, error: OSError | ValueError) -> str:
     elif isinstance(error, PermissionError):
         what = "may not be read: permission denied"
         way_out = "Copy it to a place where you may read it."
+    elif isinstance(error, UnfitError) and "\0" not in name:
+        what = f"cannot be read: {reason_of(error)}"
+        way_out = "Pipe it in instead, with - as its name: tgs train - < FILE"
     else:
-        what = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        what = f"cannot be read: {reason_of(error)}"
         way_out = "Check that this is a path and not the text itself."
     return explain(f"read_text: {shorten(name)} {what}", None, rule, way_out)

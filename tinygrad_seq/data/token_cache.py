@@ -33,7 +33,7 @@ from .text_files import STANDARD_INPUT, opened
 from .tokenizer import TextSize, Tokenizer, checked_on_unknown
 from .tokenizer_kinds import checked_spec, learn_tokenizer, load_tokenizer
 from .tokens import Encoding, Tokens
-from .unpacking import is_packed
+from .unpacking import explained, is_packed, refuse_endless, unpacked
 
 __all__ = ["Progress", "is_large", "stored_texts", "stored_tokens"]
 
@@ -63,13 +63,15 @@ def stored_tokens(
     folder: Source | None = None,
     encoding: str = "utf-8",
     bad_bytes: str = "error",
+    max_size: int | None = None,
     on_unknown: str = "error",
     progress: Report | None = None,
     chunk: int = CHUNK,
 ) -> Tokens:
     """The ids of a text of any length, mapped from a file of the cache, which is made where there is none.
 
-    `source`, `encoding` and `bad_bytes` are as in `read_text`, `tokenizer` and `on_unknown` as in `tokenize`.
+    `source`, `encoding`, `bad_bytes` and `max_size` are as in `read_text`, `tokenizer` and `on_unknown` as in
+    `tokenize`.
     The memory needed is some ten times `chunk` bytes, whatever the length. `folder` is the cache, usually
     `tokens` in the folder of this package's other caches. Standard input is first copied into it, since a
     tokenizer is learnt in a pass of its own. `progress` is called now and then with a `Progress`.
@@ -84,10 +86,10 @@ def stored_tokens(
     ...     del tokens
     5 characters, 5 tokens of 4 kinds [1, 0, 2]
     """
-    how = Decoding(encoding, bad_bytes)
+    how = Decoding(encoding, bad_bytes, max_size=max_size)
     sources = listed(source)
     cache = _folder(folder)
-    with written(cache), _on_disk(sources, cache, progress, chunk) as files:
+    with written(cache), _on_disk(sources, cache, progress, chunk, how.most) as files:
         name = name_of(sources)
         return _Work(files, name, _checked(tokenizer), how, on_unknown, progress, chunk).tokens(cache)
 
@@ -128,8 +130,8 @@ def _checked(tokenizer: Tokenizer | str) -> Tokenizer | str:
 
 
 def is_large(source: Source | Sequence[Source]) -> bool:
-    """Whether a text is better read by `stored_tokens`: 64 MB or more, a packed file taken for eight times its
-    size, and standard input where it is a pipe, of which nothing is known.
+    """Whether a text is better read by `stored_tokens`: 64 MB or more once unpacked, and standard input where it is a
+    pipe, of which nothing is known.
 
     Raises `DataError` for sources that do not exist.
     """
@@ -147,7 +149,21 @@ def _about(source: Source) -> int:
     if isinstance(source, str) and source.startswith(PREFIX):
         return 0
     with opened(source) as file:
-        return os.fstat(file.fileno()).st_size * (8 if is_packed(file.read(16)) else 1)
+        packed = is_packed(file.read(16))
+        file.seek(0)
+        return _unpacked_size(file, os.fspath(source)) if packed else os.fstat(file.fileno()).st_size
+
+
+def _unpacked_size(file: BinaryIO, name: str) -> int:
+    """The bytes that come out of a packed file, counted as far as matters."""
+    size = 0
+    with explained(name):
+        for _, text in unpacked(file, name, 2 * _LARGE + CHUNK):
+            while size < _LARGE and (data := text.read(CHUNK)):
+                size += len(data)
+            if size >= _LARGE:
+                break
+    return size
 
 
 class _Work(NamedTuple):
@@ -248,7 +264,7 @@ def _loaded(entry: Path, name: str) -> Tokens | None:
 
 @contextmanager
 def _on_disk(
-    sources: list[Source], cache: Path, progress: Report | None, chunk: int
+    sources: list[Source], cache: Path, progress: Report | None, chunk: int, most: int | None
 ) -> Iterator[list[Source]]:
     """The sources, where standard input is a copy that can be read more than once."""
     if STANDARD_INPUT not in sources:
@@ -260,6 +276,7 @@ def _on_disk(
             for data in _raw(STANDARD_INPUT, chunk):
                 file.write(data)
                 _tell(progress, "copying", file.tell(), None)
+                refuse_endless(file.tell(), most)
         try:
             yield [copy if one == STANDARD_INPUT else one for one in sources]
         except DataError as error:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError, CheckpointError, explain
+from ..reading import LARGEST_TOKENIZER, read_file
 from .bpe import BPETokenizer, bpe_package
 from .byte_tokenizer import ByteTokenizer
 from .jamo import JamoTokenizer
@@ -76,6 +76,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     extra that the tokenizer needs is not installed.
 
     >>> import tempfile
+    >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     ByteTokenizer().save(Path(folder, "tokenizer.json"))
     ...     load_tokenizer(Path(folder, "tokenizer.json"))
@@ -83,7 +84,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     """
     name = os.fspath(path)
     try:
-        content = json.loads(Path(path).read_bytes())
+        content = json.loads(read_file(path, LARGEST_TOKENIZER))
     except (OSError, ValueError, RecursionError):
         content = None
     if not isinstance(content, dict) or content.get("format") != FORMAT:

@@ -9,20 +9,38 @@ import bz2
 import gzip
 import io
 import lzma
+import os
+import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..errors import DataError, explain
+from .naming import shorten
 
-__all__ = ["explained", "is_packed", "unpacked"]
+__all__ = ["FREE", "MOST", "RATIO", "explained", "is_packed", "refuse_endless", "unpacked"]
 
 _GZIP, _XZ, _ZIP = b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"PK\x03\x04"
 _EMPTY_ZIP = b"PK\x05\x06\0\0"
 _BZIP2, _BZIP2_AT_4 = b"BZh", (b"1AY&SY", b"\x17rE8P\x90")
 _LONGEST = 10  # bytes
+
+FREE = 1 << 26
+"""Bytes that any packed file may expand to."""
+RATIO = 200
+"""Beyond that, how many times its size on the disk. A text comes to 3 to 20, one letter all through to 1,000."""
+MOST = 1 << 34
+"""Bytes that a packed file, or a pipe, may hold at the most where nobody has named a limit."""
+_NAME_IT = "If you want it all, name how many megabytes it may come to: --max-size N, or max_size=N."
+_MOST_MEMBERS, _LARGEST_DIRECTORY = 65_534, FREE  # of a zip file, whose list is read as a whole; bytes
+
+# What the unpackers raise for damaged data, and for what they have not learnt.
+_DAMAGES = (
+    EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile, struct.error, UnicodeDecodeError,
+)  # fmt: skip
+_UNKNOWN = (NotImplementedError, RuntimeError)
 
 
 def is_packed(start: bytes) -> bool:
@@ -34,29 +52,33 @@ def is_packed(start: bytes) -> bool:
     return _kind(start) is not None
 
 
-def unpacked(file: BinaryIO, name: str) -> Iterator[tuple[str, BinaryIO]]:
+def unpacked(file: BinaryIO, name: str, most: int | None = None) -> Iterator[tuple[str, BinaryIO]]:
     """The texts of an open binary file, each with its name: the file itself, or what is packed in it.
 
     Of a zip file these are its members that end in .txt, in the order of their names, or all of them where
     none ends so. `name` is for errors. A file that cannot seek, such as a pipe, may be anything but a zip.
 
-    Raises `DataError` for a zip that is damaged, empty, encrypted, or not seekable.
+    `most` bounds the bytes that come out, all members together. Where it is None, what was packed may come to 64 MB
+    or to 200 times its size on the disk, and that or a pipe to 16 GiB. Reading on beyond raises `DataError`; so do a
+    zip that is damaged, empty, encrypted, of an unknown method, or not seekable.
 
-    >>> [(name, text.read()) for name, text in unpacked(io.BytesIO(gzip.compress(b"text")), "a.gz")]
+    >>> [(name, text.read(9)) for name, text in unpacked(io.BytesIO(gzip.compress(b"text")), "a.gz")]
     [('a.gz', b'text')]
     """
     start, whole = _peeked(file)
     kind = _kind(start)
+    bound = _Bound(file, name, most, kind is not None)
     if kind == "zip":
-        yield from _members(whole, name)
-    elif kind == "gzip":
-        yield name, gzip.GzipFile(fileobj=whole, mode="rb")  # type: ignore[misc]
-    elif kind == "bzip2":
-        yield name, bz2.BZ2File(whole)  # type: ignore[misc]
-    elif kind == "xz":
-        yield name, lzma.open(whole)  # type: ignore[misc]  # noqa: SIM115
-    else:
-        yield name, whole
+        for part, text, size in _members(whole, name):
+            yield part, _Bounded(text, bound, size)  # type: ignore[misc]
+        return
+    raw = bound.counted(whole)
+    open_packed: dict[str | None, Callable[[BinaryIO], Any]] = {
+        "gzip": lambda file: gzip.GzipFile(fileobj=file, mode="rb"),
+        "bzip2": bz2.BZ2File,
+        "xz": lzma.open,
+    }
+    yield name, _Bounded(open_packed[kind](raw) if kind else raw, bound)  # type: ignore[misc]
 
 
 @contextmanager
@@ -64,8 +86,10 @@ def explained(name: str) -> Iterator[None]:
     """Inside, what the unpackers say about damaged data becomes a `DataError` that names the file."""
     try:
         yield
-    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile) as error:
+    except _DAMAGES as error:
         raise DataError(_damaged(name, error)) from error
+    except _UNKNOWN as error:
+        raise DataError(_not_known(name, error)) from error
     except OSError as error:
         # bz2 says so and gives no number; what the system itself refuses has one.
         if error.errno is not None:
@@ -121,7 +145,112 @@ class _Joined(io.RawIOBase):
         return len(part)
 
 
-def _members(file: BinaryIO, name: str) -> Iterator[tuple[str, BinaryIO]]:
+def refuse_endless(count: int, most: int | None) -> None:
+    """Refuse a standard input that has come to so many bytes, for it may go on for ever. Raises `DataError`."""
+    if count > (MOST if most is None else most):
+        rule = f"expected {_megabytes(MOST if most is None else most)} at the most."
+        raise DataError(explain("read_text: standard input holds too much", None, rule, _NAME_IT))
+
+
+class _Bound:
+    """How much may come out of one file of a user, and how much has."""
+
+    def __init__(self, file: BinaryIO, name: str, most: int | None, packed: bool):
+        self.name, self.most, self.packed = name, most, packed
+        self.size = _size_of(file)
+        self.taken = self.given = 0
+
+    def counted(self, file: BinaryIO) -> BinaryIO:
+        """The file; where nobody knows its size, one that counts what is taken from it."""
+        return file if self.size is not None else io.BufferedReader(_Counting(file, self))
+
+    def passed(self, count: int) -> None:
+        """So many more bytes came out. Raises `DataError` where they are too many."""
+        self.given += count
+        if self.most is not None:
+            if self.given > self.most:
+                self._refuse(f"expected {_megabytes(self.most)} at the most, as --max-size (max_size) says.")
+        elif self.packed and self.given > max(FREE, RATIO * (self.taken if self.size is None else self.size)):
+            self._refuse(f"expected {RATIO} times its size on the disk at the most, or {_megabytes(FREE)}.")
+        elif self.given > MOST and (self.packed or self.size is None):
+            self._refuse(f"expected {_megabytes(MOST)} at the most.")
+
+    def _refuse(self, rule: str) -> None:
+        what = f"read_text: {shorten(self.name)} {'expands to' if self.packed else 'holds'} too much"
+        raise DataError(explain(what, None, rule, _NAME_IT))
+
+
+def _size_of(file: BinaryIO) -> int | None:
+    """The bytes of a file on the disk or in memory, None for a pipe."""
+    if not file.seekable():
+        return None
+    try:
+        return os.fstat(file.fileno()).st_size
+    except (OSError, ValueError):
+        here = file.tell()
+        size = file.seek(0, io.SEEK_END)
+        file.seek(here)
+        return size
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB"
+
+
+class _Counting(io.RawIOBase):
+    """A pipe that tells a bound what is taken from it."""
+
+    def __init__(self, file: BinaryIO, bound: _Bound):
+        self.file, self.bound = file, bound
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        part = self.file.read(len(view))
+        view[: len(part)] = part
+        self.bound.taken += len(part)
+        return len(part)
+
+
+class _Bounded:
+    """What comes out of a file, told to its bound; never more at once than is asked for."""
+
+    def __init__(self, text: BinaryIO, bound: _Bound, left: int | None = None):
+        self.text, self.bound, self.left = text, bound, left
+
+    def read(self, count: int) -> bytes:
+        """The next bytes, at most so many."""
+        data = self.text.read(count)
+        self.bound.passed(len(data))
+        if self.left is not None:
+            self.left -= len(data)
+            if count and not data and self.left:  # zipfile compares checksums where it expects the end
+                raise zipfile.BadZipFile("a member is shorter than the archive says")
+        return data
+
+
+def _require_short_list(file: BinaryIO, name: str) -> None:
+    """Refuse a zip whose list of members alone would fill the memory: Python reads it whole."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - (1 << 16) - 22))
+    end = file.read()
+    at = end.rfind(_EMPTY_ZIP[:4])
+    file.seek(0)
+    if at < 0 or len(end) < at + 16:
+        return  # Python says that it is none
+    members, length = (
+        struct.unpack("<H", end[at + 10 : at + 12])[0],
+        struct.unpack("<I", end[at + 12 : at + 16])[0],
+    )
+    if members > _MOST_MEMBERS or length > _LARGEST_DIRECTORY:
+        rule = f"expected {_MOST_MEMBERS:,} at the most."
+        raise DataError(explain(f"read_text: the zip file {shorten(name)} lists too many files", None, rule,
+                                "Unpack it, and give the folder."))  # fmt: skip
+
+
+def _members(file: BinaryIO, name: str) -> Iterator[tuple[str, BinaryIO, int]]:
     if not file.seekable():
         raise DataError(
             explain(
@@ -130,8 +259,13 @@ def _members(file: BinaryIO, name: str) -> Iterator[tuple[str, BinaryIO]]:
                 way_out="Unpack it into the pipe: unzip -p FILE.zip | tgs train -",
             )
         )
+    _require_short_list(file, name)
     with explained(name), zipfile.ZipFile(file) as packed:
-        every = [one for one in packed.infolist() if not one.is_dir() and "__MACOSX/" not in one.filename]
+        every = [
+            one
+            for one in packed.infolist()
+            if not one.filename.endswith("/") and "__MACOSX/" not in one.filename
+        ]
         members = [one for one in every if one.filename.lower().endswith(".txt")] or every
         if not members:
             raise DataError(explain(f"read_text: the zip file {name!r} holds no file"))
@@ -140,7 +274,16 @@ def _members(file: BinaryIO, name: str) -> Iterator[tuple[str, BinaryIO]]:
                 what = f"read_text: {member.filename!r} in {name!r} is encrypted"
                 raise DataError(explain(what, None, "", "Unpack it with its password first."))
             with packed.open(member) as text:
-                yield f"{name}/{member.filename}", text  # type: ignore[misc]
+                yield f"{name}/{member.filename}", text, member.file_size  # type: ignore[misc]
+
+
+def _not_known(name: str, error: Exception) -> str:
+    return explain(
+        f"read_text: {shorten(name)} is packed in a way that Python cannot unpack",
+        {"unpacker": str(error) or type(error).__name__},
+        "expected gzip, bzip2, xz, or a zip file of the usual methods without a password.",
+        "Unpack it with another program first.",
+    )
 
 
 def _damaged(name: str, error: Exception) -> str:

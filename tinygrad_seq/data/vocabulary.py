@@ -13,7 +13,6 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, TypeGuard
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy.typing as npt
 
 from ..errors import CheckpointError, DataError, explain
 from ..files import atomic_write_text
+from ..reading import LARGEST_TOKENIZER, read_file, reason_of
 from .normal_form import composed
 from .tokenizer import Decoder, PlainDecoder, Tokenizer, checked_ids, checked_on_unknown, require_text
 
@@ -142,6 +142,7 @@ class Vocabulary(Tokenizer):
         Raises `CheckpointError` if the file cannot be written.
 
         >>> import tempfile
+        >>> from pathlib import Path
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Vocabulary("abc").save(Path(folder, "vocabulary.json"))
         ...     Vocabulary.load(Path(folder, "vocabulary.json"))
@@ -158,9 +159,10 @@ class Vocabulary(Tokenizer):
         """
         name = os.fspath(path)
         try:
-            content = json.loads(Path(path).read_bytes())
+            content = json.loads(read_file(path, LARGEST_TOKENIZER))
         except OSError as error:
-            what = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be read"
+            missing = isinstance(error, FileNotFoundError)
+            what = "does not exist" if missing else f"cannot be read: {reason_of(error)}"
             raise CheckpointError(_not_loaded(name, what)) from error
         except (ValueError, RecursionError) as error:
             raise CheckpointError(_not_loaded(name, "is damaged: it is not JSON")) from error

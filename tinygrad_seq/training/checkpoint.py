@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from tinygrad_seq.errors import CheckpointError, explain
 from tinygrad_seq.files import atomic_write_bytes
 from tinygrad_seq.nn import Module
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.reading import open_file, reason_of
 
 __all__ = ["fingerprint", "load_state", "load_weights", "save_state", "save_weights"]
 
@@ -134,7 +134,7 @@ def _read(name: str) -> _Saved:
 
     try:
         # Opened by hand first: the errors of the system then have their usual classes on every platform.
-        with Path(name).open("rb"):
+        with open_file(name):
             pass
         with safe_open(name, framework="numpy") as file:
             arrays: dict[str, Any] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -142,7 +142,7 @@ def _read(name: str) -> _Saved:
     except FileNotFoundError as error:
         raise CheckpointError(_refusal(name, "does not exist", _WAY_OUT)) from error
     except OSError as error:
-        what = f"cannot be read: {error.strerror or error}"
+        what = f"cannot be read: {reason_of(error)}"
         raise CheckpointError(_refusal(name, what, "Check what stands under this name.")) from error
     except (SafetensorError, ValueError, TypeError, AttributeError) as error:
         what = "is damaged: it is no complete safetensors file"

@@ -45,7 +45,8 @@ class Config:
 
     *Text.* `corpus` holds the sources as `data.read_text` takes them. `split` is the share in per cent to train,
     validate and test with, in the order of the text; "95,5,0 columns" divides each of the streams instead.
-    `tokenizer` is `char`, `byte`, `jamo` or `bpe:N`; `encoding` and `bad_bytes` are as in `data.read_text`.
+    `tokenizer` is `char`, `byte`, `jamo` or `bpe:N`; `encoding`, `bad_bytes` and `max_size` are as in
+    `data.read_text`.
 
     *Model.* `model` is lstm, gru, rnn (tanh) or transformer, of `layers` layers of `hidden` units; a transformer has
     `heads` heads and sees `window` tokens. `embedding` is `hidden` where not given, 0 gives the recurrent layers
@@ -78,6 +79,7 @@ class Config:
     tokenizer: str = "char"
     encoding: str = "utf-8"
     bad_bytes: str = "error"
+    max_size: int | None = None
     model: str = "lstm"
     hidden: int = 128
     layers: int = 1

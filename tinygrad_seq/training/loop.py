@@ -236,8 +236,9 @@ def _text(corpus: Text) -> Corpus | Tokens:
 
 def text_of(config: Config, progress: Report | None = None, run: str | Path | None = None) -> Corpus | Tokens:
     """The text that the settings name: in memory, or where it is large its tokens, by the tokenizer of `run`."""
-    source, encoding, bad_bytes = config.corpus, config.encoding, config.bad_bytes
+    source = config.corpus
+    how: dict[str, Any] = {name: getattr(config, name) for name in ("encoding", "bad_bytes", "max_size")}
     if not is_large(source):
-        return read_text(source, encoding=encoding, bad_bytes=bad_bytes)
+        return read_text(source, **how)
     kind = config.tokenizer if run is None else RunFolder.open(run)[1].vocabulary
-    return stored_tokens(source, kind, encoding=encoding, bad_bytes=bad_bytes, progress=progress)
+    return stored_tokens(source, kind, progress=progress, **how)

@@ -29,6 +29,7 @@ from tinygrad_seq.errors import CheckpointError, explain
 from tinygrad_seq.files import UNFINISHED, atomic_write_text
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.reading import read_file, reason_of, require_file
 from tinygrad_seq.training.building import new_model
 from tinygrad_seq.training.checkpoint import load_state, load_weights, save_state, save_weights
 from tinygrad_seq.training.config import FACTS, Config
@@ -41,6 +42,7 @@ METRICS, SAMPLES = "metrics.jsonl", "samples.txt"
 LAST, BEST, STATE = "last.safetensors", "best.safetensors", "state.safetensors"
 README = "README.md"
 ADDED = (METRICS, SAMPLES)
+_LARGEST_CONFIG = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class RunFolder:
         """
         folder, name = Path(path), os.fspath(path)
         config, vocabulary = _described(folder, name)
-        if not (folder / STATE).is_file():
+        if not os.path.lexists(folder / STATE):
             what = f"resume: the run in {name!r} cannot go on: it holds no {STATE}"
             way_out = f"It can still write: tgs sample {name}. To train, start a new run."
             raise CheckpointError(explain(what, None, "", way_out))
@@ -164,7 +166,7 @@ class RunFolder:
 
     def sizes(self) -> dict[str, int]:
         """How many bytes the files have that a run adds to."""
-        return {name: path.stat().st_size for name in ADDED if (path := self.path / name).exists()}
+        return {name: require_file(path) for name in ADDED if (path := self.path / name).exists()}
 
     def sweep(self) -> None:
         """Remove the unfinished files of a run that was killed."""
@@ -176,8 +178,9 @@ class RunFolder:
         """Take away what was added to these files since they had these sizes: it will be done again."""
         for name in ADDED:
             path = self.path / name
-            if path.exists() and path.stat().st_size > sizes.get(name, 0):
-                os.truncate(path, sizes.get(name, 0))
+            with _explained(path):
+                if os.path.lexists(path) and require_file(path) > sizes.get(name, 0):
+                    os.truncate(path, sizes.get(name, 0))
 
     def write_card(self, text: str) -> None:
         """Write the README of the run."""
@@ -194,8 +197,11 @@ class RunFolder:
     def _append(self, name: str, text: str) -> None:
         path = self.path / name
         # Opened for each report: a run that is killed has no line left in a buffer.
-        with _explained(path), path.open("a", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(text)
+        with _explained(path):
+            if os.path.lexists(path):
+                require_file(path)
+            with path.open("a", encoding="utf-8", errors="replace", newline="\n") as file:
+                file.write(text)
 
     def _flush_added(self) -> None:
         """After a power cut, too, what the folder holds tells of the weights that it holds."""
@@ -212,7 +218,8 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        missing = isinstance(error, FileNotFoundError)
+        reason = "its folder does not exist" if missing else reason_of(error)
         way_out = "The weights saved so far are whole. Make room, or check that the folder still exists."
         raise CheckpointError(
             explain(f"train: {os.fspath(path)!r} cannot be written: {reason}", None, "", way_out)
@@ -238,10 +245,10 @@ def load_run(path: str | os.PathLike[str], weights: str | None = None) -> Run:
 
 def _described(folder: Path, name: str) -> tuple[Config, Tokenizer]:
     """The settings and the tokenizer of a run."""
-    if not (folder / CONFIG).is_file():
+    if not os.path.lexists(folder / CONFIG):
         raise CheckpointError(_no_run(folder, name))
     try:
-        text = (folder / CONFIG).read_text(encoding="utf-8")
+        text = read_file(folder / CONFIG, _LARGEST_CONFIG).decode()
     except (OSError, UnicodeDecodeError) as error:
         what = f"load: {os.fspath(folder / CONFIG)!r} cannot be read: {_reason(folder, error)}"
         raise CheckpointError(explain(what, None, "expected UTF-8 text as TOML.")) from error
@@ -263,7 +270,7 @@ def _reason(folder: Path, error: Exception) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError):
         above = next((one for one in folder.parents if one.is_file()), folder)
         return f"{os.fspath(above)!r} is a file"
-    return getattr(error, "strerror", None) or type(error).__name__
+    return reason_of(error) if isinstance(error, OSError) else type(error).__name__
 
 
 def _no_run(folder: Path, name: str) -> str:

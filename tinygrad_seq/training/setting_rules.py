@@ -23,6 +23,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 # Lowest and highest value allowed, and whether the lowest itself is.
 _RANGES: dict[str, tuple[float, float, bool]] = {
+    "max_size": (1, math.inf, True),
     "hidden": (1, math.inf, True),
     "layers": (1, math.inf, True),
     "heads": (1, math.inf, True),
