@@ -138,7 +138,13 @@ def test_ledger_draws_central_differences_and_nothing_behind_a_cut(charts: Any) 
         assert chart.data["norms"][t] == pytest.approx(expected, rel=1e-6)
     bars = [p for p in chart.axes.patches if not p.get_hatch()]
     assert [b.get_height() for b in bars] == chart.data["norms"].tolist()
-    assert [p.get_x() for p in chart.axes.patches if p.get_hatch()] == [-0.5]
+    (zero,) = [p for p in chart.axes.patches if p.get_hatch()]
+    assert zero.get_x() == -0.5
+    floor, ceiling = chart.axes.get_ylim()
+    to_axes = chart.axes.transData + chart.axes.transAxes.inverted()
+    lowest = min(to_axes.transform((0, p.get_height()))[1] for p in bars if p.get_height())
+    assert 0 < zero.get_height() < lowest <= 1
+    assert floor < ceiling
     losses[-1].backward()
     assert chart.data["whole"] == pytest.approx(np.linalg.norm(one.weight_hh.grad.numpy()), rel=1e-12)
 
@@ -265,6 +271,26 @@ def test_side_by_side_has_one_scale(charts: Any) -> None:
     lines = [line for line in chart.axes[2].lines if line.get_marker() not in ("None", "x")]
     assert len({line.get_linestyle() for line in lines}) == len({line.get_marker() for line in lines}) == 2
     np.testing.assert_array_equal(chart.data["GRU"]["norms"], found["GRU"].norms)
+
+
+def test_side_by_side_says_its_numbers_in_one_way(charts: Any) -> None:
+    """A small matrix beside a large one, a smooth one beside a jagged one: both in lines, or both in cells."""
+
+    def marks(ax: Any) -> set[str]:
+        kinds = {"cells" if t.get_position()[0] % 1 == 0 else "lines" for t in ax.texts}
+        return kinds | ({"contour"} if len(ax.collections) > 1 else set())
+
+    t, s = np.arange(30)[:, None], np.arange(30)
+    smooth = np.where(s <= t, 10.0 ** (-(t - s) / 4), 0.0)
+    jagged = smooth * 10.0 ** ((-1.0) ** t * 2)
+    small = smooth[:6, :6]
+    for one in (jagged, small):
+        chart = charts.side_by_side({"a": bptt.Reach(smooth), "b": bptt.Reach(one)})
+        first, second = (("contour" in marks(ax)) for ax in chart.axes[:2])
+        assert first == second
+    alone = charts.reach(bptt.Reach(smooth))
+    assert "contour" in marks(alone.axes)
+    assert "contour" not in marks(charts.reach(bptt.Reach(jagged)).axes)
 
 
 def test_spectra_and_bias(charts: Any) -> None:

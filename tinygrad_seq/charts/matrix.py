@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -45,12 +46,26 @@ def limits(*matrices: Array) -> tuple[float, float]:
     return (low, top) if top - low > 1e-6 else (top - 0.5, top + 0.5)
 
 
-def heat(ax: Any, norms: Array, span: tuple[float, float], cuts: list[int]) -> Any:
-    """Draw the matrix; returns what a colour bar is made from."""
+def _logs(norms: Array) -> Array:
+    with np.errstate(all="ignore"):
+        return np.where((norms > 0) & np.isfinite(norms) & causal(norms), np.log10(norms), np.nan)
+
+
+def numbers_by(matrices: Sequence[Array], span: tuple[float, float]) -> str:
+    """How all of them say their numbers: in "cells", by "lines" of equal norm, or in "some" cells.
+
+    Matrices that are compared are drawn alike: lines only where each of them can have some.
+    """
+    if all(max(m.shape) <= WRITTEN_OUT for m in matrices):
+        return "cells"
+    return "lines" if all(_levels(_logs(m), span) for m in matrices) else "some"
+
+
+def heat(ax: Any, norms: Array, span: tuple[float, float], cuts: list[int], numbers: str = "") -> Any:
+    """Draw the matrix; returns what a colour bar is made from. `numbers` as `numbers_by` says."""
     losses, states = norms.shape
     allowed = causal(norms)
-    with np.errstate(all="ignore"):
-        logs = np.where((norms > 0) & np.isfinite(norms) & allowed, np.log10(norms), np.nan)
+    logs = _logs(norms)
     mesh = ax.pcolormesh(
         np.arange(states + 1) - 0.5, np.arange(losses + 1) - 0.5, np.ma.masked_invalid(logs),
         cmap=MAP, vmin=span[0], vmax=span[1], rasterized=True,
@@ -61,10 +76,11 @@ def heat(ax: Any, norms: Array, span: tuple[float, float], cuts: list[int]) -> A
         ax.plot(
             lost[:, 1], lost[:, 0], "*", color=WARNING, markersize=7, linestyle="none", label="not finite"
         )
-    if max(losses, states) <= WRITTEN_OUT:
-        _written(ax, logs, span)
-    elif not _contours(ax, logs, span):
-        _written(ax, logs, span, every=max(logs.shape) / 8)
+    numbers = numbers or numbers_by([norms], span)
+    if numbers == "lines":
+        _contours(ax, logs, _levels(logs, span))
+    else:
+        _written(ax, logs, span, every=1.0 if numbers == "cells" else max(1.0, max(logs.shape) / 8))
     for i, s in enumerate(cuts):
         top = max(0, s - (states - losses)) - 0.5
         ax.plot(
@@ -113,20 +129,22 @@ def _written(ax: Any, logs: Array, span: tuple[float, float], every: float = 1.0
                 ax.text(s, t, f"{logs[t, s]:.1f}", ha="center", va="center", fontsize=6.5, color=colour)
 
 
-def _contours(ax: Any, logs: Array, span: tuple[float, float]) -> bool:
-    """Lines of equal norm with their exponents, so that the numbers do not hang on the colours.
+def _levels(logs: Array, span: tuple[float, float]) -> list[float]:
+    """The exponents that lines of equal norm may have.
 
-    False, and nothing drawn, where rows differ so much from their neighbours that lines would be scribbles.
+    None where rows differ so much from their neighbours that lines would be scribbles.
     """
     ticks = import_module("matplotlib.ticker").MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(*span)
     finite = logs[np.isfinite(logs)]
     if not len(finite) or min(logs.shape) < 2:
-        return False
+        return []
     levels = [v for v in ticks if 0.05 < (finite < v).mean() < 0.95]
     once, twice = (np.abs(np.diff(logs, n, axis=0)) for n in (1, 2))
     jagged = np.isfinite(twice).any() and np.nanmean(twice) > 1.2 * np.nanmean(once)
-    if not levels or jagged:
-        return False
+    return [] if jagged else levels
+
+
+def _contours(ax: Any, logs: Array, levels: list[float]) -> None:
+    """Lines of equal norm with their exponents, so that the numbers do not hang on the colours."""
     lines = ax.contour(np.ma.masked_invalid(logs), levels, colors="white", linewidths=0.7, linestyles="solid")
     ax.clabel(lines, fmt="%g", fontsize=6.5)
-    return True

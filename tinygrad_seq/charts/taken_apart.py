@@ -28,6 +28,8 @@ from tinygrad_seq.numerics import Array
 
 __all__ = ["bias", "ledger", "parts", "paths", "spectra"]
 
+FLOOR = 0.012  # of the height of the axes: what is exactly 0 must be seen, and look smaller than anything
+
 
 def ledger(found: Ledger, *, title: str = "", ax: Any = None) -> Chart:
     """The contributions to a shared weight's gradient as bars over the steps, beside the norm of their sum.
@@ -54,7 +56,8 @@ def ledger(found: Ledger, *, title: str = "", ax: Any = None) -> Chart:
     kept = shown[np.isfinite(shown)]
     if len(kept) and kept.max() > 50 * kept.min():
         ax.set_yscale("log")
-        ax.set_ylim(kept.min() / 3, max(kept.max(), whole) * 12)
+        top = max(kept.max(), whole) * 12
+        ax.set_ylim(kept.min() / max(3.0, (top / kept.min()) ** 0.05), top)  # no bar as low as a zero
     if whole > 0 and math.isfinite(whole):
         ax.axhline(whole, color="black", linestyle="--", linewidth=1.2, label="norm of the whole gradient")
     _hatched(ax, places[norms == 0])
@@ -71,10 +74,10 @@ def ledger(found: Ledger, *, title: str = "", ax: Any = None) -> Chart:
 
 
 def _hatched(ax: Any, places: Array) -> None:
-    """Hatch bars that have no height: one patch for those beside each other."""
+    """Hatch the floor where bars have no height: one low patch for those beside each other."""
     for i, run in enumerate(np.split(places, np.flatnonzero(np.diff(places) > 1) + 1) if len(places) else ()):
         ax.axvspan(
-            run[0] - 0.5, run[-1] + 0.5, facecolor="#f2f2f2", edgecolor="#8a8a8a", hatch=HATCH, linewidth=0.0,
+            run[0] - 0.5, run[-1] + 0.5, ymax=FLOOR, facecolor="#f2f2f2", edgecolor="#8a8a8a", hatch=HATCH, linewidth=0.0,
             label=None if i else "exactly 0",
         )  # fmt: skip
 

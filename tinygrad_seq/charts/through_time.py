@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_seq.bptt import Reach
 from tinygrad_seq.bptt.fits import Fit
-from tinygrad_seq.charts.matrix import cuts_in, heat, limits
+from tinygrad_seq.charts.matrix import cuts_in, heat, limits, numbers_by
 from tinygrad_seq.charts.paper import (
     BELOW,
     Chart,
@@ -150,6 +150,8 @@ def _bounded(ax: Any, found: Sequence[Reach], bound: float) -> Array:
 def side_by_side(found: Mapping[str, Reach], *, title: str = "", ax: Any = None) -> Chart:
     """Several reach matrices on one colour scale, and their decay curves: RNN, GRU and LSTM at equal size, say.
 
+    All say their numbers in one way: in the cells, or by lines of equal norm.
+
     `ax` is one more axes than there are matrices. Data for each name: norms, and what `decay` has. Raises
     DTypeError for anything but a mapping from names to `Reach`es.
     """
@@ -165,8 +167,9 @@ def side_by_side(found: Mapping[str, Reach], *, title: str = "", ax: Any = None)
     axes = new_axes(ax, "side_by_side", columns, (2.7 * count + 4.4, 4.2))
     matrices = {name: numbers("side_by_side", name, one.norms, 2) for name, one in found.items()}
     span = limits(*matrices.values())
+    written = numbers_by(list(matrices.values()), span)
     for i, (name, norms) in enumerate(matrices.items()):
-        mesh = heat(axes[i], norms, span, cuts_in(norms))
+        mesh = heat(axes[i], norms, span, cuts_in(norms), written)
         _label_matrix(axes[i])
         axes[i].set_title(name)
         legend(axes[i], loc="upper right")
