@@ -13,8 +13,8 @@ PACKAGE = Path(tgs.__file__).parent
 LEVELS = {
     0: "terminal errors reading files memory blas kernel_folder kernel_digests noalias compiling sums numerics ops",
     1: (
-        "origins nodes marks refusals recording arithmetic shapes reductions indexing numpy_protocols tensor random "
-        "creation "
+        "origins nodes marks refusals recording arithmetic shapes reductions indexing inplace watched "
+        "numpy_protocols tensor random creation "
         "dtypes elementwise rearranging ordering converting writing"
     ),
     2: (

@@ -10,7 +10,7 @@ import pytest
 
 import tinygrad_seq as tgs
 from tinygrad_seq import optim
-from tinygrad_seq.errors import ShapeError
+from tinygrad_seq.errors import ShapeError, describe
 from tinygrad_seq.fusing import composed, kernels_wanted
 from tinygrad_seq.optim import flat, rules
 
@@ -294,16 +294,29 @@ def test_a_saved_state_is_a_copy_of_its_own():
     np.testing.assert_array_equal(saved[1]["exp_avg"], kept)
 
 
-def test_a_gradient_of_another_shape_changes_no_parameter():
-    """It is refused before the first update."""
-    x, y = parameter(), tgs.ones(3, requires_grad=True)
-    x.grad, y.grad = tgs.ones(2), tgs.ones(1, 3)
-    with pytest.raises(ShapeError) as error:
-        optim.SGD([x, y], lr=1.0).step()
-    assert str(error.value) == (
-        "step: a gradient does not fit.\n  p: f32(3,)\n  grad: f32(1, 3)\n  expected (3,)."
-    )
-    assert x.tolist() == [1.0, -1.0]
+def test_a_gradient_of_another_shape_is_refused_where_it_is_set():
+    """Not at the next step, which may be far away; the gradient before stays."""
+    x = parameter()
+    for value in (tgs.ones(1, 2), np.ones(3), 1.0):
+        with pytest.raises(ShapeError) as error:
+            x.grad = value
+        shown = describe(value if np.ndim(value) else tgs.tensor(value))
+        assert str(error.value) == (
+            f"grad: the gradient does not fit.\n  x: f32(2,)\n  grad: {shown.replace('f64', 'f32')}\n"
+            "  expected floats of shape (2,)."
+        )
+    assert x.grad is None
+
+
+def test_an_array_may_be_a_gradient():
+    """A copy in the parameter's dtype: the step is that of the tensor."""
+    x = parameter()
+    for value in (np.array([1.0, 2.0]), [1.0, 2.0], tgs.tensor([1.0, 2.0])):
+        before = x.numpy()
+        x.grad = value
+        assert (type(x.grad), x.grad.dtype) == (tgs.Tensor, np.float32)
+        optim.SGD([x], lr=0.5).step()
+        np.testing.assert_array_equal(x.numpy(), before - np.float32([0.5, 1.0]))
 
 
 # ---- norms and bounds --------------------------------------------------------------------------------------

@@ -267,7 +267,7 @@ def test_a_tape_keeps_no_activation_alive() -> None:
     """When the tensors go, the arrays go, though the tape stays."""
     w = weight(2)
     h = w * 2
-    seen = [weakref.ref(h.data), weakref.ref(w.data), weakref.ref(h.node)]
+    seen = [weakref.ref(h.array), weakref.ref(w.array), weakref.ref(h.node)]
     tape = Tape.of(h * h)
     del w, h
     gc.collect()

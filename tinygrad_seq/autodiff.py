@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_seq.errors import GraphError, ShapeError, describe_shape, explain
 from tinygrad_seq.nodes import STATE, Leaf, Node, next_index, recording
 from tinygrad_seq.random import positions
-from tinygrad_seq.recording import WANTS, as_tensor, leaf, picked, wrap
+from tinygrad_seq.recording import WANTS, alias, as_tensor, leaf, picked, wrap
 from tinygrad_seq.tensor import Tensor
 from tinygrad_seq.walk import CHECKPOINT, AnyNode, is_inside, reachable, walk
 
@@ -231,7 +231,7 @@ def checkpoint(fn: Function, *inputs: Any) -> Any:
     """
     tensors = [as_tensor(x) for x in inputs]
     before, start = positions(), next_index()
-    value = fn(*tensors)
+    value = fn(*map(alias, tensors))  # for fn may write x += y
     outs = value if isinstance(value, tuple) else (value,)
     if not any(o.mode & WANTS for o in outs):
         return value

@@ -98,13 +98,13 @@ class Leaf:
     def __init__(self, tensor: Any, wants: bool, name: str, value: float | int | bool | None = None):
         self.index = next(_index)
         self.tensor = weakref.ref(tensor)
-        self.shape: tuple[int, ...] = tensor.data.shape
-        self.dtype: np.dtype[Any] = tensor.data.dtype
+        self.shape: tuple[int, ...] = tensor.array.shape
+        self.dtype: np.dtype[Any] = tensor.array.dtype
         self.wants = wants
         self.learnt: bool = getattr(tensor, "learnt", False)
         self.name = name
         self.value = value
-        self.origin: Origin | None = origin_of(tensor.data)
+        self.origin: Origin | None = origin_of(tensor.array)
         self.hooks: dict[object, Callable[[Any], Any]] | None = None
 
 

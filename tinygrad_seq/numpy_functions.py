@@ -19,6 +19,7 @@ from tinygrad_seq.nodes import mark_changed
 from tinygrad_seq.numpy_protocols import may_leave, no_rule, plain, tensors_among, writable
 from tinygrad_seq.recording import Recorded, as_tensor
 from tinygrad_seq.shapes import axis_of, concat, stack
+from tinygrad_seq.watched import WRITERS
 
 Rule = Callable[..., Any]
 
@@ -35,7 +36,7 @@ def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             pass
         else:
             return rule(*args, **settings)
-    if func in _WRITERS and any(True for _ in tensors_among(args[:1])):
+    if func in WRITERS and any(True for _ in tensors_among(args[:1])):
         rule_text, way_out = "expected an array.", "Write x[...] = value."
         raise ArgumentError(
             explain(f"{name}: it writes into its argument", {"x": args[0]}, rule_text, way_out)
@@ -290,4 +291,3 @@ _NO_GRADIENT = {
     np.can_cast, np.min_scalar_type, np.shares_memory, np.may_share_memory, np.iscomplexobj, np.isrealobj,
     np.array2string, np.array_repr, np.array_str, np.isposinf, np.isneginf,
 }  # fmt: skip
-_WRITERS = {np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis}

@@ -26,14 +26,14 @@ _FAILURES = (ValueError, TypeError, IndexError)
 class Recorded:
     """What recording needs of a tensor: its array, its node, and whether it wants a gradient or is traced."""
 
-    __slots__ = ("__weakref__", "array", "grad", "label", "mode", "node")
+    __slots__ = ("__weakref__", "_grad", "array", "label", "mode", "node")
     tensor_type: ClassVar[type[Any]]  # `Tensor`, entered by `tensor`
     learnt: ClassVar[bool] = False  # a parameter of a module
 
     array: Array
     node: Node | Leaf | None
     mode: int
-    grad: Tensor | None
+    _grad: Tensor | None
     label: str
 
     @property
@@ -72,12 +72,17 @@ def wrap(array: Array, node: Node | Leaf | None = None, mode: int = 0) -> Tensor
     t.array = array
     t.node = node
     t.mode = mode
-    t.grad = None
+    t._grad = None
     t.label = ""
     return t  # type: ignore[no-any-return]
 
 
 _new = object.__new__
+
+
+def alias(t: Tensor) -> Tensor:
+    """Another tensor of the same value at the same place of the tape: `x += y` on the one leaves the other."""
+    return wrap(t.array, t.node or (leaf(t) if t.mode else None), t.mode)
 
 
 def leaf(x: Any) -> Leaf:
@@ -123,7 +128,7 @@ def number_dtype(value: float | int | bool, like: np.dtype[Any]) -> np.dtype[Any
 
 
 def as_tensor(x: Any, like: Any = None) -> Tensor:
-    """`x` as a tensor, without a copy where it is an array; numbers take the dtype that suits `like`."""
+    """`x` as a tensor; numbers take the dtype that suits `like`."""
     if isinstance(x, Recorded):
         return x  # type: ignore[return-value]
     if isinstance(x, np.generic):
@@ -135,7 +140,8 @@ def as_tensor(x: Any, like: Any = None) -> Tensor:
             x, np.dtype(bool if isinstance(x, bool) else np.int64 if isinstance(x, int) else FLOAT32)
         )
     if isinstance(x, np.ndarray):
-        return wrap(x)
+        # A tape that holds on to an array must not depend on what its owner writes to it later.
+        return wrap(np.array(x) if STATE.recording and (x.flags.writeable or x.base is not None) else x)
     raise DTypeError(
         explain(
             f"{type(x).__name__} cannot stand beside a tensor",

@@ -21,8 +21,9 @@ from tinygrad_seq.errors import (
     explain,
 )
 from tinygrad_seq.indexing import IndexingMethods
+from tinygrad_seq.inplace import InplaceMethods
 from tinygrad_seq.memory import keep_freed_pages
-from tinygrad_seq.nodes import Node, mark_changed
+from tinygrad_seq.nodes import Node
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.numpy_protocols import NumpyMethods
 from tinygrad_seq.ops import Op
@@ -31,6 +32,7 @@ from tinygrad_seq.rearranging import RearrangingMethods
 from tinygrad_seq.recording import FLOAT32, WANTS, Recorded, leaf, record, wrap
 from tinygrad_seq.reductions import ReductionMethods
 from tinygrad_seq.shapes import ShapeMethods
+from tinygrad_seq.watched import is_view_of, watched
 from tinygrad_seq.writing import WritingMethods
 
 keep_freed_pages()  # before the first tape
@@ -64,6 +66,7 @@ class Tensor(
     ReductionMethods,
     OrderingMethods,
     IndexingMethods,
+    InplaceMethods,
     ConvertingMethods,
     WritingMethods,
     NumpyMethods,
@@ -90,7 +93,7 @@ class Tensor(
         self.array = array_of(data, dtype)
         self.node = None
         self.mode = 0
-        self.grad = None
+        self._grad = None
         self.name = name
         if requires_grad:
             self.requires_grad = True
@@ -139,25 +142,23 @@ class Tensor(
 
     @property
     def data(self) -> Array:
-        """The array itself. Reading is free; `t.data -= step` is noticed by tapes that hold the array."""
-        return self.array
+        """The array itself. What is written to it, as by `t.data[0] = 1`, is noticed by tapes that hold it."""
+        return watched(self.array)
 
     @data.setter
     def data(self, value: Any) -> None:
-        if value is self.array:
-            mark_changed(self.array)
-        else:
+        if not is_view_of(value, self.array):
             self.assign(value)
 
     def assign(self, value: Any) -> Tensor:
-        """Take a new value of the same shape in a new array; tapes keep the old one. For leaves."""
-        array = value.array if isinstance(value, Tensor) else np.asarray(value)
+        """Take a copy of a value of the same shape in a new array; tapes keep the old one. For leaves."""
         if not self.is_leaf:
             raise GraphError(explain("assign: x was made by a recorded op", {"x": self}, "expected a leaf."))
+        array = value.array if isinstance(value, Tensor) else array_of(value)
         if array.shape != self.array.shape:
             rule = f"expected shape {describe_shape(self.shape)}."
             raise ShapeError(explain("assign: the value does not fit", {"x": self, "value": array}, rule))
-        self.array = array.astype(self.array.dtype, copy=not isinstance(value, Tensor))
+        self.array = array.astype(self.array.dtype)
         return self
 
     # ---- leaving the tape ------------------------------------------------------------------------------
@@ -191,6 +192,22 @@ class Tensor(
         return self * 1 if self.mode & WANTS else wrap(self.array.copy())
 
     # ---- gradients -------------------------------------------------------------------------------------
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward()` left here, or None. A tensor or array of floats may be put in its place."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is not None and not isinstance(value, Tensor):
+            value = Tensor(
+                np.asarray(value, self.array.dtype) if np.ndim(value) or np.isscalar(value) else value
+            )
+        if value is not None and (value.array.shape != self.array.shape or value.array.dtype.kind != "f"):
+            rule = f"expected floats of shape {describe_shape(self.shape)}."
+            raise ShapeError(explain("grad: the gradient does not fit", {"x": self, "grad": value}, rule))
+        self._grad = value
+
     def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
         """Add d self / d leaf to the `.grad` of every leaf that wants one.
 
@@ -277,7 +294,7 @@ class Tensor(
             )
         twin = type(self).__new__(type(self))
         twin.array, twin.node, twin.mode, twin.name = self.array.copy(), None, self.mode, self.name
-        twin.grad = None if self.grad is None else wrap(self.grad.array.copy())
+        twin._grad = None if self._grad is None else wrap(self._grad.array.copy())
         return twin
 
     def __reduce__(self) -> Any:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from tinygrad_seq.errors import CheckpointError, describe_shape, explain, short_dtype
+from tinygrad_seq.nn.holders import is_slot, is_used_up, walked
+from tinygrad_seq.nn.lost import (
+    in_slot,
+    one_name_for_two,
+    refuse_loss,
+    refuse_strays,
+    replaced,
+    shared_by_all,
+    two_values_for_one,
+    used_up,
+)
 from tinygrad_seq.nodes import scope
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.recording import wrap
 from tinygrad_seq.tensor import Tensor
 
 M = TypeVar("M", bound="Module")
@@ -18,7 +31,9 @@ M = TypeVar("M", bound="Module")
 class Parameter(Tensor):
     """A tensor that is learnt: it wants a gradient, and a module finds it among its attributes."""
 
-    __slots__ = ()
+    __slots__ = ("successor",)
+    successor: weakref.ref[Parameter]
+    """What took its place in a module, where something did: an optimiser that has only the old one is told."""
     learnt = True
 
     def __init__(self, data: Any, dtype: Any = None, requires_grad: bool = True, name: str = ""):
@@ -35,9 +50,12 @@ class Mismatch(NamedTuple):
 class Module:
     """A layer or a model. Parameters and modules are found by walking attributes, in the order of definition.
 
+    They may stand in lists, tuples and dicts to any depth; what stands where it is not found (a set, a closure, an
+    object of another class, a slot, the class itself) is refused when parameters are asked for. Tensors that are
+    no Parameters are constants and are not saved; one that wants a gradient is refused, for it would be lost.
+
     A subclass defines `forward`; calling the module runs it in a scope that bears the module's name, so that
-    errors, listings and pictures can say where an op belongs. Tensors that are no Parameters are constants
-    and are not saved.
+    errors, listings and pictures can say where an op belongs.
 
     >>> from tinygrad_seq.nn import Linear
     >>> layer = Linear(3, 2)
@@ -57,9 +75,25 @@ class Module:
         with scope(self._scope or type(self).__name__.lower()):
             return self.forward(*args, **settings)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, value in vars(cls).items():
+            for path, child in walked(name, value, KINDS):
+                raise shared_by_all(cls, path, child)
+
     def __setattr__(self, name: str, value: Any) -> None:
+        before = self.__dict__.get(name)
+        if before is not None and before is not value:
+            held = dict(walked(name, before, KINDS))
+            if held:
+                refuse_loss(self, name, held, value, KINDS)
+                replaced(held, dict(walked(name, value, KINDS)))
+        if is_used_up(value):
+            raise used_up(self, name, value)
         object.__setattr__(self, name, value)
-        for key, child in _entries(name, value):
+        for key, child in walked(name, value, KINDS):
+            if is_slot(type(self), name):
+                raise in_slot(self, name)
             if isinstance(child, Module):
                 object.__setattr__(child, "_scope", key)
             elif not child.name:
@@ -68,29 +102,46 @@ class Module:
     # ---- the tree --------------------------------------------------------------------------------------
     def _children(self) -> Iterator[tuple[str, Module | Parameter]]:
         for name, value in vars(self).items():
-            yield from _entries(name, value)
+            yield from walked(name, value, KINDS)
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """The module itself and all below it, with their paths."""
+    def _tree(self, prefix: str = "", above: tuple[Module, ...] = ()) -> Iterator[tuple[str, Module]]:
+        """Every path to every module; one that holds itself is not gone through again."""
         yield prefix, self
         for name, child in self._children():
-            if isinstance(child, Module):
-                yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+            if isinstance(child, Module) and not any(child is m for m in (*above, self)):
+                yield from child._tree(f"{prefix}.{name}" if prefix else name, (*above, self))
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """The module itself and all below it, each once, with their paths."""
+        seen: set[int] = set()
+        for path, module in self._tree(prefix):
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield path, module
 
     def modules(self) -> Iterator[Module]:
         """The module itself and all below it."""
         return (module for _, module in self.named_modules())
 
-    def _all_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        for path, module in self.named_modules():
+    def _all_parameters(self) -> dict[str, Parameter]:
+        """Every path to every parameter. Raises where one would be neither learnt nor saved, or two share a path."""
+        modules = list(self._tree())
+        found: dict[str, Parameter] = {}
+        known = {id(module) for _, module in modules}
+        for path, module in modules:
             for name, child in module._children():
                 if isinstance(child, Parameter):
-                    yield f"{path}.{name}" if path else name, child
+                    full = f"{path}.{name}" if path else name
+                    if found.setdefault(full, child) is not child:
+                        raise one_name_for_two(self, full, found[full], child)
+                    known.add(id(child))
+        refuse_strays(modules, known, KINDS)
+        return found
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Each parameter once with its path, by which error texts call it from then on."""
         seen: set[int] = set()
-        for name, p in self._all_parameters():
+        for name, p in self._all_parameters().items():
             if id(p) not in seen:
                 seen.add(id(p))
                 p.name = name
@@ -102,8 +153,8 @@ class Module:
 
     # ---- saving and loading ----------------------------------------------------------------------------
     def state_dict(self) -> dict[str, Tensor]:
-        """All parameters by path, off the tape. Later training does not change what is returned."""
-        return {name: p.detach() for name, p in self._all_parameters()}
+        """Copies of all parameters by path, off the tape: nothing that is done to the module changes them."""
+        return {name: wrap(p.array.copy()) for name, p in self._all_parameters().items()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Mismatch:
         """Take values by name: NumPy arrays, our tensors or PyTorch's. All are checked before any is taken.
@@ -111,7 +162,7 @@ class Module:
         Raises CheckpointError that lists every missing and unexpected name (where `strict`) and every shape
         that does not fit.
         """
-        own = dict(self._all_parameters())
+        own = self._all_parameters()
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own]
         arrays = {name: plain_array(name, state[name]) for name in own if name in state}
@@ -120,6 +171,7 @@ class Module:
         )
         if strict:
             complaints += [f"unexpected: {name}" for name in unexpected]
+        complaints += two_values_for_one(own, arrays)
         complaints += [
             f"{name}: expected {describe_shape(own[name].shape)}, got {describe_shape(a.shape)}"
             for name, a in arrays.items()
@@ -215,17 +267,7 @@ class Module:
         return "\n".join([head, *own, *below])
 
 
-def _entries(name: str, value: Any) -> list[tuple[str, Any]]:
-    """Parameters and modules of one attribute: itself, or those in a list, tuple or dict, as `name.key`."""
-    if isinstance(value, (Module, Parameter)):
-        return [(name, value)]
-    if isinstance(value, (list, tuple)):
-        items: Any = enumerate(value)
-    elif isinstance(value, dict):
-        items = value.items()
-    else:
-        return []
-    return [(f"{name}.{key}", v) for key, v in items if isinstance(v, (Module, Parameter))]
+KINDS = (Module, Parameter)
 
 
 def plain_array(name: str, value: Any) -> Array:

@@ -20,7 +20,7 @@ from tinygrad_seq.nn.nests import detach
 from tinygrad_seq.nodes import collector_paused, scope, time_step
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.random import Generator, stream
-from tinygrad_seq.recording import FLOAT32, as_tensor, wrap
+from tinygrad_seq.recording import FLOAT32, alias, as_tensor, wrap
 from tinygrad_seq.shapes import concat, stack
 from tinygrad_seq.tensor import Tensor
 
@@ -102,7 +102,8 @@ def run(
                     raise _no_pair(made, count)
                 still = spans is not None and t >= spans.shortest
                 state = held(spans.alive(t), made[1], state) if still else made[1]  # type: ignore[union-attr]
-            outs.append(made[0])
+            # A state that is also the output may be changed by the next step: h += x.
+            outs.append(alias(made[0]) if isinstance(made[0], Tensor) else made[0])
             if traced:
                 traces.append(made[2])
     if reverse:

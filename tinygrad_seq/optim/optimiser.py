@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.errors import ArgumentError, CheckpointError, ShapeError, describe_shape, explain
+from tinygrad_seq.errors import ArgumentError, CheckpointError, describe_shape, explain
 from tinygrad_seq.nodes import recording
 from tinygrad_seq.optim.flat import cut_up, gathered, spans
 from tinygrad_seq.recording import wrap
@@ -77,19 +77,9 @@ class Optimizer:
         raise TypeError(f"{type(self).__name__} defines no update().")
 
     def step(self) -> None:
-        """One update of every parameter that has a gradient.
-
-        Raises ShapeError for a gradient of another shape than its parameter; then no parameter has been changed.
-        """
+        """One update of every parameter that has a gradient."""
         with recording(False):
             learnt = [[p for p in group["params"] if p.grad is not None] for group in self.param_groups]
-            for params in learnt:
-                for p in params:
-                    if p.grad.array.shape != p.array.shape:
-                        rule = f"expected {describe_shape(p.shape)}."
-                        raise ShapeError(
-                            explain("step: a gradient does not fit", {"p": p, "grad": p.grad}, rule)
-                        )
             for group, params in zip(self.param_groups, learnt, strict=True):
                 if self.elementwise:
                     for members in self._alike(params):

@@ -1,0 +1,141 @@
+"""Where a module may hold parameters and modules: in attributes, and in lists, tuples and dicts to any depth.
+
+What stands elsewhere (a set, a closure, an object of another class) is found here too, so that it can be refused:
+it would neither be learnt nor saved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_seq.tensor import Tensor
+
+Kinds = tuple[type, ...]
+# Looked at most often, and never with anything inside.
+PLAIN = frozenset(
+    (
+        type(None),
+        bool,
+        int,
+        float,
+        complex,
+        str,
+        bytes,
+        bytearray,
+        range,
+        slice,
+        type,
+        np.dtype,
+        types.ModuleType,
+    )
+)
+_ONCE = (types.GeneratorType, map, filter, zip, enumerate, reversed)
+_DEPTH = 4  # of objects in objects that a search for what would be lost goes down
+_MOST = 1000  # the parts of one object that it looks at
+
+
+class Stray(NamedTuple):
+    """A parameter or a module where no walk finds it: the attribute's path, and what holds it, in words."""
+
+    path: str
+    holder: str
+    child: Any
+
+
+def walked(name: str, value: Any, kinds: Kinds, above: tuple[int, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """What an attribute holds of `kinds`: itself, or all in its lists, tuples and dicts, as `name.key.key`."""
+    if isinstance(value, kinds):
+        yield name, value
+    elif type(value) not in PLAIN and id(value) not in above:
+        for key, part in _nested(value):
+            if type(part) not in PLAIN:
+                yield from walked(f"{name}.{key}", part, kinds, (*above, id(value)))
+
+
+def _nested(value: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(value, (list, tuple)):
+        return iter(enumerate(value))
+    if isinstance(value, Mapping):
+        return iter(list(value.items()))
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview, range)):
+        return iter(enumerate(value))  # a deque or a list of one's own
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return iter(
+            [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if hasattr(value, f.name)]
+        )
+    return iter(())
+
+
+def strays(path: str, value: Any, kinds: Kinds, above: tuple[int, ...] = ()) -> Iterator[Stray]:
+    """What an attribute holds of `kinds` in places that are not walked."""
+    if (
+        type(value) in PLAIN
+        or isinstance(value, (Tensor, *kinds))
+        or id(value) in above
+        or len(above) > _DEPTH
+    ):
+        return
+    above = (*above, id(value))
+    nested = False
+    for key, part in _nested(value):
+        nested = True
+        if type(part) not in PLAIN:
+            yield from strays(f"{path}.{key}", part, kinds, above)
+    if nested:
+        return
+    holder, parts = _hidden(value)
+    for _, part in zip(range(_MOST), parts, strict=False):
+        for _, child in walked("", part, kinds):
+            yield Stray(path, holder, child)
+        for stray in strays(path, part, kinds, above):
+            yield Stray(path, holder, stray.child)
+
+
+def _hidden(value: Any) -> tuple[str, Collection[Any]]:
+    """What a value that is not walked holds all the same, and the words for it."""
+    if isinstance(value, (set, frozenset)):
+        return f"a {type(value).__name__}", value
+    if isinstance(value, functools.partial):
+        return "a functools.partial", (value.func, *value.args, *value.keywords.values())
+    if isinstance(value, types.MethodType):
+        return "a method", (value.__self__,)
+    if isinstance(value, types.FunctionType):
+        return "a function", closed_over(value)
+    if isinstance(value, np.ndarray):
+        return "an array of objects", value.ravel().tolist() if value.dtype == object else ()
+    if isinstance(value, type) or type(value).__module__ == "builtins":
+        return "", ()
+    slots = [n for kind in type(value).__mro__ for n in _slots_of(kind) if hasattr(value, n)]
+    held = [*getattr(value, "__dict__", {}).values(), *(getattr(value, n) for n in slots)]
+    return f"an object of class {type(value).__name__}", held
+
+
+def _slots_of(kind: type) -> list[str]:
+    return [name for name, entry in vars(kind).items() if isinstance(entry, types.MemberDescriptorType)]
+
+
+def closed_over(function: types.FunctionType) -> list[Any]:
+    """The values that a function brings along: of its closure and its defaults."""
+    cells = []
+    for cell in function.__closure__ or ():
+        try:
+            cells.append(cell.cell_contents)
+        except ValueError:  # not filled yet
+            continue
+    return [*cells, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+
+
+def is_used_up(value: Any) -> bool:
+    """True for a generator and its like, which can be looked through only once."""
+    return isinstance(value, _ONCE)
+
+
+def is_slot(kind: type, name: str) -> bool:
+    """True where the attribute is a slot, which the dict of attributes has not."""
+    return isinstance(getattr(kind, name, None), types.MemberDescriptorType)

@@ -1,0 +1,149 @@
+"""What is said where a parameter would be lost: neither learnt nor saved, and nobody would know."""
+
+from __future__ import annotations
+
+import types
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.errors import ArgumentError, DTypeError, describe, explain
+from tinygrad_seq.nn.holders import PLAIN, Kinds, closed_over, strays, walked
+from tinygrad_seq.numerics import Array
+from tinygrad_seq.recording import WANTS
+from tinygrad_seq.tensor import Tensor
+
+_KEEP = "expected it in an attribute, or in lists, tuples and dicts of one."
+
+
+def refuse_loss(module: Any, name: str, held: Mapping[str, Any], value: Any, kinds: Kinds) -> None:
+    """Raise where an attribute that holds parameters or modules is to be set to something that drops them."""
+    if value is None:
+        return
+    what = f"{type(module).__name__}.{name}: "
+    before = held.get(name)
+    if before is not None and not isinstance(before, Tensor):
+        if not isinstance(value, kinds[0]):
+            rule = f"expected a module or None, got {_named(value)}."
+            raise DTypeError(
+                explain(what + "a module would be lost", None, rule, f"First: del module.{name}.")
+            )
+        return
+    # A list of parameters may be set to a list of their new values, as a step of descent written out would.
+    new = dict(walked(name, value, (Tensor, np.ndarray)))
+    if before is not None:
+        new = {name: value}
+    for path, child in held.items():
+        if isinstance(child, Tensor) and path in new and not isinstance(new[path], kinds[1]):
+            rule = f"expected a Parameter or None, got {_named(new[path])}."
+            way_out = "New values: .assign(x), or .data = x. Another parameter: Parameter(x)."
+            raise DTypeError(explain(what + "a parameter would be lost", {path: child}, rule, way_out))
+
+
+def _named(value: Any) -> str:
+    if isinstance(value, (Tensor, np.ndarray)):
+        return f"{type(value).__name__} {describe(value).split('   ')[0]}"
+    return type(value).__name__
+
+
+def replaced(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Note on each parameter that goes which one took its place: that of the same path, or any."""
+    new = dict(_parameters(after))
+    still = {id(p) for p in new.values()}
+    for path, p in _parameters(before):
+        if id(p) not in still and new:
+            p.successor = weakref.ref(new.get(path, next(iter(new.values()))))
+
+
+def _parameters(held: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for path, child in held.items():
+        if isinstance(child, Tensor):
+            yield path, child
+        else:
+            for below, module in child._tree(path):
+                for name, p in module._children():
+                    if isinstance(p, Tensor):
+                        yield f"{below}.{name}", p
+
+
+def used_up(module: Any, name: str, value: Any) -> Exception:
+    """The error for a generator, which could be looked through only once."""
+    rule = f"expected a list or a tuple, got a {type(value).__name__}."
+    way_out = f"Write self.{name} = list(...)."
+    return DTypeError(
+        explain(f"{type(module).__name__}.{name}: cannot be looked through twice", None, rule, way_out)
+    )
+
+
+def in_slot(module: Any, name: str) -> Exception:
+    """The error for a slot."""
+    rule = "expected no __slots__ for parameters and modules."
+    return DTypeError(explain(f"{type(module).__name__}.{name}: a slot is not looked through", None, rule))
+
+
+def shared_by_all(kind: type, path: str, child: Any) -> Exception:
+    """The error for what stands in the class."""
+    rule = "expected it to be made in __init__, for each module anew."
+    what = f"{kind.__name__}.{path}: a {type(child).__name__} of the class would be shared by all its modules"
+    return DTypeError(explain(what, None, rule))
+
+
+def one_name_for_two(module: Any, path: str, first: Any, second: Any) -> Exception:
+    """The error for two parameters of one path."""
+    rule, way_out = "expected paths of their own.", "Use other names or keys, without dots."
+    what = f"{type(module).__name__}: two parameters are called {path!r}"
+    return ArgumentError(explain(what, {"first": Tensor(first), "second": Tensor(second)}, rule, way_out))
+
+
+def two_values_for_one(own: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[str]:
+    """A complaint for each parameter of several names that is to take several values."""
+    first: dict[int, str] = {}
+    found = []
+    for name in arrays:
+        other = first.setdefault(id(own[name]), name)
+        if other != name and not np.array_equal(arrays[other], arrays[name], equal_nan=True):
+            found.append(f"{name}: expected the value of {other}, for they are one parameter")
+    return found
+
+
+def refuse_strays(modules: Iterable[tuple[str, Any]], known: set[int], kinds: Kinds) -> None:
+    """Raise where a module holds a parameter, a module or a tensor that wants a gradient, and it is not known."""
+    for path, module in modules:
+        for name, value in vars(module).items():
+            if type(value) in PLAIN:
+                continue
+            full = f"{path}.{name}" if path else name
+            for at, t in walked(full, value, (Tensor,)):
+                if t.mode & WANTS and t.is_leaf and id(t) not in known:
+                    raise _no_parameter(module, at, t)
+            for stray in strays(full, value, kinds):
+                if id(stray.child) not in known:
+                    raise _unseen(module, stray.path, stray.holder, stray.child)
+        for name, function in _functions(type(module)):
+            for stray in strays(name, function, kinds):
+                if id(stray.child) not in known:
+                    raise _unseen(module, name, stray.holder, stray.child)
+
+
+def _functions(kind: type) -> Iterator[tuple[str, Any]]:
+    """The functions of a class from outside this package that bring something along."""
+    for base in kind.__mro__:
+        if not base.__module__.startswith("tinygrad_seq."):
+            for name, function in vars(base).items():
+                if isinstance(function, types.FunctionType) and closed_over(function):
+                    yield name, function
+
+
+def _unseen(module: Any, path: str, holder: str, child: Any) -> Exception:
+    thing = "parameter" if isinstance(child, Tensor) else f"module ({type(child).__name__})"
+    what = f"{type(module).__name__}: the {thing} in {path!r} would be neither learnt nor saved"
+    return DTypeError(explain(what, None, f"it stands in {holder}.", _KEEP))
+
+
+def _no_parameter(module: Any, path: str, t: Tensor) -> Exception:
+    what = f"{type(module).__name__}: {path!r} wants a gradient, but would be neither learnt nor saved"
+    rule = "expected a Parameter, or a tensor without gradient."
+    way_out = f"Write self.{path.rsplit('.', 1)[-1]} = Parameter(...), or .detach()."
+    return DTypeError(explain(what, {path: t}, rule, way_out))
