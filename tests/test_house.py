@@ -19,7 +19,8 @@ LEVELS = {
     ),
     2: (
         "walk arrivals routes autodiff activations losses attention_maths functional einsum numpy_functions "
-        "anomaly fusing"
+        "anomaly fusing "
+        "familiar functions"
     ),
     3: "tape shape_rules tape_check listing",
     4: "pictures check fuser",

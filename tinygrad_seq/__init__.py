@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         arange,
         eye,
         full,
+        full_like,
         maximum,
         minimum,
         ones,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
         zeros,
         zeros_like,
     )
+    from tinygrad_seq.dtypes import *  # noqa: F403
     from tinygrad_seq.einsum import (
         einsum,
     )
@@ -74,6 +76,8 @@ if TYPE_CHECKING:
         ShapeError,
         TraceError,
     )
+    from tinygrad_seq.familiar import *  # noqa: F403
+    from tinygrad_seq.functions import *  # noqa: F403
     from tinygrad_seq.fusing import (
         composed,
         fused,
@@ -146,11 +150,28 @@ _HOMES = {
     "anomaly": "detect_anomaly",
     "autodiff": "checkpoint grad hvp jacobian jvp value_and_grad vjp",
     "check": "gradcheck",
-    "creation": "arange eye full maximum minimum ones ones_like rand randn tensor where zeros zeros_like",
+    "creation": "arange eye full full_like maximum minimum ones ones_like rand randn tensor where zeros zeros_like",
     "einsum": "einsum",
     "errors": (
         "ArgumentError CheckpointError DTypeError DataError GradientError GraphError NonFiniteError "
         "RangeError RenderError ShapeError TraceError"
+    ),
+    "familiar": (
+        "BoolTensor ByteTensor DoubleTensor FloatTensor IntTensor LongTensor accelerator as_tensor backends "
+        "bernoulli cuda empty enable_grad from_numpy inference_mode is_grad_enabled is_tensor linspace mps "
+        "multinomial normal rand_like randint randn_like randperm set_default_device set_default_dtype "
+        "set_grad_enabled"
+    ),
+    "functions": (
+        "abs absolute add all allclose amax amin any argmax argmin argsort bmm ceil chunk clamp clip clone cos "
+        "cumsum div divide dot eq equal erf exp flatten flip floor gather ge gt index_select isfinite isinf isnan "
+        "le log log_softmax logical_not logsumexp lt masked_fill masked_select matmul max mean min mm movedim mul "
+        "multiply mv narrow ne neg negative norm numel permute pow reciprocal relu repeat_interleave reshape roll "
+        "round rsqrt sigmoid sign sin softmax sort split sqrt square squeeze std sub subtract sum swapaxes t tanh "
+        "tile topk transpose tril triu trunc unbind unsqueeze var"
+    ),
+    "dtypes": (
+        "bool device double float float16 float32 float64 half int int16 int32 int64 int8 long short uint8"
     ),
     "fusing": "composed fused",
     "models": "CharLM GPT",
@@ -265,6 +286,7 @@ __all__ = [
     "eye",
     "fit",
     "full",
+    "full_like",
     "functional",
     "fused",
     "grad",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -180,6 +180,13 @@ class ConvertingMethods(Recorded):
     def _new(self, array: Any, device: Any, requires_grad: builtins.bool) -> Tensor:
         dtypes.check_device("new", device)
         return wrap(array).requires_grad_(requires_grad)
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> NoReturn:
+        name = getattr(func, "__name__", "function")
+        rule = "a tensor of tinygrad_seq is not one of PyTorch's."
+        way_out = "Use torch.from_numpy(x.detach().numpy().copy()), or the function of this library."
+        raise DTypeError(explain(f"torch.{name}: one argument is a tensor of ours", None, rule, way_out))
 
     # ---- text ------------------------------------------------------------------------------------------
     def __format__(self, spec: str) -> str:

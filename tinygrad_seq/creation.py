@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tinygrad_seq import ops
+from tinygrad_seq.dtypes import check_device, dtype_of
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.recording import FLOAT32, as_tensor, wrap
 from tinygrad_seq.shapes import sizes_of
 from tinygrad_seq.tensor import Tensor
 
+R = TypeVar("R")
 
+
+def on_cpu(create: Callable[..., R]) -> Callable[..., R]:
+    """The function with a `device`, None or the CPU, and a dtype of any library."""
+    call = create.__name__
+
+    @functools.wraps(create)
+    def placed(*args: Any, device: Any = None, dtype: Any = None, **settings: Any) -> R:
+        if device is not None:
+            check_device(call, device)
+        if dtype is not None:
+            settings["dtype"] = dtype_of(call, dtype)
+        return create(*args, **settings)
+
+    return placed
+
+
+@on_cpu
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor that owns a copy of `data`: Python floats become float32, arrays keep their dtype.
 
@@ -26,32 +47,44 @@ def _wants(t: Tensor, requires_grad: bool) -> Tensor:
     return t.requires_grad_() if requires_grad else t
 
 
+@on_cpu
 def zeros(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros."""
     return _wants(wrap(np.zeros(sizes_of(shape), dtype)), requires_grad)
 
 
+@on_cpu
 def ones(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
     return _wants(wrap(np.ones(sizes_of(shape), dtype)), requires_grad)
 
 
-def full(shape: Any, value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+@on_cpu
+def full(size: Any, fill_value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of one value; float32, int64 or bool by the value's kind."""
-    sizes = sizes_of((shape,))
+    sizes, value = sizes_of((size,)), fill_value
     return _wants(wrap(np.full(sizes, value, dtype or as_tensor(value).dtype)), requires_grad)
 
 
-def zeros_like(x: Tensor, dtype: Any = None) -> Tensor:
+@on_cpu
+def zeros_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros of the shape and dtype of `x`."""
-    return wrap(np.zeros(x.shape, dtype or x.dtype))
+    return _wants(wrap(np.zeros(x.shape, dtype or x.dtype)), requires_grad)
 
 
-def ones_like(x: Tensor, dtype: Any = None) -> Tensor:
+@on_cpu
+def ones_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones of the shape and dtype of `x`."""
-    return wrap(np.ones(x.shape, dtype or x.dtype))
+    return _wants(wrap(np.ones(x.shape, dtype or x.dtype)), requires_grad)
 
 
+@on_cpu
+def full_like(x: Tensor, fill_value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """One value, in the shape and dtype of `x`."""
+    return _wants(wrap(np.full(x.shape, fill_value, dtype or x.dtype)), requires_grad)
+
+
+@on_cpu
 def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
     """Numbers from `start` (0 where only one is given) up to but without `stop`."""
     first, last = (0, start) if stop is None else (start, stop)
@@ -66,11 +99,13 @@ def iota(n: int) -> Tensor:
     return t
 
 
+@on_cpu
 def eye(n: int, m: int | None = None, dtype: Any = FLOAT32) -> Tensor:
     """Ones on the diagonal of an n by m matrix, zeros elsewhere."""
     return wrap(np.eye(n, m, dtype=dtype))
 
 
+@on_cpu
 def rand(
     *shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False, rng: Generator | None = None
 ) -> Tensor:
@@ -78,6 +113,7 @@ def rand(
     return _wants((rng or stream("default")).rand(*sizes_of(shape), dtype=dtype), requires_grad)
 
 
+@on_cpu
 def randn(
     *shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False, rng: Generator | None = None
 ) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.errors import DTypeError, explain
+from tinygrad_seq.errors import DTypeError, ShapeError, explain
 from tinygrad_seq.numerics import mix
 from tinygrad_seq.recording import FLOAT32, wrap
 from tinygrad_seq.tensor import Tensor
@@ -45,6 +45,10 @@ class Generator:
 
     def rand(self, *shape: int, dtype: Any = FLOAT32) -> Tensor:
         """Numbers evenly spread over [0, 1)."""
+        if any(n < 0 for n in shape):
+            raise ShapeError(
+                explain("rand: a size below 0", {"shape": shape}, "expected sizes of at least 0.")
+            )
         return ops.uniform(self.next_key(), shape=shape, dtype=dtype)  # type: ignore[no-any-return]
 
     def uniform(self, low: float, high: float, shape: tuple[int, ...], dtype: Any = FLOAT32) -> Tensor:

@@ -12,7 +12,7 @@ from tinygrad_seq.marks import rename
 from tinygrad_seq.nodes import PICK, STATE, Leaf, Node
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
-from tinygrad_seq.refusals import refuse
+from tinygrad_seq.refusals import foreign, refuse, refuse_pytorch
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor
@@ -142,13 +142,19 @@ def as_tensor(x: Any, like: Any = None) -> Tensor:
     if isinstance(x, np.ndarray):
         # A tape that holds on to an array must not depend on what its owner writes to it later.
         return wrap(np.array(x) if STATE.recording and (x.flags.writeable or x.base is not None) else x)
-    raise DTypeError(
-        explain(
-            f"{type(x).__name__} cannot stand beside a tensor",
-            {"value": x},
-            "expected a tensor, array or number.",
-        )
-    )
+    raise foreign(x)
+
+
+def given(call: str, x: Any) -> Tensor:
+    """What was handed to a function or layer as a tensor: arrays, numbers and lists of numbers are taken."""
+    if isinstance(x, Recorded):
+        return x  # type: ignore[return-value]
+    if isinstance(x, (list, tuple)) and len(x):
+        return Recorded.tensor_type(x)  # type: ignore[no-any-return]
+    try:
+        return as_tensor(x)
+    except DTypeError as error:
+        raise DTypeError(f"{call}: {error}") from None
 
 
 def _joined(kinds: list[np.dtype[Any]]) -> np.dtype[Any]:
@@ -215,6 +221,7 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
         x = constant(x, number_dtype(x, y.array.dtype))
     elif not (isinstance(x, Recorded) and isinstance(y, Recorded)):
         if not (is_operand(x) and is_operand(y)):
+            refuse_pytorch(x, y)
             return NotImplemented  # type: ignore[no-any-return]
         x, y = as_tensor(x, y), as_tensor(y, x)
     a, b = x.array, y.array

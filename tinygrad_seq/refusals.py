@@ -170,6 +170,28 @@ _TELLERS = {
 }
 
 
+def foreign(x: Any) -> DTypeError:
+    """The error for what cannot stand beside a tensor; PyTorch's tensors are named as such."""
+    if _of_pytorch(x):
+        rule = "expected a tensor of tinygrad_seq: a gradient cannot cross from one library to the other."
+        way_out = "Use tgs.tensor(x.detach().numpy()) for its values."
+        named = {"value": f"torch.{type(x).__name__}{tuple(getattr(x, 'shape', ()))}"}
+        return DTypeError(explain("a PyTorch tensor cannot stand beside ours", named, rule, way_out))
+    rule = "expected a tensor, array or number."
+    return DTypeError(explain(f"{type(x).__name__} cannot stand beside a tensor", {"value": x}, rule))
+
+
+def _of_pytorch(x: Any) -> bool:
+    return type(x).__module__.split(".")[0] == "torch"
+
+
+def refuse_pytorch(*operands: Any) -> None:
+    """DTypeError where one of them is PyTorch's; anything else may know what to do with a tensor of ours."""
+    for x in operands:
+        if _of_pytorch(x):
+            raise foreign(x)
+
+
 # ---- what the walk refuses ---------------------------------------------------------------------------------
 def released(node: Node, is_root: bool) -> GraphError:
     """The error for a walk that reaches what an earlier walk released."""

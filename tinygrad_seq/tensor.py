@@ -42,6 +42,9 @@ def array_of(data: Any, dtype: Any = None) -> Array:
     """A fresh array of `data`: Python floats become float32, arrays keep their dtype."""
     if isinstance(data, Recorded):
         data = data.array
+    elif getattr(data, "requires_grad", False):
+        rule, way_out = "its gradient cannot cross into this library.", "Use tgs.tensor(x.detach())."
+        raise DTypeError(explain("tensor: a PyTorch tensor that wants a gradient", None, rule, way_out))
     elif isinstance(data, (list, tuple)) and any(isinstance(x, Recorded) for x in data):
         data = [np.asarray(x.array if isinstance(x, Recorded) else x) for x in data]
     keep = dtype is not None or isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")

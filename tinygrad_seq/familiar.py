@@ -1,0 +1,213 @@
+"""What PyTorch's users look for at the top of a package: `randint multinomial from_numpy linspace cuda ...`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.creation import on_cpu
+from tinygrad_seq.dtypes import check_device, dtype_of, int64
+from tinygrad_seq.errors import ArgumentError, RangeError, explain
+from tinygrad_seq.nodes import STATE, recording
+from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.recording import FLOAT32, wrap
+from tinygrad_seq.shapes import sizes_of
+from tinygrad_seq.tensor import Tensor, array_of
+
+
+# ---- tensors from numbers ---------------------------------------------------------------------------------
+@on_cpu
+def empty(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False) -> Tensor:
+    """A tensor to be written to; zeros until then."""
+    return wrap(np.zeros(sizes_of(shape), dtype)).requires_grad_(requires_grad)
+
+
+@on_cpu
+def linspace(start: float, end: float, steps: int, dtype: Any = FLOAT32) -> Tensor:
+    """`steps` numbers evenly apart from `start` to `end`, both among them."""
+    if steps < 0:
+        raise ArgumentError(explain("linspace: steps below 0", {"steps": steps}))
+    return wrap(np.linspace(start, end, steps).astype(dtype))
+
+
+@on_cpu
+def as_tensor(data: Any, dtype: Any = None) -> Tensor:
+    """`data` as a tensor: a tensor of that dtype as it is, anything else copied."""
+    if isinstance(data, Tensor):
+        return data if dtype is None else data.to(dtype)
+    return Tensor(data, dtype)
+
+
+def from_numpy(array: Any) -> Tensor:
+    """A tensor that shares the array's memory."""
+    if not isinstance(array, np.ndarray):
+        raise ArgumentError(explain("from_numpy: not an array", {"array": array}, "", "Use tgs.tensor(...)."))
+    return wrap(array) if array.dtype.kind in "fiub" else Tensor(array)
+
+
+def is_tensor(x: object) -> bool:
+    """Whether this is a tensor of ours."""
+    return isinstance(x, Tensor)
+
+
+def typed(dtype: Any) -> Callable[..., Tensor]:
+    """`LongTensor` and the like: of data in a list or array, or zeros of the sizes that are given."""
+
+    def make(*data: Any) -> Tensor:
+        if len(data) == 1 and not isinstance(data[0], (int, np.integer)):
+            return wrap(array_of(data[0], dtype))
+        return wrap(np.zeros(sizes_of(data), dtype))
+
+    make.__doc__ = f"A tensor of {dtype} from a list or array; zeros where sizes are given."
+    return make
+
+
+FloatTensor, DoubleTensor = typed(FLOAT32), typed(np.dtype(np.float64))
+LongTensor, IntTensor = typed(int64), typed(np.dtype(np.int32))
+ByteTensor, BoolTensor = typed(np.dtype(np.uint8)), typed(np.dtype(bool))
+
+
+# ---- random numbers ---------------------------------------------------------------------------------------
+@on_cpu
+def randint(
+    low: int, high: Any = None, size: Any = None, *, dtype: Any = int64, generator: Generator | None = None
+) -> Tensor:
+    """Whole numbers from `low` to `high` - 1 (0 to `low` - 1 where `high` is left out), of shape `size`."""
+    if size is None and isinstance(high, (tuple, list)):
+        high, size = None, high
+    first, last = (0, low) if high is None else (low, high)
+    if not first < last:
+        rule = f"expected low below high, got {first} and {last}."
+        raise RangeError(explain("randint: nothing to draw from", None, rule))
+    if size is None:
+        rule = "expected a shape, as in randint(0, 10, (3,))."
+        raise ArgumentError(explain("randint: no size given", None, rule))
+    return (generator or stream("default")).integers(first, last, sizes_of((size,))).to(dtype)
+
+
+@on_cpu
+def randperm(n: int, *, dtype: Any = int64, generator: Generator | None = None) -> Tensor:
+    """The numbers 0 to n - 1 in random order."""
+    return (generator or stream("default")).rand(n, dtype=np.float64).argsort().to(dtype)
+
+
+@on_cpu
+def rand_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Numbers evenly spread over [0, 1), in the shape and dtype of `x`."""
+    return stream("default").rand(*x.shape, dtype=dtype or x.dtype).requires_grad_(requires_grad)
+
+
+@on_cpu
+def randn_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Numbers of the standard normal distribution, in the shape and dtype of `x`."""
+    return stream("default").randn(*x.shape, dtype=dtype or x.dtype).requires_grad_(requires_grad)
+
+
+def normal(mean: Any, std: Any, size: Any = None, *, generator: Generator | None = None) -> Tensor:
+    """Numbers of a normal distribution, of shape `size` or that of `mean` and `std` together."""
+    shape = np.broadcast_shapes(np.shape(mean), np.shape(std)) if size is None else sizes_of((size,))
+    drawn: Tensor = (generator or stream("default")).randn(*shape) * std + mean
+    return drawn
+
+
+def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """1 with the probability in each element, else 0."""
+    return ((generator or stream("default")).rand(*p.shape, dtype=p.dtype) < p).to(p.dtype)
+
+
+def multinomial(
+    probs: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
+) -> Tensor:
+    """Ids drawn with the weights in each row of `probs` (C,) or (N, C), which need not sum to 1.
+
+    Without `replacement` no id comes twice in a row. An id of weight 0 is never drawn.
+    """
+    weights = probs.array.astype(np.float64)
+    good = (weights >= 0).all() and np.isfinite(weights).all() and weights.ndim in (1, 2) and weights.size
+    enough = bool(good) and bool(((weights > 0).sum(-1) >= (1 if replacement else num_samples)).all())
+    if not enough or num_samples < 1:
+        rule = "expected (C,) or (N, C) of weights of at least 0, finite, and enough of them above 0 in each row."
+        given = {"probs": probs, "num_samples": num_samples}
+        raise ArgumentError(explain("multinomial: cannot draw from these", given, rule))
+    rng = generator or stream("sampling")
+    if replacement:
+        ends = weights.cumsum(-1)
+        u = rng.rand(*weights.shape[:-1], num_samples, dtype=np.float64).array * ends[..., -1:]
+        last = weights.shape[-1] - 1 - (weights[..., ::-1] > 0).argmax(-1)
+        return wrap(np.minimum((u[..., None] >= ends[..., None, :]).sum(-1), last[..., None]))
+    # The first of exponential waiting times with these rates: the smallest k are drawn without replacement.
+    waits = -np.log1p(-rng.rand(*weights.shape, dtype=np.float64).array)
+    times = np.where(weights > 0, (waits + 5e-324) / np.where(weights > 0, weights, 1), math.inf)
+    return wrap(np.argsort(times, -1, kind="stable")[..., :num_samples])
+
+
+# ---- switches ----------------------------------------------------------------------------------------------
+def is_grad_enabled() -> bool:
+    """Whether ops are recorded."""
+    return STATE.recording
+
+
+@contextmanager
+def enable_grad() -> Iterator[None]:
+    """Ops inside are recorded, though `no_grad` is around."""
+    with recording(True):
+        yield
+
+
+@contextmanager
+def set_grad_enabled(mode: bool) -> Iterator[None]:
+    """Ops inside are recorded or not."""
+    with recording(bool(mode)):
+        yield
+
+
+@contextmanager
+def inference_mode(mode: bool = True) -> Iterator[None]:
+    """`no_grad` by another name."""
+    with recording(STATE.recording and not mode):
+        yield
+
+
+class Accelerator:
+    """What PyTorch's programs ask before they choose a device: there is none but the CPU."""
+
+    @staticmethod
+    def is_available() -> bool:
+        """False."""
+        return False
+
+    @staticmethod
+    def device_count() -> int:
+        """0."""
+        return 0
+
+    @staticmethod
+    def manual_seed_all(seed: int) -> None:
+        """Nothing: there is no other stream than the CPU's."""
+
+
+cuda = mps = accelerator = Accelerator()
+
+
+class backends:
+    """`backends.mps.is_available()` and `backends.cuda.is_available()`: False."""
+
+    mps = cuda = cuda
+
+
+def set_default_device(device: Any) -> None:
+    """Nothing for the CPU; any other device is refused."""
+    check_device("set_default_device", device)
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """Nothing for float32; else refused: the default is no setting here."""
+    if dtype_of("set_default_dtype", dtype) != FLOAT32:
+        rule, way_out = "expected float32.", "Write dtype=tgs.float64 where a tensor or layer is made."
+        raise ArgumentError(
+            explain("set_default_dtype: the default stays float32", {"dtype": dtype}, rule, way_out)
+        )
