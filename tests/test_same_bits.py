@@ -10,6 +10,7 @@ import tinygrad_seq as tgs
 from tinygrad_seq import compiling
 from tinygrad_seq import functional as F
 from tinygrad_seq.attention_maths import attention_weights
+from tinygrad_seq.recording import wrap
 
 pytestmark = pytest.mark.skipif(
     not compiling.kernels_wanted(), reason="numba is switched off or not installed"
@@ -98,3 +99,41 @@ def test_the_place_of_an_array_changes_no_bit(name, dtype, monkeypatch):
                 assert bits == expected, (kernel.source.splitlines()[0], width, order, gap)
                 tried += 1
     assert tried > 1000
+
+
+def unaligned(array):
+    """The same numbers one byte beside where they belong."""
+    memory = np.zeros(array.nbytes + 1, np.uint8)
+    moved = memory[1:].view(array.dtype).reshape(array.shape)
+    moved[...] = array
+    return moved
+
+
+def read_only(array):
+    """The same numbers, not to be written to."""
+    copied = array.copy()
+    copied.flags.writeable = False
+    return copied
+
+
+FORMS = {
+    "unaligned": unaligned,
+    "read-only": read_only,
+    "transposed": lambda a: np.asfortranarray(a),
+    "strided": lambda a: np.repeat(a, 2, axis=-1)[:, ::2],
+    "backwards": lambda a: a[::-1, ::-1].copy()[::-1, ::-1],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_how_an_array_is_kept_changes_no_bit(form, monkeypatch):
+    """Each is copied to what the kernel was built for: another build is by other options, and adds otherwise."""
+    rng = np.random.default_rng(0)
+    scores, bias = (rng.standard_normal((5, 24)).astype("float32") for _ in range(2))
+    found = []
+    for make in (np.copy, FORMS[form], np.copy):
+        x, b = wrap(make(scores)), wrap(make(bias))
+        calls = calls_of(FUNCTIONS["attention_weights"], [x, b], monkeypatch)
+        found.append(x.grad.numpy().tobytes() + b.grad.numpy().tobytes())
+        assert all(len(kernel.run.signatures) == 1 for kernel, _ in calls)
+    assert found[0] == found[1] == found[2]

@@ -180,7 +180,7 @@ class Call:
         arguments = []
         for i, shape, kind in self.inputs:
             a = at_hand[i]
-            if a.shape != shape or not a.flags.c_contiguous:
+            if a.shape != shape or not a.flags.carray:
                 a = self._laid(a, shape, kind)
             arguments.append(a)
         if self.simple:
@@ -203,10 +203,14 @@ class Call:
         return [results[i] for i in runner.places]
 
     def _laid(self, array: Array, shape: tuple[int, ...], kind: str) -> Array:
-        """An array as the kernel reads it: contiguous, of this shape."""
+        """An array as the kernel reads it: contiguous, of this shape, aligned and not read-only.
+
+        To numba the last two are types of their own, for which it would build the kernel once more, by another's
+        options: what is computed may not hang on which of them came first.
+        """
         if kind in (FULL, ROW) and array.size != math.prod(shape):
             width = array.shape[-1] if array.ndim and kind == FULL else 1
             array = np.broadcast_to(array, (*self.layout.lead, width))
-        if not array.flags.c_contiguous:
-            array = np.ascontiguousarray(array)
+        if not array.flags.carray:
+            array = np.array(array, order="C")
         return array.reshape(shape)
