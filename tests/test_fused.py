@@ -231,9 +231,11 @@ def test_special_values_come_out_as_composed(name, special):
     np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
 
 
-def test_only_what_is_used_is_computed(monkeypatch):
-    """Outputs without a gradient cost nothing in the backward kernel, nor inputs that often want none."""
-    monkeypatch.setattr("tinygrad_seq.fuser.kernels.OFTEN", 1)
+def test_only_what_is_used_is_computed():
+    """Outputs without a gradient cost nothing in the backward kernel, nor inputs that want none.
+
+    From the first call: a kernel that comes into use after a while comes later in a run that was resumed.
+    """
     z, c = tensors([(5, 32), (5, 8)], "float32")
     gates(z, c)[1].sum().backward()
     with_c_only = gates.source("backward")
@@ -241,8 +243,6 @@ def test_only_what_is_used_is_computed(monkeypatch):
     (h.sum() + c2.sum()).backward()
     assert with_c_only.count(" * ") < gates.source("backward").count(" * ")
     frozen = c.detach()
-    gates(z, frozen)[0].sum().backward()
-    assert "o1" in gates.source("backward")
     gates(z, frozen)[0].sum().backward()
     assert "o1" not in gates.source("backward")
 

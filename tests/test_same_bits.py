@@ -137,3 +137,40 @@ def test_how_an_array_is_kept_changes_no_bit(form, monkeypatch):
         found.append(x.grad.numpy().tobytes() + b.grad.numpy().tobytes())
         assert all(len(kernel.run.signatures) == 1 for kernel, _ in calls)
     assert found[0] == found[1] == found[2]
+
+
+# ---- what shares a call -------------------------------------------------------------------------------------------
+def results_of(function, *arrays):
+    """A value and the gradients of its inputs, as arrays."""
+    inputs = [wrap(a.copy()) for a in arrays]
+    for x in inputs:
+        x.requires_grad = True
+    out = function(*inputs)
+    (out * (out.detach() * 0.5 + 0.25)).sum().backward()
+    return [out.numpy(), *(x.grad.numpy() for x in inputs if x.grad is not None)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["gelu", "silu", "softplus"])
+def test_a_number_does_not_know_its_neighbours(name, dtype):
+    """In the vector loop or among the columns left over: how many numbers stand beside it changes no bit."""
+    function = getattr(F, name)
+    x = (np.random.default_rng(0).standard_normal(150) * 3).astype(dtype)
+    whole = results_of(function, x)
+    for n in (1, 2, 3, 7, 15, 16, 17, 31, 33, 63, 65, 97, 149):
+        for part, found in zip(results_of(function, x[-n:]), whole, strict=True):
+            np.testing.assert_array_equal(part, found[-n:])
+
+
+@pytest.mark.parametrize("width", [5, 16, 33, 65])
+@pytest.mark.parametrize("name", ["softmax", "attention_weights"])
+def test_a_row_does_not_know_its_neighbours(name, width):
+    """Alone, among others, or first of many: the same row has the same bits."""
+    rng = np.random.default_rng(width)
+    rows = [rng.standard_normal((40, width)).astype("float32") for _ in range(2)]
+    whole = results_of(FUNCTIONS[name], *rows)
+    for n in (1, 2, 17):
+        for part, found in zip(
+            results_of(FUNCTIONS[name], *(a[7 : 7 + n] for a in rows)), whole, strict=True
+        ):
+            np.testing.assert_array_equal(part, found[7 : 7 + n])

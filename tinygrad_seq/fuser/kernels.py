@@ -26,7 +26,6 @@ from tinygrad_seq.walk import at_node, sum_to
 _DTYPES = frozenset({"float32", "float64", "int32", "int64", "uint64", "bool"})
 _FEW = 29
 _UNKNOWN: Any = object()
-OFTEN = 16
 
 # A program may see new shapes as long as it runs. The oldest is forgotten first; one in use is soon made again.
 MOST_FITTINGS = 1024  # of all functions together
@@ -231,20 +230,13 @@ class Fitting:
     ) -> tuple[Call, tuple[bool, ...]]:
         """The kernel for these gradients, and which it makes.
 
-        Some of the gradients are first taken from the kernel for all of them: only what is wanted often is worth
-        the time of building its own.
+        The same from the first call on: a resumed run has no memory of how often each was wanted.
         """
         plan = self.plan
-        every = tuple([slot is not None for slot in plan.program.gradients])
-        made = tuple([want and there for want, there in zip(wanted, every, strict=True)])
-        uses = plan.uses[made, given] = plan.uses.get((made, given), 0) + 1
-        often = made == every or uses > OFTEN
-        if not often:
-            made = every
+        made = tuple([w and s is not None for w, s in zip(wanted, plan.program.gradients, strict=True)])
         call = plan.backward(made, given).bound(self.layout, self.width)
         self._prove(made, given)
-        if often:
-            self.backward_calls[wanted, given] = call, made
+        self.backward_calls[wanted, given] = call, made
         return call, made
 
     def _prove(self, wanted: tuple[bool, ...], given: tuple[bool, ...]) -> None:

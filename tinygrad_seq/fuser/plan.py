@@ -57,7 +57,6 @@ class Plan:
             self.tried_on: Any = None
             self.settings: dict[str, Any] = {}
             self.proved: set[Any] = set()
-            self.uses: dict[Any, int] = {}
         except Unfusable as error:
             raise TraceError(error.told(p.lines)) from None
 
