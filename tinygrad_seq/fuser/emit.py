@@ -15,6 +15,7 @@ from types import MappingProxyType
 from tinygrad_seq.fuser.formulas import SHORT, Block, Formulas, Lane
 from tinygrad_seq.fuser.grouping import Term
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Program
+from tinygrad_seq.sums import BLOCK
 from tinygrad_seq.tape import Row
 
 
@@ -37,6 +38,7 @@ class Emitter(Formulas):
     """Writes one kernel: `inputs` and `outputs` are slots of the program."""
 
     outputs: tuple[int, ...] = ()
+    long = False  # whether rows are so long that their float32 sums are kept in float64
 
     def open(self, length: int) -> None:
         """Start a loop over `length` columns."""
@@ -62,6 +64,7 @@ class Emitter(Formulas):
         for slot in looped:
             row = self.tape[slot]
             kind = SHORT[str(row.dtype)]
+            kind = "f8" if self.widened(slot) else kind
             self.row.write(f"s{slot} = {kind}({'0' if row.op == 'sum' else '-inf'})")
         for length, members in groups.items():
             self.open(length)
@@ -74,7 +77,14 @@ class Emitter(Formulas):
                     self.loop.write(f"s{slot} = maximum(s{slot}, {v})")  # type: ignore[union-attr]
             self.close()
         for slot in slots:
+            if slot in looped and self.widened(slot):
+                self.row.write(f"s{slot} = f4(s{slot})")
             self.row.names[(slot, None)] = f"s{slot}"
+
+    def widened(self, slot: int) -> bool:
+        """Whether a running sum along a row is kept in float64: a row has so many columns that digits were lost."""
+        row = self.tape[slot]
+        return self.long and row.op != "max" and str(row.dtype) == "float32"
 
     def told(self, slot: int) -> bool:
         """Write the sum of a row in which one number stands among zeros without a loop; False for any other."""
@@ -96,19 +106,22 @@ class Emitter(Formulas):
         if self.tape[slot].dtype.kind != "f":
             return f"{name} {'-' if negative else '+'}= {v}"
         self.calls.add("added")
-        return f"{name} = added({name}, {'-' if negative else ''}{v})"
+        v = f"{'-' if negative else ''}{v}"
+        return f"{name} = added({name}, {f'f8({v})' if self.widened(slot) else v})"
 
     def rescued(self, row: Row) -> str:
         """The sum taken apart; behind it a loop for the rows in which it is not finite."""
         total, operand = row.args
         name, kind = f"v{row.slot}", SHORT[str(row.dtype)]
         lines = [f"{name} = {self.value(total, None)}", f"if not abs({name}) < {kind}(inf):"]
-        lines.append(f"    {name} = {kind}(0)")
+        lines.append(f"    {name} = {'f8' if self.widened(row.slot) else kind}(0)")
         held, self.aside = (self.loop, self.length), True
         for start, stop in pairwise(self.space.cuts(operand, self.known())):
             self.loop, self.length = Block(2), stop - start
             self.loop.write(self.sum(name, self.value(operand, ("j", start)), row.slot))
             lines += [f"    for j in range({self.size(self.length)}):", *self.loop.lines]
+        if self.widened(row.slot):
+            lines.append(f"    {name} = f4({name})")
         (self.loop, self.length), self.aside = held, False
         for line in lines:
             self.row.write(line)
@@ -148,7 +161,8 @@ class Emitter(Formulas):
                     single.append(f"{place} {sign[term.negative]} {self.product(term, None)}")
                     continue
                 if kind == ONE:
-                    self.row.write(f"a{i}_{n} = {SHORT[str(self.tape[output].dtype)]}(0)")
+                    kind_of_sum = "f8" if self.widened(output) else SHORT[str(self.tape[output].dtype)]
+                    self.row.write(f"a{i}_{n} = {kind_of_sum}(0)")
                     totals.append(f"{self.total(i)} += a{i}_{n}")
                 known = self.known()
                 seams = self.space.cuts(output, known) if wide is None else self.space.cuts_of(term, known)
@@ -209,18 +223,25 @@ class Emitter(Formulas):
         scratch = {
             f"t{s}": f"np.empty({self.size(self.space.width(s))}, np.{self.tape[s].dtype})" for s in kept
         }
+        added = {
+            f"o{i}": str(self.tape[o].dtype)
+            for i, o in enumerate(self.outputs)
+            if self.space.kinds[o] == COLUMNS
+            and self.tape[o].dtype.kind == "f"
+            and self.space.sums_over_rows(o)
+        }
         sizes, numbers = tuple(self.sizes), tuple(self.numbers)
         inputs = tuple(s for s in self.inputs if s in self.used)
         parameters = ["lo", "hi", *self.sizes.values(), *self.numbers.values()]
         parameters += [self.inputs[s] for s in inputs] + [f"o{i}" for i in range(len(self.outputs))]
         body = [
-            f"def {'over_rows' if scratch else 'kernel'}({', '.join([*parameters, *scratch])}):",
+            f"def {'over_rows' if scratch or added else 'kernel'}({', '.join([*parameters, *scratch])}):",
             *[f"    total{i} = f8(0)" for i in dict.fromkeys(self.totals)],
             "    for r in range(lo, hi):",
             *(self.row.lines or ["        pass"]),
             *[f"    o{i}[0] += total{i}" for i in dict.fromkeys(self.totals)],
             "",
-            *(_with_scratch(parameters, scratch) if scratch else []),
+            *(_around(parameters, scratch, added) if scratch or added else []),
         ]
         names = [
             f"{short} = np.{long}"
@@ -251,15 +272,31 @@ class Emitter(Formulas):
         return Kernel("\n".join(lines), sizes, numbers, inputs, self.outputs)
 
 
-def _with_scratch(parameters: Sequence[str], scratch: Mapping[str, str]) -> list[str]:
-    """A kernel around the loop over rows: only of an argument does LLVM take it that nothing else lies there."""
-    return [
+def _around(parameters: Sequence[str], scratch: Mapping[str, str], added: Mapping[str, str]) -> list[str]:
+    """A kernel around the loop over rows: only of an argument does LLVM take it that nothing else lies there.
+
+    Outputs that are sums over rows are summed by blocks of rows, and the blocks in float64.
+    """
+    lines = [
         "",
         f"def kernel({', '.join(parameters)}):",
-        *[f"    {name} = {made}" for name, made in scratch.items()],
-        f"    over_rows({', '.join([*parameters, *scratch])})",
-        "",
+        *[f"    {n} = {made}" for n, made in scratch.items()],
     ]
+    call = f"over_rows({', '.join([*parameters, *scratch])})"
+    if not added:
+        return [*lines, f"    {call}", ""]
+    blocked = ["first", f"min(first + {BLOCK}, hi)", *(f"b_{n}" if n in added else n for n in parameters[2:])]
+    lines += [f"    if hi - lo <= {BLOCK}:", f"        {call}", "        return"]
+    for name, dtype in added.items():
+        lines.append(f"    b_{name}, w_{name} = np.zeros(len({name}), np.{dtype}), np.zeros(len({name}))")
+    lines.append(f"    for first in range(lo, hi, {BLOCK}):")
+    lines.append(f"        over_rows({', '.join([*blocked, *scratch])})")
+    for name in added:
+        lines += [f"        for j in range(len({name})):", f"            w_{name}[j] += b_{name}[j]"]
+        lines.append(f"            b_{name}[j] = 0")
+    for name, dtype in added.items():
+        lines += [f"    for j in range(len({name})):", f"        {name}[j] += {SHORT[dtype]}(w_{name}[j])"]
+    return [*lines, ""]
 
 
 def emit(
@@ -270,15 +307,18 @@ def emit(
     varying: frozenset[int] = frozenset(),
     zeros: frozenset[int] = frozenset(),
     quotients: Mapping[int, tuple[int, int]] = MappingProxyType({}),
+    long: bool = False,
 ) -> Kernel:
     """The kernel that computes these slots of a program from those; `zeros` are slots that are zero.
 
     `quotients` names numerators whose quotient and divisor are at hand: their product is cheaper than
-    computing them. Written more than once: the first time tells which costly values several passes need.
+    computing them. `long` says that rows have so many columns that their sums are kept in float64. Written more
+    than once: the first time tells which costly values several passes need.
     """
     scratch: frozenset[int] | None = None
     while True:
         emitter = Emitter(program, inputs, varying, scratch or frozenset(), zeros, quotients)
+        emitter.long = long
         kernel = emitter.run(outputs, title)
         several = frozenset(s for s, loops in emitter.loops_with.items() if len(set(loops)) > 1)
         if scratch is not None and scratch <= several:

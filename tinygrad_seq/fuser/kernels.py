@@ -132,7 +132,8 @@ class Family:
         fn = functools.partial(self.fn, **settings) if settings else self.fn
         try:
             sizes = {layout.rows, *(n for a in arrays for n in a.shape)}
-            plan = Plan(fn, layout.kinds, widths, [a.dtype for a in arrays], sorted(sizes))
+            width = max(a.shape[-1] for a in arrays if a.ndim)
+            plan = Plan(fn, layout.kinds, widths, [a.dtype for a in arrays], sorted(sizes), width)
             plan.settings = settings
             if general and not plan.traced.width:
                 return None
@@ -140,7 +141,6 @@ class Family:
                 self.reason = plan.refused
                 return None
             with np.errstate(all="ignore"):
-                width = max(a.shape[-1] for a in arrays if a.ndim)
                 fitting = Fitting(self, plan, layout, trial, width)
                 # That kernel which is wanted now: each takes a moment to build.
                 mine = (fitting.keeping if records else fitting.plain)(trial)[: len(theirs)]

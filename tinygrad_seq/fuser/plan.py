@@ -13,9 +13,16 @@ from tinygrad_seq.fuser.linear import taken_apart
 from tinygrad_seq.fuser.runner import OWN_COLUMNS, Runner, Traced
 from tinygrad_seq.fuser.trace import Program, name_of, trace
 
+# Columns from which on the sums along a row are kept in float64: a vector's worth of running sums is too few then.
+# A power of two, for there is a plan for each magnitude.
+LONG = 8192
+
 
 class Plan:
-    """A composition traced for inputs of these kinds, widths and dtypes, and the kernels made from it."""
+    """A composition traced for inputs of these kinds, widths and dtypes, and the kernels made from it.
+
+    `longest` is the number of columns it is wanted for, where it is traced with fewer.
+    """
 
     def __init__(
         self,
@@ -24,6 +31,7 @@ class Plan:
         widths: Sequence[int],
         dtypes: Sequence[Any],
         not_rows: Sequence[int] = (),
+        longest: int = 0,
     ):
         self.program: Program = taken_apart(trace(fn, kinds, widths, dtypes, choose, not_rows))
         p = self.program
@@ -31,7 +39,7 @@ class Plan:
             space = Space(p)
             varying = _numbers_of_the_size(p, _wider(fn, kinds, widths, dtypes))
             width = 0 if varying is None or varying else _common_width(p, space)
-            self.traced = Traced(name_of(fn), p, space, varying or frozenset(), width)
+            self.traced = Traced(name_of(fn), p, space, varying or frozenset(), width, longest >= LONG)
             read = tuple(p.outputs[i] for i in p.read)
             self.kept = inputs_kept(p, (*read, *p.hidden))
             asked = space.needed([g for g in p.gradients if g is not None], [*p.inputs, *p.hidden])

@@ -28,7 +28,8 @@ class Traced:
     """A program with what is known of its sizes.
 
     `varying` are constants that change with the number of columns; `width` is that number where all columns
-    are equally many and no constant changes with them, so that the program serves every width, else 0.
+    are equally many and no constant changes with them, so that the program serves every width, else 0; `long`
+    whether they are so many that float32 sums along a row are kept in float64.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Traced:
     space: Space
     varying: frozenset[int]
     width: int
+    long: bool = False
 
 
 class Runner:
@@ -59,7 +61,7 @@ class Runner:
         if not self.computed:
             return
         self.kernel: Kernel = emit(
-            traced.program, given, self.computed, title, traced.varying, zeros, quotients
+            traced.program, given, self.computed, title, traced.varying, zeros, quotients, traced.long
         )
         # The steps of a polynomial wait for each other, so two vectors side by side take a quarter off its time. In a
         # loop of several polynomials four take another tenth off; elsewhere they only leave more columns over.
