@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_seq import ops
 from tinygrad_seq.dtypes import check_device, dtype_of
+from tinygrad_seq.numpy_protocols import may_leave
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.recording import FLOAT32, as_tensor, wrap
 from tinygrad_seq.shapes import sizes_of
@@ -37,9 +38,13 @@ def on_cpu(create: Callable[..., R]) -> Callable[..., R]:
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor that owns a copy of `data`: Python floats become float32, arrays keep their dtype.
 
+    Raises GraphError for tensors that want a gradient, alone or in lists: it would end here.
+
     >>> tensor([[1.0, 2.0]])
     Tensor([[1., 2.]], f32(1, 2))
     """
+    if isinstance(data, Tensor) and not requires_grad:
+        may_leave("tensor", data, "expected values alone.", "Write x.clone(), or x.detach().")
     return Tensor(data, dtype, requires_grad)
 
 
@@ -63,6 +68,7 @@ def ones(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False) -> Tens
 def full(size: Any, fill_value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of one value; float32, int64 or bool by the value's kind."""
     sizes, value = sizes_of((size,)), fill_value
+    may_leave("full", value, "expected a number.", "Write x.expand(sizes).")
     return _wants(wrap(np.full(sizes, value, dtype or as_tensor(value).dtype)), requires_grad)
 
 
@@ -81,6 +87,7 @@ def ones_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tens
 @on_cpu
 def full_like(x: Tensor, fill_value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """One value, in the shape and dtype of `x`."""
+    may_leave("full_like", fill_value, "expected a number.", "Write x.expand(sizes).")
     return _wants(wrap(np.full(x.shape, fill_value, dtype or x.dtype)), requires_grad)
 
 

@@ -141,7 +141,8 @@ def as_tensor(x: Any, like: Any = None) -> Tensor:
         )
     if isinstance(x, np.ndarray):
         # A tape that holds on to an array must not depend on what its owner writes to it later.
-        return wrap(np.array(x) if STATE.recording and (x.flags.writeable or x.base is not None) else x)
+        kept = STATE.recording and (x.flags.writeable or x.base is not None)
+        return wrap(np.array(x) if kept else np.asarray(x))
     raise foreign(x)
 
 

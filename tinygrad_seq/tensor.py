@@ -25,7 +25,7 @@ from tinygrad_seq.inplace import InplaceMethods
 from tinygrad_seq.memory import keep_freed_pages
 from tinygrad_seq.nodes import Node
 from tinygrad_seq.numerics import Array
-from tinygrad_seq.numpy_protocols import NumpyMethods
+from tinygrad_seq.numpy_protocols import NumpyMethods, may_leave, plain
 from tinygrad_seq.ops import Op
 from tinygrad_seq.ordering import OrderingMethods
 from tinygrad_seq.rearranging import RearrangingMethods
@@ -40,13 +40,13 @@ keep_freed_pages()  # before the first tape
 
 def array_of(data: Any, dtype: Any = None) -> Array:
     """A fresh array of `data`: Python floats become float32, arrays keep their dtype."""
-    if isinstance(data, Recorded):
-        data = data.array
-    elif getattr(data, "requires_grad", False):
+    if getattr(data, "requires_grad", False) and not isinstance(data, Recorded):
         rule, way_out = "its gradient cannot cross into this library.", "Use tgs.tensor(x.detach())."
         raise DTypeError(explain("tensor: a PyTorch tensor that wants a gradient", None, rule, way_out))
-    elif isinstance(data, (list, tuple)) and any(isinstance(x, Recorded) for x in data):
-        data = [np.asarray(x.array if isinstance(x, Recorded) else x) for x in data]
+    if isinstance(data, (list, tuple)):
+        rule, way_out = "expected values alone.", "Write stack([x, y]), or x.detach() for each."
+        may_leave("tensor", data, rule, way_out)
+    data = plain(data)
     keep = dtype is not None or isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
     try:
         array = np.array(data, dtype=dtype)

@@ -9,6 +9,7 @@ import numpy as np
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.nodes import mark_changed
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.recording import Recorded, wrap
 
 
 class Watched(np.ndarray[Any, np.dtype[Any]]):
@@ -49,6 +50,12 @@ class Watched(np.ndarray[Any, np.dtype[Any]]):
         for array in arrays.values():
             mark_changed(array)
         return found
+
+    def __getattr__(self, name: str) -> Any:
+        """PyTorch's methods that write, `p.data.zero_()`, are the tensor's."""
+        if name.endswith("_") and not name.endswith("__") and hasattr(Recorded.tensor_type, name):
+            return getattr(wrap(opened(self)), name)
+        raise AttributeError(f"the data of a tensor is a NumPy array, which has no {name!r}")
 
     def fill(self, value: Any) -> None:
         """Every element becomes `value`."""

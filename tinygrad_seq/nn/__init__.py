@@ -2,8 +2,9 @@
 
 from tinygrad_seq import functional
 from tinygrad_seq.nn.attention import MultiheadAttention
-from tinygrad_seq.nn.basic import Dropout, Embedding, LayerNorm, Linear, RMSNorm, Sequential
+from tinygrad_seq.nn.basic import Dropout, Embedding, LayerNorm, Linear, RMSNorm
 from tinygrad_seq.nn.cells import GRUCell, LSTMCell, RNNCell
+from tinygrad_seq.nn.chain import Sequential
 from tinygrad_seq.nn.masks import generate_square_subsequent_mask
 from tinygrad_seq.nn.module import Mismatch, Module, Parameter
 from tinygrad_seq.nn.nests import detach

@@ -1,9 +1,9 @@
-"""Layers without a notion of time: Linear, Embedding, Dropout, LayerNorm, Sequential."""
+"""Layers without a notion of time: Linear, Embedding, Dropout, LayerNorm."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -180,31 +180,3 @@ class RMSNorm(Module):
     def describe(self) -> str:
         """Sizes."""
         return f"{self.normalized_shape}, eps={self.eps}"
-
-
-class Sequential(Module):
-    """Modules applied one after the other.
-
-    >>> from tinygrad_seq import zeros
-    >>> Sequential(Linear(3, 4), Linear(4, 2))(zeros(5, 3)).shape
-    (5, 2)
-    """
-
-    def __init__(self, *modules: Module):
-        for i, module in enumerate(modules):
-            setattr(self, str(i), module)
-
-    def forward(self, x: Any) -> Any:
-        """Each module's result is the next one's input."""
-        for module in self:
-            x = module(x)
-        return x
-
-    def __iter__(self) -> Iterator[Module]:
-        return (m for m in vars(self).values() if isinstance(m, Module))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __getitem__(self, i: int) -> Module:
-        return list(self)[i]

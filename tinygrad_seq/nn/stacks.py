@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_seq.creation import where
-from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, explain
 from tinygrad_seq.nn.basic import LayerNorm, size
+from tinygrad_seq.nn.chain import applicable
 from tinygrad_seq.nn.masks import counted, generate_square_subsequent_mask
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nn.transformer import Activation, TransformerDecoderLayer, TransformerEncoderLayer
@@ -27,7 +28,7 @@ def stacked(call: str, layer: Layers, count: int, rng: Generator | None = None) 
     """
     count = size(call, "num_layers", count)
     if not isinstance(layer, Module):
-        return [layer() for _ in range(count)]
+        return made_by_function(call, layer, count)
     if type(layer) not in (TransformerEncoderLayer, TransformerDecoderLayer) and count > 1:
         rule = "expected a layer that can make another with weights of its own, or a function that makes one."
         way_out = f"Pass a function of no arguments: {call}(lambda: {type(layer).__name__}(...), {count})."
@@ -36,6 +37,22 @@ def stacked(call: str, layer: Layers, count: int, rng: Generator | None = None) 
         )
     fresh: Callable[..., Module] = getattr(layer, "fresh")  # noqa: B009
     return [copy.deepcopy(layer), *(fresh(rng) for _ in range(count - 1))]
+
+
+def made_by_function(call: str, make: Any, count: int) -> list[Module]:
+    """`count` modules from a function; DTypeError where it gives something else, or one module twice."""
+    if not callable(make):
+        rule = f"expected a layer, or a function that makes one, got {type(make).__name__}."
+        raise DTypeError(explain(f"{call}: not made of layers", None, rule))
+    layers = [make() for _ in range(count)]
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Module):
+            rule = f"expected the function to give a module, got {type(layer).__name__}."
+            raise DTypeError(explain(f"{call}: not made of layers", None, rule))
+        if any(layer is other for other in layers[:i]):
+            rule = "expected the function to make a new module each time."
+            raise DTypeError(explain(f"{call}: one layer would be all of them", None, rule))
+    return layers
 
 
 class TransformerEncoder(Module):
@@ -59,7 +76,7 @@ class TransformerEncoder(Module):
         rng: Generator | None = None,
     ):
         self.layers = stacked("TransformerEncoder", encoder_layer, num_layers, rng)
-        self.norm = norm
+        self.norm = None if norm is None else applicable(type(self).__name__, "norm", norm)
 
     def forward(
         self,
@@ -134,7 +151,7 @@ class TransformerDecoder(Module):
         rng: Generator | None = None,
     ):
         self.layers = stacked("TransformerDecoder", decoder_layer, num_layers, rng)
-        self.norm = norm
+        self.norm = None if norm is None else applicable(type(self).__name__, "norm", norm)
 
     def forward(
         self,
