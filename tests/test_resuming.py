@@ -187,6 +187,27 @@ def test_killed_run_goes_on_to_the_bit(tmp_path: Path) -> None:
     same(left(tmp_path / "whole"), left(folder))
 
 
+def test_run_killed_in_its_very_last_write_is_completed(tmp_path: Path) -> None:
+    """All steps are done and saved, only the README is not: `resume` writes it, and asks for no more steps."""
+    folder = tmp_path / "run"
+    whole = list(train(SMALL, corpus=TEXT, folder=folder))[-1]
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    (folder / "README.md").unlink()
+    events = list(resume(folder, corpus=TEXT))
+    assert not any(isinstance(event, Step) for event in events)
+    assert isinstance(events[-1], Finished)
+    assert isinstance(whole, Finished)
+    assert (events[-1].step, events[-1].validation) == (whole.step, whole.validation)
+    assert (folder / "README.md").read_text(encoding="utf-8").splitlines()[0] == card.splitlines()[0]
+    with pytest.raises(CheckpointError, match="has ended"):
+        resume(folder, corpus=TEXT)
+    # What described it as it was is gone once it goes on, so that a kill at the new end is seen too.
+    more = resume(folder, corpus=TEXT, steps=14)
+    next(more)
+    assert not (folder / "README.md").exists()
+    more.close()
+
+
 def test_ended_run_goes_on_when_more_is_asked_for(tmp_path: Path) -> None:
     """Its plan is the new one; the steps before are kept."""
     list(train(replace(SMALL, schedule="constant", warmup=0), corpus=TEXT, folder=tmp_path / "run"))

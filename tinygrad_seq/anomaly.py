@@ -14,6 +14,7 @@ from tinygrad_seq.nodes import PICK, STATE, Leaf, Node, Place
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
 from tinygrad_seq.walk import CHECKPOINT
+from tinygrad_seq.weak import WeakMap
 
 _LONGEST_CHAIN = 8
 
@@ -61,11 +62,11 @@ class Watcher:
     """The largest magnitude that each node has shown, forward and backward, for as long as the node lives."""
 
     def __init__(self) -> None:
-        self.sizes: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
+        self.sizes: WeakMap[float] = WeakMap()
         # For nodes still to be walked the largest contribution to their gradient and where it came from;
         # for those behind us the whole of it.
-        self.pending: weakref.WeakKeyDictionary[Any, tuple[float, Any]] = weakref.WeakKeyDictionary()
-        self.arrivals: weakref.WeakKeyDictionary[Any, tuple[float, Any]] = weakref.WeakKeyDictionary()
+        self.pending: WeakMap[tuple[Any, Any]] = WeakMap()
+        self.arrivals: WeakMap[tuple[Any, Any]] = WeakMap()
 
     def made(self, node: Node | Leaf | None, op: Op, inputs: Sequence[Any], out: Array) -> None:
         """An op ran. A rule that is being recorded is judged by the gradient it returns, not by its steps."""

@@ -21,6 +21,7 @@ from numpy.lib.array_utils import byte_bounds
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
 from tinygrad_seq.origins import Origin, origin_of
+from tinygrad_seq.weak import forgotten_with
 
 if TYPE_CHECKING:
     from tinygrad_seq.marks import Marks
@@ -251,7 +252,7 @@ def mark_changed(array: Array) -> None:
     key = id(owner)
     entry = _changed.get(key)
     if entry is None or entry[0]() is not owner:
-        entry = _changed[key] = (weakref.ref(owner, lambda _: _changed.pop(key, None)), {})
+        entry = _changed[key] = (forgotten_with(owner, _changed), {})
     ranges = entry[1]
     written = byte_bounds(array)
     if len(ranges) >= _RANGES and written not in ranges:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.weak import forgotten_with
 
 if TYPE_CHECKING:
     from tinygrad_seq.nodes import Node, Place
@@ -43,7 +44,7 @@ def note(array: Array, node: Node) -> None:
     key = id(owner)
     entry = _notes.get(key)
     if entry is None or entry[0]() is not owner:
-        entry = _notes[key] = (weakref.ref(owner, lambda _: _notes.pop(key, None)), {})
+        entry = _notes[key] = (forgotten_with(owner, _notes), {})
     elif len(entry[1]) >= _RANGES:
         entry[1].clear()  # a buffer that lives on while its parts are handed out: the newest notes will do
     entry[1][_WHOLE if array is owner else byte_bounds(array)] = Origin(node.index, node.place)

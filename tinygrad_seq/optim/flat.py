@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.weak import forgotten_with
 
 Span = tuple[int, int, tuple[int, ...] | None]  # start, stop, and the shape where it has not one axis
 
@@ -54,5 +55,5 @@ def cut_up(buffer: Array, places: Iterable[Span]) -> list[Array]:
     ]
     owner: Any = flat.base
     key = id(owner)
-    _cut[key] = (weakref.ref(owner, lambda _: _cut.pop(key, None)), [weakref.ref(v) for v in views])
+    _cut[key] = (forgotten_with(owner, _cut), [weakref.ref(v) for v in views])
     return views

@@ -122,7 +122,7 @@ class Course:
         yield Started(self.run, self.text, (train, validation, test), path, self.resumed)
         yield from saved
         self.plan.begin()
-        last = bool(self.resumed and self.chores) and self.over
+        last = bool(self.resumed) and self.over
         yield from self._do_chores()
         while not last:
             step, last = self._advance()
@@ -148,6 +148,7 @@ class Course:
             return []
         folder.sweep()
         if self.sizes is not None:
+            folder.remove_card()
             folder.describe(self.run, self._start())
             folder.cut_back(self.sizes)
             self.saved_at = self.learner.done, tuple(self.chores)

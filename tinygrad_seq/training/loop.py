@@ -133,7 +133,7 @@ def resume(
     tokens = text if isinstance(text, Tokens) else tokenize(text, run.vocabulary)
     saved, new = (arrays, facts), text.sha256 != known
     course = Course(run, text, tokens, own, clock, saved, new_data=new, run_from=place)
-    if course.over and not course.chores:
+    if course.over and not course.chores and own.has_card():
         done = course.learner.done
         rule = f"expected more than {done:,} steps."
         way_out = f"Give them: --steps {2 * done}. To use the model: tgs sample {folder}"

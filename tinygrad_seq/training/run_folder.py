@@ -138,7 +138,7 @@ class RunFolder:
 
     def facts(self) -> dict[str, Any]:
         """What `describe` wrote beside the settings."""
-        found = tomllib.loads((self.path / CONFIG).read_text(encoding="utf-8")).get(FACTS)
+        found = tomllib.loads(read_file(self.path / CONFIG, _LARGEST_CONFIG).decode()).get(FACTS)
         return found if isinstance(found, dict) else {}
 
     def save_tokenizer(self, run: Run) -> None:
@@ -185,6 +185,15 @@ class RunFolder:
     def write_card(self, text: str) -> None:
         """Write the README of the run."""
         atomic_write_text(self.path / README, text)
+
+    def has_card(self) -> bool:
+        """Whether the run was described, which is the last thing that a run does."""
+        return os.path.lexists(self.path / README)
+
+    def remove_card(self) -> None:
+        """Take away what described the run as it was before it went on."""
+        with _explained(self.path / README), contextlib.suppress(FileNotFoundError):
+            (self.path / README).unlink()
 
     def add_metrics(self, values: Mapping[str, object]) -> None:
         """Append one line of JSON to the metrics: the system has it when this returns, the disk when it is saved."""
