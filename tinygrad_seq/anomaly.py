@@ -95,14 +95,14 @@ class Watcher:
 
     def sent(self, node: Node, parent: Node | Leaf, g: Any, dx: Any) -> None:
         """The rule of a node turned `g`, the gradient of its result, into `dx`, that of a parent."""
-        dx = np.asarray(dx)
+        dx = _values(dx)
         size = size_of(dx)
         self._expect(parent, size, node)
         if np.isfinite(size):
             return
         arrived = {f"g{i}": x for i, x in enumerate(g) if x is not None} if isinstance(g, list) else {"g": g}
-        told = {name: _incoming(name, np.asarray(x)) for name, x in arrived.items()}
-        bad = [name for name, x in arrived.items() if not np.isfinite(size_of(np.asarray(x)))]
+        told = {name: _incoming(name, _values(x)) for name, x in arrived.items()}
+        bad = [name for name, x in arrived.items() if not np.isfinite(size_of(_values(x)))]
         rule = f"what came in was finite, the rule of {node.op.name} made them."
         expected = f"{' and '.join(bad)} held some before." if bad else rule
         chain = [*self._backward_chain(node), _entry(parent, size)]
@@ -127,7 +127,7 @@ class Watcher:
         if isinstance(g, list):  # the outputs of one op, each of them judged when it arrived at its pick
             self.arrivals[node] = (largest or 0.0, source)
             return
-        g = np.asarray(g)
+        g = _values(g)
         size = size_of(g)
         self.arrivals[node] = (size, source)
         if isinstance(node, Node) and node.op is PICK:
@@ -168,6 +168,11 @@ class Watcher:
                 chain.append(_entry(at, size))
             at = source() if source is not None else None
         return chain[::-1]
+
+
+def _values(x: Any) -> Array:
+    """The numbers of an array, or of a tensor that may be on a tape itself."""
+    return np.asarray(getattr(x, "array", x))
 
 
 def size_of(array: Array) -> float:
