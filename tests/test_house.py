@@ -18,7 +18,7 @@ LEVELS = {
     1: (
         "origins nodes marks refusals recording arithmetic shapes reductions indexing inplace watched "
         "numpy_protocols tensor random creation "
-        "dtypes elementwise rearranging ordering converting writing"
+        "absent dtypes elementwise rearranging ordering converting writing"
     ),
     2: (
         "walk arrivals routes autodiff activations losses attention_maths functional einsum numpy_functions "

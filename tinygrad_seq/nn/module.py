@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from tinygrad_seq.errors import CheckpointError, describe_shape, explain, short_dtype
+from tinygrad_seq.nn.familiar import FamiliarModule
 from tinygrad_seq.nn.holders import is_slot, is_used_up, walked
 from tinygrad_seq.nn.lost import (
     in_slot,
@@ -47,7 +48,7 @@ class Mismatch(NamedTuple):
     unexpected_keys: list[str]
 
 
-class Module:
+class Module(FamiliarModule):
     """A layer or a model. Parameters and modules are found by walking attributes, in the order of definition.
 
     They may stand in lists, tuples and dicts to any depth; what stands where it is not found (a set, a closure, an
@@ -153,8 +154,18 @@ class Module:
 
     # ---- saving and loading ----------------------------------------------------------------------------
     def state_dict(self) -> dict[str, Tensor]:
-        """Copies of all parameters by path, off the tape: nothing that is done to the module changes them."""
-        return {name: wrap(p.array.copy()) for name, p in self._all_parameters().items()}
+        """Copies of all parameters and persistent buffers by path, off the tape: nothing done later changes them."""
+        return {name: wrap(p.array.copy()) for name, p in self._saved().items()}
+
+    def _saved(self) -> dict[str, Tensor]:
+        """What is saved: of each module its parameters, then its buffers."""
+        self._all_parameters()  # refuses what would be lost
+        saved: dict[str, Tensor] = {}
+        for path, module in self._tree():
+            dot = f"{path}." if path else ""
+            saved |= {dot + name: p for name, p in module._children() if isinstance(p, Parameter)}
+            saved |= {dot + name: b for name, b in module._own_buffers(False)}
+        return saved
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Mismatch:
         """Take values by name: NumPy arrays, our tensors or PyTorch's. All are checked before any is taken.
@@ -162,7 +173,7 @@ class Module:
         Raises CheckpointError that lists every missing and unexpected name (where `strict`) and every shape
         that does not fit.
         """
-        own = self._all_parameters()
+        own = self._saved()
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own]
         arrays = {name: plain_array(name, state[name]) for name in own if name in state}
@@ -202,25 +213,10 @@ class Module:
             p.requires_grad = on
         return self
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or make them zeros."""
         for p in self.parameters():
-            p.grad = None
-
-    def to(self: M, dtype: Any) -> M:
-        """The parameters in another floating dtype."""
-        for p in self.parameters():
-            p.array = p.array.astype(dtype)
-            p.node, p.grad = None, None
-        return self
-
-    def double(self: M) -> M:
-        """The parameters in float64."""
-        return self.to(np.float64)
-
-    def float(self: M) -> M:
-        """The parameters in float32."""
-        return self.to(np.float32)
+            p.grad = None if set_to_none or p.grad is None else wrap(np.zeros(p.shape, p.dtype))
 
     # ---- showing ---------------------------------------------------------------------------------------
     def count(self) -> int:

@@ -1,0 +1,27 @@
+"""What PyTorch keeps in `nn.utils`: clipping, and parameters as one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tinygrad_seq.errors import ShapeError, explain
+from tinygrad_seq.optim.clipping import clip_grad_norm_, clip_grad_value_
+from tinygrad_seq.shapes import concat
+from tinygrad_seq.tensor import Tensor
+
+__all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vector_to_parameters"]
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """All parameters laid end to end, (n,)."""
+    return concat([p.reshape(-1) for p in parameters])
+
+
+def vector_to_parameters(vector: Tensor, parameters: Iterable[Tensor]) -> None:
+    """The parameters given the values of a vector, as `parameters_to_vector` lays them."""
+    own = list(parameters)
+    if vector.shape != (sum(p.numel() for p in own),):
+        rule = f"expected ({sum(p.numel() for p in own)},)."
+        raise ShapeError(explain("vector_to_parameters: the vector does not fit", {"vector": vector}, rule))
+    for p, part in zip(own, vector.detach().split([p.numel() for p in own]), strict=True):
+        p.assign(part.reshape(p.shape))
