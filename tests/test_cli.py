@@ -378,18 +378,24 @@ def test_mistakes_are_explained_on_stderr(tgs: Tgs) -> None:
     assert not Path("runs").exists()
 
 
-def test_text_too_short_is_explained(tgs: Tgs) -> None:
-    """With the window that would fit."""
+def test_text_too_short_gets_a_smaller_batch_and_window(tgs: Tgs) -> None:
+    """With a note, and so in the dry run; the settings that are kept are those that were used."""
     Path("hamlet.txt").write_text("ab" * 100, encoding="utf-8")
-    assert tgs("train", "hamlet.txt") == (
-        2,
-        "",
-        "Streams: the text is too short for this batch and window.\n"
-        "  ids: u8(180,)\n  batch: 32\n  window: 64\n"
-        "  expected at least 32 * (64 + 1) = 2,080 ids, got 180.\n"
-        "  Use a batch of at most 2 or a window of at most 4, or a longer text.\n",
-    )
-    assert tgs("train", "hamlet.txt", "--window", "4", "--steps", "1", "-q")[0] == 0
+    note = "a text of 200 tokens has room for batch 4 in the place of 32 and window 32 in the place of 64"
+    many = f"{4 * 128 * 258 + 2 * 128 + 2 * 129:,} parameters are many for 180 tokens to train on: "
+    code, out, err = tgs("train", "hamlet.txt", "--steps", "1", "-o", "run")
+    assert (code, err) == (0, "")
+    assert f"\nnote    {note}\nnote    {many}" in out
+    assert "4 x 32 tokens a step" in out
+    kept = load_run("run").config
+    assert (kept.batch, kept.window) == (4, 32)
+    code, out, err = tgs("train", "hamlet.txt", "--dry-run")
+    assert (code, err) == (0, "")
+    assert f"\nnote     {note}\n" in out
+    assert "\nbatch = 4\nwindow = 32\n" in out
+    assert tgs("train", "--resume", "run", "--steps", "2", "-q")[0] == 0
+    Path("hamlet.txt").write_text("ab", encoding="utf-8")
+    assert tgs("train", "hamlet.txt")[2].startswith("split: the text is too short for these fractions.\n")
 
 
 def test_setting_out_of_range_is_explained(tgs: Tgs) -> None:

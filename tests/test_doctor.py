@@ -30,6 +30,7 @@ from tinygrad_seq.diagnosis.course import (
     fit,
     learning_rate,
     length,
+    size,
     spikes,
     trend,
 )
@@ -41,6 +42,7 @@ from tinygrad_seq.models import GPT, CharLM
 from tinygrad_seq.random import Generator
 from tinygrad_seq.training import Config, train
 from tinygrad_seq.training.evaluation import Measured
+from tinygrad_seq.training.small_texts import too_many_weights
 
 Tgs = Callable[..., tuple[int, str, str]]
 
@@ -80,7 +82,7 @@ def test_overfitting() -> None:
         "problem",
         "overfitting: validation was best at step 300 (1.600) and has risen to 1.800, while training fell from "
         "1.200 to 0.600. The best weights are kept; more text, dropout or a smaller model would help, more "
-        "steps would not.",
+        "steps would not; --patience ends such a run by itself.",
     )
     assert said(fit(run(rows), error=0.2)) == ("fit", "hint")  # the rise is noise, the gap is not
     worse = course([2.0, 1.5, 1.2, 1.5, 1.7], [2.1, 1.7, 1.6, 1.65, 1.8])
@@ -140,6 +142,22 @@ def test_length() -> None:
     assert getattr(stopped, "words").endswith("It was stopped before its 900 steps.")  # noqa: B009
     assert said(length(run())) == ("length", "problem")
     assert length(run(rows)) is None
+    early = course([2.0] * 4, [2.0, 1.0, 1.5, 1.6])
+    ended = length(run(early, facts={"train": 2000}, batch=4, window=10, steps=900, patience=2))
+    assert ended is not None
+    assert ended.level == "ok"
+    assert ended.words.endswith("It ended early, as --patience says: 2 validations in a row were no better.")
+
+
+def test_size() -> None:
+    """More weights than tokens to train on."""
+    found = size(run(facts={"parameters": 1001, "train": 1000}))
+    assert found is not None
+    assert found == Verdict("size", "hint", f"{too_many_weights(1001, 1000)}.")
+    assert found.words.startswith("1,001 parameters are many for 1,000 tokens to train on: ")
+    assert said(size(run(facts={"parameters": 1000, "train": 1000}))) == ("size", "ok")
+    assert size(run(facts={"parameters": 1000})) is None
+    assert size(run()) is None
 
 
 def test_clipping() -> None:
@@ -359,7 +377,7 @@ def test_a_run_that_went_right(made: Path) -> None:
     """No problem is found; everything is looked at."""
     found = examined(made, "good")
     assert list(found) == [
-        "length", "fit", "trend", "lr", "clipping", "spikes", "counting", "layer l0", "reference",
+        "length", "size", "fit", "trend", "lr", "clipping", "spikes", "counting", "layer l0", "reference",
     ]  # fmt: skip
     assert {one.level for one in found.values()} <= {"ok", "hint"}
     assert found["lr"].level == "ok" or "high" in found["lr"].words
@@ -399,7 +417,7 @@ def test_a_run_without_its_text_or_weights(made: Path) -> None:
     assert "is damaged" in {one.topic: one for one in verdicts(read_record(copy))}["weights"].words
     (copy / "metrics.jsonl").unlink()
     topics = [one.topic for one in verdicts(read_record(copy))]
-    assert topics == ["length", "weights"]
+    assert topics == ["length", "size", "weights"]
 
 
 def test_a_text_of_one_symbol(tgs: Tgs) -> None:

@@ -369,7 +369,7 @@ def test_settings_are_written_when_the_rest_is_there(tmp_path: Path, monkeypatch
 def test_refused_settings_leave_no_folder(tmp_path: Path) -> None:
     """A text that is too short is found before the folder is made, and an occupied one before the text is read."""
     with pytest.raises(DataError, match="too short"):
-        train(SMALL, corpus=TEXT, folder=tmp_path / "run", batch=10_000)
+        train(SMALL, corpus=Corpus("to be"), folder=tmp_path / "run")
     assert not (tmp_path / "run").exists()
     (tmp_path / "note").write_text("mine")
     with pytest.raises(CheckpointError, match="is a file"):

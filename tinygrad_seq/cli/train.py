@@ -160,7 +160,7 @@ def _follow(args: argparse.Namespace, events: Any, folder: Path) -> int:
 def _print_estimate(config: Config, text: Any, as_json: bool) -> int:
     found = estimate(config, text)
     if as_json:
-        print(json.dumps(found.as_json(config)))
+        print(json.dumps(found.as_json()))
     else:
-        print(f"{found}\n\n{config.to_toml()}", end="")
+        print(f"{found}\n\n{found.config.to_toml()}", end="")
     return 0

@@ -14,12 +14,13 @@ import numpy as np
 
 from tinygrad_seq.comparing.records import Record
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.training.evaluation import has_risen
+from tinygrad_seq.training.small_texts import too_many_weights
 
-__all__ = ["Verdict", "clipping", "finite", "fit", "learning_rate", "length", "spikes", "trend"]
+__all__ = ["Verdict", "clipping", "finite", "fit", "learning_rate", "length", "size", "spikes", "trend"]
 
 Level = Literal["ok", "hint", "problem"]
 
-RISEN = 0.01  # of the best validation: what the last may lie above it
 CLOSE, APART = 0.03, 0.15  # of the validation: how far the training loss lies below it
 FALLING = 0.01  # of the validation, over the last quarter of the run
 OFTEN = 0.5  # of the steps
@@ -66,13 +67,13 @@ def fit(record: Record, error: float = 0.0) -> Verdict | None:
         return None
     best = int(np.argmin(validation))
     last, low, train = validation[-1], validation[best], loss[-1]
-    rise, gap = last - low, (last - train) / max(last, _TINY)
+    gap = (last - train) / max(last, _TINY)
     numbers = f"training {train:.3f}, validation {last:.3f} nats per token at step {step[-1]:,.0f}"
-    if rise > max(RISEN * low, 2 * error) and step[best] < 0.9 * step[-1] and train < loss[best]:
+    if has_risen(last, low, error) and step[best] < 0.9 * step[-1] and train < loss[best]:
         words = (
             f"overfitting: validation was best at step {step[best]:,.0f} ({low:.3f}) and has risen to {last:.3f}, "
             f"while training fell from {loss[best]:.3f} to {train:.3f}. The best weights are kept; more text, "
-            "dropout or a smaller model would help, more steps would not."
+            "dropout or a smaller model would help, more steps would not; --patience ends such a run by itself."
         )
         return Verdict("fit", "problem", words)
     if gap > APART:
@@ -118,6 +119,17 @@ def trend(record: Record) -> Verdict | None:
     return Verdict("trend", "ok", f"validation is flat: {numbers}{why}.")
 
 
+def size(record: Record) -> Verdict | None:
+    """Whether the text has as many tokens to train on as the model has weights."""
+    tokens = record.facts.get("train")
+    if record.parameters is None or not isinstance(tokens, int) or tokens < 1:
+        return None
+    words = too_many_weights(record.parameters, tokens)
+    if words:
+        return Verdict("size", "hint", f"{words}.")
+    return Verdict("size", "ok", f"{record.parameters:,} parameters for {tokens:,} tokens to train on.")
+
+
 def length(record: Record) -> Verdict | None:
     """Whether the run was long enough to have seen its text, and came to its planned end."""
     steps, size = record.steps, record.facts.get("train")
@@ -125,6 +137,9 @@ def length(record: Record) -> Verdict | None:
         return Verdict("length", "problem", "no report was written: the run ended before its first.")
     planned = record.setting("steps", math.nan)
     stopped = f" It was stopped before its {planned:,.0f} steps." if planned > steps else ""
+    early = 0 < record.setting("patience", 0) <= (waited := _waited(record))
+    if early:
+        stopped = f" It ended early, as --patience says: {waited} validations in a row were no better."
     seen = steps * record.setting("batch", 32) * record.setting("window", 64)
     if not isinstance(size, int) or size < 1:
         return Verdict("length", "hint", stopped.strip()) if stopped else None
@@ -132,7 +147,14 @@ def length(record: Record) -> Verdict | None:
     words = f"{steps:,} steps read {seen:,.0f} tokens, {epochs:.2g} times the {size:,} of the text"
     if epochs < 1:
         return Verdict("length", "hint", f"too short: {words}. Part of it was never seen.{stopped}")
-    return Verdict("length", "hint" if stopped else "ok", f"{words}.{stopped}")
+    return Verdict("length", "hint" if stopped and not early else "ok", f"{words}.{stopped}")
+
+
+def _waited(record: Record) -> int:
+    """Validations since the best one."""
+    found = record.column("validation")
+    found = found[np.isfinite(found)]
+    return len(found) - 1 - int(np.argmin(found)) if len(found) else 0
 
 
 def _second_half(record: Record, name: str) -> Array:

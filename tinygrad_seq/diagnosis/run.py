@@ -19,6 +19,7 @@ from tinygrad_seq.diagnosis.course import (
     fit,
     learning_rate,
     length,
+    size,
     spikes,
     trend,
 )
@@ -56,7 +57,14 @@ def verdicts(record: Record, data: Sequence[str] | None = None) -> Iterator[Verd
     except (ValueError, TypeError, LookupError, OSError, RuntimeError) as problem:
         said = (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".:")
         more.append(Verdict("weights", "hint", f"neither counting nor the gates were looked at: {said}."))
-    course = (finite(record), length(record), fit(record, error), trend(record), learning_rate(record))
+    course = (
+        finite(record),
+        length(record),
+        size(record),
+        fit(record, error),
+        trend(record),
+        learning_rate(record),
+    )
     for one in (*course, clipping(record), spikes(record), *more):
         if one is not None:
             yield one

@@ -63,6 +63,9 @@ class Config:
     where not given PyTorch's defaults. `clip` bounds the norm of the gradient, `clip_value` each of its elements
     before, 0 neither. `weight_decay` is for all weights of a recurrent model, for a transformer's matrices only.
 
+    *Ending early.* With `patience` N a run ends after N validations in a row that were no better than the best
+    before, with 0 never; the best weights are kept.
+
     *Looking.* Validation reads `eval_tokens` tokens at most, spread over the part. `save_every` 0 saves at every
     validation and at the end; `sample_every` 0 draws no samples.
 
@@ -95,6 +98,7 @@ class Config:
     steps: int | None = None
     epochs: float | None = None
     minutes: float | None = None
+    patience: int = 0
     optimiser: str = "AdamW"
     lr: float = None  # type: ignore[assignment]  # a number once it is made: every reader finds one
     min_lr: float = 0.0
@@ -181,8 +185,8 @@ class Config:
 
         `facts` follow in a table of that name, which `from_toml` passes over.
 
-        >>> Config(minutes=2).to_toml().splitlines()[17:20]
-        ['# steps is not set', '# epochs is not set', 'minutes = 2.0']
+        >>> Config(minutes=2).to_toml().splitlines()[17:21]
+        ['# steps is not set', '# epochs is not set', 'minutes = 2.0', 'patience = 0']
         """
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return to_toml(values) + (f"\n[{FACTS}]\n{to_toml(facts)}" if facts else "")

@@ -31,6 +31,7 @@ from tinygrad_seq.training.plan import Plan
 from tinygrad_seq.training.records import metrics_of, start_of
 from tinygrad_seq.training.resuming import Arrays, course_state, restore_course
 from tinygrad_seq.training.run_folder import Run, RunFolder
+from tinygrad_seq.training.small_texts import too_many_weights
 from tinygrad_seq.training.validation import parts_of, validate
 
 __all__ = ["Course"]
@@ -53,7 +54,9 @@ class Course:
         *,
         new_data: bool = False,
         run_from: str | None = None,
+        note: str = "",
     ):
+        self.note = note
         self.run, self.text, self.folder, self.clock = run, text, folder, clock
         self.run_from = run_from or os.getcwd()
         """Where the names of the text's files are seen from."""
@@ -65,6 +68,8 @@ class Course:
         self.saved_at: tuple[int, tuple[str, ...]] | None = None
         self.validation = self.best = math.inf
         self.error = math.nan
+        self.waited = self.best_step = 0
+        """Validations since the best one, and its step."""
         # Since the last report: the losses, and the seconds that their steps took.
         self.losses: list[float] = []
         self.seconds = 0.0
@@ -82,9 +87,14 @@ class Course:
 
     @property
     def over(self) -> bool:
-        """Whether all planned steps are done; there may still be chores."""
+        """Whether all planned steps are done, or none seems worth while; there may still be chores."""
         total = self.plan.total(self.learner.done)
-        return total is not None and self.learner.done >= total
+        return (total is not None and self.learner.done >= total) or self.spent
+
+    @property
+    def spent(self) -> bool:
+        """Whether so many validations in a row were no better that the run ends."""
+        return 0 < self.run.config.patience <= self.waited
 
     def events(self) -> Generator[Event, None, None]:
         """The run, and what is done where it ends before its time.
@@ -119,7 +129,8 @@ class Course:
         with self._undivided():
             saved = self._begin()
         train, validation, test = map(len, self.parts)
-        yield Started(self.run, self.text, (train, validation, test), path, self.resumed)
+        notes = filter(None, [self.note, too_many_weights(self.run.model.count(), train)])
+        yield Started(self.run, self.text, (train, validation, test), path, self.resumed, tuple(notes))
         yield from saved
         self.plan.begin()
         last = bool(self.resumed) and self.over
@@ -128,10 +139,12 @@ class Course:
             step, last = self._advance()
             yield step
             yield from self._do_chores()
+            last = last or self.spent
         self._describe()
         size, seconds = self.validation_size, self.plan.elapsed()
         found = rates(self.validation, size), rates(self.best, size), rates(self.error, size)
-        yield Finished(self.run, self.learner.done, self.validation, self.best, seconds, path, *found)
+        early = self.spent and self.learner.done != self.plan.total(self.learner.done)
+        yield Finished(self.run, self.learner.done, self.validation, self.best, seconds, path, *found, early)
 
     @contextmanager
     def _undivided(self) -> Iterator[None]:
@@ -218,6 +231,7 @@ class Course:
             self.validation, self.error = found.nats, found.error
             better = self.validation < self.best
             self.best = min(self.best, self.validation)
+            self.waited, self.best_step = (0, step.step) if better else (self.waited + 1, self.best_step)
             self._report(step, found)  # first: no weights are in the folder whose line is not
             path = None
             if better and self.folder:
@@ -225,7 +239,9 @@ class Course:
                 path = self.folder.save(self.run, facts, best=True)
             self.chores.remove("evaluate")
         size = self.validation_size
-        yield Evaluated(step, found.nats, better, found.rates(size), found.errors(size), found.whole)
+        per, errors = found.rates(size), found.errors(size)
+        seen: Any = {"lowest": self.best, "best_step": self.best_step, "waited": self.waited}
+        yield Evaluated(step, found.nats, better, per, errors, found.whole, **seen)
         if path:
             yield Saved(step.step, path)
 

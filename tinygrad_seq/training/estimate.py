@@ -18,6 +18,7 @@ from tinygrad_seq.training.learner import Learner
 from tinygrad_seq.training.plan import Plan
 from tinygrad_seq.training.presets import seconds_a_step
 from tinygrad_seq.training.run_folder import Run
+from tinygrad_seq.training.small_texts import suited, too_many_weights
 from tinygrad_seq.training.validation import parts_of
 
 __all__ = ["Estimate", "estimate"]
@@ -31,6 +32,7 @@ _BYTES = 4  # of a float32
 class Estimate:
     """`flops` and `saved` (bytes that the tape keeps) are for one update, `weights` (bytes) hold parameters, gradient
     and moments, `seconds` were measured on this machine; `steps` is how many updates are planned.
+    `config` holds the settings as the run would have them, `notes` warnings.
     """
 
     text: str
@@ -42,6 +44,8 @@ class Estimate:
     seconds: float
     steps: int | None
     minutes: float | None
+    config: Config
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         run = f"{self.steps:,} steps, about {_time(self.steps * self.seconds)}" if self.steps else ""
@@ -57,12 +61,13 @@ class Estimate:
                 f"a step   {self.flops / 1e9:,.2f} GFLOP, {1e3 * self.seconds:,.1f} ms on this machine "
                 f"({self.flops / self.seconds / 1e9:,.1f} GFLOP/s)",
                 f"the run  {run}, evaluations and samples not counted",
+                *(f"note     {note}" for note in self.notes),
             ]
         )
 
-    def as_json(self, config: Config) -> dict[str, Any]:
-        """The same as plain values, with all settings."""
-        return {"config": dataclasses.asdict(config), **dataclasses.asdict(self)}
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return dataclasses.asdict(self)
 
 
 def estimate(config: Config, text: Corpus | Tokens) -> Estimate:
@@ -75,6 +80,7 @@ def estimate(config: Config, text: Corpus | Tokens) -> Estimate:
     Raises what `train` raises for the settings and the text.
     """
     tokens = text if isinstance(text, Tokens) else tokenize(text, config.tokenizer)
+    config, note = suited(config, tokens.ids)
     model = new_model(tokens.tokenizer, config)
     run = Run(model, tokens.tokenizer, config)
     train = parts_of(tokens.ids, config.split, config.batch).train
@@ -93,6 +99,8 @@ def estimate(config: Config, text: Corpus | Tokens) -> Estimate:
         seconds=seconds_a_step(config, tokens, _SECONDS),
         steps=plan.steps,
         minutes=config.minutes,
+        config=config,
+        notes=tuple(filter(None, [note, too_many_weights(parameters, len(train))])),
     )
 
 

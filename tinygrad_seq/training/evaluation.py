@@ -25,10 +25,12 @@ __all__ = [
     "difference",
     "evaluate",
     "evaluating",
+    "has_risen",
     "measure",
     "scored",
 ]
 
+_RISEN = 0.01  # of the best validation
 BLOCKS = 30
 """Blocks behind a standard error; with more of them it is hardly better known (Schmeiser, 1982)."""
 
@@ -182,6 +184,15 @@ def measure(
             right = flat.numpy().argmax(-1) == targets.reshape(-1)
             tally.add(places.reshape(-1), losses.numpy(), int(right.sum()))
     return tally.measured(len(row) - 1)
+
+
+def has_risen(last: float, low: float, error: float) -> bool:
+    """Whether a validation lies above the best by more than noise: 1 % of it, and two standard errors.
+
+    >>> has_risen(2.01, 2.0, 0.0), has_risen(2.1, 2.0, 0.01), has_risen(2.1, 2.0, 0.1)
+    (False, True, False)
+    """
+    return last - low > max(_RISEN * low, 2 * error if math.isfinite(error) else 0.0)
 
 
 def scored(model: SymbolModel, ids: npt.ArrayLike) -> Measured:

@@ -5,22 +5,25 @@ The command line, notebooks and tests read the same events; who wants to see som
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinygrad_seq.data import Corpus, Rates, Tokens
-from tinygrad_seq.training.evaluation import bits
+from tinygrad_seq.training.evaluation import bits, has_risen
 from tinygrad_seq.training.flow import Flow
 from tinygrad_seq.training.run_folder import Run
 
 __all__ = ["Evaluated", "Event", "Finished", "Interrupted", "Sampled", "Saved", "Started", "Step"]
+
+_LONG = 4  # validations without a better one, from which on a word is said
 
 
 @dataclass(frozen=True)
 class Started:
     """The run is set up: `parts` are the tokens to train on, to validate and to test with; with the tokenizer
     `char` these are characters. `corpus` is the text, or its tokens where it is large. `resumed` is the step
-    that the run goes on from, 0 for a new one.
+    that the run goes on from, 0 for a new one. `notes` are warnings, a sentence each.
     """
 
     run: Run
@@ -28,6 +31,7 @@ class Started:
     parts: tuple[int, int, int]
     folder: Path | None
     resumed: int = 0
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         how = f"resumed after step {self.resumed}" if self.resumed else "started"
@@ -75,6 +79,7 @@ class Step:
 class Evaluated:
     """The validation part was read: nats per token after `step`, the best so far or not, and `rates`, the same for
     each character and each byte of UTF-8, with their standard errors; `whole` says whether all of it was read.
+    `lowest` is the best so far in nats per token, of step `best_step`, and `waited` how many validations came since.
     """
 
     step: Step
@@ -83,6 +88,29 @@ class Evaluated:
     rates: Rates
     errors: Rates | None = None
     whole: bool = True
+    lowest: float = math.nan
+    best_step: int = 0
+    waited: int = 0
+
+    @property
+    def risen(self) -> str:
+        """A warning, after 4, 8, 16, ... validations without a better one, where validation has risen: where it lies
+        1 % and two standard errors above the best. Otherwise nothing.
+        """
+        ratio = (
+            self.rates.nats_per_token / self.rates.bits_per_character
+            if self.rates.bits_per_character
+            else 1.0
+        )
+        error = self.errors.nats_per_token if self.errors is not None else math.nan
+        due = self.waited >= _LONG and self.waited & (self.waited - 1) == 0
+        if not due or not has_risen(self.validation, self.lowest, error):
+            return ""
+        low, now = self.lowest / ratio, self.rates.bits_per_character
+        return (
+            f"validation has risen from {low:.3f} bits per character at step {self.best_step:,} to {now:.3f}: "
+            "the model learns its text by heart. The best weights are kept; --patience N ends such a run by itself"
+        )
 
     def __str__(self) -> str:
         best = ", the best so far" if self.best else ""
@@ -114,7 +142,8 @@ class Saved:
 @dataclass(frozen=True)
 class Finished:
     """The plan is done: nats per token on the validation part, at the end and at best; `rates` and
-    `best_rates` are the same for each character and each byte, `errors` the standard errors of `rates`.
+    `best_rates` are the same for each character and each byte, `errors` the standard errors of `rates`. `early` says
+    that `patience` ended it.
     """
 
     run: Run
@@ -126,6 +155,7 @@ class Finished:
     rates: Rates
     best_rates: Rates
     errors: Rates | None = None
+    early: bool = False
 
     def __str__(self) -> str:
         return (

@@ -65,6 +65,8 @@ class Lines:
                 self._write_row(event)
         elif isinstance(event, Evaluated):
             self._write_row(event.step, event.rates.bits_per_character, "  best" if event.best else "")
+            if event.risen:
+                self.write(f"note    {event.risen}")
         elif isinstance(event, Started):
             for line in beginning(event):
                 self.write(line)
@@ -161,6 +163,7 @@ def beginning(event: Started) -> list[str]:
     plan = [f"{config.steps:,} steps"] if config.steps is not None else []
     plan += [f"{config.epochs:g} epochs"] if config.epochs is not None else []
     plan += [f"{config.minutes:.3g} min"] if config.minutes is not None else []
+    plan += [f"{config.patience} validations without a better one"] if config.patience else []
     vocabulary = event.run.vocabulary
     kinds = f"tokens  {vocabulary.spec}: {train + validation + test:,} of {len(vocabulary):,} kinds"
     return [
@@ -173,6 +176,7 @@ def beginning(event: Started) -> list[str]:
         f"{config.optimiser}, learning rate {config.lr:g}",
         *(["        /~N: about N steps in all, estimated anew after each"] if config.minutes else []),
         f"        {_reading(config)}",
+        *(f"note    {note}" for note in event.notes),
         *([f"resumed after step {event.resumed:,}"] if event.resumed else []),
         *([f"folder  {one_line(event.folder)}"] if event.folder else []),
     ]
@@ -190,7 +194,8 @@ def ending(event: Finished | Interrupted) -> str:
     """How a run ended, in one line."""
     if isinstance(event, Interrupted):
         return f"stopped after step {event.step:,}, {clock(event.seconds)}; every step before it is whole"
-    return f"done    {event.step:,} steps in {clock(event.seconds)}"
+    why = ": no better validation for so long as --patience says" if event.early else ""
+    return f"done    {event.step:,} steps in {clock(event.seconds)}{why}"
 
 
 def row(step: Step, validation: float | None) -> str:

@@ -26,6 +26,7 @@ from tinygrad_seq.training.course import Course
 from tinygrad_seq.training.events import Event, Finished, Interrupted
 from tinygrad_seq.training.finding import BEGUN_IN, Found, found_text
 from tinygrad_seq.training.run_folder import Run, RunFolder
+from tinygrad_seq.training.small_texts import suited
 
 __all__ = ["fit", "resume", "text_of", "train"]
 
@@ -51,7 +52,8 @@ def train(
     starts from nothing. The loss is the mean of -log P in nats per token, which is a character where the
     tokenizer is `char`. `settings` change single settings of `config`.
 
-    The text is `corpus` (also any iterable of strings, or of dicts with a text under `text`), or what
+    Where the text is too short for the batch and window of the settings, smaller ones are taken, as `Started.notes`
+    says. The text is `corpus` (also any iterable of strings, or of dicts with a text under `text`), or what
     `config.corpus` names; a large one is not held in memory, and `progress` is told how far its tokens are. With
     a `folder` the run is written there, as `run_folder` says, and `resume` goes on with it; without, nothing is
     written. `clock` counts seconds.
@@ -80,8 +82,9 @@ def train(
         RunFolder.free(folder)  # before a long text is read in vain
     text = text_of(config, progress) if corpus is None else _text(corpus)
     tokens = text if isinstance(text, Tokens) else tokenize(text, config.tokenizer)
+    config, note = suited(config, tokens.ids)
     run = Run(new_model(tokens.tokenizer, config), tokens.tokenizer, config)
-    course = Course(run, text, tokens, None, clock)
+    course = Course(run, text, tokens, None, clock, note=note)
     if folder is not None:
         course.folder = RunFolder.create(folder)  # no sooner: settings that are refused leave no folder
     return course.events()
@@ -134,12 +137,7 @@ def resume(
     saved, new = (arrays, facts), text.sha256 != known
     course = Course(run, text, tokens, own, clock, saved, new_data=new, run_from=place)
     if course.over and not course.chores and own.has_card():
-        done = course.learner.done
-        rule = f"expected more than {done:,} steps."
-        way_out = f"Give them: --steps {2 * done}. To use the model: tgs sample {folder}"
-        raise CheckpointError(
-            explain(f"resume: the run in {str(folder)!r} has ended", {"steps": done}, rule, way_out)
-        )
+        raise CheckpointError(_ended(course, folder))
     return course.events()
 
 
@@ -205,6 +203,19 @@ def _found_again(
     way_out = f"Name it where it is now: tgs train PATH --resume {own.path}"
     known = {BEGUN_IN: facts.get("from"), **own.facts(), "sha256": facts["sha256"]}
     return found_text(what, config.corpus, own.path, known, read, way_out)
+
+
+def _ended(course: Course, folder: str | Path) -> str:
+    done, patience = course.learner.done, course.run.config.patience
+    found = {"steps": done}
+    rule, more = f"expected more than {done:,} steps.", f"--steps {2 * done}"
+    if course.spent:
+        found |= {"patience": patience, "validations without a better one": course.waited}
+        rule, more = "expected a longer patience, or 0 for none.", f"--patience {2 * patience}"
+    way_out = f"Give them: {more}. To use the model: tgs sample {folder}"
+    if course.spent:
+        way_out = way_out.replace("Give them", "Give it")
+    return explain(f"resume: the run in {str(folder)!r} has ended", found, rule, way_out)
 
 
 def _refuse_fixed(settings: dict[str, Any], path: Path) -> None:

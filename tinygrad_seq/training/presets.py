@@ -14,6 +14,7 @@ from tinygrad_seq.training.building import new_model
 from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.learner import Learner
 from tinygrad_seq.training.run_folder import Run
+from tinygrad_seq.training.small_texts import suited
 
 __all__ = ["PRESETS", "Preset", "fitted", "preset", "seconds_a_step"]
 
@@ -185,6 +186,7 @@ def fitted(
     follows from the rate. Where the text is short, fewer streams run, so that each has some windows.
     """
     tokens = text if isinstance(text, Tokens) else tokenize(text, config.tokenizer)
+    config = suited(config, tokens.ids)[0]
     minutes = config.minutes or 5.0
     config = replace(config, minutes=minutes, steps=config.steps if "steps" in given else None)
     share = _SECONDS / len(_SIZES)

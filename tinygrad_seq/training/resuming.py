@@ -38,6 +38,8 @@ def course_state(course: Course) -> tuple[Arrays, dict[str, Any]]:
         "validation": course.validation,
         "error": course.error,
         "best": course.best,
+        "best_step": course.best_step,
+        "waited": course.waited,
         "losses": course.losses,
         "step": step,
         "chores": course.chores,
@@ -59,6 +61,8 @@ def restore_course(
         course.step = Step(**facts["step"], flow=course.learner.gauge.flow())
     if not new_data:
         course.validation, course.best, course.error = (facts[k] for k in ("validation", "best", "error"))
+        # Runs of earlier versions count from here on.
+        course.best_step, course.waited = facts.get("best_step", 0), facts.get("waited", 0)
     return float(facts["seconds"])
 
 

@@ -35,6 +35,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "steps": (1, math.inf, True),
     "epochs": (0, math.inf, False),
     "minutes": (0, math.inf, False),
+    "patience": (0, math.inf, True),
     "lr": (0, math.inf, False),
     "min_lr": (0, math.inf, True),
     "warmup": (0, math.inf, True),
