@@ -77,8 +77,8 @@ def _hatched(ax: Any, places: Array) -> None:
     """Hatch the floor where bars have no height: one low patch for those beside each other."""
     for i, run in enumerate(np.split(places, np.flatnonzero(np.diff(places) > 1) + 1) if len(places) else ()):
         ax.axvspan(
-            run[0] - 0.5, run[-1] + 0.5, ymax=FLOOR, facecolor="#f2f2f2", edgecolor="#8a8a8a", hatch=HATCH, linewidth=0.0,
-            label=None if i else "exactly 0",
+            run[0] - 0.5, run[-1] + 0.5, ymax=FLOOR, facecolor="#f2f2f2", edgecolor="#8a8a8a", hatch=HATCH,
+            linewidth=0.0, label=None if i else "exactly 0",
         )  # fmt: skip
 
 
