@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,12 @@ class _Gradients:
     def __init__(self, parameters: Tensor | Iterable[Tensor]):
         tensors = [parameters] if isinstance(parameters, Tensor) else parameters
         found: dict[Any, list[Tensor]] = {}
-        for p in tensors:
+        listed = list(tensors)
+        if not listed and isinstance(tensors, Iterator):
+            rule = "expected at least one: a generator can be gone through only once."
+            way_out = "Ask again: clip_grad_norm_(model.parameters(), 1.0)."
+            raise ArgumentError(explain("gradients: no parameters are left", None, rule, way_out))
+        for p in listed:
             if p.grad is not None and p.grad.array.size:
                 found.setdefault((p.grad.array.dtype, p.array.dtype), []).append(p)
         self.members = list(found.values())

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.errors import ArgumentError, CheckpointError, describe_shape, explain
+from tinygrad_seq.errors import ArgumentError, CheckpointError, GraphError, describe_shape, explain
 from tinygrad_seq.nodes import recording
 from tinygrad_seq.optim.flat import cut_up, gathered, spans
 from tinygrad_seq.recording import wrap
 from tinygrad_seq.tensor import Tensor
 
 Group = dict[str, Any]
+_SPENT = "expected at least one. A generator, as of model.parameters(), can be gone through only once."
 STEP = "step"  # the entry of a state that counts the updates; all others have the parameter's shape
 
 
@@ -40,9 +41,8 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], defaults: Group):
         groups: list[Any] = [params] if isinstance(params, Tensor) else list(params)
         if not groups:
-            raise ArgumentError(
-                explain(f"{type(self).__name__}: no parameters given", None, "expected at least one.")
-            )
+            rule = _SPENT if isinstance(params, Iterator) else "expected at least one."
+            raise ArgumentError(explain(f"{type(self).__name__}: no parameters given", None, rule))
         if not isinstance(groups[0], Mapping):
             groups = [{"params": groups}]
         self.defaults = defaults
@@ -53,12 +53,21 @@ class Optimizer:
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add parameters with settings of their own."""
+        if "params" not in group:
+            raise ArgumentError(
+                explain(f"{type(self).__name__}: a group has no 'params'", {"group": dict(group)})
+            )
         unknown = set(group) - set(self.defaults) - {"params"}
         if unknown:
             rule = f"expected some of {', '.join(self.defaults)}."
             what = f"{type(self).__name__}: no such setting: {', '.join(sorted(unknown))}"
             raise ArgumentError(explain(what, None, rule))
         params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        if not params and isinstance(group["params"], Iterator):
+            rule = (
+                "expected at least one. A generator, as of model.parameters(), can be gone through only once."
+            )
+            raise ArgumentError(explain(f"{type(self).__name__}: a group has no parameters", None, rule))
         known = {id(p) for g in self.param_groups for p in g["params"]}
         for p in params:
             if not isinstance(p, Tensor) or not p.is_leaf:
@@ -78,6 +87,7 @@ class Optimizer:
 
     def step(self) -> None:
         """One update of every parameter that has a gradient."""
+        self._refuse_replaced()
         with recording(False):
             learnt = [[p for p in group["params"] if p.grad is not None] for group in self.param_groups]
             for group, params in zip(self.param_groups, learnt, strict=True):
@@ -87,6 +97,18 @@ class Optimizer:
                 else:
                     for p in params:
                         p.assign(self.update(p, p.grad, self.state.setdefault(p, {}), group))
+
+    def _refuse_replaced(self) -> None:
+        """Raise where a module has another parameter by now, which this optimiser does not know."""
+        params = [p for group in self.param_groups for p in group["params"]]
+        for p in params:
+            ref = getattr(p, "successor", None)
+            new = None if ref is None else ref()
+            if new is not None and not any(new is known for known in params):
+                rule = "its module has another one in its place, which would never be learnt."
+                way_out = "Make the optimiser after the model is complete, or add_param_group() the new one."
+                named = {"old": p, "new": new}
+                raise GraphError(explain("step: a parameter has been replaced", named, rule, way_out))
 
     def _alike(self, params: Iterable[Tensor]) -> Iterable[list[Tensor]]:
         """The parameters that one update can take together: of equal dtypes, moments and number of steps."""
@@ -143,8 +165,17 @@ class Optimizer:
         if sizes != theirs:
             rule = f"expected groups of {sizes} parameters, got {theirs}."
             raise CheckpointError(explain("load_state_dict: the groups differ", None, rule))
+        for group, other in zip(self.param_groups, saved["param_groups"], strict=True):
+            unknown = set(other) - set(group)
+            if unknown:
+                rule = f"expected some of {', '.join(self.defaults)}."
+                what = f"load_state_dict: no settings of {type(self).__name__}: {', '.join(sorted(unknown))}"
+                raise CheckpointError(explain(what, None, rule))
         params = [p for g in self.param_groups for p in g["params"]]
         for i, entries in saved["state"].items():
+            if not 0 <= int(i) < len(params):
+                rule = f"expected numbers from 0 to {len(params) - 1}, got {i}."
+                raise CheckpointError(explain("load_state_dict: no such parameter", None, rule))
             for name, value in entries.items():
                 if np.ndim(value) and np.shape(value) != params[int(i)].shape:
                     theirs_shape = describe_shape(np.shape(value))

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Any
 
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError, CheckpointError, explain
 from tinygrad_seq.optim.optimiser import Optimizer
 
 
 class Schedule:
     """Sets each group's `lr` to its first value times `factor(n)`; call `step()` once after each update.
 
-    A closed form of n, so that a run can be continued from its number of steps alone.
+    A closed form of n, so that a run can be continued from its number of steps alone. Of several schedules on one
+    optimiser the factors are multiplied, as PyTorch chains them, for as long as each is alive. A group that is
+    added later begins at its own rate, times the factors at the next step.
     """
 
     def __init__(self, optimizer: Optimizer):
+        if not isinstance(optimizer, Optimizer):
+            rule = f"expected an optimiser, got {type(optimizer).__name__}."
+            raise ArgumentError(explain(f"{type(self).__name__}: nothing to schedule", None, rule))
         self.optimizer = optimizer
-        self.base_lrs = [group["lr"] for group in optimizer.param_groups]
+        others = _schedules_of(optimizer)
+        rates = [group["lr"] for group in optimizer.param_groups]
+        # The first rates, not those that another schedule has set.
+        self.base_lrs: list[float] = (
+            others[0].base_lrs + rates[len(others[0].base_lrs) :] if others else rates
+        )
         self.n = 0
+        _SCHEDULES.setdefault(optimizer, []).append(weakref.ref(self))
         self._set()
 
     def factor(self, n: int) -> float:
@@ -26,8 +38,13 @@ class Schedule:
         raise TypeError(f"{type(self).__name__} defines no factor().")
 
     def _set(self) -> None:
-        for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-            group["lr"] = lr * self.factor(self.n)
+        schedules, groups = _schedules_of(self.optimizer), self.optimizer.param_groups
+        for schedule in schedules:
+            schedule.base_lrs += [group["lr"] for group in groups[len(schedule.base_lrs) :]]
+        for group, lr in zip(groups, self.base_lrs, strict=True):
+            for schedule in schedules:
+                lr *= schedule.factor(schedule.n)
+            group["lr"] = lr
 
     def step(self) -> None:
         """Count one update and set the rates of the next."""
@@ -43,9 +60,21 @@ class Schedule:
         return {"n": self.n, "base_lrs": list(self.base_lrs)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state."""
-        self.n, self.base_lrs = int(state["n"]), list(state["base_lrs"])
+        """Go on from a saved state. Raises CheckpointError for that of another number of groups."""
+        rates = [float(lr) for lr in state["base_lrs"]]
+        if len(rates) != len(self.optimizer.param_groups):
+            rule = f"expected the rates of {len(self.optimizer.param_groups)} groups, got {len(rates)}."
+            raise CheckpointError(explain("load_state_dict: the groups differ", None, rule))
+        self.n, self.base_lrs = int(state["n"]), rates
         self._set()
+
+
+# By the optimiser: who has set its rates. A schedule that nobody holds any more has no say.
+_SCHEDULES: weakref.WeakKeyDictionary[Optimizer, list[weakref.ref[Schedule]]] = weakref.WeakKeyDictionary()
+
+
+def _schedules_of(optimizer: Optimizer) -> list[Schedule]:
+    return [s for ref in _SCHEDULES.get(optimizer, ()) if (s := ref()) is not None]
 
 
 class StepLR(Schedule):

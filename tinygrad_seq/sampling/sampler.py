@@ -112,6 +112,7 @@ class Sampler:
         *,
         cached: bool = True,
     ):
+        one_size(model, vocabulary)
         self.model, self.vocabulary, self.how = model, vocabulary, how or Choosing()
         self.stepper = Stepper(model, cached)
         self._pieces: dict[int, str] = {}
@@ -279,6 +280,15 @@ class Sampler:
 
 
 _LEARNT = Choosing(temperature=1.0)
+
+
+def one_size(model: NeuralModel, vocabulary: Tokenizer) -> None:
+    """Raise ArgumentError where the vocabulary is not that of the model."""
+    if len(vocabulary) != model.vocabulary_size:
+        rule = (
+            f"expected one of {model.vocabulary_size:,} symbols, as the model has, got {len(vocabulary):,}."
+        )
+        raise ArgumentError(explain("sample: the vocabulary is not the model's", None, rule))
 
 
 def first_allowed(vocabulary: Tokenizer, previous: int | None) -> npt.NDArray[np.bool_] | None:
