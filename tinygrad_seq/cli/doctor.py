@@ -38,12 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Examine the machine or the run."""
-    if args.seconds is not None and (args.run or not 0 <= args.seconds <= 3600):
-        what = "--seconds belongs to the machine, not to a run" if args.run else "--seconds is out of range"
+    if args.seconds is not None and (args.run is not None or not 0 <= args.seconds <= 3600):
+        what = (
+            "--seconds belongs to the machine, not to a run"
+            if args.run is not None
+            else "--seconds is out of range"
+        )
         raise UsageError(explain(f"tgs doctor: {what}", None, "", "See tgs doctor --help."))
-    if args.data and not args.run:
+    if args.data and args.run is None:
         raise UsageError(explain("tgs doctor: --data belongs to a run", None, "", "See tgs doctor --help."))
-    return _run(args) if args.run else _machine(args)
+    return _run(args) if args.run is not None else _machine(args)
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         rule = f"expected at least 1, got {args.most}."
         raise UsageError(explain("tgs eval: --most is too small", None, rule))
     record = read_record(args.run)
-    weights = args.weights or ("best" if Path(args.run, "best.safetensors").exists() else "last")
+    weights = args.weights or ("best" if os.path.lexists(Path(args.run, "best.safetensors")) else "last")
     trained = load_run(args.run, weights)
     suit_threads(vars(trained.config))
     parts, counted, why = _texts(args, record, trained)

@@ -166,7 +166,7 @@ class RunFolder:
 
     def sizes(self) -> dict[str, int]:
         """How many bytes the files have that a run adds to."""
-        return {name: require_file(path) for name in ADDED if (path := self.path / name).exists()}
+        return {name: require_file(path) for name in ADDED if os.path.lexists(path := self.path / name)}
 
     def sweep(self) -> None:
         """Remove the unfinished files of a run that was killed."""
@@ -216,7 +216,7 @@ class RunFolder:
         """After a power cut, too, what the folder holds tells of the weights that it holds."""
         for name in ADDED:
             path = self.path / name
-            if path.exists():
+            if os.path.lexists(path):
                 with _explained(path), path.open("ab") as file:
                     os.fsync(file.fileno())
 
@@ -246,7 +246,7 @@ def load_run(path: str | os.PathLike[str], weights: str | None = None) -> Run:
     folder, name = Path(path), os.fspath(path)
     config, vocabulary = _described(folder, name)
     model = new_model(vocabulary, config)
-    chosen = {"best": BEST, "last": LAST}.get(weights or "", BEST if (folder / BEST).exists() else LAST)
+    chosen = {"best": BEST, "last": LAST}.get(weights or "", BEST if os.path.lexists(folder / BEST) else LAST)
     load_weights(folder / chosen, model, vocabulary)
     model.eval()
     return Run(model, vocabulary, config)
