@@ -92,7 +92,7 @@ class RunFolder:
         folder = cls.free(path)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             reason = _reason(folder, error)
             way_out = "Give a folder that you may write to with -o."
             raise CheckpointError(
@@ -217,8 +217,10 @@ class RunFolder:
         for name in ADDED:
             path = self.path / name
             if os.path.lexists(path):
-                with _explained(path), path.open("ab") as file:
-                    os.fsync(file.fileno())
+                with _explained(path):
+                    require_file(path)  # a pipe would hang
+                    with path.open("ab") as file:
+                        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager
@@ -279,7 +281,7 @@ def _reason(folder: Path, error: Exception) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError):
         above = next((one for one in folder.parents if one.is_file()), folder)
         return f"{os.fspath(above)!r} is a file"
-    return reason_of(error) if isinstance(error, OSError) else type(error).__name__
+    return reason_of(error) if isinstance(error, OSError | ValueError) else type(error).__name__
 
 
 def _no_run(folder: Path, name: str) -> str:
