@@ -277,11 +277,11 @@ def _occupied(folder: Path) -> bool:
     return os.path.lexists(folder)
 
 
-def _reason(folder: Path, error: Exception) -> str:
+def _reason(folder: Path, error: OSError | ValueError) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError):
         above = next((one for one in folder.parents if one.is_file()), folder)
         return f"{os.fspath(above)!r} is a file"
-    return reason_of(error) if isinstance(error, OSError | ValueError) else type(error).__name__
+    return type(error).__name__ if isinstance(error, UnicodeError) else reason_of(error)
 
 
 def _no_run(folder: Path, name: str) -> str:
