@@ -173,7 +173,7 @@ COMPILED = [
     "neg matrix", "exp matrix", "log matrix", "sqrt matrix", "sin matrix", "cos matrix", "tanh matrix",
     "erf matrix", "floor matrix", "cut matrix", "pow row", "mod row", "maximum row", "equal row", "where row",
     "to matrix", "sum axis", "max axis", "var axis", "concat axis", "chunk", "take one",
-    "cross_entropy compiled", "softmax",
+    "cross_entropy compiled", "softmax", "floordiv row",
 ]  # fmt: skip
 IDS = np.array([[2], [0], [1]])
 SHOWN = [
@@ -185,7 +185,7 @@ SHOWN = [
 IN_KERNELS = {
     "add", "sub", "mul", "div", "neg", "exp", "log", "sqrt", "sin", "cos", "tanh", "erf", "floor", "less", "equal",
     "pow", "maximum", "where", "cast", "cut", "sum", "max", "reshape", "expand", "slice", "pad", "concat",
-    "gather", "scatter",
+    "gather", "scatter", "floor_divide", "remainder",
 }  # fmt: skip
 seen: dict[str, set[str]] = {}
 

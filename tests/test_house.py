@@ -12,8 +12,8 @@ import tinygrad_seq as tgs
 PACKAGE = Path(tgs.__file__).parent
 LEVELS = {
     0: (
-        "terminal weak errors reading files memory blas kernel_folder kernel_digests noalias compiling sums "
-        "numerics ops"
+        "terminal weak errors arguments reading files memory blas kernel_folder kernel_digests noalias compiling "
+        "sums numerics ops"
     ),
     1: (
         "origins nodes marks refusals recording arithmetic shapes reductions indexing inplace watched "

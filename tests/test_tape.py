@@ -381,7 +381,7 @@ IDS = np.array([0, 1, 1])
 EXAMPLES: dict[str, Callable[[], Any]] = {
     **{
         op: functools.partial(lambda op: run(op, traced(2, 3), traced(4, 1, 3)), op)
-        for op in ("add", "sub", "mul", "div", "pow", "maximum", "less", "equal")
+        for op in ("add", "sub", "mul", "div", "floor_divide", "remainder", "pow", "maximum", "less", "equal")
     },
     **{
         op: functools.partial(lambda op: run(op, traced(2, 3)), op)

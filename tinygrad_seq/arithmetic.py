@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_seq import ops
+from tinygrad_seq.arguments import comparable
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, explain
 from tinygrad_seq.recording import Recorded, as_tensor, binary, coerced, is_operand, unary
 from tinygrad_seq.refusals import refuse
@@ -44,17 +45,24 @@ class ArithmeticMethods(Recorded):
     def __rtruediv__(self, other: Any) -> Tensor:
         return binary(ops.div, other, self)
 
+    # As Python's and NumPy's: rounded down, the remainder of the divisor's sign and exact.
     def __floordiv__(self, other: Any) -> Tensor:
-        return _floor_divide(self, other) if is_operand(other) else NotImplemented
+        return binary(ops.floor_divide, self, other)
 
     def __rfloordiv__(self, other: Any) -> Tensor:
-        return _floor_divide(other, self) if is_operand(other) else NotImplemented
+        return binary(ops.floor_divide, other, self)
 
     def __mod__(self, other: Any) -> Tensor:
-        return self - other * _floor_divide(self, other) if is_operand(other) else NotImplemented
+        return binary(ops.remainder, self, other)
 
     def __rmod__(self, other: Any) -> Tensor:
-        return other - self * _floor_divide(other, self) if is_operand(other) else NotImplemented
+        return binary(ops.remainder, other, self)
+
+    def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return (self // other, self % other) if is_operand(other) else NotImplemented
+
+    def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return (other // self, other % self) if is_operand(other) else NotImplemented
 
     def __pow__(self, other: Any) -> Tensor:
         if type(other) in (int, float) and self.dtype.kind == "f":
@@ -88,16 +96,20 @@ class ArithmeticMethods(Recorded):
 
     # Comparisons give bool tensors without a gradient.
     def __lt__(self, other: Any) -> Tensor:
-        return binary(ops.less, self, other)
+        return binary(ops.less, self, comparable(other, self.array.dtype))
 
     def __gt__(self, other: Any) -> Tensor:
-        return binary(ops.less, other, self)
+        return binary(ops.less, comparable(other, self.array.dtype), self)
 
     def __eq__(self, other: Any) -> Any:
-        return binary(ops.equal, self, other)
+        return binary(ops.equal, self, comparable(other, self.array.dtype))
 
     def __ne__(self, other: Any) -> Any:
-        return ~binary(ops.equal, self, other) if is_operand(other) else NotImplemented
+        return (
+            ~binary(ops.equal, self, comparable(other, self.array.dtype))
+            if is_operand(other)
+            else NotImplemented
+        )
 
     def __le__(self, other: Any) -> Tensor:
         return (self < other) | (self == other) if is_operand(other) else NotImplemented
@@ -178,6 +190,11 @@ class ArithmeticMethods(Recorded):
                 explain("clip: a bound is given twice", bounds, "expected one name for each.")
             )
         low, high = min if low is None else low, max if high is None else high
+        if low is None and high is None:
+            raise ArgumentError(
+                explain("clip: no bound is given", {"x": self}, "expected low, high, or both.")
+            )
+        low, high = _reached(low, x, below=True), _reached(high, x, below=False)
         if low is not None:
             x = ops.where(x < low, low, x)
         if high is not None:
@@ -189,6 +206,16 @@ class ArithmeticMethods(Recorded):
     def matmul(self, other: Any) -> Tensor:
         """The matrix product, `self @ other`."""
         return matmul(self, other)
+
+
+def _reached(bound: Any, x: Any, below: bool) -> Any:
+    """None for a whole number that lies beyond all values of x's dtype, on the side where it changes nothing."""
+    bound = bound.item() if isinstance(bound, np.integer) else bound
+    if type(bound) is int and x.dtype.kind in "iu":
+        limits = np.iinfo(x.dtype)
+        if bound < limits.min if below else bound > limits.max:
+            return None
+    return bound
 
 
 def _truth(x: Any) -> Any:
@@ -205,14 +232,6 @@ def reverse(x: Any) -> Any:
     if kind == "f":
         return -x
     return ~x if kind == "b" else (np.iinfo(x.dtype).max if kind == "u" else -1) - x
-
-
-def _floor_divide(x: Any, y: Any) -> Tensor:
-    """x / y rounded down. Integers are divided in float64: exact for sizes below 2^53."""
-    a, b = coerced((x, y))
-    if a.dtype.kind == "f":
-        return (a / b).floor()
-    return (a.to(np.float64) / b.to(np.float64)).floor().to(a.dtype)
 
 
 def matmul(x: Any, y: Any) -> Tensor:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from tinygrad_seq import dtypes, ops
+from tinygrad_seq.arguments import axis_of, sizes_of
 from tinygrad_seq.errors import DTypeError, explain
 from tinygrad_seq.recording import WANTS, Recorded, wrap
-from tinygrad_seq.shapes import axis_of, sizes_of
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tinygrad_seq import ops
+from tinygrad_seq.arguments import sizes_of, too_large, whole
 from tinygrad_seq.dtypes import check_device, dtype_of
 from tinygrad_seq.numpy_protocols import may_leave
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.recording import FLOAT32, as_tensor, wrap
-from tinygrad_seq.shapes import sizes_of
 from tinygrad_seq.tensor import Tensor
 
 R = TypeVar("R")
@@ -29,7 +29,11 @@ def on_cpu(create: Callable[..., R]) -> Callable[..., R]:
             check_device(call, device)
         if dtype is not None:
             settings["dtype"] = dtype_of(call, dtype)
-        return create(*args, **settings)
+        try:
+            return create(*args, **settings)
+        except MemoryError:
+            sizes = tuple(n for n in args if isinstance(n, int))
+            raise too_large(call, sizes_of(args, call) if not sizes and args else sizes) from None
 
     return placed
 
@@ -55,19 +59,19 @@ def _wants(t: Tensor, requires_grad: bool) -> Tensor:
 @on_cpu
 def zeros(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros."""
-    return _wants(wrap(np.zeros(sizes_of(shape), dtype)), requires_grad)
+    return _wants(wrap(np.zeros(sizes_of(shape, "zeros", 0), dtype)), requires_grad)
 
 
 @on_cpu
 def ones(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
-    return _wants(wrap(np.ones(sizes_of(shape), dtype)), requires_grad)
+    return _wants(wrap(np.ones(sizes_of(shape, "ones", 0), dtype)), requires_grad)
 
 
 @on_cpu
 def full(size: Any, fill_value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of one value; float32, int64 or bool by the value's kind."""
-    sizes, value = sizes_of((size,)), fill_value
+    sizes, value = sizes_of((size,), "full", 0), fill_value
     may_leave("full", value, "expected a number.", "Write x.expand(sizes).")
     return _wants(wrap(np.full(sizes, value, dtype or as_tensor(value).dtype)), requires_grad)
 
@@ -109,7 +113,8 @@ def iota(n: int) -> Tensor:
 @on_cpu
 def eye(n: int, m: int | None = None, dtype: Any = FLOAT32) -> Tensor:
     """Ones on the diagonal of an n by m matrix, zeros elsewhere."""
-    return wrap(np.eye(n, m, dtype=dtype))
+    rows = whole("eye", "n", n, 0)
+    return wrap(np.eye(rows, rows if m is None else whole("eye", "m", m, 0), dtype=dtype))
 
 
 @on_cpu
@@ -117,7 +122,7 @@ def rand(
     *shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False, rng: Generator | None = None
 ) -> Tensor:
     """Numbers evenly spread over [0, 1), from `rng` or the default stream."""
-    return _wants((rng or stream("default")).rand(*sizes_of(shape), dtype=dtype), requires_grad)
+    return _wants((rng or stream("default")).rand(*sizes_of(shape, "rand", 0), dtype=dtype), requires_grad)
 
 
 @on_cpu
@@ -125,7 +130,7 @@ def randn(
     *shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False, rng: Generator | None = None
 ) -> Tensor:
     """Numbers of the standard normal distribution, from `rng` or the default stream."""
-    return _wants((rng or stream("default")).randn(*sizes_of(shape), dtype=dtype), requires_grad)
+    return _wants((rng or stream("default")).randn(*sizes_of(shape, "randn", 0), dtype=dtype), requires_grad)
 
 
 def where(condition: Any, x: Any, y: Any) -> Tensor:

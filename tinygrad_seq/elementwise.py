@@ -58,7 +58,7 @@ class ElementwiseMethods(ArithmeticMethods):
 
     def eq(self, other: Any) -> Tensor:
         """Where x equals other."""
-        return binary(ops.equal, self, beside("eq", other))
+        return self.__eq__(beside("eq", other))  # type: ignore[no-any-return]
 
     def ne(self, other: Any) -> Tensor:
         """Where x does not equal other."""

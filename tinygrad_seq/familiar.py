@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.arguments import sizes_of
 from tinygrad_seq.creation import on_cpu
 from tinygrad_seq.dtypes import check_device, dtype_of, int64
 from tinygrad_seq.errors import ArgumentError, RangeError, explain
 from tinygrad_seq.nodes import STATE, recording
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.recording import FLOAT32, wrap
-from tinygrad_seq.shapes import sizes_of
 from tinygrad_seq.tensor import Tensor, array_of
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_seq import ops
+from tinygrad_seq.arguments import axis_of, one_of_two
 from tinygrad_seq.errors import ArgumentError, DTypeError, GraphError, RangeError, ShapeError, explain
 from tinygrad_seq.nodes import STATE, Node, mark_changed
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import VALUES_ONLY, WANTS, Recorded, as_tensor, unary
 from tinygrad_seq.refusals import refuse
-from tinygrad_seq.shapes import axis_of, one_of_two
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor

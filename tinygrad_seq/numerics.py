@@ -55,6 +55,24 @@ def erf(x: Array) -> Array:
     return out.astype(x.dtype, copy=False).reshape(x.shape)
 
 
+def floor_divide(x: Array, y: Array) -> Array:
+    """x / y rounded down, as Python's `//`; of integers exact, and ZeroDivisionError for x // 0."""
+    return _divided(np.floor_divide, x, y)
+
+
+def remainder(x: Array, y: Array) -> Array:
+    """x - y (x // y), exact and of y's sign, as Python's `%`; ZeroDivisionError for an integer % 0."""
+    return _divided(np.remainder, x, y)
+
+
+def _divided(division: Any, x: Array, y: Array) -> Array:
+    if y.dtype.kind != "f" and x.size and not y.all():
+        raise ZeroDivisionError
+    # Infinities and NaN are answers; the least integer by -1 wraps around, as a sum that is too large does.
+    with np.errstate(all="ignore"):
+        return division(x, y)  # type: ignore[no-any-return]
+
+
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 _WORD = 0xFFFFFFFFFFFFFFFF

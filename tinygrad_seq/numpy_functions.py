@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import creation, ops
+from tinygrad_seq.arguments import axis_of
 from tinygrad_seq.einsum import einsum
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.nodes import mark_changed
 from tinygrad_seq.numpy_protocols import may_leave, no_rule, plain, tensors_among, writable
 from tinygrad_seq.recording import Recorded, as_tensor
-from tinygrad_seq.shapes import axis_of, concat, stack
+from tinygrad_seq.shapes import concat, stack
 from tinygrad_seq.watched import WRITERS
 
 Rule = Callable[..., Any]

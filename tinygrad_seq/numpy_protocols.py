@@ -151,6 +151,7 @@ _UFUNCS: dict[Any, Callable[..., Any]] = {
     np.square: lambda x: x * x,
     np.floor_divide: lambda x, y: as_tensor(x, y) // y,
     np.remainder: lambda x, y: as_tensor(x, y) % y,
+    np.divmod: lambda x, y: divmod(as_tensor(x, y), y),
     np.matmul: lambda x, y: as_tensor(x) @ y,
     np.greater: lambda x, y: as_tensor(x, y) > y,
     np.less_equal: lambda x, y: as_tensor(x, y) <= y,

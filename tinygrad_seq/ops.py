@@ -114,8 +114,22 @@ erf = define(
     "erf", numerics.erf, "map", lambda g, out, x: g * exp(-(x * x)) * (2.0 / math.sqrt(math.pi)), reads="x"
 )
 floor = define("floor", np.floor, "map", None)
+floor_divide: Op = define("floor_divide", numerics.floor_divide, "map", None, None)
+remainder = define(
+    "remainder",
+    numerics.remainder,
+    "map",
+    lambda g, out, x, y: g,
+    lambda g, out, x, y: -(g * floor_divide(x, y)),
+    reads=" | x y",
+)
 less = define("less", np.less, "map", None, None)
 equal = define("equal", np.equal, "map", None, None)
+
+
+def exact(op: Op, x: Array, y: Array) -> bool:
+    """Whether integers of two dtypes are compared as they are, for a common dtype may not hold both."""
+    return op in (less, equal) and x.dtype.kind in "iu" and y.dtype.kind in "iu"
 
 
 def _pow_base(g: Any, out: Any, x: Any, y: Any) -> Any:

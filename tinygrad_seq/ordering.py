@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygrad_seq import ops
+from tinygrad_seq.arguments import axis_of, one_of_two
 from tinygrad_seq.errors import ArgumentError, RangeError, explain
 from tinygrad_seq.recording import Recorded, wrap
-from tinygrad_seq.shapes import axis_of, concat, one_of_two
+from tinygrad_seq.shapes import concat
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_seq import ops
+from tinygrad_seq.arguments import axis_of, first_axis, one_of_two, sizes_of
 from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError, explain
 from tinygrad_seq.indexing import ids_of
 from tinygrad_seq.recording import Recorded, as_tensor
-from tinygrad_seq.shapes import axis_of, first_axis, one_of_two, sizes_of
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tinygrad_seq import ops
+from tinygrad_seq.arguments import number_as
 from tinygrad_seq.errors import DTypeError, TraceError, explain
 from tinygrad_seq.marks import rename
 from tinygrad_seq.nodes import PICK, STATE, Leaf, Node
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 WANTS, TRACED = 1, 2
 VALUES_ONLY = 4  # what `max(1)` gave: in PyTorch a pair, so it is neither unpacked nor indexed by a number
 FLOAT32 = np.dtype(np.float32)
-_FAILURES = (ValueError, TypeError, IndexError)
+_FAILURES = (ValueError, TypeError, IndexError, ZeroDivisionError)
 
 
 class Recorded:
@@ -102,7 +103,7 @@ def constant(value: float | int | bool, dtype: np.dtype[Any]) -> Tensor:
     known = _constants.setdefault(dtype, {})
     t = known.get(value)
     if t is None:
-        t = wrap(np.asarray(value, dtype=dtype))
+        t = wrap(number_as(value, dtype))
         t.node = Leaf(t, False, "", value)
         if STATE.kept is not None:
             STATE.kept.append(t)
@@ -139,7 +140,7 @@ def as_tensor(x: Any, like: Any = None) -> Tensor:
         return constant(
             x, np.dtype(bool if isinstance(x, bool) else np.int64 if isinstance(x, int) else FLOAT32)
         )
-    if isinstance(x, np.ndarray):
+    if isinstance(x, np.ndarray) and x.dtype.kind in "fiub":
         # A tape that holds on to an array must not depend on what its owner writes to it later.
         kept = STATE.recording and (x.flags.writeable or x.base is not None)
         return wrap(np.array(x) if kept else np.asarray(x))
@@ -226,7 +227,7 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
             return NotImplemented  # type: ignore[no-any-return]
         x, y = as_tensor(x, y), as_tensor(y, x)
     a, b = x.array, y.array
-    if a.dtype is not b.dtype and a.dtype != b.dtype:
+    if a.dtype is not b.dtype and a.dtype != b.dtype and not ops.exact(op, a, b):
         x, y = coerced((x, y))
         a, b = x.array, y.array
     if op.floating and a.dtype.kind != "f":

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 
 from tinygrad_seq import ops
+from tinygrad_seq.arguments import axis_of, distinct_axes, one_of_two
 from tinygrad_seq.arithmetic import reverse
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
 from tinygrad_seq.recording import FLOAT32, VALUES_ONLY, Recorded, unary
-from tinygrad_seq.shapes import axis_of, one_of_two
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor
@@ -23,7 +23,7 @@ def axes_of(call: str, axis: Any, x: Recorded) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     if isinstance(axis, (tuple, list)):
-        return tuple(sorted({axis_of(call, a, ndim, x) for a in axis}))
+        return tuple(sorted(distinct_axes(call, axis, ndim, x)))
     return (axis_of(call, axis, ndim, x),)
 
 

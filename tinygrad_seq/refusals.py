@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tinygrad_seq.arguments import axis_error
 from tinygrad_seq.errors import (
+    ArgumentError,
     DTypeError,
     GraphError,
     RangeError,
@@ -56,6 +58,13 @@ def _pow(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Ex
         return _broadcast(op, named, shapes, settings, error)
     rule = "expected powers of at least 0, or floats."
     return DTypeError(explain("pow: integers have no negative powers", named, rule, "Use x.float() ** y."))
+
+
+def _division(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
+    if not isinstance(error, ZeroDivisionError):
+        return _broadcast(op, named, shapes, settings, error)
+    rule = "expected no 0 in y: of floats the result would be infinite or NaN, of integers there is none."
+    return ArgumentError(explain(f"{op.name}: integers divided by zero", named, rule))
 
 
 def _matmul(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
@@ -148,16 +157,10 @@ def _reduce(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) ->
     return ShapeError(explain(f"{op.name}: nothing to reduce", named, rule))
 
 
-def axis_error(call: str, axis: object, ndim: int, operands: dict[str, Any]) -> RangeError:
-    """The error for an axis that is not there."""
-    rule = f"expected an axis from {-ndim} to {ndim - 1}, got {axis}."
-    if not ndim:
-        rule = f"x has no axes, got {axis}."
-    return RangeError(explain(f"{call}: axis out of range", operands, rule))
-
-
 _TELLERS = {
     "pow": _pow,
+    "floor_divide": _division,
+    "remainder": _division,
     "matmul": _matmul,
     "reshape": _reshape,
     "expand": _expand,

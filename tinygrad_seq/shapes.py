@@ -2,55 +2,18 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_seq import ops
+from tinygrad_seq.arguments import axis_of, distinct_axes, first_axis, one_of_two, sizes_of, whole
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
 from tinygrad_seq.recording import Recorded, as_tensor, unary
-from tinygrad_seq.refusals import axis_error
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor
-
-
-def one_of_two(call: str, axis: Any, dim: Any) -> Any:
-    """What is meant by `axis=` (NumPy's name) or `dim=` (PyTorch's); both at once are refused."""
-    if dim is None:
-        return axis
-    if axis is not None:
-        given = {"axis": axis, "dim": dim}
-        raise ArgumentError(explain(f"{call}: axis and dim are one setting", given, "expected one of them."))
-    return dim
-
-
-def first_axis(call: str, axis: Any, dim: Any) -> Any:
-    """The same where axis 0 is meant if none is given."""
-    at = one_of_two(call, axis, dim)
-    return 0 if at is None else at
-
-
-def axis_of(call: str, axis: Any, ndim: int, x: object) -> int:
-    """An axis counted from 0; negative ones count from the end."""
-    if isinstance(axis, (bool, np.bool_)):  # in PyTorch another setting, such as `std(False)`
-        raise axis_error(call, axis, ndim, {"x": x})
-    try:
-        i = operator.index(axis)
-    except TypeError:
-        raise axis_error(call, axis, ndim, {"x": x}) from None
-    if not -ndim <= i < ndim:
-        raise axis_error(call, axis, ndim, {"x": x})
-    return i % ndim
-
-
-def sizes_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
-    """`(2, 3)` from `2, 3` or from one tuple or list."""
-    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
-        sizes = tuple(sizes[0])
-    return tuple([operator.index(n) for n in sizes])
 
 
 class ShapeMethods(Recorded):
@@ -60,14 +23,14 @@ class ShapeMethods(Recorded):
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in rows of another length; one size may be -1."""
-        return unary(ops.reshape, self, {"shape": sizes_of(shape)})
+        return unary(ops.reshape, self, {"shape": sizes_of(shape, "reshape")})
 
     view = reshape
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """Axes `start_dim` to `end_dim` laid into one."""
         shape = self.array.shape
-        if not shape:
+        if not shape and (start_dim, end_dim) == (0, -1):
             return self.reshape(1)
         first, last = (axis_of("flatten", a, len(shape), self) for a in (start_dim, end_dim))
         if first > last:
@@ -79,7 +42,8 @@ class ShapeMethods(Recorded):
     def permute(self, *axes: Any, dims: Any = None) -> Tensor:
         """The axes in another order."""
         axes = axes if dims is None else (*axes, tuple(dims))
-        order = tuple(axis_of("permute", a, self.array.ndim, self) for a in sizes_of(axes))
+        axes = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
+        order = tuple(axis_of("permute", a, self.array.ndim, self) for a in axes)
         return unary(ops.permute, self, {"axes": order})
 
     def transpose(self, *axes: Any, dim0: Any = None, dim1: Any = None) -> Tensor:
@@ -101,7 +65,7 @@ class ShapeMethods(Recorded):
 
     def expand(self, *shape: Any) -> Tensor:
         """Axes of size 1 repeated to `shape` without a copy; -1 keeps a size."""
-        sizes = sizes_of(shape)
+        sizes = sizes_of(shape, "expand")
         own = (1,) * (len(sizes) - self.array.ndim) + self.array.shape
         sizes = tuple(o if n == -1 else n for n, o in zip(sizes, own, strict=False))
         return unary(ops.expand, self, {"shape": sizes})
@@ -112,7 +76,7 @@ class ShapeMethods(Recorded):
         if axis is None:
             return self.reshape(tuple(n for n in shape if n != 1))
         if isinstance(axis, (tuple, list)):
-            several = {axis_of("squeeze", a, len(shape), self) for a in axis}
+            several = distinct_axes("squeeze", axis, len(shape), self)
             return self.reshape(tuple(n for i, n in enumerate(shape) if i not in several or n != 1))
         i = axis_of("squeeze", axis, len(shape), self)
         return self.reshape(shape[:i] + shape[i + 1 :]) if shape[i] == 1 else self  # type: ignore[return-value]
@@ -128,7 +92,8 @@ class ShapeMethods(Recorded):
         named = one_of_two("flip", axis, dims)
         axes = axes if named is None else (*axes, named)
         ndim = self.array.ndim
-        chosen = {axis_of("flip", a, ndim, self) for a in sizes_of(axes)} if axes else set(range(ndim))
+        axes = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
+        chosen = distinct_axes("flip", axes, ndim, self) if axes else range(ndim)
         index = tuple(slice(None, None, -1) if i in chosen else slice(None) for i in range(ndim))
         return unary(ops.slice_, self, {"index": index})
 
@@ -138,13 +103,12 @@ class ShapeMethods(Recorded):
         """Pieces along `axis`: of one size (the last may be shorter), or of the sizes listed."""
         axis = axis_of("split", first_axis("split", axis, dim), self.array.ndim, self)
         total = self.array.shape[axis]
-        if isinstance(sizes, int):
-            if sizes < 1:
-                raise ShapeError(
-                    explain("split: a piece needs a size of at least 1", {"x": self, "size": sizes})
-                )
-            sizes = [min(sizes, total - start) for start in range(0, total, sizes)] or [0]
-        if sum(sizes) != total or min(sizes, default=0) < 0:
+        if isinstance(sizes, (tuple, list)):
+            sizes = [whole("split", "size", n, 0) for n in sizes]
+        else:
+            size = whole("split", "size", sizes, 1)
+            sizes = [min(size, total - start) for start in range(0, total, size)] or [0]
+        if sum(sizes) != total:
             rule = f"expected sizes that sum to {total}, the size of axis {axis}; they sum to {sum(sizes)}."
             raise ShapeError(explain("split: sizes do not add up", {"x": self, "sizes": tuple(sizes)}, rule))
         before, start, pieces = (slice(None),) * axis, 0, []
@@ -156,8 +120,7 @@ class ShapeMethods(Recorded):
     def chunk(self, chunks: int, axis: int | None = None, *, dim: int | None = None) -> tuple[Tensor, ...]:
         """At most `chunks` pieces of equal size along `axis`; the last may be shorter."""
         axis = axis_of("chunk", first_axis("chunk", axis, dim), self.array.ndim, self)
-        if chunks < 1:
-            raise ShapeError(explain("chunk: at least one piece is needed", {"x": self, "chunks": chunks}))
+        chunks = whole("chunk", "chunks", chunks, 1)
         return self.split(max(1, -(-self.array.shape[axis] // chunks)), axis)
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_seq.arguments import sizes_of
 from tinygrad_seq.errors import ArgumentError, DTypeError, GraphError, ShapeError, describe_shape, explain
 from tinygrad_seq.nodes import STATE, Node, mark_changed, recording
 from tinygrad_seq.recording import WANTS, Recorded, as_tensor
-from tinygrad_seq.shapes import sizes_of
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor

@@ -171,6 +171,12 @@ class Formulas:
             return f"np.{op}({arg(0)})"
         if op in SCALARS:
             return f"{self.scalar(row)}({', '.join(arg(i) for i in range(len(args)))})"
+        if op in ("floor_divide", "remainder"):
+            if row.dtype.kind != "f":
+                raise unfusable(row, "a kernel cannot refuse a division of integers by zero")
+            name = f"{op}_{SHORT[str(row.dtype)]}"
+            self.calls.add(name)
+            return f"{name}({arg(0)}, {arg(1)})"
         if op in LIBRARY:
             return f"{LIBRARY[op]}({arg(0)})"
         if op == "neg":

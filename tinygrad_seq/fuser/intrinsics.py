@@ -133,6 +133,47 @@ float_to_bits: Callable[[Any], Any] = _compiled_or(_plain_float_to_bits, _float_
 maximum: Callable[[Any, Any], Any] = _compiled_or(np.maximum, _extreme("llvm.maximum"))
 minimum: Callable[[Any, Any], Any] = _compiled_or(np.minimum, _extreme("llvm.minimum"))
 
+
+def division(dtype: type[np.floating[Any]]) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
+    """Python's `%` and `//` of two floats of this type, by IEEE 754: NaN and x / 0 for a divisor of 0."""
+    if not COMPILED:
+        return _quiet(np.remainder), _quiet(np.floor_divide)
+    zero, half, one = dtype(0), dtype(0.5), dtype(1)  # of this type, for a bare number would widen the result
+
+    @inlined
+    def remainder(x: Any, y: Any) -> Any:
+        rest = np.fmod(x, y)
+        if rest == zero:
+            return np.copysign(rest, y)
+        return rest + y if (rest < zero) != (y < zero) else rest
+
+    @inlined
+    def floor_divide(x: Any, y: Any) -> Any:
+        if y == zero:
+            return x / y
+        rest = np.fmod(x, y)
+        quotient = (x - rest) / y
+        if rest != zero and (rest < zero) != (y < zero):
+            quotient = quotient - one
+        if quotient == zero:
+            return np.copysign(quotient, x / y)
+        whole = np.floor(quotient)
+        return whole + one if quotient - whole > half else whole
+
+    return remainder, floor_divide
+
+
+def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
+    def quiet(x: Any, y: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return function(x, y)
+
+    return quiet
+
+
+remainder_f4, floor_divide_f4 = division(np.float32)
+remainder_f8, floor_divide_f8 = division(np.float64)
+
 # x + y, where x is a running sum whose order does not matter: only so is the sum of a row vectorised. Freedom of
 # order for all sums of a kernel would fold x - x to 0 and hide that x was NaN.
 added: Callable[[Any, Any], Any] = _compiled_or(operator.add, _sum_in_any_order)

@@ -22,18 +22,21 @@ from tinygrad_seq.fuser.intrinsics import (
     added,
     bits_to_float,
     float_to_bits,
+    floor_divide_f4,
+    floor_divide_f8,
     inlined,
     maximum,
     minimum,
+    remainder_f4,
+    remainder_f8,
     scalar,
 )
 
 __all__ = [
     "BOUNDS", "SCALARS", "added", "bits_to_float", "erf_f32", "erf_f64", "exp_f32", "exp_f64", "expm1_f32",
-    "expm1_f64", "finite_f4", "finite_f8", "float_to_bits", "log1p_f32", "log1p_f64", "log_f32", "log_f64",
-    "maximum", "middling_f4",
-    "middling_f8", "minimum", "sigmoid_f32",
-    "sigmoid_f64", "tanh_f32", "tanh_f64", "uniform_f32", "uniform_f64",
+    "expm1_f64", "finite_f4", "finite_f8", "float_to_bits", "floor_divide_f4", "floor_divide_f8", "log1p_f32",
+    "log1p_f64", "log_f32", "log_f64", "maximum", "middling_f4", "middling_f8", "minimum", "remainder_f4",
+    "remainder_f8", "sigmoid_f32", "sigmoid_f64", "tanh_f32", "tanh_f64", "uniform_f32", "uniform_f64",
 ]  # fmt: skip
 
 # How far a float32 result may lie from the true value, in units in its last place. Behind each the worst found

@@ -1,0 +1,168 @@
+"""Arguments as callers give them, checked in one place: whole numbers, sizes, axes, real numbers, flags.
+
+Integers of Python and NumPy, and integer tensors of one element, count as whole numbers; True and False do not.
+Axis 0 of a number, which has no axes, is refused everywhere, as in NumPy.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.errors import (
+    ArgumentError,
+    DTypeError,
+    RangeError,
+    ShapeError,
+    describe_shape,
+    explain,
+    short_dtype,
+)
+
+_LARGEST = int(np.finfo(np.float64).max)
+MOST_AXES = 64  # of NumPy's arrays
+
+
+def whole(call: str, name: str, value: Any, low: int | None = None, high: int | None = None) -> int:
+    """`value` as an int between the bounds; DTypeError for what is no whole number, ArgumentError outside."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)
+    except (TypeError, ValueError):
+        rule = "expected a whole number."
+        raise DTypeError(explain(f"{call}: {name} is no whole number", {name: value}, rule)) from None
+    if (low is not None and number < low) or (high is not None and number > high):
+        span = f"of at least {low}" if high is None else f"of at most {high}" if low is None else ""
+        rule = f"expected a whole number {span or f'from {low} to {high}'}, got {number}."
+        raise ArgumentError(explain(f"{call}: {name} out of range", None, rule))
+    return number
+
+
+def real(call: str, name: str, value: Any, *, positive: bool = False) -> float:
+    """`value` as a float that is no NaN; DTypeError for what is no real number, ArgumentError for NaN."""
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        rule = "expected a number that a float holds."
+        raise DTypeError(explain(f"{call}: {name} is no real number", {name: value}, rule)) from None
+    if math.isnan(number) or (positive and not number > 0):
+        rule = f"expected a number{' above 0' if positive else ''}, got {number}."
+        raise ArgumentError(explain(f"{call}: {name} out of range", None, rule))
+    return number
+
+
+def flag(call: str, name: str, value: Any) -> bool:
+    """`value` as a bool; DTypeError for anything but True and False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise DTypeError(explain(f"{call}: {name} is no flag", {name: value}, "expected True or False."))
+    return bool(value)
+
+
+# ---- numbers beside an array -----------------------------------------------------------------------------------
+def number_as(value: float | int | bool, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """The number as an array of a dtype; ArgumentError for an integer beyond it. A large float is infinite."""
+    try:
+        with np.errstate(over="ignore"):
+            return np.asarray(value, dtype=dtype)
+    except OverflowError:
+        rule = "expected a number that a float holds."
+        if dtype.kind in "iu":
+            rule = f"expected a whole number from {np.iinfo(dtype).min} to {np.iinfo(dtype).max}."
+        way_out = "Widen the tensor first, as in x.to('int64') or x.double()."
+        what = f"a number does not fit {short_dtype(dtype)}"
+        raise ArgumentError(explain(what, {"number": value}, rule, way_out)) from None
+
+
+def comparable(value: Any, dtype: np.dtype[Any]) -> Any:
+    """A number to compare with: infinite where it lies beyond all numbers of an integer dtype or of floats."""
+    if isinstance(value, np.integer):
+        value = value.item()
+    if type(value) is not int:
+        return value
+    if dtype.kind == "f":
+        low, high = -_LARGEST, _LARGEST
+    else:
+        limits = np.iinfo(dtype if dtype.kind in "iu" else np.int64)
+        low, high = limits.min, limits.max
+    return math.inf if value > high else -math.inf if value < low else value
+
+
+# ---- sizes -------------------------------------------------------------------------------------------------
+def sizes_of(sizes: tuple[Any, ...], call: str = "shape", low: int = -1) -> tuple[int, ...]:
+    """`(2, 3)` from `2, 3` or from one tuple, list or array of them; each at least `low`.
+
+    Raises ShapeError for more than 64 axes or more elements than can be counted.
+    """
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        sizes = tuple(sizes[0])
+    elif len(sizes) == 1 and isinstance(sizes[0], np.ndarray) and sizes[0].ndim == 1:
+        sizes = tuple(sizes[0].tolist())
+    for n in sizes:
+        if type(n) is not int or n < low:
+            sizes = tuple([whole(call, "size", n, low) for n in sizes])
+            break
+    if len(sizes) > MOST_AXES or math.prod([n for n in sizes if n > 0]) >= 2**59:
+        given = {"shape": sizes} if len(sizes) <= MOST_AXES else {}
+        rule = f"expected at most {MOST_AXES} axes and fewer than 2^59 elements."
+        raise ShapeError(explain(f"{call}: a shape beyond all memory", given, rule))
+    return sizes
+
+
+def too_large(call: str, sizes: tuple[int, ...]) -> ShapeError:
+    """The error for an array that there is no memory for."""
+    count = math.prod(sizes)
+    rule = f"{describe_shape(sizes)} has {count:,} elements."
+    return ShapeError(explain(f"{call}: there is no memory for so many elements", None, rule))
+
+
+# ---- axes --------------------------------------------------------------------------------------------------
+def one_of_two(call: str, axis: Any, dim: Any) -> Any:
+    """What is meant by `axis=` (NumPy's name) or `dim=` (PyTorch's); both at once are refused."""
+    if dim is None:
+        return axis
+    if axis is not None:
+        given = {"axis": axis, "dim": dim}
+        raise ArgumentError(explain(f"{call}: axis and dim are one setting", given, "expected one of them."))
+    return dim
+
+
+def first_axis(call: str, axis: Any, dim: Any) -> Any:
+    """The same where axis 0 is meant if none is given."""
+    at = one_of_two(call, axis, dim)
+    return 0 if at is None else at
+
+
+def axis_error(call: str, axis: object, ndim: int, operands: dict[str, Any]) -> RangeError:
+    """The error for an axis that is not there."""
+    rule = f"expected an axis from {-ndim} to {ndim - 1}, got {axis}."
+    if not ndim:
+        rule = f"x has no axes, got {axis}."
+    return RangeError(explain(f"{call}: axis out of range", operands, rule))
+
+
+def axis_of(call: str, axis: Any, ndim: int, x: object) -> int:
+    """An axis counted from 0; negative ones count from the end."""
+    if isinstance(axis, (bool, np.bool_)):  # in PyTorch another setting, such as `std(False)`
+        raise axis_error(call, axis, ndim, {"x": x})
+    try:
+        i = operator.index(axis)
+    except (TypeError, ValueError):
+        raise axis_error(call, axis, ndim, {"x": x}) from None
+    if not -ndim <= i < ndim:
+        raise axis_error(call, axis, ndim, {"x": x})
+    return i % ndim
+
+
+def distinct_axes(call: str, axes: Any, ndim: int, x: object) -> tuple[int, ...]:
+    """Several axes counted from 0, in their order; ArgumentError where one is given twice, as in NumPy."""
+    found = tuple([axis_of(call, a, ndim, x) for a in axes])
+    if len(set(found)) < len(found):
+        rule = f"expected each axis once, got {describe_shape(tuple(axes))}."
+        raise ArgumentError(explain(f"{call}: an axis is given twice", {"x": x}, rule))
+    return found
