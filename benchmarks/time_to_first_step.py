@@ -38,7 +38,7 @@ def child() -> None:
     def telling(self: learner.Learner) -> tuple[float, float]:
         result = step(self)
         # The time of day, the one clock that two processes surely share.
-        print(f"{MARK}{time.time():.6f}", flush=True)
+        print(f"{MARK}{time.monotonic():.6f}", flush=True)
         learner.Learner.step = step  # type: ignore[method-assign]
         return result
 
@@ -51,7 +51,7 @@ def one_run(folder: Path, cache: Path) -> tuple[float, float]:
     package = str(Path(__file__).resolve().parent.parent)
     paths = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     env = {**os.environ, "PYTHONPATH": paths, "TINYGRAD_SEQ_CACHE": str(cache), CHILD: "1"}
-    start = time.time()
+    start = time.monotonic()
     done = subprocess.run(
         [sys.executable, __file__, *COMMAND, str(folder)],
         env=env,
@@ -59,7 +59,7 @@ def one_run(folder: Path, cache: Path) -> tuple[float, float]:
         text=True,
         check=True,
     )
-    stop = time.time()
+    stop = time.monotonic()
     marks = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
     return float(marks[0].removeprefix(MARK)) - start, stop - start
 

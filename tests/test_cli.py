@@ -34,7 +34,7 @@ ROOT = Path(tinygrad_seq.__file__).parent.parent
 TEXT = "to be or not to be, that is the question:\n" * 40
 SMALL = ["--hidden", "8", "--batch", "4", "--window", "8"]
 POSIX = pytest.mark.skipif(os.name == "nt", reason="signals and terminals are POSIX")
-THE = '"the "' if os.name == "nt" else "'the '"  # as the shell of the system wants it
+TO = '"to "' if os.name == "nt" else "'to '"  # as the shell of the system wants it
 NO_FILE = "Without a file: builtin:topics or builtin:stdlib."
 
 
@@ -205,7 +205,7 @@ def test_train_tells_saves_and_ends(tgs: Tgs) -> None:
     assert re.fullmatch(r"result  validation \d\.\d{3} bits per character, best \d\.\d{3}", end[1])
     assert end[2:] == [
         f"saved   {Path('runs/hamlet-lstm8')}",
-        f"next    tgs sample {Path('runs/hamlet-lstm8')} --prime {THE}",
+        f"next    tgs sample {Path('runs/hamlet-lstm8')} --prime {TO}",
     ]
     assert load_run("runs/hamlet-lstm8").config == Config(
         corpus=("hamlet.txt",), hidden=8, batch=4, window=8, steps=4, eval_every=2, sample_every=4
@@ -439,7 +439,8 @@ def test_runs_that_cannot_be_sampled_are_explained(tgs: Tgs) -> None:
         "",
         "encode: the vocabulary does not hold '\u03b1'.\n  position of the first: 6\n"
         "  vocabulary: '\\n ,:abehinoqrstu'\n  expected only the 16 symbols that the model knows.\n"
-        "  Leave them out, or train a model with a text that holds them.\n",
+        "  Leave them out or replace them: on_unknown 'skip' or 'replace' (--on-unknown). "
+        "Or train a model with a text that holds them.\n",
     )
     assert tgs("sample", "run", "--temperature", "-1") == (
         2,
@@ -646,7 +647,7 @@ def test_interrupt_saves_and_says_how_to_go_on() -> None:
     assert int(stopped[1].replace(",", "")) >= metrics(Path("run"))[-1]["step"]
     assert end[1] == "saved   run"
     assert re.fullmatch(r"next    .* train --resume run", end[2])
-    assert re.fullmatch(r"        .* sample run --prime 'the '", end[3])
+    assert re.fullmatch(r"        .* sample run --prime 'to '", end[3])
     assert load_run("run", "last").config.steps == 1000000
     done = int(stopped[1].replace(",", ""))
     process = start("train", "--resume", "run", "--steps", str(done + 3))

@@ -378,7 +378,8 @@ def test_encode_refuses_exactly_what_is_unknown(known: str, text: str) -> None:
 def test_unknown_characters_are_listed_in_the_order_of_the_text() -> None:
     """Each once, at most ten, with how many more there are."""
     rest = "  vocabulary: 'abc'\n  expected only the 3 symbols that the model knows.\n"
-    way_out = "  Leave them out, or train a model with a text that holds them."
+    way_out = "  Leave them out or replace them: on_unknown 'skip' or 'replace' (--on-unknown). "
+    way_out += "Or train a model with a text that holds them."
     assert message(DataError, Vocabulary("abc").encode, "abz\ud800z한c\n") == (
         "encode: the vocabulary does not hold 'z', '\\ud800', '한', '\\n'.\n"
         f"  position of the first: 2\n{rest}{way_out}"

@@ -1,6 +1,7 @@
 """The rules of the house: who may import whom, what is public, how long a file may be."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +127,16 @@ def test_nothing_is_unpickled_or_executed():
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 names = {a.name for a in node.names} | {getattr(node, "module", None)}
                 assert not names & {"pickle", "marshal", "shelve", "dill"}, path
+
+
+def test_durations_are_of_clocks_that_are_never_set_back():
+    """The time of day is asked for where it is kept in a file, and nowhere else."""
+    dated = {"compiling.py", "kernels.py", "cache_folder.py"}
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        assert path.name in dated or not re.search(
+            r"\btime\.time\(|datetime|from time import time\b", text
+        ), path
 
 
 def test_import_is_light():

@@ -131,7 +131,8 @@ def test_unknown_characters_in_the_prime_are_named() -> None:
         "  position of the first: 2\n"
         "  vocabulary: '\\nabcd'\n"
         "  expected only the 5 symbols that the model knows.\n"
-        "  Leave them out, or train a model with a text that holds them."
+        "  Leave them out or replace them: on_unknown 'skip' or 'replace' (--on-unknown). "
+        "Or train a model with a text that holds them."
     )
 
 

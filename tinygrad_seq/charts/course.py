@@ -96,7 +96,7 @@ def learning(run: str | os.PathLike[str], *, ax: Any = None) -> Chart:
             label="best",
         )
         ax.annotate(
-            f"{validation[best]:.3f}", (step[best], validation[best]), xytext=(0, -18),
+            f"{validation[best]:z.3f}", (step[best], validation[best]), xytext=(0, -18),
             textcoords="offset points", ha="center", fontsize="small",
         )  # fmt: skip
     ax.set_xlabel("step")

@@ -151,7 +151,7 @@ def _ladder(args: argparse.Namespace, given: dict[str, int]) -> int:
     if not args.json:
         print(
             f"text    {one_line(tokens.name)}: {len(parts.train):,} characters to learn from, {asked:,} asked for, "
-            f"{V} symbols ({math.log2(V):.3f} bits)\nplan    networks: {how.steps:,} steps of {how.batch} x "
+            f"{V} symbols ({math.log2(V):z.3f} bits)\nplan    networks: {how.steps:,} steps of {how.batch} x "
             f"{how.window}, width {how.hidden}, learning rate {how.lr:g} (GPT {how.gpt_lr:g})\n"
         )
         print(f"  {'':20s}{'bits/char':>18s}{'numbers':>12s}{'seconds':>9s}", flush=True)
@@ -179,7 +179,7 @@ def _rung_line(rung: Rung) -> str:
     kind = " contexts" if rung.counts else ""
     bits = plus_minus(rung.bits, rung.error)
     star = "*" if rung.judged else " "
-    return f"{star} {rung.name:20s}{bits:>18s}{rung.numbers:12,}{rung.seconds:9.1f}{kind}"
+    return f"{star} {rung.name:20s}{bits:>18s}{rung.numbers:12,}{rung.seconds:z9.1f}{kind}"
 
 
 def _rung_json(rung: Rung) -> dict[str, object]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tinygrad_seq import Generator
-from tinygrad_seq.cli.following import follow, inspect_command, last_words, prime_for, program, sample_command
+from tinygrad_seq.cli.following import follow, inspect_command, last_words, program, sample_command
 from tinygrad_seq.cli.threads import suit_threads
 from tinygrad_seq.terminal import one_line
 from tinygrad_seq.training import Config, Interrupted, free_folder, sample, train
@@ -60,9 +60,9 @@ def run(args: argparse.Namespace) -> int:
     end = follow(train(config, folder=folder), ("svg", "png"))
     if isinstance(end, Interrupted):
         with last_words():
-            print(f"saved   {one_line(folder)}\nnext    {sample_command(end.run, folder)}")
+            print(f"saved   {one_line(folder)}\nnext    {sample_command(end.prime, folder)}")
         return 128 + end.signal
-    prime = prime_for(end.run)
+    prime = end.prime
     text = sample(end.run.model, end.run.vocabulary, prime, 300, 0.5, Generator(config.seed, "demo"))
     print(f"\n--- what it writes after {prime!r}, at temperature 0.5 ---\n{prime + text}\n---\n")
     print(
@@ -71,10 +71,10 @@ def run(args: argparse.Namespace) -> int:
             samples=str(folder / "samples.txt"),
             metrics=str(folder / "metrics.jsonl"),
             config=str(folder / "config.toml"),
-            sample=sample_command(end.run, folder),
+            sample=sample_command(end.prime, folder),
             inspect=inspect_command(folder),
             program=program(),
         )
     )
-    print(f"validation {end.rates.bits_per_character:.3f} bits per character")
+    print(f"validation {end.rates.bits_per_character:z.3f} bits per character")
     return 0

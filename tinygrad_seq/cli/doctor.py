@@ -155,7 +155,7 @@ def _renderers(found: Facts) -> list[str]:
 def _folders(found: Facts) -> list[str]:
     lines = []
     for name, one in found.items():
-        size = f"{one['bytes'] / 1e6:,.1f} MB" if one["exists"] else "not there yet"
+        size = f"{one['bytes'] / 1e6:z,.1f} MB" if one["exists"] else "not there yet"
         count = f", {_count(one['count'], 'kernel')}" if "count" in one else ""
         lines.append(
             f"{name}: {one['path']}, {size}{count}{'' if one['writable'] else ', CANNOT BE WRITTEN TO'}"
@@ -175,8 +175,8 @@ def _extras(found: Facts) -> list[str]:
 def _speed(found: Facts) -> list[str]:
     threads = ", products on one thread as tgs train has it" if found["one_thread"] else ""
     return [
-        f"{found['characters_per_second']:,.0f} characters per second in training ({found['model']}{threads}), "
-        f"{found['milliseconds_per_step']:.0f} ms a step; the first two steps took {found['warming']:.1f} s"
+        f"{found['characters_per_second']:z,.0f} characters per second in training ({found['model']}{threads}), "
+        f"{found['milliseconds_per_step']:z.0f} ms a step; the first two steps took {found['warming']:z.1f} s"
     ]
 
 

@@ -149,8 +149,8 @@ def _table(results: Results) -> list[str]:
             rows.append((
                 f"{name}: {model}" if k == 0 else f"  {model}",
                 *(plus_minus(x, e, 4 if i == 0 else 3) for i, (x, e) in enumerate(zip(rates, errors, strict=True))),
-                f"{one.perplexity:,.2f}",
-                "-" if one.accuracy is None else f"{one.accuracy:.1%}",
+                f"{one.perplexity:z,.2f}",
+                "-" if one.accuracy is None else f"{one.accuracy:z.1%}",
                 f"{one.tokens:,}" + ("" if one.whole else f" of {one.of:,}"),
             ))  # fmt: skip
     return lines_of(rows)

@@ -16,7 +16,7 @@ from pathlib import Path
 from tinygrad_seq.cli.graph_files import save_graph
 from tinygrad_seq.data import Progress
 from tinygrad_seq.terminal import one_line
-from tinygrad_seq.training import Event, Finished, Interrupted, Run, Started
+from tinygrad_seq.training import Event, Finished, Interrupted, Started
 from tinygrad_seq.training.event_json import as_json
 from tinygrad_seq.training.live import Lines, lines_for
 
@@ -24,7 +24,6 @@ __all__ = [
     "follow",
     "inspect_command",
     "last_words",
-    "prime_for",
     "print_json",
     "program",
     "resume_command",
@@ -112,14 +111,8 @@ def _show(event: Event, lines: Lines, endings: Sequence[str], quiet: bool) -> No
                 lines.write(missing)
 
 
-def prime_for(run: Run) -> str:
-    """Some characters that the model knows, to begin a sample with."""
-    return next((prime for prime in ("The ", "the ") if run.vocabulary.knows(prime)), "")
-
-
-def sample_command(run: Run, folder: Path) -> str:
+def sample_command(prime: str, folder: Path) -> str:
     """The command that samples from a run, as it can be typed."""
-    prime = prime_for(run)
     return f"{program()} sample {_typed(str(folder))}" + (f" --prime {_typed(prime)}" if prime else "")
 
 

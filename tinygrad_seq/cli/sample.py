@@ -187,8 +187,8 @@ def _explained(i: int, count: int, prime: str, sample: Sample) -> str:
     lines += [
         prime + sample.text,
         "",
-        f"log P {sample.log_prob:.3f} nats, {sample.bits_per_character:.3f} bits per character, "
-        f"{sample.bits_per_byte:.3f} per byte",
+        f"log P {sample.log_prob:z.3f} nats, {sample.bits_per_character:z.3f} bits per character, "
+        f"{sample.bits_per_byte:z.3f} per byte",
         "each token, its log P, and the likeliest there in order: chance as learnt/as drawn, * the one drawn",
     ]
     for at, (token, score, row) in enumerate(
@@ -196,9 +196,9 @@ def _explained(i: int, count: int, prime: str, sample: Sample) -> str:
     ):
         chosen = next(one.text for one in row if one.id == token)
         others = " ".join(_candidate(one, one.id == token) for one in row)
-        lines.append(f"{at:5} {chosen!r:>8} {score:8.3f}   {others}")
+        lines.append(f"{at:5} {chosen!r:>8} {score:z8.3f}   {others}")
     return "\n".join(lines)
 
 
 def _candidate(one: Candidate, chosen: bool) -> str:
-    return f"{'*' if chosen else ' '}{one.text!r} {one.learnt:.1%}/{one.drawn:.1%}"
+    return f"{'*' if chosen else ' '}{one.text!r} {one.learnt:z.1%}/{one.drawn:z.1%}"

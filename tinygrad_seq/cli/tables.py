@@ -36,7 +36,7 @@ def plus_minus(value: float, error: float, digits: int = 3) -> str:
     """
     if not math.isfinite(value):
         return "-"
-    return f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if math.isfinite(error) else "")
+    return f"{value:z.{digits}f}" + (f" ± {error:z.{digits}f}" if math.isfinite(error) else "")
 
 
 def short_time(seconds: float) -> str:

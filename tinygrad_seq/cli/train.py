@@ -145,15 +145,15 @@ def _follow(args: argparse.Namespace, events: Any, folder: Path) -> int:
         return 0
     if isinstance(end, Finished):
         print(
-            f"result  validation {end.rates.bits_per_character:.3f} bits per character, "
-            f"best {end.best_rates.bits_per_character:.3f}"
+            f"result  validation {end.rates.bits_per_character:z.3f} bits per character, "
+            f"best {end.best_rates.bits_per_character:z.3f}"
         )
     if isinstance(end, Interrupted):
         with last_words():
             print(f"saved   {one_line(folder)}\nnext    {resume_command(folder)}")
-            print(f"        {sample_command(end.run, folder)}")
+            print(f"        {sample_command(end.prime, folder)}")
         return 128 + end.signal
-    print(f"saved   {one_line(folder)}\nnext    {sample_command(end.run, folder)}")
+    print(f"saved   {one_line(folder)}\nnext    {sample_command(end.prime, folder)}")
     return 0
 
 

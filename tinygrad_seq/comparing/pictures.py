@@ -62,7 +62,7 @@ def draw_ladder(rungs: Sequence[Rung], *, title: str = "", ax: Any = None) -> Ch
             at, rung.bits, color=fill, edgecolor=COLOURS[0], hatch="" if rung.judged else "..", height=0.7
         )
         ax.text(
-            rung.bits + np.nan_to_num(rung.error), at, f"  {rung.bits:.3f}", va="center", fontsize="small"
+            rung.bits + np.nan_to_num(rung.error), at, f"  {rung.bits:z.3f}", va="center", fontsize="small"
         )
     ax.errorbar(bits, y, xerr=np.nan_to_num(errors), fmt="none", ecolor=GREY, capsize=2)
     ax.set_yticks(y, [r.name for r in rungs])

@@ -97,7 +97,7 @@ def _with_error(one: Compared, most: int | None, data: Sequence[str] | None) -> 
     bits, error_bits = measured.rates(size).bits_per_character, measured.errors(size).bits_per_character
     notes = one.notes
     if math.isfinite(one.best) and measured.whole and abs(bits - one.best) > 0.005 * one.best:
-        notes = (*notes, f"measured again: {bits:.4f}, its metrics say {one.best:.4f}")
+        notes = (*notes, f"measured again: {bits:z.4f}, its metrics say {one.best:z.4f}")
     best = one.best if math.isfinite(one.best) else bits
     return replace(one, measured=measured, size=size, best=best, error=error_bits, notes=notes, tokens=tokens)
 

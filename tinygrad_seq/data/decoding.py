@@ -141,6 +141,16 @@ def _require_text(data: bytes, name: str, how: Decoding) -> None:
             )
         )
     nul = data.find(b"\0", 0, _BINARY_IF_NUL_WITHIN)
+    unmarked = _utf16_without_mark(data[:_GUESSED_FROM]) if nul >= 0 and how.is_utf8 else ""
+    if unmarked:
+        raise DataError(
+            explain(
+                f"read_text: {shorten(name)} is not UTF-8 but reads as UTF-16 without a mark",
+                {"first bytes": data[:4]},
+                "expected UTF-8 text.",
+                f"Name its encoding: --encoding {unmarked}. Or convert it: iconv -f {unmarked} -t utf-8.",
+            )
+        )
     if nul >= 0 and not how.encoding.startswith(("utf-16", "utf-32")):
         raise DataError(
             explain(
@@ -174,6 +184,30 @@ def _undecodable(error: UnicodeDecodeError, begin: int, lines: int, name: str, h
         f"expected {shown} text, in which the byte 0x{data[at]:02x} cannot stand at offset {begin + at:,}.",
         f"{way_out}\n  {options}",
     )
+
+
+def _utf16_without_mark(data: bytes) -> str:
+    """The order of bytes in which these are a text in UTF-16, or nothing.
+
+    Any two bytes are a likely character of some script, so most must be letters, digits or the like, and one in
+    thirty a blank, a line's end or another character of ASCII or of East Asian punctuation: in noise one in 700 is. The
+    zero bytes of ASCII all stand in the same half.
+    """
+    zeros = [data[half::2].count(0) for half in (1, 0)]
+    for name, here in zip(("utf-16-le", "utf-16-be"), zeros, strict=True):
+        if 20 * here < 19 * sum(zeros):
+            continue
+        try:
+            text = data[: len(data) // 2 * 2].decode(name)
+        except UnicodeDecodeError as error:
+            if error.start < len(data) // 2 * 2 - 2:  # not the half of a pair at the end
+                continue
+            text = data[: error.start].decode(name)
+        plain = sum(char.isprintable() or char in "\n\r\t" for char in text)
+        usual = sum(char in "\n\r\t" or " " <= char <= "~" or "\u3000" <= char <= "\u303f" for char in text)
+        if text and plain >= 0.95 * len(text) and 30 * usual >= len(text):
+            return name
+    return ""
 
 
 def _guessed(data: bytes) -> str:

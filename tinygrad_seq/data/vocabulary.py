@@ -200,7 +200,7 @@ class Vocabulary(Tokenizer):
                 "encode: the vocabulary holds nothing to replace unknown characters with",
                 {"vocabulary": self.symbols},
                 "expected one of U+FFFD, '?' and ' ' among the symbols.",
-                "Skip them: on_unknown 'skip'.",
+                "Skip them: on_unknown 'skip' (--on-unknown skip).",
             )
         )
 
@@ -209,7 +209,10 @@ class Vocabulary(Tokenizer):
         unknown = [chr(code) for code in found[np.argsort(places)]]
         shown = ", ".join(map(repr, unknown[:10]))
         others = f" and {len(unknown) - 10:,} more" if len(unknown) > 10 else ""
-        way_out = "Leave them out, or train a model with a text that holds them."
+        way_out = (
+            "Leave them out or replace them: on_unknown 'skip' or 'replace' (--on-unknown). "
+            "Or train a model with a text that holds them."
+        )
         if set(unicodedata.normalize("NFC", text)) <= set(self.symbols):
             way_out = (
                 "The text is not in Unicode form NFC: unicodedata.normalize('NFC', text) makes it known."

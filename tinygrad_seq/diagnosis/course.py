@@ -68,17 +68,17 @@ def fit(record: Record, error: float = 0.0) -> Verdict | None:
     best = int(np.argmin(validation))
     last, low, train = validation[-1], validation[best], loss[-1]
     gap = (last - train) / max(last, _TINY)
-    numbers = f"training {train:.3f}, validation {last:.3f} nats per token at step {step[-1]:,.0f}"
+    numbers = f"training {train:z.3f}, validation {last:z.3f} nats per token at step {step[-1]:z,.0f}"
     if has_risen(last, low, error) and step[best] < 0.9 * step[-1] and train < loss[best]:
         words = (
-            f"overfitting: validation was best at step {step[best]:,.0f} ({low:.3f}) and has risen to {last:.3f}, "
-            f"while training fell from {loss[best]:.3f} to {train:.3f}. The best weights are kept; more text, "
+            f"overfitting: validation was best at step {step[best]:z,.0f} ({low:z.3f}) and has risen to {last:z.3f}, "
+            f"while training fell from {loss[best]:z.3f} to {train:z.3f}. The best weights are kept; more text, "
             "dropout or a smaller model would help, more steps would not; --patience ends such a run by itself."
         )
         return Verdict("fit", "problem", words)
     if gap > APART:
         words = (
-            f"{numbers}: {gap:.0%} apart. It begins to know its text by heart (dropout or more text would "
+            f"{numbers}: {gap:z.0%} apart. It begins to know its text by heart (dropout or more text would "
             "help), or the part to validate with, the end of the text, is of another kind."
         )
         return Verdict("fit", "hint", words)
@@ -89,11 +89,9 @@ def fit(record: Record, error: float = 0.0) -> Verdict | None:
         )
     if gap < CLOSE:
         dropout = " (with dropout, which training alone bears)" if record.setting("dropout", 0.0) else ""
-        words = (
-            f"underfitting: {numbers}, {abs(gap):.1%} apart{dropout}. A larger model or more steps have room."
-        )
+        words = f"underfitting: {numbers}, {abs(gap):z.1%} apart{dropout}. A larger model or more steps have room."
         return Verdict("fit", "hint", words)
-    return Verdict("fit", "ok", f"{numbers}, {gap:.1%} apart: neither under- nor overfitted by much.")
+    return Verdict("fit", "ok", f"{numbers}, {gap:z.1%} apart: neither under- nor overfitted by much.")
 
 
 def trend(record: Record) -> Verdict | None:
@@ -104,15 +102,13 @@ def trend(record: Record) -> Verdict | None:
         return None
     at = int(before[-1])
     fallen = (validation[at] - validation[-1]) / max(validation[at], _TINY)
-    numbers = (
-        f"from {validation[at]:.3f} at step {step[at]:,.0f} to {validation[-1]:.3f} at step {step[-1]:,.0f}"
-    )
+    numbers = f"from {validation[at]:z.3f} at step {step[at]:z,.0f} to {validation[-1]:z.3f} at step {step[-1]:z,.0f}"
     if fallen > FALLING:
         return Verdict(
-            "trend", "hint", f"validation is still falling: {numbers}, {fallen:.1%}. More steps would help."
+            "trend", "hint", f"validation is still falling: {numbers}, {fallen:z.1%}. More steps would help."
         )
     if fallen < -FALLING:
-        return Verdict("trend", "problem", f"validation is rising: {numbers}, {-fallen:.1%}.")
+        return Verdict("trend", "problem", f"validation is rising: {numbers}, {-fallen:z.1%}.")
     lr = record.column("lr")
     faded = np.isfinite(lr).any() and lr[np.isfinite(lr)][-1] < 0.05 * np.nanmax(lr)
     why = ", as it will where the learning rate has gone to 0" if faded else ""
@@ -136,7 +132,7 @@ def length(record: Record) -> Verdict | None:
     if not steps:
         return Verdict("length", "problem", "no report was written: the run ended before its first.")
     planned = record.setting("steps", math.nan)
-    stopped = f" It was stopped before its {planned:,.0f} steps." if planned > steps else ""
+    stopped = f" It was stopped before its {planned:z,.0f} steps." if planned > steps else ""
     early = 0 < record.setting("patience", 0) <= (waited := _waited(record))
     if early:
         stopped = f" It ended early, as --patience says: {waited} validations in a row were no better."
@@ -144,7 +140,7 @@ def length(record: Record) -> Verdict | None:
     if not isinstance(size, int) or size < 1:
         return Verdict("length", "hint", stopped.strip()) if stopped else None
     epochs = seen / size
-    words = f"{steps:,} steps read {seen:,.0f} tokens, {epochs:.2g} times the {size:,} of the text"
+    words = f"{steps:,} steps read {seen:z,.0f} tokens, {epochs:.2g} times the {size:,} of the text"
     if epochs < 1:
         return Verdict("length", "hint", f"too short: {words}. Part of it was never seen.{stopped}")
     return Verdict("length", "hint" if stopped and not early else "ok", f"{words}.{stopped}")
@@ -173,7 +169,7 @@ def clipping(record: Record) -> Verdict | None:
     share = float(clipped.mean())
     norm = _second_half(record, "gradient")
     usual = f"; its norm was {np.median(norm):.2g} in the middle" if len(norm) else ""
-    words = f"{share:.0%} of the steps of the second half were clipped to {clip:g}{usual}"
+    words = f"{share:z.0%} of the steps of the second half were clipped to {clip:g}{usual}"
     if share > OFTEN:
         optimiser = record.settings.get("optimiser", "AdamW")
         if optimiser in _BY_SIZE:
@@ -231,11 +227,11 @@ def spikes(record: Record) -> Verdict | None:
     jumps = np.flatnonzero((off > SPIKE * before) & (off > middle + 5 * noise))
     if not len(jumps):
         return Verdict(
-            "spikes", "ok", f"none: no report's loss stands out by {SPIKE:.0%} above those before it."
+            "spikes", "ok", f"none: no report's loss stands out by {SPIKE:z.0%} above those before it."
         )
     worst = int(jumps[np.argmax(off[jumps])])
     words = (
-        f"{len(jumps)} of {len(loss)} reports jump, the worst from {before[worst]:.3f} to {loss[worst + 1]:.3f} "
-        f"at step {step[worst + 1]:,.0f}. A lower lr or clip, or a longer warm-up, calms that."
+        f"{len(jumps)} of {len(loss)} reports jump, the worst from {before[worst]:z.3f} to {loss[worst + 1]:z.3f} "
+        f"at step {step[worst + 1]:z,.0f}. A lower lr or clip, or a longer warm-up, calms that."
     )
     return Verdict("spikes", "problem", words)

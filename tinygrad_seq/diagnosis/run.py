@@ -82,7 +82,7 @@ def _best_nats(record: Record) -> float | None:
 def against_counting(model: Measured, counted: Mapping[str, Measured]) -> Verdict:
     """The model beside the unigram and Kneser-Ney on the same tokens, in nats per token."""
     low, high = counted[KNESER_NEY], counted[UNIGRAM]
-    numbers = f"{model.nats:.3f} nats per token; unigram {high.nats:.3f}, {KNESER_NEY} {low.nats:.3f}"
+    numbers = f"{model.nats:z.3f} nats per token; unigram {high.nats:z.3f}, {KNESER_NEY} {low.nats:z.3f}"
     # The same tokens: what is hard for one is hard for the other.
     apart = 2 * difference(model, low)[1] if len(model.sizes) > 1 else 0.0
     level: Level
@@ -105,11 +105,11 @@ def against_published(nats: float, sha256: str | None) -> Verdict:
         f"{one.nats:.3g} {one.model}{'' if known else f' on {one.text}'} ({one.source})" for one in rows
     )
     if not known:
-        words = f"nothing is published for this text; this run {nats:.3f} nats per character. Elsewhere: {listed}."
+        words = f"nothing is published for this text; this run {nats:z.3f} nats per character. Elsewhere: {listed}."
         return Verdict("reference", "ok", words)
     above = nats > max(one.nats for one in known)
     words = (
-        f"this run {nats:.3f} nats per character; published for this text, by splits of their own: {listed}."
+        f"this run {nats:z.3f} nats per character; published for this text, by splits of their own: {listed}."
     )
     return Verdict("reference", "hint" if above else "ok", words)
 
@@ -134,17 +134,17 @@ def gates(parts: Mapping[str, Array]) -> list[Verdict]:
         for gate in layer.gates:
             shut, opened = float(gate.shut.mean()), float(gate.open.mean())
             if shut > SATURATED:
-                wrong.append(f"gate {gate.name} is shut (below 0.1) {shut:.0%} of the time")
+                wrong.append(f"gate {gate.name} is shut (below 0.1) {shut:z.0%} of the time")
             elif opened > SATURATED and gate.memory is None:
-                wrong.append(f"gate {gate.name} is open (above 0.9) {opened:.0%} of the time")
+                wrong.append(f"gate {gate.name} is open (above 0.9) {opened:z.0%} of the time")
             elif shut + opened > 1 - BETWEEN and (gate.memory is None or shut > 0.1):
                 wrong.append(
-                    f"gate {gate.name} is shut {shut:.0%} and open {opened:.0%} of the time, never between"
+                    f"gate {gate.name} is shut {shut:z.0%} and open {opened:z.0%} of the time, never between"
                 )
         h = parts[f"h_{layer.layer}"]
         stuck = float((np.abs(h) > 0.99).mean())
         if stuck > STUCK:
-            wrong.append(f"h is beyond 0.99 {stuck:.0%} of the time")
+            wrong.append(f"h is beyond 0.99 {stuck:z.0%} of the time")
         if layer.constant > DEAD * layer.units:
             wrong.append(f"{layer.constant} of {layer.units} units never change")
         if layer.lost:
@@ -154,8 +154,8 @@ def gates(parts: Mapping[str, Array]) -> list[Verdict]:
             found.append(Verdict(f"layer {layer.layer}", "problem", words))
             continue
         states = ", ".join(
-            f"{g.name.split('_')[0]} shut {g.shut.mean():.0%} open {g.open.mean():.0%}" for g in layer.gates
+            f"{g.name.split('_')[0]} shut {g.shut.mean():z.0%} open {g.open.mean():z.0%}" for g in layer.gates
         )
-        idle = f"h beyond 0.99 {stuck:.0%}; {layer.constant} of {layer.units} units never change"
+        idle = f"h beyond 0.99 {stuck:z.0%}; {layer.constant} of {layer.units} units never change"
         found.append(Verdict(f"layer {layer.layer}", "ok", f"{states + '; ' if states else ''}{idle}."))
     return found

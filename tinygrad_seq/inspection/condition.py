@@ -86,7 +86,9 @@ class LayerHealth(Shown):
             said.append(f"{self.stuck} of {self.units} units of layer {self.layer} stay beyond 0.99.")
         for gate in self.gates:
             what = f"The {_NAMES[gate.name.split('_')[0]]} gate of layer {self.layer}"
-            said.append(f"{what} is shut {gate.shut.mean():.0%} of the time and open {gate.open.mean():.0%}.")
+            said.append(
+                f"{what} is shut {gate.shut.mean():z.0%} of the time and open {gate.open.mean():z.0%}."
+            )
             stays = gate.lifetime
             if stays is not None and np.isfinite(stays).any():
                 middle = float(np.median(stays[np.isfinite(stays)]))

@@ -41,8 +41,8 @@ class Detected:
     @property
     def words(self) -> str:
         """One line."""
-        said = f"{self.detector}: unit {self.unit} of {self.part}, correlation {self.correlation:+.2f}"
-        return f"{said}, by chance {self.chance:.2f}" + ("" if self.found else ": no more than chance")
+        said = f"{self.detector}: unit {self.unit} of {self.part}, correlation {self.correlation:+z.2f}"
+        return f"{said}, by chance {self.chance:z.2f}" + ("" if self.found else ": no more than chance")
 
 
 def detectors(text: str) -> dict[str, Array]:

@@ -144,7 +144,7 @@ def _facts(
         "Weights": f"{weights:,}",
         "Tokenizer": f"{tokenizer.spec}, {len(tokenizer):,} symbols",
         "Text": f"{len(tokens):,} tokens" + (f", {source}" if source else ""),
-        "Loss on it": f"{bits:.3f} bits per token, the first left out",
+        "Loss on it": f"{bits:z.3f} bits per token, the first left out",
     }
 
 

@@ -68,12 +68,12 @@ class Sample:
     @property
     def bits_per_character(self) -> float:
         """-log2 P(ids | prime) for each character of the tokens."""
-        return -self.log_prob / math.log(2) / max(self.characters, 1)
+        return -self.log_prob / math.log(2) / max(self.characters, 1) + 0.0
 
     @property
     def bits_per_byte(self) -> float:
         """-log2 P(ids | prime) for each byte of their UTF-8."""
-        return -self.log_prob / math.log(2) / max(self.utf8_bytes, 1)
+        return -self.log_prob / math.log(2) / max(self.utf8_bytes, 1) + 0.0
 
 
 class Prime:

@@ -20,10 +20,10 @@ def card(
 ) -> str:
     """Markdown on a run after `step` steps; `found` is its validation, `error` that of bits per character."""
     config, size = run.config, run.model.count()
-    sure = f" (standard error {error:.3f})" if math.isfinite(error) else ""
+    sure = f" (standard error {error:z.3f})" if math.isfinite(error) else ""
     told = "not measured yet"
     if math.isfinite(found.bits_per_character):
-        told = f"{found.bits_per_character:.3f} bits per character{sure}, {found.bits_per_byte:.3f} bits per byte"
+        told = f"{found.bits_per_character:z.3f} bits per character{sure}, {found.bits_per_byte:z.3f} bits per byte"
     name, path = _plain(folder.name), _word(folder.as_posix())
     return f"""# {name}
 

@@ -185,7 +185,7 @@ class Config:
 
         `facts` follow in a table of that name, which `from_toml` passes over.
 
-        >>> Config(minutes=2).to_toml().splitlines()[17:21]
+        >>> Config(minutes=2).to_toml().splitlines()[18:22]
         ['# steps is not set', '# epochs is not set', 'minutes = 2.0', 'patience = 0']
         """
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

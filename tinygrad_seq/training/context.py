@@ -51,7 +51,7 @@ class ContextCurve:
         subject = "1 symbol of context comes" if n == 1 else f"{n:,} symbols of context come"
         said = f"{subject} within 1 % of the best loss"
         end = "; more than was tried may help" if n == self.lengths[-1] and len(self.lengths) > 1 else ""
-        return f"{said}, {min(self.nats):.4f} nats per token, of contexts up to {self.lengths[-1]:,}{end}."
+        return f"{said}, {min(self.nats):z.4f} nats per token, of contexts up to {self.lengths[-1]:,}{end}."
 
 
 def context_curve(

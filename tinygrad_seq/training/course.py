@@ -27,7 +27,8 @@ from tinygrad_seq.training.events import (
 )
 from tinygrad_seq.training.interrupt import number_of, stoppable, undisturbed, uninterrupted
 from tinygrad_seq.training.learner import Learner, unwarned, why_not_finite
-from tinygrad_seq.training.plan import Plan
+from tinygrad_seq.training.plan import Plan, never_back
+from tinygrad_seq.training.priming import prime_of
 from tinygrad_seq.training.records import metrics_of, start_of
 from tinygrad_seq.training.resuming import Arrays, course_state, restore_course
 from tinygrad_seq.training.run_folder import Run, RunFolder
@@ -57,7 +58,7 @@ class Course:
         note: str = "",
     ):
         self.note = note
-        self.run, self.text, self.folder, self.clock = run, text, folder, clock
+        self.run, self.text, self.folder, self.clock = run, text, folder, never_back(clock)
         self.run_from = run_from or os.getcwd()
         """Where the names of the text's files are seen from."""
         config = run.config
@@ -82,7 +83,7 @@ class Course:
         self.sizes: Mapping[str, int] | None = None
         if saved is not None:
             used = restore_course(self, *saved, new_data)
-        self.plan = Plan(config, clock, self.learner.batches.batches_per_pass, used, self.learner.done)
+        self.plan = Plan(config, self.clock, self.learner.batches.batches_per_pass, used, self.learner.done)
         self.resumed = self.learner.done if saved is not None else 0
 
     @property
@@ -116,7 +117,9 @@ class Course:
                 self._describe()
             yield from saved
             path = self.folder.path if self.folder else None
-            yield Interrupted(self.run, self.learner.done, self.plan.elapsed(), path, number_of(stop))
+            yield Interrupted(
+                self.run, self.learner.done, self.plan.elapsed(), path, number_of(stop), self._prime
+            )
         except GeneratorExit:
             if self.whole:
                 with undisturbed():
@@ -144,7 +147,9 @@ class Course:
         size, seconds = self.validation_size, self.plan.elapsed()
         found = rates(self.validation, size), rates(self.best, size), rates(self.error, size)
         early = self.spent and self.learner.done != self.plan.total(self.learner.done)
-        yield Finished(self.run, self.learner.done, self.validation, self.best, seconds, path, *found, early)
+        yield Finished(
+            self.run, self.learner.done, self.validation, self.best, seconds, path, *found, early, self._prime
+        )
 
     @contextmanager
     def _undivided(self) -> Iterator[None]:
@@ -211,6 +216,10 @@ class Course:
                 width=self._width,
             )
         return self.step, last
+
+    @property
+    def _prime(self) -> str:
+        return prime_of(self.text.head, self.run.vocabulary)
 
     @property
     def _width(self) -> float:

@@ -264,7 +264,7 @@ class _Tally:
 
     def measured(self, of: int, counted: bool = True) -> Measured:
         """What came of it."""
-        nats = float(self.sums.sum() / self.total)
+        nats = float(self.sums.sum() / self.total) + 0.0  # what is certain costs 0, not -0
         if not math.isfinite(nats):
             found: dict[str, Any] = {"nats per token": nats}
             way_out = (

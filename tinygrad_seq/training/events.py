@@ -70,8 +70,8 @@ class Step:
 
     def __str__(self) -> str:
         return (
-            f"step {self.step}: loss {self.recent:.3f} nats, {self.bits:.3f} bits per character, "
-            f"gradient {self.gradient:.2f}, {self.rate:,.0f} characters per second"
+            f"step {self.step}: loss {self.recent:z.3f} nats, {self.bits:z.3f} bits per character, "
+            f"gradient {self.gradient:z.2f}, {self.rate:z,.0f} characters per second"
         )
 
 
@@ -108,13 +108,13 @@ class Evaluated:
             return ""
         low, now = self.lowest / ratio, self.rates.bits_per_character
         return (
-            f"validation has risen from {low:.3f} bits per character at step {self.best_step:,} to {now:.3f}: "
+            f"validation has risen from {low:z.3f} bits per character at step {self.best_step:,} to {now:z.3f}: "
             "the model learns its text by heart. The best weights are kept; --patience N ends such a run by itself"
         )
 
     def __str__(self) -> str:
         best = ", the best so far" if self.best else ""
-        return f"{self.step}, validation {self.rates.bits_per_character:.3f} bits per character{best}"
+        return f"{self.step}, validation {self.rates.bits_per_character:z.3f} bits per character{best}"
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Saved:
 class Finished:
     """The plan is done: nats per token on the validation part, at the end and at best; `rates` and
     `best_rates` are the same for each character and each byte, `errors` the standard errors of `rates`. `early` says
-    that `patience` ended it.
+    that `patience` ended it, `prime` is a word of the text that a sample may begin with.
     """
 
     run: Run
@@ -156,10 +156,11 @@ class Finished:
     best_rates: Rates
     errors: Rates | None = None
     early: bool = False
+    prime: str = ""
 
     def __str__(self) -> str:
         return (
-            f"finished after {self.step} steps: validation {self.rates.bits_per_character:.3f} "
+            f"finished after {self.step} steps: validation {self.rates.bits_per_character:z.3f} "
             "bits per character"
         )
 
@@ -167,7 +168,7 @@ class Finished:
 @dataclass(frozen=True)
 class Interrupted:
     """Ctrl+C, or a signal that asks for the end: the model is that of the last whole step, and saved where there is
-    a folder. `signal` is the number of what stopped it, 2 for Ctrl+C.
+    a folder. `signal` is the number of what stopped it, 2 for Ctrl+C, and `prime` as in `Finished`.
     """
 
     run: Run
@@ -175,6 +176,7 @@ class Interrupted:
     seconds: float
     folder: Path | None
     signal: int = 2
+    prime: str = ""
 
     def __str__(self) -> str:
         return f"interrupted after {self.step} steps"

@@ -87,7 +87,7 @@ class Learner:
             if self.clip_value:
                 optim.clip_grad_value_(self.parameters, self.clip_value)
             norm = float(optim.clip_grad_norm_(self.parameters, self.clip).item())
-        value = float(loss.item())
+        value = float(loss.item()) + 0.0  # what is certain costs 0, not -0
         if not (math.isfinite(value) and math.isfinite(norm)):
             self.optimiser.zero_grad()
             self.dropout.load_state_dict(begin)

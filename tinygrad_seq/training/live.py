@@ -201,11 +201,11 @@ def ending(event: Finished | Interrupted) -> str:
 def row(step: Step, validation: float | None) -> str:
     """One line of the table; `~` before the number of steps where it is about that many."""
     done = f"{step.step:,}" + (f"/{'~' * step.about}{step.steps:,}" if step.steps is not None else "")
-    measured = f"{validation:.3f}" if validation is not None else ""
+    measured = f"{validation:z.3f}" if validation is not None else ""
     left = clock(step.left) if step.left is not None else "?"
     return (
-        f"{done:>13}  {step.recent:>6.3f}  {step.bits:>6.3f}  {measured:>10}  "
-        f"{step.gradient:>8.3g}  {step.rate:>8,.0f}  {left:>7}"
+        f"{done:>13}  {step.recent:>z6.3f}  {step.bits:>z6.3f}  {measured:>10}  "
+        f"{step.gradient:>8.3g}  {step.rate:>z8,.0f}  {left:>7}"
     )
 
 
@@ -217,7 +217,7 @@ def strip(flow: Flow, plain: bool = False) -> str:
     'dh_l0 |▁▄█| 0.1  dc_l0 |▇█ | 0.1  clipped 25%  update 0.002'
     """
     parts = [f"{name} |{_bars(norms, plain)}| {_largest(norms):.2g}" for name, norms in flow.norms.items()]
-    parts.append(f"clipped {flow.clipped:.0%}")
+    parts.append(f"clipped {flow.clipped:z.0%}")
     if flow.update is not None:
         parts.append(f"update {flow.update:.2g}")
     return "  ".join(parts)

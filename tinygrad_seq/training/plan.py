@@ -8,10 +8,30 @@ from collections.abc import Callable
 from tinygrad_seq.optim import CosineWithWarmup, Schedule
 from tinygrad_seq.training.config import Config
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "never_back"]
 
 _MEASURED = 5  # steps until the rate means something
 _FAR = 10**9  # a total so large that the cosine stays at its top
+
+
+def never_back(clock: Callable[[], float]) -> Callable[[], float]:
+    """The seconds of a clock, standing still where it is set back: no run has lasted for less than nothing.
+
+    >>> times = iter([5.0, 7.0, -100.0, -99.0])
+    >>> now = never_back(lambda: next(times))
+    >>> [now() for _ in range(4)]
+    [0.0, 2.0, 2.0, 3.0]
+    """
+    last, passed = math.nan, 0.0
+
+    def now() -> float:
+        nonlocal last, passed
+        time = clock()
+        passed += time - last if time > last else 0.0
+        last = time
+        return passed
+
+    return now
 
 
 class Plan:
