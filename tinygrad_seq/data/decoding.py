@@ -190,12 +190,14 @@ def _utf16_without_mark(data: bytes) -> str:
     """The order of bytes in which these are a text in UTF-16, or nothing.
 
     Any two bytes are a likely character of some script, so most must be letters, digits or the like, and one in
-    thirty a blank, a line's end or another character of ASCII or of East Asian punctuation: in noise one in 700 is. The
-    zero bytes of ASCII all stand in the same half.
+    thirty a blank, a line's end or another character of ASCII or of East Asian punctuation: in noise one in 700 is.
+    The zero bytes of ASCII stand in the same half, and are half of all where nothing is beyond ASCII.
     """
     zeros = [data[half::2].count(0) for half in (1, 0)]
+    if max(data, default=0) < 0x80 and 5 * sum(zeros) < 2 * len(data):
+        return ""
     for name, here in zip(("utf-16-le", "utf-16-be"), zeros, strict=True):
-        if 20 * here < 19 * sum(zeros):
+        if 5 * here < 4 * sum(zeros):
             continue
         try:
             text = data[: len(data) // 2 * 2].decode(name)
