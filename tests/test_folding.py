@@ -216,10 +216,10 @@ def test_levels_have_ever_fewer_nodes() -> None:
     assert len(draw(y).folded.nodes) <= 120 < counts[-1]
     gates = [(n.label, n.detail) for n in draw(y, level="gate").folded.nodes if n.t == 0 and n.op == "group"]
     assert gates[:4] == [
-        ("sigmoid", "[:, 0:4]"),
-        ("sigmoid", "[:, 4:8]"),
-        ("tanh", "[:, 8:12]"),
-        ("sigmoid", "[:, 12:16]"),
+        ("i_t", "sigmoid [:, 0:4]"),
+        ("f_t", "sigmoid [:, 4:8]"),
+        ("C\u0303_t", "tanh [:, 8:12]"),
+        ("o_t", "sigmoid [:, 12:16]"),
     ]
     assert [n.label for n in draw(y, level="model").folded.nodes if n.op == "group"] == ["layer0", "layer1"]
 
@@ -255,7 +255,7 @@ def test_a_fused_op_opens_into_its_composition() -> None:
     """It has a double border and a mark; expanded, its ops stand in a dashed box and cost as much."""
     lstm, x = nn.LSTM(3, 4), tgs.randn(3, 2, 3)
     closed, opened = draw(lstm, x, level="op"), draw(lstm, x, level="op", expand="lstm_gates")
-    assert closed.dot.count("lstm_gates</b> ▸") == 3
+    assert closed.dot.count("lstm_gates ▸<") == 3
     assert closed.dot.count("peripheries=2") == 3
     assert opened.dot.count("label=<lstm_gates ▾>") == 3
     assert 'style="rounded,filled,dashed"' in opened.dot

@@ -242,7 +242,7 @@ def test_layers_are_run_on_their_example() -> None:
 @pytest.mark.parametrize(
     ("setting", "value", "known"),
     [
-        ("level", "layer", "'model', 'cell', 'gate', 'op'"),
+        ("level", "layer", "'model', 'cell', 'gate', 'op', 'lesson'"),
         ("view", "flat", "'auto', 'folded', 'unrolled', 'rolled'"),
         ("color", "red", "'kind', 'grad'"),
         ("which", "back", "'forward', 'backward', 'both'"),

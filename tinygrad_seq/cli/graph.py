@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FILE", help=".svg .png .pdf .dot .json or .txt (default: a tree, printed)"
     )
-    parser.add_argument("--level", choices=("model", "cell", "gate", "op"), help="how much is one box")
+    parser.add_argument(
+        "--level", choices=("model", "cell", "gate", "op", "lesson"), help="how much is one box"
+    )
     parser.add_argument(
         "--view", choices=("auto", "folded", "unrolled", "rolled"), default="auto", help="how time is shown"
     )

@@ -11,6 +11,7 @@ from tinygrad_seq import functional as F
 from tinygrad_seq.attention_maths import attend, one_family
 from tinygrad_seq.creation import where
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.marks import role
 from tinygrad_seq.nn.basic import Linear, probability, size, uniform_parameter
 from tinygrad_seq.nn.masks import counted, masks_of
 from tinygrad_seq.nn.module import Module, Parameter
@@ -209,7 +210,7 @@ class MultiheadAttention(Module):
         bias = self.in_proj_bias if whole or self.in_proj_bias is None else self.in_proj_bias[rows]
         heads = F.linear(x, weight, bias).reshape(*x.shape[:2], last - first, self.num_heads, self.head_dim)
         laid = heads.permute(2, 0, 3, 1, 4) if self.batch_first else heads.permute(2, 1, 3, 0, 4)
-        return tuple(laid[i] for i in range(last - first))
+        return tuple(role("qkv"[first + i], laid[i]) for i in range(last - first))
 
     def _projected(self, q: Tensor | None, k: Tensor, v: Tensor) -> tuple[Any, ...]:
         """Queries, keys and values; equal inputs share one product."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tinygrad_seq import functional as F
-from tinygrad_seq import ops
 from tinygrad_seq.fusing import fused
+from tinygrad_seq.marks import role
 from tinygrad_seq.tensor import Tensor
 
 EPS = 1e-5
@@ -19,26 +19,31 @@ EPS = 1e-5
 @fused
 def rnn_tanh(xw: Tensor, hu: Tensor) -> Tensor:
     """tanh(xw + hu)."""
-    return (xw + hu).tanh()
+    return role("h", (xw + hu).tanh())
 
 
 @fused
 def rnn_relu(xw: Tensor, hu: Tensor) -> Tensor:
     """relu(xw + hu)."""
-    return F.relu(xw + hu)
+    return role("h", F.relu(xw + hu))
 
 
 @fused
 def rnn_sigmoid(xw: Tensor, hu: Tensor) -> Tensor:
     """sigmoid(xw + hu)."""
-    return F.sigmoid(xw + hu)
+    return role("h", F.sigmoid(xw + hu))
+
+
+def rnn_identity(xw: Tensor, hu: Tensor) -> Tensor:
+    """xw + hu."""
+    return role("h", xw + hu)
 
 
 RNN_STEPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "tanh": rnn_tanh,
     "relu": rnn_relu,
     "sigmoid": rnn_sigmoid,
-    "identity": ops.add,
+    "identity": rnn_identity,
 }
 
 
@@ -54,20 +59,20 @@ def _lstm(
     if peephole is not None:
         by_i, by_f, by_o = peephole.chunk(3, -1)
         i, f = i + by_i * c, f + by_f * c
-    f = F.sigmoid(f)
+    f = role("f", F.sigmoid(f))
     kept = f * c
-    i = F.sigmoid(i)
-    g = g.tanh()
-    c = kept + i * g
+    i = role("i", F.sigmoid(i))
+    g = role("C\u0303", g.tanh())
+    c = role("C", kept + i * g)
     if peephole is not None:
         o = o + by_o * c
-    o = F.sigmoid(o)
+    o = role("o", F.sigmoid(o))
     shown = c
     if norm_c:
         centred = c - c.mean(-1, keepdims=True)
         shown = centred / ((centred * centred).mean(-1, keepdims=True) + EPS).sqrt() * norm_c[0]
         shown = shown + norm_c[1] if len(norm_c) > 1 else shown
-    return o * shown.tanh(), c, i, f, g, o
+    return role("h", o * shown.tanh()), c, i, f, g, o
 
 
 @fused
@@ -96,9 +101,9 @@ def lstm_variant(
 def _gru(xw: Tensor, hu: Tensor, h: Tensor, *bias: Tensor) -> tuple[Tensor, ...]:
     xr, xz, xn = xw.chunk(3, -1)
     hr, hz, hn = hu.chunk(3, -1)
-    r, z = F.sigmoid(xr + hr), F.sigmoid(xz + hz)
-    n = (xn + r * (hn + bias[0] if bias else hn)).tanh()
-    return (1.0 - z) * n + z * h, r, z, n
+    r, z = role("r", F.sigmoid(xr + hr)), role("z", F.sigmoid(xz + hz))
+    n = role("h\u0303", (xn + r * (hn + bias[0] if bias else hn)).tanh())
+    return role("h", (1.0 - z) * n + z * h), r, z, n
 
 
 @fused
@@ -121,13 +126,13 @@ def gru_reset(xw: Tensor, hu: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor
     """r h, r and z (B, H) of a GRU that resets before the product, from xw (B, 3H), hu (B, 2H) and h (B, H)."""
     xr, xz, _ = xw.chunk(3, -1)
     hr, hz = hu.chunk(2, -1)
-    r = F.sigmoid(xr + hr)
-    return r * h, r, F.sigmoid(xz + hz)
+    r = role("r", F.sigmoid(xr + hr))
+    return r * h, r, role("z", F.sigmoid(xz + hz))
 
 
 @fused
 def gru_mix(xw: Tensor, nu: Tensor, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
     """The new h and n (B, H) of a GRU that resets before the product: n = tanh(xw + nu), h = (1 - z) n + z h."""
     _, _, xn = xw.chunk(3, -1)
-    n = (xn + nu).tanh()
-    return (1.0 - z) * n + z * h, n
+    n = role("h\u0303", (xn + nu).tanh())
+    return role("h", (1.0 - z) * n + z * h), n

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_seq import functional as F
+from tinygrad_seq.marks import role
 from tinygrad_seq.nn import gates as maths
 from tinygrad_seq.nn.unrolling import Step, zoneout
 from tinygrad_seq.random import Generator
@@ -22,6 +23,7 @@ from tinygrad_seq.tensor import Tensor
 
 Weights = dict[str, Tensor]
 Advance = Callable[[Tensor, Any], Any]
+SYMBOLS = {"h": "h", "c": "C"}  # as pictures write the states
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class Recurrence:
         advance = self.advance(w, mask, traced)
 
         def zoned(new: tuple[Tensor, ...], old: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return tuple([zoneout(n, o, p, training, rng) for n, o, p in zip(new, old, zone, strict=True)])
+            parts = zip(self.states, new, old, zone, strict=True)
+            return tuple([role(SYMBOLS[s], zoneout(n, o, p, training, rng)) for s, n, o, p in parts])
 
         def plain(xw: Tensor, state: Any) -> Any:
             new = advance(xw, state)
@@ -169,7 +172,7 @@ class LongShort(Recurrence):
 
             def narrowed(xw: Tensor, state: Any) -> Any:
                 h, c = maths.lstm_gates(xw, product(state[0]), state[1])
-                return h @ project, c
+                return role("h", h @ project), c
 
             return narrowed
 
@@ -177,7 +180,7 @@ class LongShort(Recurrence):
             h, c, *parts = maths.lstm_variant(
                 xw, product(state[0]), state[1], *more, peepholes=self.peepholes, traced=traced
             )
-            new = (h if project is None else h @ project), c
+            new = (h if project is None else role("h", h @ project)), c
             return (new, dict(zip("ifgo", parts, strict=True))) if traced else new
 
         return step

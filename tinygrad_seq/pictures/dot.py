@@ -32,7 +32,7 @@ def source(scene: Scene) -> str:
             continue
         graph = Digraph(f"cluster_{number}" if path else "tape")
         if path:
-            graph.attr(**look.cluster(path[-1], labels[path], path in scene.right))
+            graph.attr(**look.cluster(path[-1], labels[path]))
         else:
             for kind, attributes in (("graph", look.GRAPH), ("node", look.NODE), ("edge", look.EDGE)):
                 graph.attr(kind, **attributes)

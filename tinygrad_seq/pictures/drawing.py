@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygrad_seq.errors import ArgumentError, GraphError, explain
-from tinygrad_seq.nodes import collector_paused
+from tinygrad_seq.nodes import Leaf, collector_paused
+from tinygrad_seq.nodes import Node as Live
 from tinygrad_seq.pictures import reading
+from tinygrad_seq.pictures.again import is_freed, node_behind, run_again
 from tinygrad_seq.pictures.choosing import Choice, Chosen
 from tinygrad_seq.pictures.cuts import add_grounds, reach_line
-from tinygrad_seq.pictures.folding import LEVELS, VIEWS, Wish
+from tinygrad_seq.pictures.folding import LESSON, LEVELS, VIEWS, Wish
 from tinygrad_seq.pictures.gradients import add_norms, backward_of, only_backward
+from tinygrad_seq.pictures.labels import named, symbol
 from tinygrad_seq.pictures.model import Graph
 from tinygrad_seq.pictures.picture import Picture
 from tinygrad_seq.pictures.wiring import Wiring
@@ -34,12 +37,14 @@ def draw(
     color: str = "kind",
     which: str = "forward",
     values: bool = False,
+    names: Mapping[str, Any] | None = None,
 ) -> Picture:
     """The picture of what `what` was computed from: tensors, one Tape, a Graph, or a layer and an example input.
 
     A layer is run on its example, and the first tensor that it returns is drawn; a language model needs none.
 
-        level       "model", "cell", "gate" or "op"; without it the deepest that has at most 120 nodes
+        level       "model", "cell", "gate" or "op"; without it the deepest that has at most 120 nodes; "lesson": op
+                    by op with gates taken apart, without what only moves numbers (reshape, permute, slice)
         view        "folded": equal neighbours among time steps and blocks are one box, but for the first two and
                     the last; "unrolled": all of them; "rolled": one cell with its way back marked t-1; "auto":
                     folded where a loop has more than 6 steps
@@ -47,12 +52,15 @@ def draw(
         collapse    the same: what is shown as one box
         color       "kind" of op, or "grad": log10 of the norm of the gradient of the sum of the outputs
         which       "forward", "backward" (the recorded gradient at all parameters) or "both"
-        values      note what the numbers are like that are still there
+        values      write up to eight numbers of each value and of its gradient into the boxes, and what all are like
+                    into the tooltips; the program is run again for what nobody kept
+        names       what tensors are called, such as `locals()`; `h.name = "h"` says the same of one
 
     Values flow down; the time steps of a loop stand side by side, time running to the right. Green squares are
     parameters, yellow ovals data; each is drawn once in each box that uses it. A double border marks a fused op, a
-    dashed line with scissors a cut. Raises GraphError where nothing is given or no gradient flows, DTypeError for
-    what cannot be drawn, ArgumentError for a setting that does not exist.
+    dashed line with scissors a cut. After `backward()` the program is run again for its norms. Raises GraphError
+    where nothing is given, no gradient flows or that cannot be done, DTypeError for what cannot be drawn,
+    ArgumentError for a setting that does not exist.
 
     >>> import tinygrad_seq as tgs
     >>> x = tgs.ones(3, requires_grad=True)
@@ -63,7 +71,7 @@ def draw(
         ("view", view, VIEWS),
         ("color", color, COLOURS),
         ("which", which, PASSES),
-        ("level", level, (None, *LEVELS)),
+        ("level", level, (None, *LEVELS, LESSON)),
     ):
         if value not in known:
             rule = f"expected one of {', '.join(repr(k) for k in known if k is not None)}."
@@ -77,24 +85,59 @@ def draw(
         return Picture(only_backward(graph) if which == "backward" else graph, wish, color == "grad")
     outputs = _outputs(what)
     with collector_paused():
-        return Picture(_graph(outputs, color, which, values), wish, color == "grad")
+        return Picture(_graph(outputs, color, which, values, named(names or {})), wish, color == "grad")
 
 
-def _graph(outputs: Sequence[Tensor], color: str, which: str, values: bool) -> Graph:
-    gradients, names = backward_of(outputs) if which != "forward" else ([], [])
+def _graph(
+    outputs: Sequence[Tensor], color: str, which: str, values: bool, names: Mapping[Live | Leaf, str]
+) -> Graph:
+    if which != "forward" and is_freed(outputs):
+        outputs, _ = run_again(outputs)
+    gradients, called = backward_of(outputs) if which != "forward" else ([], [])
     tape, nodes = Tape.with_nodes(*outputs, *gradients)
-    graph = reading.read(tape, nodes, values)
+    graph = reading.read(tape, nodes, names)
+    if all(n.is_leaf for n in graph.nodes) and not any(n.wants for n in graph.nodes):
+        graph.note = (
+            "no op was recorded: nothing here wants a gradient (requires_grad=True), or no_grad() was on"
+        )
     if gradients:
         known = graph.by_id()
-        for slot, name in zip(tape.outputs[-len(gradients) :], names, strict=True):
-            known[slot].result = name
+        for slot, title in zip(tape.outputs[-len(gradients) :], called, strict=True):
+            known[slot].result = title
+            known[slot].label = "\u2202L/\u2202" + symbol(title.removeprefix("d loss / d "))
         graph.note = reach_line(Wiring(graph))
         add_grounds(graph)
-    if color == "grad" and which != "backward":
-        add_norms(graph, outputs, nodes)
+    if (color == "grad" or values) and which != "backward":
+        _add_live_numbers(graph, outputs, nodes, color, values)
     elif color == "grad":
         _add_own_norms(graph, nodes)
     return only_backward(graph) if which == "backward" else graph
+
+
+def _add_live_numbers(
+    graph: Graph, outputs: Sequence[Tensor], nodes: Mapping[int, Live | Leaf], color: str, values: bool
+) -> None:
+    """Norms, values and gradients; where they are not there any more, from the program run again."""
+    made: dict[Any, Any] = {}
+    live = nodes
+    if values or is_freed(outputs):
+        try:
+            outputs, made = run_again(outputs)
+        except GraphError as error:
+            if is_freed(outputs) and color == "grad":
+                raise
+            graph.note = (
+                str(error).splitlines()[0].removeprefix("draw: ").removesuffix(".")
+                + ": some values are missing"
+            )
+        live = {slot: node_behind(made[node]) if node in made else node for slot, node in nodes.items()}
+    slopes: dict[int, Any] = {}
+    if color == "grad" or (values and any(o.requires_grad for o in outputs) and not is_freed(outputs)):
+        slopes = add_norms(graph, outputs, live, values, color == "grad")
+    if values:
+        arrays = reading.arrays_of(nodes)
+        arrays |= {s: made[n].array for s, n in nodes.items() if isinstance(made.get(n), Tensor)}
+        reading.add_values(graph, arrays, slopes)
 
 
 def _add_own_norms(graph: Graph, nodes: Any) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 
 from tinygrad_seq.pictures import levels, signatures
 from tinygrad_seq.pictures.choosing import Choice
+from tinygrad_seq.pictures.closing import closed
 from tinygrad_seq.pictures.cuts import reach_line
 from tinygrad_seq.pictures.gathering import Box, Folded, gathered
+from tinygrad_seq.pictures.labels import WHOLE
 from tinygrad_seq.pictures.model import BLOCKS, STEPS, Graph, Node
 from tinygrad_seq.pictures.places import Cluster, Path
 from tinygrad_seq.pictures.recipes import opened
@@ -20,6 +22,8 @@ from tinygrad_seq.pictures.signatures import Parts, runs
 from tinygrad_seq.pictures.wiring import Wiring
 
 LEVELS = ("model", "cell", "gate", "op")
+LESSON = "lesson"
+_ONE_BOX = ("relu", "biased_relu", "layer_norm", "rms_norm", "dropout", "attention_weights")
 VIEWS = ("auto", "folded", "unrolled", "rolled")
 MOST_NODES = 120
 LONGEST_UNROLLED = 6
@@ -38,9 +42,13 @@ class Wish:
 
 def folded(graph: Graph, wish: Wish) -> Folded:
     """The graph as it is to be drawn; without a level the deepest that has at most MOST_NODES nodes."""
+    lesson = wish.level == LESSON
     graph = opened(graph, lambda n: wish.expand.takes(n, ()))
+    if lesson:
+        graph = opened(graph, lambda n: n.op.lstrip("_") not in (*WHOLE, *_ONE_BOX), boxed=False)
+    graph = closed(graph, lambda n: wish.expand.takes(n, ()))
     folder = Folder(graph, wish)
-    found = folder.at(wish.level or LEVELS[-1])
+    found = folder.at(LEVELS[-1] if lesson else wish.level or LEVELS[-1])
     for level in () if wish.level else reversed(LEVELS[:-1]):
         if len(found.graph.nodes) <= MOST_NODES:
             break
@@ -56,7 +64,7 @@ class Folder:
 
     def __init__(self, graph: Graph, wish: Wish):
         self.wish = wish
-        self.wiring = Wiring(graph)
+        self.wiring = Wiring(graph, moves=wish.level != LESSON)
         self.steps = signatures.steps(self.wiring)
         self.boxes: dict[int, Box] = {}  # op -> the fold that it is in
         self.depths: dict[int, int] = {}

@@ -189,7 +189,7 @@ class _Gathering:
             roots = {wiring.turned.get(m.id, m.id) for m in members}
             found = Node(n.id, "param", f"{len(roots)} parameters", phase=PARAMETER, wants=True, params=total)
             found.path, found.count, found.ops = n.path, len(roots), dict(ops)
-            found.members = tuple(m.id for m in members if not m.is_leaf)
+            found.members = _ids([m for m in members if not m.is_leaf])
             return found
         if n.id in wiring.turned:
             root = wiring.nodes[wiring.turned[n.id]]
@@ -203,7 +203,7 @@ class _Gathering:
             return replace(n, count=len(members), t=None) if len(members) > 1 else replace(n)
         if len(members) == 1:
             return replace(n)
-        main = [m for m in members if m.op not in ("pick", "cut")]
+        main = [m for m in members if m.id not in wiring.belongs] or members
         found = _summed(n, members)
         box = self.box.get(n.id)
         found.grad, found.grad_least = self._gradient(members, main, box)
@@ -228,6 +228,9 @@ class _Gathering:
             found.op, found.label, found.detail = "add", "", f"{len(main) + 1} terms"
         elif box.key[0] == CHAIN:
             found.label, found.detail = chain_name(main)
+            if main[-1].label:
+                found.detail = " ".join(part for part in (found.label, found.detail) if part)
+                found.label = main[-1].label
         return found
 
     def _gradient(
@@ -280,16 +283,24 @@ class _Gathering:
             key = (src, dst, line.kind, arg, out, bool(back))
             edge = found.get(key)
             if edge is None:
-                found[key] = Edge(src, dst, line.kind, arg, out, line.bytes, 1, back)
+                found[key] = Edge(src, dst, line.kind, arg, out, line.bytes, 1, back, line.label)
             else:
                 edge.count += 1
                 edge.bytes += line.bytes
+                known = edge.label.split(", ") if edge.label else []
+                edge.label = ", ".join(known if line.label in (*known, "") else [*known, line.label])
         return list(found.values())
+
+
+def _ids(members: Sequence[Node]) -> tuple[int, ...]:
+    return tuple(i for m in members for i in m.members or (m.id,))
 
 
 def _summed(n: Node, members: Sequence[Node]) -> Node:
     saved = [m.saved for m in members if m.saved is not None]
-    ops: Counter[str] = Counter(m.op for m in members)
+    ops = Counter[str]()
+    for m in members:
+        ops.update(m.ops or {m.op: 1})
     return replace(
         n,
         params=sum(m.params for m in members),
@@ -298,6 +309,7 @@ def _summed(n: Node, members: Sequence[Node]) -> Node:
         saved=sum(saved) if saved else None,
         wants=any(m.wants for m in members),
         ops=dict(ops),
-        members=tuple(m.id for m in members),
+        members=_ids(members),
+        numbers=() if len(members) > 1 and n.op != "pick" else n.numbers,
         values=None if len(members) > 1 and n.op != "pick" else n.values,
     )

@@ -14,6 +14,7 @@ from tinygrad_seq.nodes import STATE, Leaf
 from tinygrad_seq.nodes import Node as Live
 from tinygrad_seq.pictures import signatures
 from tinygrad_seq.pictures.cuts import GROUND
+from tinygrad_seq.pictures.labels import letters
 from tinygrad_seq.pictures.model import BACKWARD, DATA, PARAMETER, Graph, Node
 from tinygrad_seq.pictures.states import states
 from tinygrad_seq.pictures.wiring import Wiring
@@ -52,22 +53,31 @@ def _norm(parts: Sequence[Any]) -> float:
     return float(np.sqrt(sum(float(np.square(np.asarray(p, np.float64)).sum()) for p in parts)))
 
 
-def add_norms(graph: Graph, outputs: Sequence[Tensor], nodes: Nodes) -> None:
+def add_norms(
+    graph: Graph, outputs: Sequence[Tensor], nodes: Nodes, whole: bool = False, norms: bool = True
+) -> dict[int, Any]:
     """Write the norm of d (sum of outputs) / d node into each node; 0 where none arrives though one is wanted.
 
     At a state of several parts, such as the h and C of an LSTM, what does not come by way of the other parts is noted
-    too. Neither `.grad` nor the graph changes. Raises GraphError where nothing wants a gradient.
+    too. Returns the gradients themselves by slot if the `whole` of them is wanted; without `norms` none is written.
+    Neither `.grad` nor the graph changes. Raises GraphError where nothing wants a gradient.
     """
     wanting = _wanting(outputs)
     wiring = Wiring(graph)
     handed = list(states(wiring, signatures.steps(wiring)).values())
-    watch = _Norms({nodes[slot] for steps in handed for parts in steps for slot in parts})
+    kept = {nodes[slot] for steps in handed for parts in steps for slot in parts}
+    if whole:  # of an op with several outputs each has its own
+        kept |= {node for node in nodes.values() if not isinstance(node.dtype, tuple)}
+    watch = _Norms(kept)
     before, STATE.watch = STATE.watch, watch
     try:
         with _unhooked(wanting), np.errstate(all="ignore"):
             walk(wanting, [_ones(o) for o in wanting], None, release=False)
     finally:
         STATE.watch = before
+    slopes = {slot: watch.whole[node] for slot, node in nodes.items() if whole and node in watch.whole}
+    if not norms:
+        return slopes
     for n in graph.nodes:
         if n.wants:
             n.grad = watch.found.get(nodes[n.id], 0.0)
@@ -77,6 +87,7 @@ def add_norms(graph: Graph, outputs: Sequence[Tensor], nodes: Nodes) -> None:
         for slot in (slot for parts in steps for slot in parts):
             g = apart.get(nodes[slot])
             known[slot].state_grad = 0.0 if g is None else _norm([g])
+    return slopes
 
 
 def backward_of(outputs: Sequence[Tensor]) -> tuple[list[Tensor], list[str]]:
@@ -118,6 +129,9 @@ def only_backward(graph: Graph) -> Graph:
             nodes.append(n)
         elif n.id in read:
             label = n.op if n.op != "pick" else made[n.id]
+            if n.label:
+                base, low = letters(n.label)
+                label = f"{base}_{n.t}" if low == "t" and n.t is not None else n.label
             nodes.append(Node(n.id, "saved", label, "", n.path, n.t, DATA, n.shape, n.dtype, values=n.values))
     kept = {n.id: n for n in nodes}
     edges = [

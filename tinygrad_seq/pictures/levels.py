@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_seq.ops import OPS
 from tinygrad_seq.pictures.gathering import CHAIN, Box
+from tinygrad_seq.pictures.labels import POINTWISE
 from tinygrad_seq.pictures.model import GROUP, Node
 from tinygrad_seq.pictures.places import Path, step_of
 from tinygrad_seq.pictures.states import crowded
@@ -165,4 +166,6 @@ def _join_chains(folder: Folder, found: dict[int, Box]) -> None:
 
 def _is_pointwise(n: Node) -> bool:
     op = OPS.get(n.op)
+    if n.members and n.op in POINTWISE:
+        return True
     return op is not None and (op.kind == "map" or n.op in _MOVES) and n.op != "cut"

@@ -6,14 +6,14 @@ say the same once more. All text from outside goes through `escape`.
 
 from __future__ import annotations
 
-import html
 import math
-import re
 
 from tinygrad_seq import listing
 from tinygrad_seq.ops import OPS
 from tinygrad_seq.pictures import words
 from tinygrad_seq.pictures.cuts import GROUND
+from tinygrad_seq.pictures.labels import letters
+from tinygrad_seq.pictures.lettering import escape, halved, hover, ports, shortened, title
 from tinygrad_seq.pictures.model import BLOCKS, GROUP, STEPS, Edge, Node
 from tinygrad_seq.pictures.paint import BAD, Scale
 from tinygrad_seq.pictures.places import Cluster
@@ -25,9 +25,6 @@ Attributes = dict[str, str]
 _FONT = "Helvetica,Arial,sans-serif"
 _INK, _QUIET, _BLUE, _PURPLE, _GREY = "#1b1f24", "#57606a", "#0072b2", "#a0457d", "#6e7781"
 _SCISSORS = "\N{BLACK SCISSORS}"
-_ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
-_LONGEST = 28
-_NARROW = 24
 _MOST_MARKED = 3
 
 GRAPH = {"rankdir": "TB", "nodesep": "0.12", "ranksep": "0.25", "fontname": _FONT, "fontsize": "10"}
@@ -43,7 +40,7 @@ _BEND = {"shape": "point", "width": "0.01", "height": "0.01", "color": _QUIET, "
 _JUNCTION = {"shape": "point", "width": "0.05", "height": "0.05", "color": _QUIET, "tooltip": ""}
 PAIR = {"label": "", "peripheries": "0", "margin": "0", "style": ""}
 
-_CUT = f'<<font point-size="13" color="{_INK}">{_SCISSORS}</font>>'
+_CUT = f'<<font point-size="20" color="{_INK}">{_SCISSORS}</font>>'
 
 # A value that one time step hands to another; a running total; one whose gradient stops; a gradient.
 CARRIED = {"color": _BLUE, "penwidth": "1.4"}
@@ -69,8 +66,11 @@ _SYMMETRIC = ("add", "mul", "maximum", "equal")
 _ARGUMENTS = {"where": ("if", "then", "else"), "gather": ("from", "at"), "scatter": ("add", "at")}
 
 
-def op_node(node: Node, scale: Scale | None) -> Attributes:
-    """The node of an op or of a box of ops, in the colour of its gradient where there is a scale."""
+def op_node(node: Node, scale: Scale | None, operands: dict[int, str] | None = None) -> Attributes:
+    """The node of an op or of a box of ops, in the colour of its gradient where there is a scale.
+
+    `operands` has a number or a word for each argument where their order matters.
+    """
     op = OPS.get(node.op)
     fill, border = _FILLS.get(op.kind if op else "", ("#ffffff", _QUIET))
     look = {"fillcolor": fill, "color": border}
@@ -89,16 +89,22 @@ def op_node(node: Node, scale: Scale | None) -> Attributes:
     if node.result:
         look["penwidth"] = "2.4"
     if scale is not None:
-        look |= scale.fill(node)
-    text = "<br/>".join(_words(node, look.get("fontcolor", _QUIET), scale is not None))
-    if ":" in look["fillcolor"]:  # black can be read on some of the colours only
-        paper = 'border="0" cellspacing="0" cellpadding="2" bgcolor="#ffffffd8"'
-        text = f"<table {paper}><tr><td>{text}</td></tr></table>"
+        look |= {"class": "norm"} | scale.fill(node)
+    # In rows of a table, for an underscore would else touch the line below it.
+    # Black can be read on some of the colours only.
+    paper = ' bgcolor="#ffffffd8"' if ":" in look["fillcolor"] else ""
+    said = _words(node, look.get("fontcolor", _QUIET), scale is not None)
+    if _is_sum(node):
+        text = "<br/>".join(said)
+    else:
+        rows = "".join(f"<tr><td>{line}</td></tr>" for line in said)
+        cells = ports(operands) if operands else ""
+        text = f'<table border="0" cellspacing="0" cellpadding="1"{paper}>{cells}{rows}</table>'
     return {"label": f"<{text}>", **look, **_wide_enough(node)}
 
 
 def _is_sum(node: Node) -> bool:
-    return node.op == "add" and (bool(node.members) or node.phase == "backward")
+    return node.op == "add" and not node.label and (bool(node.members) or node.phase == "backward")
 
 
 def _words(node: Node, quiet: str, coloured: bool) -> list[str]:
@@ -107,18 +113,22 @@ def _words(node: Node, quiet: str, coloured: bool) -> list[str]:
     if _is_sum(node):
         said = ["<b>+</b>", *([_small(node.detail, quiet)] if node.detail else [])]
     elif node.op in (GROUP, STEPS, BLOCKS):
-        title = node.label or node.detail
+        head = node.label or node.detail
         times = f" \N{MULTIPLICATION SIGN}{node.count}" if node.op == STEPS else ""
-        said.append(f"<b>{escape(shortened(printable(title), 40))}</b>{times}")
+        said.append(title(shortened(printable(head), 40)) + times)
         if node.label and node.detail:
             told = shortened(node.detail, 44)
-            said += [_small(line, quiet) for line in (_halved(told) if node.t is not None else [told])]
+            said += [_small(line, quiet) for line in (halved(told) if node.t is not None else [told])]
     else:
-        title = shortened(printable(node.op))
+        op = shortened(printable(node.op))
         mark = f"{_SCISSORS} " if node.op == "cut" else ""
-        said.append(f"{mark}<b>{escape(title)}</b>{' ▸' * bool(node.fused)}" + _spaced(node.detail))
+        bold = f"<b>{escape(op)}</b>"
+        if node.label:
+            bold = f"{title(shortened(printable(node.label)))} {escape(op)}"
+        said.append(f"{mark}{bold}{' ▸' * bool(node.fused)}" + _spaced(node.detail))
     if node.op != "checkpoint" and not _is_sum(node) and (kind := words.type_of(node)):
         said.append(_small(shortened(kind, 32), quiet))
+    said += _numbers(node, quiet)
     if coloured and node.grad is not None:
         said.append(
             _small(f"\N{DOUBLE VERTICAL LINE}g\N{DOUBLE VERTICAL LINE} {words.gradient(node)}", quiet)
@@ -130,13 +140,16 @@ def _words(node: Node, quiet: str, coloured: bool) -> list[str]:
     return said
 
 
-def _halved(text: str) -> list[str]:
-    """A list in words on two lines, where it is long: steps stand side by side, and should be narrow."""
-    commas = [i for i, sign in enumerate(text) if sign == ","]
-    if len(text) < _NARROW or not commas:
-        return [text]
-    middle = min(commas, key=lambda i: abs(i - len(text) // 2)) + 1
-    return [text[:middle], text[middle:].strip()]
+def _numbers(node: Node, quiet: str) -> list[str]:
+    """The first numbers of a value and of its gradient, four on a line."""
+    lines = []
+    for sign, part in zip(("=", "g ="), node.numbers, strict=False):
+        texts = [f"{x:.3g}".replace("-", "\N{MINUS SIGN}") for x in part]
+        more = ", ..." if words.elements(node) > len(part) else ""
+        rows = [", ".join(texts[i : i + 4]) for i in range(0, len(texts), 4)]
+        lines += [f"{sign} {row}" if not i else row for i, row in enumerate(rows)]
+        lines[-1:] = [lines[-1] + more] if rows else []
+    return [_small(line, quiet) for line in lines]
 
 
 def _spaced(text: str) -> str:
@@ -153,7 +166,7 @@ def leaf_node(node: Node, first: bool, coloured: bool = False) -> Attributes:
     Where gradients are shown it says the norm of its own, and is framed where that is not finite.
     """
     text = node.detail if node.op == "const" else printable(node.label) if node.label else node.op
-    name = escape(shortened(text))
+    name = title(shortened(text)).replace("<b>", "").replace("</b>", "")
     if node.op == "param":
         name += _spaced(node.detail) if first or node.count == 1 else ""
         look = {
@@ -164,13 +177,13 @@ def leaf_node(node: Node, first: bool, coloured: bool = False) -> Attributes:
             "penwidth": "1.6",
         }
     elif node.op == GROUND:
-        name = f'<font point-size="13">{_SCISSORS}</font> {name}'
+        name = f'<font point-size="20">{_SCISSORS}</font> {name}'
         look = {"shape": "box", "style": "dashed", "color": _GREY, "fontcolor": _INK}
     elif node.op == "saved":
         look = {"shape": "box", "style": "rounded,dotted", "color": _QUIET, "fontcolor": _QUIET}
         name += (
             f" t={node.t}"
-            if node.t is not None
+            if node.t is not None and not letters(node.label)[1]
             else f" \N{MULTIPLICATION SIGN}{node.count}"
             if node.count > 1
             else ""
@@ -194,6 +207,7 @@ def leaf_node(node: Node, first: bool, coloured: bool = False) -> Attributes:
             )
     if node.result and first:
         said.append(f'<font point-size="8"><i>{escape(node.result)}</i></font>')
+    said += _numbers(node, _QUIET) if first else []
     # In rows of a table, for an underscore would else touch the line below it.
     rows = "".join(f"<tr><td>{line}</td></tr>" for line in said)
     table = f'<table border="0" cellspacing="0" cellpadding="1">{rows}</table>'
@@ -215,15 +229,15 @@ def relay_node(joins: bool) -> Attributes:
     return _JUNCTION if joins else _BEND
 
 
-def cluster(box: Cluster, label: str, right: bool = False) -> Attributes:
-    """The box around a scope, a time step, several equal ones, or the backward pass; where its label stands."""
+def cluster(box: Cluster, label: str) -> Attributes:
+    """The box around a scope, a time step, several equal ones, or the backward pass."""
     look = {"scope": _SCOPE, "step": _STEPS if box.times > 1 else _STEP, "phase": _PHASE}[box.kind]
     if box.kind == "scope" and label.endswith(OPENED):
         look = _RECIPE
     text = {"scope": label, "step": f"t = {label}", "phase": f"{label} pass"}[box.kind]
     return {
         "label": f"<{escape(shortened(printable(text), 60))}>",
-        "labeljust": "r" if right else "l",
+        "labeljust": "l",
         "labelloc": "t",
         **look,
     }
@@ -255,16 +269,25 @@ def edge_look(edge: Edge, src: Node, dst: Node) -> Attributes:
         look |= RUNNING
     elif edge.kind == "gradient":
         look |= GRADIENT | (CARRIED | GRADIENT if edge.back else {})
+    if edge.label and edge.kind == "state":
+        look |= {
+            "label": f"<<i>{escape(shortened(printable(edge.label)))}</i>>",
+            "fontsize": "9",
+            "fontcolor": _BLUE,
+        }
     if _is_sum(dst) and edge.count > 1:
         look |= {"label": f"\N{MULTIPLICATION SIGN}{edge.count}", "fontsize": "9"}
     return look
 
 
-def argument_names(node: Node, edges: list[Edge]) -> dict[int, str]:
-    """A word for each argument where their order matters, else none."""
+def argument_names(node: Node, edges: list[Edge], sources: dict[int, Node]) -> dict[int, str]:
+    """A word for each argument where their order matters and names do not tell, else none."""
     places = [e.arg for e in edges]
+    plain = [e for e in edges if sources[e.src].op != "param" and not sources[e.src].label]
+    told = len(plain) <= 1 and (node.fused or any(sources[e.src].op == "param" and e.arg == 1 for e in edges))
     if (
         node.op in _SYMMETRIC
+        or (told and (node.fused or node.op == "matmul"))
         or not 2 <= len(places) <= _MOST_MARKED
         or node.op == "checkpoint"
         or (node.ops and node.op == GROUP)
@@ -274,33 +297,3 @@ def argument_names(node: Node, edges: list[Edge]) -> dict[int, str]:
         return {}
     names = _ARGUMENTS.get(node.op, ())
     return {i: names[i] if i < len(names) else str(i + 1) for i in places}
-
-
-def argument_mark(name: str, beside: bool) -> Attributes:
-    """The word at the head of an edge; `beside` says that the edge is a short level one."""
-    if beside:  # in the small gap there is room for a number only
-        return {"headlabel": name} if len(name) == 1 else {}
-    return {"headlabel": name, "labeldistance": "1.4", "labelangle": "40"}
-
-
-# Graphviz puts the node's name for a backslash and an N, in HTML-like labels too, and reads tooltips twice over.
-# Something unseen between the two is all that helps.
-_APART = "\\\\\N{WORD JOINER}"
-
-
-def escape(text: str) -> str:
-    """A text as it may stand in an HTML-like label."""
-    return re.sub(r"\\(?=[NGETHL])", _APART, html.escape(text))
-
-
-def hover(text: str) -> str:
-    """A text as it may stand in a tooltip."""
-    return re.sub(r"\\(?=[A-Za-z\\])", _APART, text.replace("&", "&amp;"))
-
-
-def shortened(text: str, limit: int = _LONGEST) -> str:
-    """A long text with its middle left out; the end of a name tells most."""
-    if len(text) <= limit:
-        return text
-    kept = limit - 1
-    return text[: kept // 3] + _ELLIPSIS + text[-(kept - kept // 3) :]

@@ -40,13 +40,15 @@ class Node:
     """An op, a leaf, or a box of ops.
 
     `op` is the op's name, `param`, `input`, `const` or `saved` for a leaf, `group`, `steps` or `blocks` for a box.
-    `detail` is what else belongs to the op: an index, axes, constant operands. `path` are the scopes it stands in.
-    `params` counts numbers that are learnt; `flops` arithmetic (a product and its sum are two, anything else one a
-    number); `made` the bytes of the result; `saved` those of them that are kept for the backward pass, None where
-    that is not known. `grad` is the norm of the gradient that arrives here, with `grad_least` the smallest among
-    the steps of a box; `state_grad`, at a part of a step's state, that of what does not come by way of its other
-    parts. `fused` names the recipe of a fused op. `ops` are the ops in a box and how often, `members` their ids;
-    `count` is how many equal steps or blocks it stands for, `last` the last of its steps.
+    `label` is the name of a leaf or a box, or what a result is called: by its user, or `f_t` by its layer. `detail`
+    is what else belongs to the op: an index, axes, constant operands. `path` are the scopes it stands in. `params`
+    counts numbers that are learnt; `flops` arithmetic (a product and its sum are two, anything else one a number);
+    `made` the bytes of the result; `saved` those of them that are kept for the backward pass, None where that is
+    not known. `grad` is the norm of the gradient that arrives here, with `grad_least` the smallest among the steps
+    of a box; `state_grad`, at a part of a step's state, that of what does not come by way of its other parts.
+    `fused` names the recipe of a fused op, `inside` the function that an op is of, and the id of its result. `ops`
+    are the ops in a box and how often, `members` their ids; `count` is how many equal steps or blocks it stands for,
+    `last` the last of its steps. `numbers` are a value and its gradient, where they are few.
     """
 
     id: int
@@ -67,7 +69,9 @@ class Node:
     grad_least: float | None = None
     state_grad: float | None = None
     values: Values | None = None
+    numbers: tuple[tuple[float, ...], ...] = ()
     fused: str = ""
+    inside: str = ""
     result: str = ""
     count: int = 1
     last: int | None = None
@@ -85,7 +89,8 @@ class Edge:
     """What goes from one node to another: `kind` is data, state, total, parameter, gradient or cut.
 
     It leaves the output `out` of its source and is argument `arg` of its target, -1 where either is a box. `back`
-    counts the steps that a loop's edge goes back (t-1), `count` how many edges were folded into this one.
+    counts the steps that a loop's edge goes back (t-1), `count` how many edges were folded into this one; `label` is
+    what a state is called.
     """
 
     src: int
@@ -96,6 +101,7 @@ class Edge:
     bytes: int = 0
     count: int = 1
     back: int = 0
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -180,7 +186,7 @@ class Graph:
             raise DataError(explain(f"picture: no graph in this JSON: {error}", None, rule)) from error
 
 
-_TUPLES = ("path", "shape", "dtype", "members")
+_TUPLES = ("path", "shape", "dtype", "members", "numbers")
 _FLOATS = ("grad", "grad_least", "state_grad")
 
 
@@ -204,6 +210,8 @@ def _written(item: Node | Edge, known: _Fields) -> dict[str, Any]:
     for name in _FLOATS:
         if name in found:
             found[name] = _number(found[name])
+    if "numbers" in found:
+        found["numbers"] = [[_number(x) for x in part] for part in found["numbers"]]
     if "values" in found:
         found["values"] = [_number(getattr(found["values"], f.name)) for f in fields(Values)]
     return found
@@ -226,6 +234,8 @@ def _read(found: dict[str, Any]) -> Graph:
         for name in _FLOATS:
             if name in item:
                 item[name] = float(item[name])
+        if "numbers" in item:
+            item["numbers"] = tuple(tuple(map(float, part)) for part in item["numbers"])
         if "values" in item:
             a, b, c, d, bad, zeros = item["values"]
             item["values"] = Values(float(a), float(b), float(c), float(d), int(bad), float(zeros))

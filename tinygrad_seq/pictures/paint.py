@@ -53,14 +53,18 @@ class Scale:
         """Rows of an HTML-like table: colours with their numbers."""
         if not self.any:
             return ""
-        width = self.high - self.low
-        count = _STEPS if width else 1
+        first, last = math.floor(self.low), math.ceil(self.high)
+        count = min(_STEPS, last - first + 1)
         cells = []
         for i in range(count):
-            share = i / (count - 1) if count > 1 else 1.0
-            colour = mixed(share)
-            text = f'<font color="{ink_on(colour)}">{10 ** (self.low + share * width):.2g}</font>'
+            power = first + round(i * (last - first) / max(1, count - 1))
+            colour = self.at(10.0**power) if self.any else mixed(1.0)
+            text = f'<font color="{ink_on(colour)}">10<sup>{power}</sup></font>'.replace(
+                "-", "\N{MINUS SIGN}"
+            )
             cells.append(f'<td bgcolor="{colour}">{text}</td>')
+        if len(cells) > 1:
+            cells = ["<td>weak</td>", *cells, "<td>strong</td>"]
         if self.zero:
             cells.append(
                 f'<td bgcolor="{_ZERO}" border="1" color="{_STRIPE}">\N{SQUARE WITH VERTICAL FILL} exactly 0</td>'

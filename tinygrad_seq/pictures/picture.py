@@ -13,13 +13,15 @@ from tinygrad_seq.errors import DataError, RenderError, explain
 from tinygrad_seq.files import atomic_write_bytes
 from tinygrad_seq.nodes import collector_paused
 from tinygrad_seq.pictures import dot, render, tree
-from tinygrad_seq.pictures.folding import Wish, folded
+from tinygrad_seq.pictures.dark import with_dark
+from tinygrad_seq.pictures.folding import LESSON, Wish, folded
 from tinygrad_seq.pictures.gathering import Folded
 from tinygrad_seq.pictures.model import Graph
 from tinygrad_seq.pictures.scene import Scene
 from tinygrad_seq.pictures.slimming import slimmed
 
 MOST_NODES = 4000
+MOVES = ("reshape", "permute", "slice", "expand", "cast", "pad")
 _MOST_LINES = 200
 
 
@@ -98,6 +100,8 @@ class Picture:
             "svg": self.svg,
         }
         if form in texts or form in render.FORMATS:
+            if form in render.FORMATS:
+                self._refuse_large()  # its text would be as long: nothing is written instead
             try:
                 found = (
                     texts[form]().encode(errors="backslashreplace") if form in texts else self._rendered(form)
@@ -122,19 +126,35 @@ class Picture:
             self.save(other)
         return f"\n  Written instead: {', '.join(other.name for other in others)}." if others else ""
 
-    def _rendered(self, form: str) -> bytes:
-        if self.nodes > MOST_NODES:
+    def _least(self) -> int:
+        """How many nodes are drawn at least, as far as that can be told before anything is folded."""
+        if self.wish.view != "unrolled" or self.wish.collapse:
+            return len(self._folded.graph.nodes)
+        ops = [n for n in self.graph.nodes if not n.is_leaf and n.op not in ("pick", "cut", *MOVES)]
+        if self.wish.level == "op":
+            return len({n.inside or n.id for n in ops})
+        if self.wish.level in ("cell", "gate", LESSON):
+            return len({(n.path, n.t) for n in ops if n.t is not None})
+        return 0
+
+    def _refuse_large(self) -> None:
+        least = self._least()
+        count = least if least > MOST_NODES else self.nodes
+        if count > MOST_NODES:
             raise RenderError(
                 explain(
-                    f"picture: {self.nodes} nodes are more than anyone can read, or Graphviz lay out soon",
+                    f"picture: {count} nodes are more than anyone can read, or Graphviz lay out soon",
                     None,
                     f"expected at most {MOST_NODES}.",
                     'Draw it folded, or at a higher level: draw(..., level="cell").\n'
                     "  Files that end in .dot, .json and .txt still work.",
                 )
             )
+
+    def _rendered(self, form: str) -> bytes:
+        self._refuse_large()
         found = render.render(self.dot, form, render.SECONDS if self.seconds is None else self.seconds)
-        return slimmed(found.decode()).encode() if form == "svg" else found
+        return with_dark(slimmed(found.decode())).encode() if form == "svg" else found
 
     def _repr_mimebundle_(
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None

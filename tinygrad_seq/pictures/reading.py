@@ -13,6 +13,7 @@ from tinygrad_seq.nodes import Leaf
 from tinygrad_seq.nodes import Node as Live
 from tinygrad_seq.pictures import costs, recipes
 from tinygrad_seq.pictures.cuts import add_detached, add_noted
+from tinygrad_seq.pictures.labels import add_labels
 from tinygrad_seq.pictures.model import BACKWARD, CONSTANT, DATA, PARAMETER, Edge, Graph, Node, Values
 from tinygrad_seq.pictures.places import loops_of, places
 from tinygrad_seq.pictures.states import name_totals
@@ -21,12 +22,16 @@ from tinygrad_seq.tape import Row, Tape
 
 _PHASES = {"param": PARAMETER, "input": DATA, "const": CONSTANT}
 _HOLE = "\N{MIDDLE DOT}"
+MOST_NUMBERS = 8
 _SYMMETRIC = ("add", "mul", "maximum", "equal")
 Nodes = Mapping[int, Live | Leaf]
 
 
-def read(tape: Tape, nodes: Nodes | None = None, values: bool = False) -> Graph:
-    """The graph of a tape; from the live nodes behind it, kept bytes, what fused ops are made of, and `values`."""
+def read(tape: Tape, nodes: Nodes | None = None, names: Mapping[Live | Leaf, str] | None = None) -> Graph:
+    """The graph of a tape; from the live nodes behind it, kept bytes and what fused ops are made of.
+
+    `names` are the user's, by node.
+    """
     rows = tape.rows
     marks = _marks(tape.outputs)
     scopes: dict[str, tuple[str, ...]] = {}
@@ -61,7 +66,8 @@ def read(tape: Tape, nodes: Nodes | None = None, values: bool = False) -> Graph:
     graph = Graph(drawn, _edges(rows), tape.outputs)
     if nodes is not None:
         _part_inputs(graph, nodes)
-        _add_live(graph, rows, nodes, values)
+        _add_live(graph, rows, nodes)
+        add_labels(graph, nodes, names or {})
     loops = loops_of(places(graph))
     _name_kinds(graph, loops)
     name_totals(graph, loops)
@@ -210,7 +216,7 @@ def number(value: float | int | bool | None) -> str:
 
 
 # ---- from live nodes ---------------------------------------------------------------------------------------
-def _add_live(graph: Graph, rows: Sequence[Row], nodes: Nodes, values: bool) -> None:
+def _add_live(graph: Graph, rows: Sequence[Row], nodes: Nodes) -> None:
     saved = costs.saved_by(rows, nodes)
     flops: dict[str, int] = {}
     for drawn in graph.nodes:
@@ -221,18 +227,25 @@ def _add_live(graph: Graph, rows: Sequence[Row], nodes: Nodes, values: bool) -> 
             assert isinstance(live, Live)
             key = recipes.recipe_key(live)
             if key not in flops:
-                tape = recipes.composition(live)
-                if tape is not None:
-                    graph.recipes[key] = read(tape)
+                made = recipes.composition(live)
+                if made is not None:
+                    graph.recipes[key] = read(made[0])
                     graph.recipes[key].nodes[:] = [_plain(n) for n in graph.recipes[key].nodes]
-                flops[key] = graph.recipes[key].totals.flops if tape is not None else 0
+                    add_labels(graph.recipes[key], made[1], {})
+                flops[key] = graph.recipes[key].totals.flops if made is not None else 0
             drawn.fused, drawn.flops = key, flops[key]
             drawn.made = costs.bytes_of(rows[drawn.id].shape, rows[drawn.id].dtype)
-    if values:
-        known = graph.by_id()
-        for slot, array in arrays_of(nodes).items():
-            if slot in known and array.dtype.kind in "fiub":
-                known[slot].values = statistics(array)
+
+
+def add_values(graph: Graph, arrays: Mapping[int, Any], slopes: Mapping[int, Any]) -> None:
+    """Write into each node what its numbers are like, and the first of them with their gradients, by slot."""
+    for n in graph.nodes:
+        array = arrays.get(n.id)
+        if array is None or array.dtype.kind not in "fiub":
+            continue
+        n.values = statistics(array)
+        parts = [array, slopes[n.id]] if n.id in slopes else [array]
+        n.numbers = tuple(tuple(float(x) for x in np.ravel(part)[:MOST_NUMBERS]) for part in parts)
 
 
 def _plain(node: Node) -> Node:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.fusing import composed
-from tinygrad_seq.nodes import STATE, At, Node, Place, tracing
+from tinygrad_seq.nodes import STATE, At, Leaf, Node, Place, tracing
+from tinygrad_seq.pictures.labels import in_step
 from tinygrad_seq.pictures.model import Edge, Graph
 from tinygrad_seq.pictures.model import Node as Drawn
 from tinygrad_seq.recording import TRACED, wrap
@@ -33,8 +34,8 @@ def recipe_key(node: Node) -> str:
     return f"{node.op.name}({sizes}{';' if chosen else ''}{chosen})"
 
 
-def composition(node: Node) -> Tape | None:
-    """The tape of a fused op's composition, over numbers that mean nothing; None where it cannot be had."""
+def composition(node: Node) -> tuple[Tape, dict[int, Node | Leaf]] | None:
+    """The tape of a fused op's composition, over numbers that mean nothing, with its nodes; None if there is none."""
     fitting = _fitting(node)
     settings = getattr(getattr(fitting, "plan", None), "settings", {}) or {}
     inputs = [wrap(np.ones(p.shape, p.dtype), None, TRACED) for p in node.parents]
@@ -43,7 +44,7 @@ def composition(node: Node) -> Tape | None:
         with tracing(), composed(), At(Place()), np.errstate(all="ignore"):
             value = node.op.forward(*inputs, **settings)
         # Inputs first and in order, used or not: a result of each that nobody reads.
-        return Tape.of(*inputs, *(value if isinstance(value, tuple) else (value,)))
+        return Tape.with_nodes(*inputs, *(value if isinstance(value, tuple) else (value,)))
     except Exception:  # a user's function may look at values; then the box has no inside
         return None
     finally:
@@ -54,8 +55,8 @@ def _fitting(node: Node) -> Any:
     return getattr(node.op.joint, "__self__", None)
 
 
-def opened(graph: Graph, wanted: Callable[[Drawn], bool]) -> Graph:
-    """The graph with the fused ops that are `wanted` taken apart, each in a scope of its own."""
+def opened(graph: Graph, wanted: Callable[[Drawn], bool], boxed: bool = True) -> Graph:
+    """The graph with the fused ops that are `wanted` taken apart, each in a scope of its own where `boxed`."""
     chosen = {n.id: n for n in graph.nodes if n.fused in graph.recipes and wanted(n)}
     if not chosen:
         return graph
@@ -75,12 +76,16 @@ def opened(graph: Graph, wanted: Callable[[Drawn], bool]) -> Graph:
         leaves, results = recipe.outputs[:-outs], recipe.outputs[-outs:]
         own = [n for n in recipe.nodes if n.id not in leaves]
         place: dict[str, Any] = {
-            "path": (*node.path, node.op + OPENED),
+            "path": (*node.path, node.op + OPENED) if boxed else node.path,
             "t": node.t,
             "wants": node.wants,
             "result": "",
         }
-        nodes += [replace(n, id=ids[n.id], phase=node.phase, **place) for n in own]
+        for n in own:
+            head, _, last = n.inside.rpartition("#")
+            inside_of = f"{head}#{ids[int(last)]}" if head else ""
+            label = in_step(n.label, node.t) if n.label else ""
+            nodes.append(replace(n, id=ids[n.id], phase=node.phase, label=label, inside=inside_of, **place))
         nodes[-1].saved = node.saved
         ends |= {(node.id, i): ids[slot] for i, slot in enumerate(results)}
         for e in recipe.edges:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from tinygrad_seq.pictures import look, words
 from tinygrad_seq.pictures.cuts import GROUND
 from tinygrad_seq.pictures.gathering import Folded
+from tinygrad_seq.pictures.labels import GATES
+from tinygrad_seq.pictures.lettering import hover
 from tinygrad_seq.pictures.look import Attributes
 from tinygrad_seq.pictures.model import DATA, GROUP, STEPS, Node
 from tinygrad_seq.pictures.model import Edge as Line
@@ -48,9 +50,6 @@ class Scene:
         self.boxes: dict[Path, Box] = {(): Box()}
         self.edges: list[Edge] = []
         self.count = 0
-        self.right: set[Path] = (
-            set()
-        )  # steps whose label stands at the right, for lines come in from the left
         self._nodes = folded.graph.by_id()
         self._places = folded.paths
         self._scale = Scale(folded.graph.nodes) if coloured else None
@@ -78,6 +77,7 @@ class Scene:
             if self._nodes[slot].is_leaf and not self._copies[slot]:
                 self._leaf(slot, ())
         self._hold_steps_in_order()
+        self._order_gates(ops)
         self.caption = look.caption([folded.graph.note], self._scale.legend() if self._scale else "")
 
     def _measure(self, node: Node) -> None:
@@ -91,14 +91,14 @@ class Scene:
 
     def _add_op(self, node: Node) -> None:
         path, name = self._places[node.id], f"n{node.id}"
-        self._add(path, name, node, look.op_node(node, self._scale))
         edges = self._into.get(node.id, [])
-        names = look.argument_names(node, edges)
+        names = look.argument_names(node, edges, self._nodes)
+        self._add(path, name, node, look.op_node(node, self._scale, names))
         beside = self._leaf_beside(path, [e.src for e in edges], node.op in (GROUP, STEPS))
         for e in edges:
             style = look.edge_look(e, self._nodes[e.src], node)
-            if e.arg in names and not e.back and e.kind != "cut":
-                style |= look.argument_mark(names[e.arg], e.src == beside)
+            if e.arg in names:
+                style |= {"headport": f"p{e.arg}" if e.src == beside else f"p{e.arg}:n"}
             if not self._nodes[e.src].is_leaf:
                 self._join(e, node, style)
                 continue
@@ -127,13 +127,16 @@ class Scene:
         origin, step = step_of(self._places[e.src]), step_of(self._places[e.dst])
         if e.back and origin == step:  # a rolled loop's way back to its own start
             mark = {"label": f"\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}t\N{MINUS SIGN}{e.back}", "fontsize": "9"}
+            if style.get("label"):
+                said = style.pop("label").strip("<>").removeprefix("i>").removesuffix("</i")
+                mark["label"] = f"{mark['label']} {said}"
             if tail != head and "headlabel" not in style:
                 mark = {
                     "headlabel": mark["label"],
                     "labeldistance": "2.2",
                     "labelangle": "-40",
                     "tailport": "ne",
-                    "headport": "e",
+                    "headport": style.get("headport", "e"),
                 }
             self.edges.append(Edge(tail, head, {**mark, **style, "constraint": "false"}))
         elif origin == step:
@@ -212,7 +215,7 @@ class Scene:
 
     def _add(self, path: Path, name: str, node: Node, attributes: Attributes) -> None:
         self.count += 1
-        self._box(path).nodes[name] = {**attributes, "tooltip": look.hover("\n".join(words.facts(node)))}
+        self._box(path).nodes[name] = {**attributes, "tooltip": hover("\n".join(words.facts(node)))}
 
     def _box(self, path: Path) -> Box:
         depth = len(path)
@@ -242,10 +245,20 @@ class Scene:
                     roomy = any("_" in top for step in turns for top in tops[step])
                     if roomy:
                         self._lift([node for node in box.nodes if node[0] == "r"])
-                    if any(node[0] == "r" for node in box.nodes):
-                        self.right |= set(turns[len(turns) // 2 :])
                     for anchor, step in zip(anchors, turns, strict=True):
                         self._hold(anchor, step, tops[step], roomy)
+
+    def _order_gates(self, ops: list[Node]) -> None:
+        """Gates on one level stand in one order in every step, and in equal steps so does all that follows."""
+        rows: dict[tuple[Path, int], list[Node]] = {}
+        paired = {name for box in self.boxes.values() for pair in box.pairs for name in pair}
+        for n in ops:
+            if n.label in GATES and f"n{n.id}" not in paired:
+                rows.setdefault((self._places[n.id], self._depths[n.id]), []).append(n)
+        for (path, _), gates in rows.items():
+            if len(gates) > 1:
+                order = sorted(gates, key=lambda n: GATES.index(n.label))
+                self.boxes[path].orders.append([f"n{n.id}" for n in order])
 
     def _lift(self, relays: list[str]) -> None:
         """Keep the points where lines enter a loop above its steps, not between them."""

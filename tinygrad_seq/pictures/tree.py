@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tinygrad_seq.listing import width
 from tinygrad_seq.pictures import words
 from tinygrad_seq.pictures.gathering import Folded
-from tinygrad_seq.pictures.look import shortened
+from tinygrad_seq.pictures.lettering import shortened
 from tinygrad_seq.pictures.model import BLOCKS, GROUP, STEPS, Graph, Node
 from tinygrad_seq.pictures.places import Path
 from tinygrad_seq.pictures.words import printable
@@ -123,7 +123,11 @@ def _title(node: Node) -> str:
         parts += [f"\N{MULTIPLICATION SIGN}{node.count}"] if node.op == STEPS else []
         parts += [f"({node.detail})" if node.label else node.detail] if node.detail else []
     else:
-        parts = [printable(node.op) + " ▸" * bool(node.fused), printable(node.detail) if node.detail else ""]
+        named = f"{printable(node.label)} = " if node.label else ""
+        parts = [
+            f"{named}{printable(node.op)}" + " ▸" * bool(node.fused),
+            printable(node.detail) if node.detail else "",
+        ]
     mark = f"  = {node.result}" if node.result else ""
     return shortened(" ".join(part for part in parts if part) + mark, _WIDEST)
 

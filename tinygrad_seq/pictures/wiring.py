@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tinygrad_seq.pictures.labels import letters
 from tinygrad_seq.pictures.model import LEAVES, PARAMETER, Edge, Graph, Node
 from tinygrad_seq.pictures.places import Path, places
 
@@ -22,6 +23,7 @@ class Line:
     out: int
     bytes: int
     back: int
+    label: str = ""
 
 
 class Wiring:
@@ -29,9 +31,11 @@ class Wiring:
 
     `lines` go from op or leaf to op. `belongs` says for each op without a node whose it is; `turned` are ops that
     are no more than another look at a parameter, by the parameter; `sums` the ops of a sum of many, by its last.
+    Without `moves` ops that only move numbers have no nodes either.
     """
 
-    def __init__(self, graph: Graph):
+    def __init__(self, graph: Graph, moves: bool = True):
+        self.moves = moves
         self.graph, self.nodes, self.paths = graph, graph.by_id(), places(graph)
         self.incoming: dict[int, list[Edge]] = {}
         self.readers: dict[int, list[Edge]] = {}
@@ -85,6 +89,13 @@ class Wiring:
                 self.flipped[n.id] = self.flipped.get(source, False) != (
                     n.op == "permute" and len(n.shape) == 2
                 )
+            elif not self.moves and not n.label:
+                self._hide(n, source)
+        elif n.op == "pad" and before and not (self.moves or n.label or n.result) and n.id in self.readers:
+            self._hide(n, before[0].src)
+
+    def _hide(self, n: Node, source: int) -> None:
+        self.belongs[n.id] = self.readers[n.id][0].dst if self.nodes[source].is_leaf else source
 
     def _is_nothing(self, n: Node) -> bool:
         """A reshape to the same shape; or, of a gradient, one that only lays a step's part beside the others."""
@@ -124,16 +135,17 @@ class Wiring:
             return []
         found = []
         for e in self.incoming.get(n.id, ()):
-            src, kind, out, back = e.src, e.kind, 0, e.back
+            src, kind, out, back, label = e.src, e.kind, 0, e.back, ""
             while True:
                 before = self.incoming.get(src, [])
                 source = self.nodes[src]
+                label = label or source.label
                 if source.op == "pick" and before:
                     out = int(source.detail)
                 elif source.op == "cut" and before and src in self.belongs:
                     kind = "cut"
-                elif source.op == "reshape" and src in self.belongs:
-                    pass
+                elif src in self.belongs and source.op != "cut":
+                    kind = "cut" if any(way.kind == "cut" for way in before) else kind
                 elif not (source.is_leaf and before):
                     break
                 else:
@@ -143,5 +155,6 @@ class Wiring:
                 src = ways[0].src
             if kind in ("data", "state", "cut") and src in self.turned:
                 kind = "parameter"
-            found.append(Line(src, n.id, kind, e.arg, out, e.bytes, back))
+            label = letters(label)[0] if kind in ("state", "cut") else ""
+            found.append(Line(src, n.id, kind, e.arg, out, e.bytes, back, label))
         return found

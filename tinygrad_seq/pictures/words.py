@@ -37,6 +37,11 @@ def type_of(node: Node) -> str:
     return type_text(node.dtype, node.shape) if node.dtype and node.dtype != "None" else ""
 
 
+def elements(node: Node) -> int:
+    """How many numbers its value has."""
+    return math.prod(node.shape) if not isinstance(node.dtype, tuple) else 0
+
+
 def norm(g: float) -> str:
     """The norm of a gradient in three digits."""
     return f"{g:.3g}" if math.isfinite(g) else f"⚠ {g}"

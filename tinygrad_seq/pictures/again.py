@@ -1,0 +1,87 @@
+"""A recorded program run again from its leaves: for what `backward()` has freed, and for values that nobody kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.errors import GraphError, explain
+from tinygrad_seq.nodes import PICK, At, Leaf, Node, changed_since, recording
+from tinygrad_seq.recording import WANTS, record, wrap
+from tinygrad_seq.routes import node_of
+from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.walk import CHECKPOINT, AnyNode, reachable
+
+_WAY_OUT = "Draw before backward(), or call backward(retain_graph=True)."
+
+
+def is_freed(outputs: Sequence[Tensor]) -> bool:
+    """True where a walk over this graph has let go of what it needs."""
+    return any(
+        isinstance(n, Node) and n.wants and n.saved is None for n in reachable([node_of(o) for o in outputs])
+    )
+
+
+def run_again(outputs: Sequence[Tensor]) -> tuple[list[Tensor], dict[AnyNode, Any]]:
+    """The same outputs from ops recorded anew on the same leaves, and by old node its new value, a tuple for several.
+
+    Raises GraphError where a leaf is gone or was changed since, or where there is a checkpoint.
+    """
+    made: dict[AnyNode, Any] = {}
+    roots = [node_of(o) for o in outputs]
+    with recording(True), np.errstate(all="ignore"):
+        for node in reachable(roots):
+            if isinstance(node, Leaf):
+                made[node] = _leaf(node)
+            else:
+                for p in node.parents:
+                    if p not in made:
+                        made[p] = _leaf(p)
+                    if isinstance(p, Leaf) and p.value is None and changed_since(made[p].array, node.index):
+                        raise _impossible(f"{_called(p)} was changed since")
+                made[node] = _op(node, made)
+    for root in roots:
+        if root not in made:
+            made[root] = _leaf(root)
+    return [made[root] for root in roots], made
+
+
+def node_behind(value: Any) -> AnyNode:
+    """The node of what `run_again` made: that of the op itself where it has several outputs."""
+    if isinstance(value, tuple):
+        pick = node_of(value[0])
+        return pick.parents[0] if pick.parents else pick
+    return node_of(value)
+
+
+def _op(node: Node, made: Mapping[AnyNode, Any]) -> Any:
+    inputs = [made[p] for p in node.parents]
+    if node.op is PICK:
+        i = (node.settings or {})["i"]
+        if not isinstance(inputs[0], tuple) or i >= len(inputs[0]):
+            raise _impossible("it holds a recorded gradient")
+        return inputs[0][i]
+    if node.op is CHECKPOINT:
+        raise _impossible("it holds a checkpoint")
+    with At(node.place):
+        if node.op.kind == "fused":
+            return node.op.joint.__self__.record(inputs, [t.array for t in inputs])  # type: ignore[union-attr]
+        return record(node.op, tuple(inputs), node.settings or {})
+
+
+def _leaf(leaf: Any) -> Tensor:
+    tensor = leaf.tensor()
+    if tensor is None and leaf.value is None:
+        raise _impossible(f"{_called(leaf)} is gone")
+    array = np.asarray(leaf.value, leaf.dtype) if tensor is None else tensor.array
+    return wrap(array, leaf, WANTS if leaf.wants else 0)
+
+
+def _called(leaf: Leaf) -> str:
+    return leaf.name or f"an input of shape {leaf.shape}"
+
+
+def _impossible(why: str) -> GraphError:
+    return GraphError(explain(f"draw: the graph cannot be run again, for {why}", None, "", _WAY_OUT))
