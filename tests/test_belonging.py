@@ -230,4 +230,10 @@ def test_ids_beyond_either_end_are_refused() -> None:
             lambda i=ids: CharLM(3, 4, rng=Generator(0))(i[:, None]),
         ):
             assert f"got {wrong}" in text_of(RangeError, call)
+    for padding in (3, -4):
+        text = f": padding_idx out of range.\n  expected an id from 0 to 2, got {padding}."
+        assert text_of(ArgumentError, lambda k=padding: nn.Embedding(3, 2, k)) == "Embedding" + text
+        assert text_of(ArgumentError, lambda k=padding: F.embedding(np.array([0]), tgs.ones(3, 2), k)) == (
+            "embedding" + text
+        )
     assert F.cross_entropy(logits, np.array([0, -100])).item() == pytest.approx(np.log(3.0))

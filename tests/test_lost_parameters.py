@@ -298,6 +298,39 @@ def test_a_module_or_a_list_of_parameters_is_not_dropped_either() -> None:
     assert list(net.state_dict()) == []
 
 
+def test_a_parameter_that_left_its_list_is_noticed() -> None:
+    """No assignment to the module is seen then; the next walk says it. Another parameter, or none, is fine."""
+    net = Module()
+    net.ws, net.by = [Parameter([1.0])], {"a": {"b": [Parameter([2.0])]}}
+    net.ws.append(Parameter([3.0]))
+    assert len(list(net.parameters())) == 3
+    for holder, key, path in ((net.ws, 0, "ws.0"), (net.ws, 1, "ws.1"), (net.by["a"]["b"], 0, "by.a.b.0")):
+        kept = holder[key]
+        holder[key] = kept.detach() * 0.5
+        assert text_of(DTypeError, lambda: list(net.parameters())) == (
+            f"Module.{path}: a parameter was lost.\n  expected a Parameter, got Tensor f32(1,).\n"
+            "  New values: .assign(x), or .data = x. Another parameter: Parameter(x)."
+        )
+        holder[key] = Parameter([4.0])
+    net.ws.pop()
+    assert len(list(net.parameters())) == 2
+
+
+def test_a_buffer_is_not_dropped() -> None:
+    """A tensor or None; arrays and lists would not be saved."""
+    net = Module()
+    net.register_buffer("mean", tgs.zeros(2))
+    net.mean = tgs.ones(2)
+    assert net.state_dict()["mean"].tolist() == [1.0, 1.0]
+    assert text_of(DTypeError, lambda: setattr(net, "mean", np.ones(2))) == (
+        "Module.mean: a buffer would be lost.\n  expected a tensor or None, got ndarray f64(2,).\n  Write tensor(x)."
+    )
+    net.mean *= 3.0
+    assert net.state_dict()["mean"].tolist() == [3.0, 3.0]
+    net.mean = None
+    assert "mean" not in net.state_dict()
+
+
 def test_descent_written_out() -> None:
     """`layer.weight -= lr * grad` and `for p in ...: p -= ...`: refused on the tape, in place inside no_grad()."""
     layer, x = Linear(2, 1), tgs.ones(3, 2)

@@ -30,6 +30,10 @@ CUBE = np.random.default_rng(3).standard_normal((2, 4, 5))
 
 RECORDED: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "concatenate": (lambda a, b: np.concatenate([a, b], axis=1), (A, B)),
+    "concatenate with a list": (lambda v: np.concatenate([v, [0.1, 2]]), (V,)),
+    "append": (lambda v: np.append(v, 0.1), (V,)),
+    "append rows": (lambda a: np.append(a, [[1.0, 2.0, 3.0, 0.1]], axis=0), (A,)),
+    "dot with a number": (lambda a: np.dot(a, 0.1), (A,)),
     "concatenate flat": (lambda a, b: np.concatenate([a, b], axis=None), (A, V)),
     "stack": (lambda a, b: np.stack((a, b), axis=-1), (A, B)),
     "vstack": (lambda a, v: np.vstack([a, v]), (A, V)),

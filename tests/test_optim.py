@@ -305,6 +305,8 @@ def test_a_gradient_of_another_shape_is_refused_where_it_is_set():
             f"grad: the gradient does not fit.\n  x: f32(2,)\n  grad: {shown.replace('f64', 'f32')}\n"
             "  expected floats of shape (2,)."
         )
+    with pytest.raises(tgs.DTypeError):
+        x.grad = "ab"
     assert x.grad is None
 
 

@@ -156,11 +156,19 @@ def one_hot(ids: Any, num_classes: int, dtype: Any = np.int64) -> Tensor:
     return hits.to(dtype)
 
 
+def padding_row(call: str, padding_idx: int, size: int) -> int:
+    """`padding_idx` counted from 0; ArgumentError where there is no such row."""
+    if isinstance(padding_idx, bool) or not -size <= padding_idx < size:
+        rule = f"expected an id from 0 to {size - 1}, got {padding_idx}."
+        raise ArgumentError(explain(f"{call}: padding_idx out of range", None, rule))
+    return padding_idx % size
+
+
 def embedding(ids: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
     """weight[ids]; ids (...), weight (V, E), result (..., E). No gradient reaches row `padding_idx`."""
     ids = checked_ids("embedding", ids, weight.shape[0])
     out: Tensor = ops.gather(weight, ids)
     if padding_idx is None:
         return out
-    padding_idx %= weight.shape[0]
-    return where((ids == padding_idx).unsqueeze(-1), ops.cut(out), out)
+    row = padding_row("embedding", padding_idx, weight.shape[0])
+    return where((ids == row).unsqueeze(-1), ops.cut(out), out)

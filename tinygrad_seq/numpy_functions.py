@@ -53,31 +53,36 @@ def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return out
 
 
+def _of(x: Any, like: Any = None) -> Any:
+    """A tensor of what NumPy takes as an array: lists are in float64, numbers beside a tensor in its dtype."""
+    return as_tensor(np.asarray(x) if isinstance(x, (list, tuple)) else x, like)
+
+
 # ---- reductions ------------------------------------------------------------------------------------------
 def _reduction(method: str) -> Rule:
     def rule(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-        return getattr(as_tensor(a), method)(axis, keepdims)
+        return getattr(_of(a), method)(axis, keepdims)
 
     return rule
 
 
 def _spread(method: str) -> Rule:
     def rule(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Any:
-        return getattr(as_tensor(a), method)(axis, keepdims, correction=ddof)
+        return getattr(_of(a), method)(axis, keepdims, correction=ddof)
 
     return rule
 
 
 def _ptp(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-    a = as_tensor(a)
+    a = _of(a)
     return a.amax(axis, keepdims) - a.amin(axis, keepdims)
 
 
 def _average(a: Any, axis: Any = None, weights: Any = None) -> Any:
-    a = as_tensor(a)
+    a = _of(a)
     if weights is None:
         return a.mean(axis)
-    weights = as_tensor(weights, a)
+    weights = _of(weights, a)
     if weights.shape != a.shape:
         weights = weights.reshape(
             [-1 if i == axis_of("average", axis, a.ndim, a) else 1 for i in range(a.ndim)]
@@ -86,7 +91,7 @@ def _average(a: Any, axis: Any = None, weights: Any = None) -> Any:
 
 
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    x = as_tensor(x)
+    x = _of(x)
     flat = axis is None and x.ndim == 1
     vectors = flat or isinstance(axis, int)
     if not (
@@ -106,13 +111,17 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
 
 # ---- shapes ----------------------------------------------------------------------------------------------
 def _concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
-    pieces = [as_tensor(a) for a in arrays]
+    pieces = [_of(a) for a in arrays]
     return concat([p.reshape(-1) for p in pieces]) if axis is None else concat(pieces, axis)
+
+
+def _append(arr: Any, values: Any, axis: int | None = None) -> Any:
+    return _concatenate([arr, _of(values, arr)], axis)
 
 
 def _at_least(axes: int) -> Rule:
     def rule(*arrays: Any) -> Any:
-        found = tuple(_with_axes(as_tensor(a), axes) for a in arrays)
+        found = tuple(_with_axes(_of(a), axes) for a in arrays)
         return found[0] if len(found) == 1 else found
 
     return rule
@@ -128,26 +137,26 @@ def _with_axes(t: Any, axes: int) -> Any:
 
 def _stacked(axes: int, axis: int) -> Rule:
     def rule(tup: Sequence[Any]) -> Any:
-        pieces = [_with_axes(as_tensor(t), axes) for t in tup]
+        pieces = [_with_axes(_of(t), axes) for t in tup]
         return concat(pieces, 0 if axes == 1 and pieces[0].ndim == 1 else axis)
 
     return rule
 
 
 def _column_stack(tup: Sequence[Any]) -> Any:
-    return concat([t.reshape(-1, 1) if t.ndim < 2 else t for t in map(as_tensor, tup)], 1)
+    return concat([t.reshape(-1, 1) if t.ndim < 2 else t for t in map(_of, tup)], 1)
 
 
 def _reshape(a: Any, shape: Any) -> Any:
-    return as_tensor(a).reshape(shape)
+    return _of(a).reshape(shape)
 
 
 def _transpose(a: Any, axes: Any = None) -> Any:
-    return as_tensor(a).T if axes is None else as_tensor(a).permute(*axes)
+    return _of(a).T if axes is None else _of(a).permute(*axes)
 
 
 def _moveaxis(a: Any, source: Any, destination: Any) -> Any:
-    return as_tensor(a).permute(*_moved(as_tensor(a).ndim, source, destination))
+    return _of(a).permute(*_moved(_of(a).ndim, source, destination))
 
 
 def _moved(ndim: int, source: Any, destination: Any) -> list[int]:
@@ -156,16 +165,16 @@ def _moved(ndim: int, source: Any, destination: Any) -> list[int]:
 
 
 def _squeeze(a: Any, axis: Any = None) -> Any:
-    return as_tensor(a).reshape(np.squeeze(plain(as_tensor(a)), axis).shape)
+    return _of(a).reshape(np.squeeze(plain(_of(a)), axis).shape)
 
 
 def _expand_dims(a: Any, axis: Any) -> Any:
-    return as_tensor(a).reshape(np.expand_dims(plain(as_tensor(a)), axis).shape)
+    return _of(a).reshape(np.expand_dims(plain(_of(a)), axis).shape)
 
 
 def _parts(function: Any) -> Rule:
     def rule(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
-        ary = as_tensor(ary)
+        ary = _of(ary)
         axis = axis_of("split", axis, ary.ndim, ary)
         pieces = function(np.arange(ary.shape[axis]), indices_or_sections)
         return [ary.take(p, axis) for p in pieces]
@@ -174,12 +183,12 @@ def _parts(function: Any) -> Rule:
 
 
 def _flip(m: Any, axis: Any = None) -> Any:
-    m = as_tensor(m)
+    m = _of(m)
     return m.flip() if axis is None else m.flip(*(axis if isinstance(axis, tuple) else (axis,)))
 
 
 def _take(a: Any, indices: Any, axis: int | None = None) -> Any:
-    a = as_tensor(a)
+    a = _of(a)
     indices = indices if isinstance(indices, Recorded) else np.asarray(indices)
     return a.reshape(-1)[indices] if axis is None else a.take(indices, axis)
 
@@ -188,7 +197,7 @@ def _moved_values(function: Any) -> Rule:
     """A rule for what only picks and repeats elements: NumPy moves their numbers, a gather moves them."""
 
     def rule(a: Any, *args: Any, **settings: Any) -> Any:
-        a = as_tensor(a)
+        a = _of(a)
         places = function(np.arange(a.size).reshape(a.shape), *plain(args), **plain(settings))
         return a.reshape(-1)[places] if places.ndim else a.reshape(-1)[int(places)]
 
@@ -197,7 +206,7 @@ def _moved_values(function: Any) -> Rule:
 
 def _triangle(function: Any) -> Rule:
     def rule(m: Any, k: int = 0) -> Any:
-        m = as_tensor(m)
+        m = _of(m)
         return creation.where(function(np.ones(m.shape[-2:], bool), k), m, 0)
 
     return rule
@@ -208,7 +217,7 @@ def _trace(a: Any, offset: int = 0) -> Any:
 
 
 def _diff(a: Any, n: int = 1, axis: int = -1) -> Any:
-    a = as_tensor(a)
+    a = _of(a)
     axis = axis_of("diff", axis, a.ndim, a)
     before = (slice(None),) * axis
     for _ in range(n):
@@ -218,7 +227,7 @@ def _diff(a: Any, n: int = 1, axis: int = -1) -> Any:
 
 # ---- elements and products -------------------------------------------------------------------------------
 def _clip(a: Any, a_min: Any = None, a_max: Any = None) -> Any:
-    return as_tensor(a).clip(a_min, a_max)
+    return _of(a).clip(a_min, a_max)
 
 
 def _where(condition: Any, x: Any, y: Any) -> Any:
@@ -226,27 +235,27 @@ def _where(condition: Any, x: Any, y: Any) -> Any:
 
 
 def _dot(a: Any, b: Any) -> Any:
-    a, b = as_tensor(a), as_tensor(b)
+    a, b = _of(a, b), _of(b, a)
     if a.ndim == 0 or b.ndim == 0:
         return a * b
     return np.tensordot(a, b, (-1, -2)) if b.ndim > 2 else a @ b
 
 
 def _inner(a: Any, b: Any) -> Any:
-    a, b = as_tensor(a), as_tensor(b)
+    a, b = _of(a, b), _of(b, a)
     return a * b if a.ndim == 0 or b.ndim == 0 else np.tensordot(a, b, (-1, -1))
 
 
 def _vdot(a: Any, b: Any) -> Any:
-    return (as_tensor(a).reshape(-1) * as_tensor(b).reshape(-1)).sum()
+    return (_of(a).reshape(-1) * _of(b).reshape(-1)).sum()
 
 
 def _outer(a: Any, b: Any) -> Any:
-    return as_tensor(a).reshape(-1, 1) * as_tensor(b).reshape(1, -1)
+    return _of(a, b).reshape(-1, 1) * _of(b, a).reshape(1, -1)
 
 
 def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
-    a, b = as_tensor(a), as_tensor(b)
+    a, b = _of(a), _of(b)
     if isinstance(axes, int):
         axes = list(range(a.ndim - axes, a.ndim)), list(range(axes))
     pairs = [[x] if isinstance(x, int) else list(x) for x in axes]
@@ -268,16 +277,16 @@ _RULES: dict[Any, Rule] = {
     np.sum: _reduction("sum"), np.mean: _reduction("mean"), np.max: _reduction("amax"), np.amax: _reduction("amax"),
     np.min: _reduction("amin"), np.amin: _reduction("amin"), np.var: _spread("var"), np.std: _spread("std"),
     np.ptp: _ptp, np.average: _average, np.linalg.norm: _norm, np.trace: _trace,
-    np.concatenate: _concatenate, np.stack: lambda arrays, axis=0: stack(arrays, axis),
+    np.append: _append, np.concatenate: _concatenate, np.stack: lambda arrays, axis=0: stack(arrays, axis),
     np.vstack: _stacked(2, 0), np.hstack: _stacked(1, 1), np.dstack: _stacked(3, 2),
     np.column_stack: _column_stack, np.atleast_1d: _at_least(1), np.atleast_2d: _at_least(2),
     np.atleast_3d: _at_least(3),
-    np.reshape: _reshape, np.ravel: lambda a: as_tensor(a).reshape(-1), np.transpose: _transpose,
-    np.swapaxes: lambda a, axis1, axis2: as_tensor(a).transpose(axis1, axis2), np.moveaxis: _moveaxis,
+    np.reshape: _reshape, np.ravel: lambda a: _of(a).reshape(-1), np.transpose: _transpose,
+    np.swapaxes: lambda a, axis1, axis2: _of(a).transpose(axis1, axis2), np.moveaxis: _moveaxis,
     np.squeeze: _squeeze, np.expand_dims: _expand_dims, np.split: _parts(np.split),
-    np.array_split: _parts(np.array_split), np.flip: _flip, np.flipud: lambda m: as_tensor(m).flip(0),
-    np.fliplr: lambda m: as_tensor(m).flip(1), np.take: _take, np.copy: lambda a: as_tensor(a) * 1,
-    np.broadcast_to: lambda array, shape: as_tensor(array).expand(shape if isinstance(shape, tuple) else (shape,)),
+    np.array_split: _parts(np.array_split), np.flip: _flip, np.flipud: lambda m: _of(m).flip(0),
+    np.fliplr: lambda m: _of(m).flip(1), np.take: _take, np.copy: lambda a: _of(a) * 1,
+    np.broadcast_to: lambda array, shape: _of(array).expand(shape if isinstance(shape, tuple) else (shape,)),
     np.roll: _moved_values(np.roll), np.repeat: _moved_values(np.repeat), np.tile: _moved_values(np.tile),
     np.rot90: _moved_values(np.rot90), np.diagonal: _moved_values(np.diagonal),
     np.tril: _triangle(np.tril), np.triu: _triangle(np.triu), np.diff: _diff,

@@ -203,9 +203,7 @@ class Tensor(
     @grad.setter
     def grad(self, value: Any) -> None:
         if value is not None and not isinstance(value, Tensor):
-            value = Tensor(
-                np.asarray(value, self.array.dtype) if np.ndim(value) or np.isscalar(value) else value
-            )
+            value = Tensor(value, self.array.dtype)
         if value is not None and (value.array.shape != self.array.shape or value.array.dtype.kind != "f"):
             rule = f"expected floats of shape {describe_shape(self.shape)}."
             raise ShapeError(explain("grad: the gradient does not fit", {"x": self, "grad": value}, rule))

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_seq import functional as F
 from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.functional import padding_row
 from tinygrad_seq.nn.module import Module, Parameter
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.recording import FLOAT32
@@ -86,10 +87,9 @@ class Embedding(Module):
     ):
         self.num_embeddings = size("Embedding", "num_embeddings", num_embeddings)
         self.embedding_dim = size("Embedding", "embedding_dim", embedding_dim)
-        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
-            rule = f"expected an id from 0 to {num_embeddings - 1}, got {padding_idx}."
-            raise ArgumentError(explain("Embedding: padding_idx out of range", None, rule))
-        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        self.padding_idx = None
+        if padding_idx is not None:
+            self.padding_idx = padding_row("Embedding", padding_idx, self.num_embeddings)
         self.weight = Parameter(
             (rng or stream("init")).randn(num_embeddings, embedding_dim, dtype=dtype or FLOAT32)
         )

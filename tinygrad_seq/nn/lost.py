@@ -42,6 +42,36 @@ def refuse_loss(module: Any, name: str, held: Mapping[str, Any], value: Any, kin
             raise DTypeError(explain(what + "a parameter would be lost", {path: child}, rule, way_out))
 
 
+def refuse_no_buffer(module: Any, name: str, value: Any) -> None:
+    """Raise where a buffer is to be set to something that would not be saved."""
+    if name in vars(module).get("_buffers", ()) and value is not None and not isinstance(value, Tensor):
+        rule = f"expected a tensor or None, got {_named(value)}."
+        what = f"{type(module).__name__}.{name}: a buffer would be lost"
+        raise DTypeError(explain(what, None, rule, "Write tensor(x)."))
+
+
+def remember(module: Any, path: str) -> None:
+    """Note that a list or dict of the module has a parameter at `path`: no assignment is seen where it goes."""
+    if "." in path and path not in vars(module).get("_within", ()):
+        object.__setattr__(module, "_within", frozenset((path, *vars(module).get("_within", ()))))
+
+
+def refuse_dropped(module: Any, own: Mapping[str, Any]) -> None:
+    """Raise where a list or dict has a plain tensor or array in the place of a parameter that it had."""
+    gone = vars(module).get("_within", frozenset()) - set(own)
+    if gone:
+        for name, value in vars(module).items():
+            for path, found in walked(name, value, (Tensor, np.ndarray)):
+                if path in gone:
+                    rule = f"expected a Parameter, got {_named(found)}."
+                    way_out = "New values: .assign(x), or .data = x. Another parameter: Parameter(x)."
+                    what = f"{type(module).__name__}.{path}: a parameter was lost"
+                    raise DTypeError(explain(what, None, rule, way_out))
+    for path, child in own.items():
+        if isinstance(child, Tensor):
+            remember(module, path)
+
+
 def _named(value: Any) -> str:
     if isinstance(value, (Tensor, np.ndarray)):
         return f"{type(value).__name__} {describe(value).split('   ')[0]}"

@@ -14,8 +14,11 @@ from tinygrad_seq.nn.holders import is_slot, is_used_up, walked
 from tinygrad_seq.nn.lost import (
     in_slot,
     one_name_for_two,
+    refuse_dropped,
     refuse_loss,
+    refuse_no_buffer,
     refuse_strays,
+    remember,
     replaced,
     shared_by_all,
     two_values_for_one,
@@ -89,6 +92,7 @@ class Module(FamiliarModule):
             if held:
                 refuse_loss(self, name, held, value, KINDS)
                 replaced(held, dict(walked(name, value, KINDS)))
+        refuse_no_buffer(self, name, value)
         if is_used_up(value):
             raise used_up(self, name, value)
         object.__setattr__(self, name, value)
@@ -97,8 +101,9 @@ class Module(FamiliarModule):
                 raise in_slot(self, name)
             if isinstance(child, Module):
                 object.__setattr__(child, "_scope", key)
-            elif not child.name:
-                child.name = key
+            else:
+                child.name = child.name or key
+                remember(self, key)
 
     # ---- the tree --------------------------------------------------------------------------------------
     def _children(self) -> Iterator[tuple[str, Module | Parameter]]:
@@ -130,6 +135,8 @@ class Module(FamiliarModule):
         found: dict[str, Parameter] = {}
         known = {id(module) for _, module in modules}
         for path, module in modules:
+            own = dict(module._children())
+            refuse_dropped(module, own)
             for name, child in module._children():
                 if isinstance(child, Parameter):
                     full = f"{path}.{name}" if path else name
