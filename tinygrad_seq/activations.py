@@ -9,6 +9,7 @@ from tinygrad_seq import ops
 from tinygrad_seq.creation import where
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.fusing import fused
+from tinygrad_seq.recording import input_tensor
 from tinygrad_seq.tensor import Tensor
 
 
@@ -24,7 +25,7 @@ def sigmoid(x: Tensor) -> Tensor:
 
 def tanh(x: Tensor) -> Tensor:
     """The hyperbolic tangent."""
-    return x.tanh()
+    return input_tensor("tanh", x).tanh()
 
 
 @fused
@@ -41,6 +42,7 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     if approximate not in ("none", "tanh"):
         rule = "expected 'none' or 'tanh'."
         raise ArgumentError(explain("gelu: no such form", {"approximate": approximate}, rule))
+    x = input_tensor("gelu", x)
     return _gelu(x) if approximate == "none" else _gelu_by_tanh(x)
 
 
@@ -76,6 +78,7 @@ def _peak(x: Tensor) -> Tensor:
 
 def _along(function: Callable[[Tensor], Tensor], x: Tensor, dim: int) -> Tensor:
     """A function of the last axis, along another."""
+    x = input_tensor(function.__name__.lstrip("_"), x)
     if dim in (-1, x.ndim - 1):
         return function(x)
     return function(x.transpose(dim, -1)).transpose(dim, -1)

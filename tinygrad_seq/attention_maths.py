@@ -20,7 +20,7 @@ from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, describe_
 from tinygrad_seq.fusing import fused
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.random import Generator, stream
-from tinygrad_seq.recording import FLOAT32, as_tensor, wrap
+from tinygrad_seq.recording import FLOAT32, as_tensor, input_tensor, wrap
 from tinygrad_seq.tensor import Tensor
 
 __all__ = ["attend", "attention_weights", "one_family", "scaled_dot_product_attention"]
@@ -154,7 +154,7 @@ def scaled_dot_product_attention(
             [0.5, 0.5]], f32(2, 2))
     """
     call = "scaled_dot_product_attention"
-    q, k, v = as_tensor(query), as_tensor(key), as_tensor(value)
+    q, k, v = (input_tensor("scaled_dot_product_attention", x) for x in (query, key, value))
     shape = _check_operands(call, q, k, v, enable_gqa)
     if not isinstance(dropout_p, (int, float)) or not 0.0 <= dropout_p <= 1.0:
         rule = f"expected a probability from 0 to 1, got {dropout_p!r}."

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.errors import GraphError, ShapeError, describe_shape, explain
+from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError, describe_shape, explain
 from tinygrad_seq.nodes import STATE, Leaf, Node, next_index, recording
 from tinygrad_seq.random import positions
 from tinygrad_seq.recording import WANTS, alias, as_tensor, leaf, picked, wrap
@@ -89,6 +89,10 @@ def grad(
     >>> slope.item(), tgs.grad(slope, x).item()
     (27.0, 18.0)
     """
+    if callable(outputs) or not isinstance(outputs, (Tensor, list, tuple)):
+        rule = "expected the tensors that a function has given, as in torch.autograd.grad."
+        way_out = "For the gradient of a function itself: value_and_grad(f)(x)."
+        raise ArgumentError(explain("grad: outputs are no tensors", {"outputs": outputs}, rule, way_out))
     outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     given = list(grad_outputs) if isinstance(grad_outputs, (list, tuple)) else [grad_outputs] * len(outs)
@@ -139,6 +143,13 @@ def _single(outputs: Any) -> Tensor:
 
 def value_and_grad(fn: Function, argnums: int | Sequence[int] = 0) -> Function:
     """A function that returns `fn(*args)` and its gradients with respect to the arguments `argnums`."""
+    wholes = isinstance(argnums, (list, tuple)) and all(isinstance(i, int) for i in argnums)
+    if not callable(fn) or isinstance(argnums, bool) or not (isinstance(argnums, int) or wholes):
+        rule = "expected a function, and the numbers of the arguments that gradients are for."
+        way_out = "It returns a function: value, gradient = value_and_grad(f)(x)."
+        raise ArgumentError(
+            explain("value_and_grad: called with values", {"argnums": argnums}, rule, way_out)
+        )
     places = [argnums] if isinstance(argnums, int) else list(argnums)
 
     def both(*args: Any, **settings: Any) -> tuple[Tensor, Any]:

@@ -13,7 +13,7 @@ from tinygrad_seq.arguments import sizes_of, too_large, whole
 from tinygrad_seq.dtypes import check_device, dtype_of
 from tinygrad_seq.numpy_protocols import may_leave
 from tinygrad_seq.random import Generator, stream
-from tinygrad_seq.recording import FLOAT32, as_tensor, wrap
+from tinygrad_seq.recording import FLOAT32, as_tensor, input_tensor, wrap
 from tinygrad_seq.tensor import Tensor
 
 R = TypeVar("R")
@@ -79,18 +79,21 @@ def full(size: Any, fill_value: Any, dtype: Any = None, requires_grad: bool = Fa
 @on_cpu
 def zeros_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros of the shape and dtype of `x`."""
+    x = input_tensor("zeros_like", x)
     return _wants(wrap(np.zeros(x.shape, dtype or x.dtype)), requires_grad)
 
 
 @on_cpu
 def ones_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones of the shape and dtype of `x`."""
+    x = input_tensor("ones_like", x)
     return _wants(wrap(np.ones(x.shape, dtype or x.dtype)), requires_grad)
 
 
 @on_cpu
 def full_like(x: Tensor, fill_value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """One value, in the shape and dtype of `x`."""
+    x = input_tensor("full_like", x)
     may_leave("full_like", fill_value, "expected a number.", "Write x.expand(sizes).")
     return _wants(wrap(np.full(x.shape, fill_value, dtype or x.dtype)), requires_grad)
 

@@ -36,7 +36,7 @@ from tinygrad_seq.losses import (
     nll_loss,
 )
 from tinygrad_seq.random import Generator, stream
-from tinygrad_seq.recording import FLOAT32, as_tensor
+from tinygrad_seq.recording import FLOAT32, as_tensor, input_tensor
 from tinygrad_seq.tensor import Tensor
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b; x (..., I), W (O, I), b (O,)."""
+    x = input_tensor("linear", x)
     if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
         size = x.shape[-1] if x.ndim else "none"
         rule = f"expected the last size of x ({size}) to equal the last size of weight ({weight.shape[-1]})."
@@ -92,6 +93,7 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axes (Ba, Kiros and Hinton, 2016)."""
+    x = input_tensor("layer_norm", x)
     rows, size = _normalised_rows("layer_norm", x, normalized_shape)
     given = [as_tensor(t) for t in (weight, bias) if t is not None]
     scale = [t if t.ndim == 1 else t.reshape(size) for t in given]
@@ -114,6 +116,7 @@ def rms_norm(
 
     Without `eps` it is the distance from 1 to the next number of x's dtype.
     """
+    x = input_tensor("rms_norm", x)
     rows, size = _normalised_rows("rms_norm", x, normalized_shape)
     eps = float(np.finfo(x.dtype if x.dtype.kind == "f" else np.float32).eps) if eps is None else eps
     scale = [] if weight is None else [as_tensor(weight).reshape(size)]
@@ -136,6 +139,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Generator | N
         raise ArgumentError(
             explain("dropout: p out of range", {"p": p}, "expected a probability from 0 to 1.")
         )
+    x = input_tensor("dropout", x)
     if not training or p == 0.0:
         return x
     if p == 1.0:

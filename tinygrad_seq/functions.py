@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from tinygrad_seq.recording import given
+from tinygrad_seq.recording import input_tensor
 from tinygrad_seq.tensor import Tensor
 
 P = ParamSpec("P")
@@ -20,7 +20,7 @@ def of(method: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(method)
     def function(*args: P.args, **settings: P.kwargs) -> R:
         x: Any = args[0] if args else settings.pop("input", None)
-        return method(given(call, x), *args[1:], **settings)  # type: ignore[arg-type]
+        return method(input_tensor(call, x), *args[1:], **settings)  # type: ignore[arg-type]
 
     return function
 
@@ -73,12 +73,12 @@ tril, triu, clone, numel = of(Tensor.tril), of(Tensor.triu), of(Tensor.clone), o
 
 def equal(x: Any, y: Any) -> bool:
     """Whether two tensors have the same shape and values."""
-    a, b = given("equal", x), given("equal", y)
+    a, b = input_tensor("equal", x), input_tensor("equal", y)
     return a.shape == b.shape and bool((a == b).all())
 
 
 def allclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Whether |x - y| is at most atol + rtol |y| everywhere."""
-    a, b = given("allclose", x), given("allclose", y)
+    a, b = input_tensor("allclose", x), input_tensor("allclose", y)
     near = (a == b) | (abs(a - b) <= atol + rtol * abs(b))
     return bool((near | (a.isnan() & b.isnan()) if equal_nan else near).all())

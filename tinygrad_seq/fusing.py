@@ -18,7 +18,7 @@ from tinygrad_seq.compiling import kernels_wanted, switched_off
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.marks import made_by
 from tinygrad_seq.nodes import STATE, next_index
-from tinygrad_seq.recording import Recorded
+from tinygrad_seq.recording import Recorded, input_tensor, is_operand
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,6 +65,10 @@ class Fused:
         """The value, by kernel where one may run, by the composition where not."""
         if settings and any(isinstance(v, (Recorded, np.ndarray)) for v in settings.values()):
             inputs, settings = self._by_place(inputs, settings)
+        for x in inputs:
+            if not is_operand(x):
+                inputs = tuple([input_tensor(self.fn.__name__.lstrip("_"), i) for i in inputs])
+                break
         if STATE.composed or STATE.tracing or STATE.watch is not None or not kernels_wanted():
             start = next_index()
             return made_by(self.fn.__name__.lstrip("_"), start, self.fn(*inputs, **settings))

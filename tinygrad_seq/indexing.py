@@ -13,7 +13,7 @@ from tinygrad_seq.errors import ArgumentError, DTypeError, GraphError, RangeErro
 from tinygrad_seq.nodes import STATE, Node, mark_changed
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import VALUES_ONLY, WANTS, Recorded, as_tensor, unary
-from tinygrad_seq.refusals import refuse
+from tinygrad_seq.refusals import refuse, refuse_foreign
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor
@@ -127,6 +127,7 @@ def _entries(x: Any, key: Any) -> tuple[Any, ...]:
             try:
                 e = operator.index(e)
             except TypeError:
+                refuse_foreign(e)
                 rule = "expected an integer, a slice, None, ..., or an array of integers or booleans."
                 raise DTypeError(
                     explain("index: cannot index with this", {"x": x, "index": e}, rule)

@@ -11,7 +11,7 @@ from tinygrad_seq.activations import log_softmax, softplus
 from tinygrad_seq.creation import iota, where
 from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError, describe_shape, explain
 from tinygrad_seq.fusing import fused
-from tinygrad_seq.recording import as_tensor, wrap
+from tinygrad_seq.recording import as_tensor, input_tensor, wrap
 from tinygrad_seq.tensor import Tensor
 
 
@@ -38,7 +38,7 @@ def checked_ids(call: str, ids: Any, size: int, ignore: int | None = None) -> Te
 
 def _checked(call: str, ids: Any, size: int, ignore: int | None) -> tuple[Tensor, bool]:
     """The same, and whether all ids lie from 0 to size - 1."""
-    checked = as_tensor(ids)
+    checked = input_tensor(call, ids)
     if checked.dtype.kind not in "iu":
         raise DTypeError(
             explain(f"{call}: ids must be integers", {"ids": checked}, "expected an integer dtype.")
@@ -86,6 +86,7 @@ def _classes_last(call: str, x: Tensor, target: Tensor, ids: bool = True) -> tup
 
 def nll_loss(logp: Tensor, target: Any, *, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
     """-logp[n, target[n]], over the targets that are not `ignore_index`; logp (N, C) or (N, C, ...), nats."""
+    logp = input_tensor("nll_loss", logp)
     size = logp.shape[min(1, logp.ndim - 1)] if logp.ndim else 0
     ids, inside = _checked("nll_loss", target, size, ignore_index)
     rows, flat = _classes_last("nll_loss", logp, ids)
@@ -150,7 +151,7 @@ def cross_entropy(
     >>> cross_entropy(Tensor([[0.0, 0.0]]), Tensor([1]))
     Tensor(0.6931472, f32())
     """
-    target = as_tensor(target)
+    x, target = input_tensor("cross_entropy", x), input_tensor("cross_entropy", target)
     if not 0.0 <= label_smoothing <= 1.0:
         rule = f"expected a number from 0 to 1, got {label_smoothing}."
         raise ArgumentError(explain("cross_entropy: label_smoothing out of range", None, rule))
@@ -173,12 +174,14 @@ def cross_entropy(
 
 def mse_loss(x: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
     """(x - target)^2. The shapes must be equal: broadcasting here is nearly always a mistake."""
+    x = input_tensor("mse_loss", x)
     target = _same_shape("mse_loss", x, target)
     return _reduced((x - target) ** 2, reduction)
 
 
 def binary_cross_entropy_with_logits(x: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
     """-y log sigmoid(x) - (1 - y) log(1 - sigmoid(x)), as softplus(x) - x y; the target y in [0, 1]."""
+    x = input_tensor("binary_cross_entropy_with_logits", x)
     target = _same_shape("binary_cross_entropy_with_logits", x, target)
     return _reduced(_bce(x, target), reduction)
 
@@ -189,7 +192,7 @@ def _bce(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _same_shape(call: str, x: Tensor, target: Any) -> Tensor:
-    y = as_tensor(target, x)
+    y = input_tensor(call, target) if isinstance(target, (list, tuple)) else as_tensor(target, x)
     if y.shape != x.shape:
         rule = f"expected a target of shape {describe_shape(x.shape)}."
         raise ShapeError(explain(f"{call}: the target does not fit", {"input": x, "target": y}, rule))

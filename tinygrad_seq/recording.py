@@ -13,7 +13,7 @@ from tinygrad_seq.marks import rename
 from tinygrad_seq.nodes import PICK, STATE, Leaf, Node
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
-from tinygrad_seq.refusals import foreign, refuse, refuse_pytorch
+from tinygrad_seq.refusals import foreign, refuse, refuse_foreign
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor
@@ -147,7 +147,7 @@ def as_tensor(x: Any, like: Any = None) -> Tensor:
     raise foreign(x)
 
 
-def given(call: str, x: Any) -> Tensor:
+def input_tensor(call: str, x: Any) -> Tensor:
     """What was handed to a function or layer as a tensor: arrays, numbers and lists of numbers are taken."""
     if isinstance(x, Recorded):
         return x  # type: ignore[return-value]
@@ -223,7 +223,7 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
         x = constant(x, number_dtype(x, y.array.dtype))
     elif not (isinstance(x, Recorded) and isinstance(y, Recorded)):
         if not (is_operand(x) and is_operand(y)):
-            refuse_pytorch(x, y)
+            refuse_foreign(x, y, lists=op is ops.mul or op is ops.equal)
             return NotImplemented  # type: ignore[no-any-return]
         x, y = as_tensor(x, y), as_tensor(y, x)
     a, b = x.array, y.array

@@ -188,10 +188,10 @@ def _of_pytorch(x: Any) -> bool:
     return type(x).__module__.split(".")[0] == "torch"
 
 
-def refuse_pytorch(*operands: Any) -> None:
-    """DTypeError where one of them is PyTorch's; anything else may know what to do with a tensor of ours."""
+def refuse_foreign(*operands: Any, lists: bool = False) -> None:
+    """DTypeError for PyTorch's tensors, and for `lists` that Python would repeat or call unequal."""
     for x in operands:
-        if _of_pytorch(x):
+        if _of_pytorch(x) or (lists and isinstance(x, (list, tuple))):
             raise foreign(x)
 
 

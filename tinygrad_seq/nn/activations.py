@@ -6,7 +6,7 @@ from typing import Any
 
 from tinygrad_seq import functional as F
 from tinygrad_seq.nn.module import Module
-from tinygrad_seq.recording import given
+from tinygrad_seq.recording import input_tensor
 from tinygrad_seq.tensor import Tensor
 
 
@@ -29,7 +29,7 @@ class GELU(Module):
 
     def forward(self, x: Any) -> Tensor:
         """gelu(x)."""
-        return F.gelu(given("GELU", x), self.approximate)
+        return F.gelu(input_tensor("GELU", x), self.approximate)
 
 
 class SiLU(Module):
@@ -45,7 +45,7 @@ class Tanh(Module):
 
     def forward(self, x: Any) -> Tensor:
         """tanh(x)."""
-        return given("Tanh", x).tanh()
+        return input_tensor("Tanh", x).tanh()
 
 
 class Sigmoid(Module):
@@ -72,7 +72,7 @@ class Softmax(Module):
 
     def forward(self, x: Any) -> Tensor:
         """softmax(x)."""
-        return F.softmax(given("Softmax", x), self.dim)
+        return F.softmax(input_tensor("Softmax", x), self.dim)
 
 
 class LogSoftmax(Module):
@@ -83,7 +83,7 @@ class LogSoftmax(Module):
 
     def forward(self, x: Any) -> Tensor:
         """log_softmax(x)."""
-        return F.log_softmax(given("LogSoftmax", x), self.dim)
+        return F.log_softmax(input_tensor("LogSoftmax", x), self.dim)
 
 
 class Identity(Module):
@@ -105,4 +105,4 @@ class Flatten(Module):
 
     def forward(self, x: Any) -> Tensor:
         """x.flatten(start_dim, end_dim)."""
-        return given("Flatten", x).flatten(self.start_dim, self.end_dim)
+        return input_tensor("Flatten", x).flatten(self.start_dim, self.end_dim)

@@ -17,7 +17,7 @@ from tinygrad_seq.nn.masks import counted, masks_of
 from tinygrad_seq.nn.module import Module, Parameter
 from tinygrad_seq.nn.position import ALiBi, RotaryPositions
 from tinygrad_seq.random import Generator, stream
-from tinygrad_seq.recording import FLOAT32, as_tensor, wrap
+from tinygrad_seq.recording import FLOAT32, input_tensor, wrap
 from tinygrad_seq.shapes import concat
 from tinygrad_seq.tensor import Tensor
 
@@ -173,11 +173,11 @@ class MultiheadAttention(Module):
 
         What was given twice is one tensor: its projections are one product.
         """
-        q = as_tensor(query)
+        q = input_tensor("MultiheadAttention", query)
         single = q.ndim == 2
 
         def batched(x: Any) -> Tensor:
-            t = as_tensor(x)
+            t = input_tensor("MultiheadAttention", x)
             return t.unsqueeze(0 if self.batch_first else 1) if single and t.ndim == 2 else t
 
         q = batched(q)

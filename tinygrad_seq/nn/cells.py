@@ -14,7 +14,7 @@ from tinygrad_seq.nn.starting import checked_start, flag, one_of, starting_weigh
 from tinygrad_seq.nn.states import given_state, zero_state
 from tinygrad_seq.nn.unrolling import Step
 from tinygrad_seq.random import Generator
-from tinygrad_seq.recording import as_tensor
+from tinygrad_seq.recording import as_tensor, input_tensor
 from tinygrad_seq.tensor import Tensor
 
 
@@ -75,7 +75,7 @@ class Cell(Module):
 
     def forward(self, x: Any, state: Any = None) -> Any:
         """The state after the step: h, or (h, c) for the LSTM."""
-        x = as_tensor(x)
+        x = input_tensor(type(self).__name__, x)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             rule = f"expected (B, {self.input_size}) or ({self.input_size},)."
             raise ShapeError(explain(f"{type(self).__name__}: the input does not fit", {"input": x}, rule))

@@ -16,7 +16,7 @@ from tinygrad_seq.nn.basic import size
 from tinygrad_seq.nn.module import Module, Parameter
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.random import Generator, stream
-from tinygrad_seq.recording import FLOAT32, as_tensor, wrap
+from tinygrad_seq.recording import FLOAT32, input_tensor, wrap
 from tinygrad_seq.shapes import concat
 from tinygrad_seq.tensor import Tensor
 
@@ -87,7 +87,7 @@ class SinusoidalPositions(_Added):
 
     def forward(self, x: Any, offset: int = 0) -> Tensor:
         """X with the positions from `offset` on added."""
-        x = as_tensor(x)
+        x = input_tensor(type(self).__name__, x)
         steps = self._steps(x, "SinusoidalPositions")
         table = sinusoidal(steps, self.width, offset, self.base, x.dtype)
         return self._added(x, table if self.scale == 1.0 else table * self.scale)
@@ -120,7 +120,7 @@ class LearnedPositions(_Added):
 
     def forward(self, x: Any, offset: int = 0) -> Tensor:
         """X with the positions from `offset` on added."""
-        x = as_tensor(x)
+        x = input_tensor(type(self).__name__, x)
         stop = self._steps(x, "LearnedPositions") + checked_offset("LearnedPositions", offset)
         if stop > self.max_len:
             rule = f"expected offset + T of at most {self.max_len}, got {stop}."
@@ -157,7 +157,7 @@ class RotaryPositions(Module):
 
     def forward(self, x: Any, offset: int = 0) -> Tensor:
         """X turned, its first step being at position `offset`."""
-        x = as_tensor(x)
+        x = input_tensor(type(self).__name__, x)
         if x.ndim < 2 or x.shape[-1] != self.head_dim:
             rule = f"expected (..., T, {self.head_dim})."
             raise ShapeError(explain("RotaryPositions: the input does not fit", {"input": x}, rule))

@@ -15,7 +15,7 @@ from tinygrad_seq.nn.masks import counted, generate_square_subsequent_mask
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nn.transformer import Activation, TransformerDecoderLayer, TransformerEncoderLayer
 from tinygrad_seq.random import Generator, stream
-from tinygrad_seq.recording import as_tensor, wrap
+from tinygrad_seq.recording import as_tensor, input_tensor, wrap
 from tinygrad_seq.tensor import Tensor
 
 Layers = Module | Callable[[], Module]
@@ -96,7 +96,7 @@ class TransformerEncoder(Module):
         Masks as in `MultiheadAttention`. With `lengths` (B,), steps beyond a sequence's length change nothing, be
         they NaN, and their outputs are zero.
         """
-        x = as_tensor(src)
+        x = input_tensor("TransformerEncoder", src)
         _fits("TransformerEncoder", cache, self.layers)
         ours = {"allow": allow, "bias": bias, "causal": causal}
         inside = None
@@ -173,7 +173,7 @@ class TransformerDecoder(Module):
 
         The cache is () at first, or what `precompute(memory)` returned; the memory is then read no more.
         """
-        x = as_tensor(tgt)
+        x = input_tensor("TransformerDecoder", tgt)
         _fits("TransformerDecoder", cache, self.layers)
         theirs = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask, bool(tgt_is_causal))
         new = []
@@ -283,7 +283,7 @@ class Transformer(Module):
         src_lengths: Any = None,
     ) -> Tensor:
         """The decoder's output. `causal` is our own mask of the target; `src_lengths` end the sources."""
-        s, t = as_tensor(src), as_tensor(tgt)
+        s, t = input_tensor("Transformer", src), input_tensor("Transformer", tgt)
         batch_axis = 0 if self.batch_first else 1
         fits = s.ndim == t.ndim in (2, 3) and s.shape[-1] == t.shape[-1] == self.d_model
         if not fits or (s.ndim == 3 and s.shape[batch_axis] != t.shape[batch_axis]):

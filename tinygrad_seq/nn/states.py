@@ -8,14 +8,14 @@ import numpy as np
 
 from tinygrad_seq.errors import ShapeError, describe_shape, explain
 from tinygrad_seq.nn.recurrences import Recurrence
-from tinygrad_seq.recording import Recorded, as_tensor, wrap
+from tinygrad_seq.recording import Recorded, as_tensor, input_tensor, wrap
 from tinygrad_seq.shapes import stack
 from tinygrad_seq.tensor import Tensor
 
 
 def time_first(call: str, x: Any, inputs: int, batch_first: bool) -> tuple[Tensor, str]:
     """The input as (T, B, I), and how it was laid out: "time", "batch", or "alone" for a single sequence."""
-    x = as_tensor(x)
+    x = input_tensor(call, x)
     if x.ndim not in (2, 3) or x.shape[-1] != inputs:
         axes = "B, T" if batch_first else "T, B"
         rule = f"expected ({axes}, {inputs}) or (T, {inputs})."

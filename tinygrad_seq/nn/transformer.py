@@ -15,7 +15,7 @@ from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nn.position import ALiBi, RotaryPositions
 from tinygrad_seq.nodes import scope
 from tinygrad_seq.random import Generator
-from tinygrad_seq.recording import as_tensor
+from tinygrad_seq.recording import input_tensor
 from tinygrad_seq.tensor import Tensor
 
 Activation = str | Callable[[Tensor], Tensor]
@@ -155,7 +155,7 @@ class TransformerEncoderLayer(_Layer):
             kept.extend(new)
             return out  # type: ignore[no-any-return]
 
-        x = self._added(as_tensor(src), self.norm1, self.dropout1, attend)
+        x = self._added(input_tensor("TransformerEncoderLayer", src), self.norm1, self.dropout1, attend)
         x = self._added(x, self.norm2, self.dropout2, self._feed)
         return x if cache is None else (x, kept[0])
 
@@ -220,7 +220,7 @@ class TransformerDecoderLayer(_Layer):
             given = memory if second is None else None
             return self.multihead_attn(x, given, need_weights=False, projected=second, **masks)[0]  # type: ignore[no-any-return]
 
-        x = self._added(as_tensor(tgt), self.norm1, self.dropout1, attend)
+        x = self._added(input_tensor("TransformerDecoderLayer", tgt), self.norm1, self.dropout1, attend)
         x = self._added(x, self.norm2, self.dropout2, attend_to_memory)
         x = self._added(x, self.norm3, self.dropout3, self._feed)
         return x if cache is None else (x, (kept[0], second))

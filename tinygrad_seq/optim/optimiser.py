@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,11 @@ class Optimizer:
             cls.elementwise = False
 
     def __init__(self, params: Iterable[Any], defaults: Group):
+        if callable(getattr(params, "parameters", None)):
+            params = params.parameters()  # type: ignore[attr-defined]  # a module, for all that it learns
+        if not isinstance(params, (Tensor, Iterable)):
+            rule = "expected parameters, as of model.parameters()."
+            raise ArgumentError(explain(f"{type(self).__name__}: nothing to learn", {"params": params}, rule))
         groups: list[Any] = [params] if isinstance(params, Tensor) else list(params)
         if not groups:
             rule = _SPENT if isinstance(params, Iterator) else "expected at least one."
@@ -85,8 +90,12 @@ class Optimizer:
         """The parameter's new value; moments are kept in `state`."""
         raise TypeError(f"{type(self).__name__} defines no update().")
 
-    def step(self) -> None:
-        """One update of every parameter that has a gradient."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One update of every parameter that has a gradient; returns what `closure`, called first, has returned."""
+        loss = None
+        if closure is not None:
+            with recording(True):
+                loss = closure()
         self._refuse_replaced()
         with recording(False):
             learnt = [[p for p in group["params"] if p.grad is not None] for group in self.param_groups]
@@ -97,6 +106,7 @@ class Optimizer:
                 else:
                     for p in params:
                         p.assign(self.update(p, p.grad, self.state.setdefault(p, {}), group))
+        return loss
 
     def _refuse_replaced(self) -> None:
         """Raise where a module has another parameter by now, which this optimiser does not know."""
@@ -145,11 +155,11 @@ class Optimizer:
                 for s, view in zip(states, cut_up(value.array, places), strict=True):
                     s[name] = wrap(view)
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or make them zeros."""
         for group in self.param_groups:
             for p in group["params"]:
-                p.grad = None
+                p.grad = None if set_to_none or p.grad is None else wrap(np.zeros(p.shape, p.dtype))
 
     def state_dict(self) -> dict[str, Any]:
         """Settings and moments, parameters by their number: arrays and plain values only."""
