@@ -223,7 +223,7 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
         x = constant(x, number_dtype(x, y.array.dtype))
     elif not (isinstance(x, Recorded) and isinstance(y, Recorded)):
         if not (is_operand(x) and is_operand(y)):
-            refuse_foreign(x, y, lists=op is ops.mul or op is ops.equal)
+            refuse_foreign(x, y, lists=op is ops.mul)
             return NotImplemented  # type: ignore[no-any-return]
         x, y = as_tensor(x, y), as_tensor(y, x)
     a, b = x.array, y.array

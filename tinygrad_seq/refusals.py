@@ -189,7 +189,7 @@ def _of_pytorch(x: Any) -> bool:
 
 
 def refuse_foreign(*operands: Any, lists: bool = False) -> None:
-    """DTypeError for PyTorch's tensors, and for `lists` that Python would repeat or call unequal."""
+    """DTypeError for PyTorch's tensors, and for `lists`, which Python would repeat."""
     for x in operands:
         if _of_pytorch(x) or (lists and isinstance(x, (list, tuple))):
             raise foreign(x)
