@@ -105,7 +105,24 @@ class Moved:
     """
 
     ROUNDING = frozenset(
-        {"add", "sub", "mul", "div", "exp", "log", "sqrt", "sin", "cos", "tanh", "erf", "pow", "sum"}
+        {
+            "add",
+            "sub",
+            "mul",
+            "div",
+            "exp",
+            "log",
+            "log1p",
+            "sqrt",
+            "sin",
+            "cos",
+            "tanh",
+            "sigmoid",
+            "erf",
+            "ndtr",
+            "pow",
+            "sum",
+        }
     )
 
     def __init__(self, seed):
@@ -253,7 +270,7 @@ def test_a_fused_op_is_one_node():
     silu = FUNCTIONS["silu"][0]
     assert tgs.Tape.of(silu(x)).check().ops()["silu"] == 1
     with composed():
-        assert "tanh" in tgs.Tape.of(silu(x)).ops()
+        assert "lesser" in tgs.Tape.of(silu(x)).ops()
 
 
 def kept(*outputs):

@@ -170,10 +170,10 @@ def test_the_lists_name_cases_of_the_table():
 
 
 COMPILED = [
-    "neg matrix", "exp matrix", "log matrix", "sqrt matrix", "sin matrix", "cos matrix", "tanh matrix",
-    "erf matrix", "floor matrix", "cut matrix", "pow row", "mod row", "maximum row", "equal row", "where row",
-    "to matrix", "sum axis", "max axis", "var axis", "concat axis", "chunk", "take one",
-    "cross_entropy compiled", "softmax", "floordiv row",
+    "neg matrix", "exp matrix", "log matrix", "log1p matrix", "sqrt matrix", "sin matrix", "cos matrix",
+    "tanh matrix", "lesser matrix", "erf matrix", "ndtr matrix", "floor matrix", "cut matrix", "pow row", "mod row",
+    "maximum row", "equal row", "where row", "to matrix", "sum axis", "max axis", "var axis", "concat axis", "chunk",
+    "take one", "cross_entropy compiled", "softmax", "floordiv row",
 ]  # fmt: skip
 IDS = np.array([[2], [0], [1]])
 SHOWN = [
@@ -183,7 +183,8 @@ SHOWN = [
     ),
 ]
 IN_KERNELS = {
-    "add", "sub", "mul", "div", "neg", "exp", "log", "sqrt", "sin", "cos", "tanh", "erf", "floor", "less", "equal",
+    "add", "sub", "mul", "div", "neg", "exp", "log", "log1p", "sqrt", "sin", "cos", "tanh",
+    "lesser", "erf", "ndtr", "floor", "less", "equal",
     "pow", "maximum", "where", "cast", "cut", "sum", "max", "reshape", "expand", "slice", "pad", "concat",
     "gather", "scatter", "floor_divide", "remainder",
 }  # fmt: skip

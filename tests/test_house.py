@@ -14,7 +14,7 @@ PACKAGE = Path(tgs.__file__).parent
 LEVELS = {
     0: (
         "terminal weak errors arguments reading files memory blas kernel_folder kernel_digests noalias compiling "
-        "sums numerics ops"
+        "sums numerics special ops"
     ),
     1: (
         "origins nodes marks refusals recording arithmetic shapes reductions indexing inplace watched "

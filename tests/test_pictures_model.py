@@ -42,20 +42,22 @@ def inputs_of_layers() -> list[int]:
 
 
 @pytest.mark.parametrize("composed", [True, pytest.param(False, marks=needs_kernels)])
-@pytest.mark.parametrize(("kind", "gates", "pointwise"), [(nn.LSTM, 4, 26), (nn.GRU, 3, 21)])
+@pytest.mark.parametrize(("kind", "gates", "pointwise"), [(nn.LSTM, 4, 20), (nn.GRU, 3, 17)])
 def test_sums_of_recurrent_layers_are_the_formulas(
     kind: type[nn.Module], gates: int, pointwise: int, composed: bool
 ) -> None:
     """Parameters G H (I + H + 2) a layer; two FLOPs a weight, row and step, and 26 or 21 a unit, row and step.
 
-    LSTM: the bias 4, W x + W h 4, three sigmoids of 4, tanh(g), f c, i g, their sum, tanh(c), o tanh(c).
-    GRU: the bias 3, two sigmoids of 4 and their sums, h_n + b, r (), x_n + (), tanh, 1 - z, () n, z h, their sum.
+    LSTM: the bias 4, W x + W h 4, three sigmoids of 2, tanh(g), f c, i g, their sum, tanh(c), o tanh(c).
+    GRU: the bias 3, two sigmoids of 2 and their sums, h_n + b, r (), x_n + (), tanh, 1 - z, () n, z h, their sum.
+    A sigmoid compares besides, which no gradient needs: in a kernel's tape it is seen, on the live one not.
     """
     model = kind(I, H, L)
     with tgs.composed() if composed else tgs.nodes.recording(True):
         totals = draw(model, tgs.randn(T, B, I)).graph.totals
     assert totals.params == sum(gates * H * (inputs + H + 2) for inputs in inputs_of_layers())
     products = sum(2 * T * B * gates * H * (inputs + H) for inputs in inputs_of_layers())
+    pointwise += 0 if composed else gates - 1
     assert totals.flops == products + L * (pointwise * T * B * H + gates * H)
 
 
@@ -64,11 +66,11 @@ def test_sums_of_recurrent_layers_are_the_formulas(
     [
         # the gates by kernel, then c and h of the step before
         pytest.param(nn.LSTM, False, 4, 2, marks=needs_kernels),
-        # three tanh inside sigmoids, tanh(g), tanh(c), i, o; f, c and h where the state wants a gradient
+        # three sigmoids, tanh(g), tanh(c), i, o; f, c and h where the state wants a gradient
         (nn.LSTM, True, 7, 3),
         # r, z, n and h_n + b by kernel; h of the step before
         pytest.param(nn.GRU, False, 4, 1, marks=needs_kernels),
-        # two tanh inside sigmoids, n, 1 - z, r, h_n + b; z and h where the state wants a gradient
+        # two sigmoids, n, 1 - z, r, h_n + b; z and h where the state wants a gradient
         (nn.GRU, True, 6, 2),
     ],
 )

@@ -13,11 +13,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tinygrad_seq import special
 from tinygrad_seq.fuser import scalars
 from tinygrad_seq.fuser.intrinsics import COMPILED
 from tinygrad_seq.fuser.scalars import BOUNDS, SCALARS
@@ -28,25 +30,37 @@ F4 = np.float32
 TOP = 2.0**128  # stands for infinity, so that an overflow too early or too late is a distance like any other
 
 
-def sigmoid(x: Array) -> Array:
+def lesser(x: Array) -> Array:
     e = np.exp(-np.abs(x))
-    return np.where(x < 0, e / (1 + e), 1 / (1 + e))
+    return np.where(x > 0, -np.maximum(e / (1 + e), 2.0**-126), e / (1 + e))
 
 
 def erf(x: Array) -> Array:
     return np.frompyfunc(math.erf, 1, 1)(x).astype(np.float64)
 
 
+def exact_ndtr(x: float) -> float:
+    """By C's erfc, and what the rounding of its argument takes from it: -2/sqrt(pi) exp(-t^2) for each unit."""
+    t = max(-60.0, min(60.0, -x * math.sqrt(0.5)))  # NaN stays
+    if x == x and abs(t) < 60.0:
+        missing = float(Fraction(-x) * ROOT_HALF - Fraction(t))
+        return 0.5 * math.erfc(t) - missing * math.exp(-t * t) / math.sqrt(math.pi)
+    return 0.5 * math.erfc(t if x == x else x)
+
+
+ROOT_HALF = Fraction(math.isqrt(5 * 10**79), 10**40)
+
+
 REFERENCE = {
-    "exp": np.exp, "expm1": np.expm1, "tanh": np.tanh, "sigmoid": sigmoid, "erf": erf, "log": np.log,
-    "log1p": np.log1p,
+    "exp": np.exp, "expm1": np.expm1, "tanh": np.tanh, "lesser": lesser, "erf": erf, "log": np.log,
+    "log1p": np.log1p, "ndtr": special.ndtr,
 }  # fmt: skip
 each_function = pytest.mark.parametrize("name", REFERENCE)
 compiled_only = pytest.mark.skipif(not COMPILED, reason="asks what the compiler made")
 
 # Where a formula changes or a result leaves the normal numbers.
 SEAMS = (0.0, 2.0**-149, 2.0**-126, 2.0**-24, 0.5**0.5, 0.55, 0.95, 1.0, 2.0**0.5, 3.93, 9.05, 18.0, 87.33654,
-         88.72283, 103.97208, 104.0, 2.0**60, 3.4028235e38, math.inf)  # fmt: skip
+         13.0, 14.2, 14.5, 88.72283, 103.97208, 104.0, 2.0**60, 3.4028235e38, math.inf)  # fmt: skip
 
 
 @functools.cache
@@ -105,7 +119,14 @@ def test_no_result_is_further_off_than_stated(name):
     assert worst <= BOUNDS[name]
 
 
-RANGES = {"tanh": (0, 1), "erf": (0, 1), "sigmoid": (0, 1), "exp": (0, np.inf), "expm1": (-1, np.inf)}
+RANGES = {
+    "tanh": (0, 1),
+    "erf": (0, 1),
+    "lesser": (-0.5, 0.5),
+    "ndtr": (0, 1),
+    "exp": (0, np.inf),
+    "expm1": (-1, np.inf),
+}
 
 
 @each_function
@@ -129,11 +150,13 @@ ENDS = {
             (-103.98, 0.0)],
     "expm1": [*ODD, (INF, INF), (-INF, -1.0), (88.72284, INF), (-17.4, -1.0), (-HUGE, -1.0)],
     "tanh": [(0.0, 0.0), (-0.0, -0.0), (INF, 1.0), (-INF, -1.0), (9.1, 1.0), (-HUGE, -1.0)],
-    "sigmoid": [(0.0, 0.5), (-0.0, 0.5), (INF, 1.0), (-INF, 0.0), (HUGE, 1.0), (-HUGE, 0.0), (17.4, 1.0),
-                (-103.97, LEAST), (-103.98, 0.0)],
+    "lesser": [(0.0, 0.5), (-0.0, 0.5), (INF, -(2.0**-126)), (-INF, 0.0), (HUGE, -(2.0**-126)), (-HUGE, 0.0),
+               (-103.97, LEAST), (-103.98, 0.0), (87.0, -1.6458115e-38), (88.0, -(2.0**-126)), (LEAST, -0.5)],
     "erf": [(0.0, 0.0), (-0.0, -0.0), (INF, 1.0), (-INF, -1.0), (4.0, 1.0), (-HUGE, -1.0)],
     "log": [(1.0, 0.0), (0.0, -INF), (-0.0, -INF), (-LEAST, NAN), (-1.0, NAN), (-INF, NAN), (INF, INF),
             (LEAST, -103.27893), (HUGE, 88.72284)],
+    "ndtr": [(0.0, 0.5), (-0.0, 0.5), (INF, 1.0), (-INF, 0.0), (HUGE, 1.0), (-HUGE, 0.0), (5.5, 1.0),
+             (-14.1693, LEAST), (-14.3, 0.0), (-13.0, 6.1171644e-39), (-12.9, 2.25049703e-38)],
     "log1p": [*ODD, (-1.0, -INF), (-2.0, NAN), (-INF, NAN), (INF, INF), (HUGE, 88.72284)],
 }  # fmt: skip
 
@@ -162,7 +185,10 @@ def test_float64_is_the_library(name):
         [np.linspace(-750, 750, 4001), np.geomspace(1e-300, 1e300, 601), [0.0, -0.0, INF, -INF]]
     )
     with np.errstate(all="ignore"):
-        expected = REFERENCE[name](x)
+        expected = REFERENCE[name](x) if name != "ndtr" else np.array([exact_ndtr(v) for v in x.tolist()])
+    if name == "lesser":  # its negative end is float64's own
+        e = np.exp(-np.abs(x))
+        expected = np.where(x > 0, -np.maximum(e / (1 + e), 2.0**-1022), e / (1 + e))
     np.testing.assert_allclose(results(f"{name}_f64", x), expected, rtol=1e-15, atol=1e-322)
 
 

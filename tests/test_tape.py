@@ -385,7 +385,21 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
     },
     **{
         op: functools.partial(lambda op: run(op, traced(2, 3)), op)
-        for op in ("neg", "exp", "log", "sqrt", "sin", "cos", "tanh", "erf", "floor", "cut")
+        for op in (
+            "neg",
+            "exp",
+            "log",
+            "log1p",
+            "sqrt",
+            "sin",
+            "cos",
+            "tanh",
+            "sigmoid",
+            "erf",
+            "ndtr",
+            "floor",
+            "cut",
+        )
     },
     "where": lambda: run("where", traced(2, 1, dtype=BOOL), traced(3), 0.0),
     "cast": lambda: run("cast", traced(2), dtype=F64),

@@ -15,12 +15,13 @@ from tinygrad_seq.tensor import Tensor
 
 @fused
 def sigmoid(x: Tensor) -> Tensor:
-    """1 / (1 + exp(-x)), as 0.5 tanh(0.5 x) + 0.5, which overflows nowhere.
+    """1 / (1 + exp(-x)); its tails keep their digits, down to the least number there is.
 
     >>> sigmoid(Tensor([0.0, 1e4]))
     Tensor([0.5, 1. ], f32(2,))
     """
-    return 0.5 * (0.5 * x).tanh() + 0.5
+    part = ops.lesser(x)  # of it, unlike of the result, the slope can be told at either end
+    return part + (part < 0.0).to(part.dtype)  # type: ignore[no-any-return]
 
 
 def tanh(x: Tensor) -> Tensor:
@@ -37,7 +38,8 @@ def relu(x: Tensor) -> Tensor:
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """x times the normal distribution function at x (Hendrycks and Gimpel, 2016).
 
-    0.5 x (1 + erf(x / sqrt 2)); with `approximate="tanh"`: 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+    0.5 x erfc(-x / sqrt 2); with `approximate="tanh"`: 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), as
+    x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)).
     """
     if approximate not in ("none", "tanh"):
         rule = "expected 'none' or 'tanh'."
@@ -48,12 +50,12 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
 
 @fused
 def _gelu(x: Tensor) -> Tensor:
-    return 0.5 * x * (1.0 + (x * math.sqrt(0.5)).erf())
+    return x * ops.ndtr(x)  # type: ignore[no-any-return]
 
 
 @fused
 def _gelu_by_tanh(x: Tensor) -> Tensor:
-    return 0.5 * x * (1.0 + (math.sqrt(2.0 / math.pi) * (x + 0.044715 * (x * x * x))).tanh())
+    return x * sigmoid(2.0 * math.sqrt(2.0 / math.pi) * (x + 0.044715 * (x * x * x)))
 
 
 @fused
@@ -64,8 +66,26 @@ def silu(x: Tensor) -> Tensor:
 
 @fused
 def softplus(x: Tensor) -> Tensor:
-    """log(1 + exp(x)), as max(x, 0) + log(1 + exp(-|x|))."""
-    return x.maximum(0.0) + (1.0 + (-abs(x)).exp()).log()
+    """log(1 + exp(x)), as x + log(1 + exp(-x)) above 0: on either side a formula that is right on both.
+
+    So there is no kink at 0, whatever the order of the derivative.
+    """
+    return where(x > 0.0, x, 0.0) + log1p_exp_minus(x)
+
+
+def log1p_exp_minus(x: Tensor) -> Tensor:
+    """log(1 + exp(-|x|)), whose slope at 0 is that from below."""
+    return ops.log1p(where(x > 0.0, -x, x).exp())  # type: ignore[no-any-return]
+
+
+@fused
+def logsigmoid(x: Tensor) -> Tensor:
+    """log(sigmoid(x)), as -softplus(-x): finite and right where sigmoid(x) is 0.
+
+    >>> logsigmoid(Tensor([-1000.0, 0.0]))
+    Tensor([-1.0000000e+03, -6.9314718e-01], f32(2,))
+    """
+    return where(x > 0.0, 0.0, x) - log1p_exp_minus(x)
 
 
 # ---- softmax and its kin: `dim` is the axis of the classes -------------------------------------------------
@@ -101,7 +121,7 @@ def _softmax(x: Tensor) -> Tensor:
 
 
 def logsumexp(x: Tensor, dim: int = -1, keepdim: bool = False) -> Tensor:
-    """log(sum(exp(x))) along `dim`."""
+    """log(sum(exp(x))) along `dim`; -inf for a row of nothing but -inf, which gets no gradient."""
     out = _along(_logsumexp, x, dim)
     return out if keepdim else out.squeeze(dim)
 
@@ -109,15 +129,29 @@ def logsumexp(x: Tensor, dim: int = -1, keepdim: bool = False) -> Tensor:
 @fused
 def _logsumexp(x: Tensor) -> Tensor:
     peak = _peak(x)
-    return (x - peak).exp().sum(-1, keepdims=True).log() + peak
+    empty, log_total = _log_total(x - peak)
+    return where(empty, -math.inf, log_total + peak)
+
+
+def _log_total(y: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether a row holds nothing but -inf; and log(sum(exp(y))), 0 there, for rows whose largest number is 0.
+
+    The 1 that the largest brings is left to log1p, for what the others bring would be lost beside it. How many
+    are the largest is a number, not a choice between them: so ties have no kink.
+    """
+    largest = (y == 0.0).to(y.dtype)
+    rest = (y.exp() - largest).sum(-1, keepdims=True) + (largest.sum(-1, keepdims=True) - 1.0)
+    empty = rest == -1.0
+    return empty, ops.log1p(where(empty, 0.0, rest))
 
 
 def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """x - log(sum(exp(x))) along `dim`."""
+    """x - log(sum(exp(x))) along `dim`; a row of nothing but -inf stays so, and sends no gradient."""
     return _along(_log_softmax, x, dim)
 
 
 @fused
 def _log_softmax(x: Tensor) -> Tensor:
     y = x - _peak(x)
-    return y - y.exp().sum(-1, keepdims=True).log()
+    empty, log_total = _log_total(y)
+    return where(empty, -math.inf, y - log_total)

@@ -16,6 +16,7 @@ from tinygrad_seq import ops
 from tinygrad_seq.activations import (
     gelu,
     log_softmax,
+    logsigmoid,
     logsumexp,
     relu,
     sigmoid,
@@ -49,6 +50,7 @@ __all__ = [
     "layer_norm",
     "linear",
     "log_softmax",
+    "logsigmoid",
     "logsumexp",
     "mse_loss",
     "nll_loss",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.activations import log_softmax, softplus
+from tinygrad_seq.activations import log1p_exp_minus, log_softmax
 from tinygrad_seq.creation import iota, where
 from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError, describe_shape, explain
 from tinygrad_seq.fusing import fused
@@ -180,7 +180,7 @@ def mse_loss(x: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
 
 
 def binary_cross_entropy_with_logits(x: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
-    """-y log sigmoid(x) - (1 - y) log(1 - sigmoid(x)), as softplus(x) - x y; the target y in [0, 1]."""
+    """-y log sigmoid(x) - (1 - y) log(1 - sigmoid(x)), as y softplus(-x) + (1 - y) softplus(x); y in [0, 1]."""
     x = input_tensor("binary_cross_entropy_with_logits", x)
     target = _same_shape("binary_cross_entropy_with_logits", x, target)
     return _reduced(_bce(x, target), reduction)
@@ -188,7 +188,8 @@ def binary_cross_entropy_with_logits(x: Tensor, target: Any, *, reduction: str =
 
 @fused
 def _bce(x: Tensor, y: Tensor) -> Tensor:
-    return softplus(x) - x * y
+    # Where the answer is sure and right both terms are small, and so is what is left of either slope.
+    return where(x > 0.0, (1.0 - y) * x, -(x * y)) + log1p_exp_minus(x)
 
 
 def _same_shape(call: str, x: Tensor, target: Any) -> Tensor:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_seq import numerics, sums
+from tinygrad_seq import numerics, special, sums
 from tinygrad_seq.numerics import Array
 
 Rule = Callable[..., Any]
@@ -73,6 +73,7 @@ class Op:
 
 
 OPS: dict[str, Op] = {}
+FLOATING = frozenset({"div", "exp", "log", "log1p", "sqrt", "sin", "cos", "tanh", "lesser", "erf", "ndtr"})
 
 
 def define(name: str, forward: Callable[..., Any], kind: str, *rules: Rule | None, reads: str = "") -> Op:
@@ -84,7 +85,7 @@ def define(name: str, forward: Callable[..., Any], kind: str, *rules: Rule | Non
         else ()
         for rule, words in zip(rules, wanted, strict=False)
     )
-    floating = name in ("div", "exp", "log", "sqrt", "sin", "cos", "tanh", "erf")
+    floating = name in FLOATING
     flowing = tuple((i, rule) for i, rule in enumerate(rules) if rule)
     marks = name == "cut"
     OPS[name] = Op(name, forward, kind, rules, places, floating=floating, marks=marks, flowing=flowing)
@@ -109,9 +110,32 @@ log = define("log", np.log, "map", lambda g, out, x: g / x, reads="x")
 sqrt = define("sqrt", np.sqrt, "map", lambda g, out, x: g / (out + out), reads="out")
 sin = define("sin", np.sin, "map", lambda g, out, x: g * cos(x), reads="x")
 cos: Op = define("cos", np.cos, "map", lambda g, out, x: -(g * sin(x)), reads="x")
+log1p = define("log1p", np.log1p, "map", lambda g, out, x: g / (1.0 + x), reads="x")
+
+
+def _lesser_rule(g: Any, out: Any, x: Any) -> Any:
+    part = where(less(out, 0.0), -out, out)
+    return g * where(equal(out, -float(np.finfo(x.dtype).smallest_normal)), 0.0, part * (1.0 - part))
+
+
+lesser: Op = define("lesser", special.lesser, "map", _lesser_rule, reads="out")
 tanh = define("tanh", np.tanh, "map", lambda g, out, x: g - g * (out * out), reads="out")
+
+
+def _bell(x: Any, factor: float) -> Any:
+    """exp(factor x^2). Of x the leading bits are split off, whose square is exact: exp of a rounded square loses
+    as many last places as the square is large.
+    """
+    steps, near = (256.0 if x.dtype == np.float32 else 2.0**20), where(less(x, -40.0), -40.0, x)
+    high = floor(where(less(40.0, near), 40.0, near) * steps) * (1.0 / steps)
+    return exp(high * high * factor) * exp((x - high) * (x + high) * factor)
+
+
 erf = define(
-    "erf", numerics.erf, "map", lambda g, out, x: g * exp(-(x * x)) * (2.0 / math.sqrt(math.pi)), reads="x"
+    "erf", numerics.erf, "map", lambda g, out, x: g * (_bell(x, -1.0) * (2.0 / math.sqrt(math.pi))), reads="x"
+)
+ndtr = define(
+    "ndtr", special.ndtr, "map", lambda g, out, x: g * (_bell(x, -0.5) * math.sqrt(0.5 / math.pi)), reads="x"
 )
 floor = define("floor", np.floor, "map", None)
 floor_divide: Op = define("floor_divide", numerics.floor_divide, "map", None, None)

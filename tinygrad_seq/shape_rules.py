@@ -103,7 +103,8 @@ def _unknown(*shapes: Shape, **settings: Any) -> None:
 SHAPES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("add", "sub", "mul", "div", "floor_divide", "remainder", "pow"), _pointwise),
     **dict.fromkeys(("maximum", "less", "equal", "where"), _pointwise),
-    **dict.fromkeys(("neg", "exp", "log", "sqrt", "sin", "cos", "tanh", "erf", "floor", "cut"), _pointwise),
+    **dict.fromkeys(("neg", "exp", "log", "log1p", "sqrt", "sin", "cos", "tanh", "lesser"), _pointwise),
+    **dict.fromkeys(("erf", "ndtr", "floor", "cut"), _pointwise),
     "cast": lambda x, *, dtype: x,
     "sum": _reduced,
     "max": _reduced,

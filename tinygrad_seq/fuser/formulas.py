@@ -19,7 +19,7 @@ Lane = tuple[str, int] | None
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "less": "<", "equal": "==", "pow": "**"}
 LIBRARY = {"sqrt": "math.sqrt", "sin": "math.sin", "cos": "math.cos", "floor": "np.floor"}
 # One number of a row cannot share a vector with others: the library's functions answer sooner than a polynomial.
-ROW_LIBRARY = {"exp", "log", "tanh"}
+ROW_LIBRARY = {"exp", "log", "log1p", "tanh"}
 SHORT = {"float32": "f4", "float64": "f8", "int64": "i8", "int32": "i4", "uint64": "u8", "bool": "b1"}
 
 

@@ -18,8 +18,11 @@ from tinygrad_seq.tape import Row
 COSTLY = {
     "exp": 0.5,
     "log": 0.5,
+    "log1p": 0.5,
     "tanh": 0.65,
+    "lesser": 0.55,
     "erf": 0.55,
+    "ndtr": 0.9,
     "uniform": 0.6,
     "sin": 5.0,
     "cos": 5.0,

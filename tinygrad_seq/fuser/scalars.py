@@ -1,4 +1,4 @@
-"""Scalar maths that emitted kernels call by name: exp, log, tanh, sigmoid, erf, log1p, expm1 and extremes.
+"""Scalar maths that emitted kernels call by name: exp, log, tanh, lesser, erf, log1p, expm1 and extremes.
 
 In float32 each is a straight line of arithmetic, so that a loop over a contiguous row vectorises; the calls
 to libm that numba emits otherwise cost 5 to 30 times as much. In float64 they are the library's functions.
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq import special
 from tinygrad_seq.fuser.chance import uniform_f32, uniform_f64
 from tinygrad_seq.fuser.guards import finite_f4, finite_f8, middling_f4, middling_f8
 from tinygrad_seq.fuser.intrinsics import (
@@ -31,12 +32,41 @@ from tinygrad_seq.fuser.intrinsics import (
     remainder_f8,
     scalar,
 )
+from tinygrad_seq.fuser.normal import ndtr_f32, ndtr_f64
+from tinygrad_seq.fuser.powers import (
+    BEYOND,
+    EXP,
+    EXPONENT_BITS,
+    HALF,
+    HIGHEST,
+    INF,
+    LN2_HIGH,
+    LN2_LOW,
+    LOWEST,
+    NAN,
+    NOTHING,
+    ONE,
+    ONE_BITS,
+    TO_HALF_POWER,
+    TO_LIFTED_POWER,
+    TO_POWER,
+    TO_TWO_POWERS,
+    TWO,
+    UNLIFTED,
+    ZERO,
+    exp_near_zero,
+    f4,
+    floats,
+    i4,
+    signed_as,
+    split,
+)  # fmt: skip
 
 __all__ = [
     "BOUNDS", "SCALARS", "added", "bits_to_float", "erf_f32", "erf_f64", "exp_f32", "exp_f64", "expm1_f32",
-    "expm1_f64", "finite_f4", "finite_f8", "float_to_bits", "floor_divide_f4", "floor_divide_f8", "log1p_f32",
-    "log1p_f64", "log_f32", "log_f64", "maximum", "middling_f4", "middling_f8", "minimum", "remainder_f4",
-    "remainder_f8", "sigmoid_f32", "sigmoid_f64", "tanh_f32", "tanh_f64", "uniform_f32", "uniform_f64",
+    "expm1_f64", "finite_f4", "finite_f8", "float_to_bits", "floor_divide_f4", "floor_divide_f8", "lesser_f32",
+    "lesser_f64", "log1p_f32", "log1p_f64", "log_f32", "log_f64", "maximum", "middling_f4", "middling_f8", "minimum",
+    "ndtr_f32", "ndtr_f64", "remainder_f4", "remainder_f8", "tanh_f32", "tanh_f64", "uniform_f32", "uniform_f64",
 ]  # fmt: skip
 
 # How far a float32 result may lie from the true value, in units in its last place. Behind each the worst found
@@ -45,10 +75,11 @@ BOUNDS: dict[str, float] = {
     "exp": 1.5,  # 1.00, 1.28
     "expm1": 1.75,  # 1.51, 1.64
     "tanh": 1.75,  # 1.58, 1.52
-    "sigmoid": 2.75,  # 2.40, 2.48
+    "lesser": 2.75,  # 2.40, 2.48
     "erf": 2.0,  # 1.49, 1.92
     "log": 1.0,  # 0.92, 0.92
     "log1p": 1.75,  # 1.52, 1.53
+    "ndtr": 5.25,  # 5.05, 5.23
     "maximum": 0.0,
     "minimum": 0.0,
 }
@@ -60,95 +91,41 @@ SCALARS: dict[str, dict[str, str]] = {
     "uniform": {"float32": "uniform_f32", "float64": "uniform_f64"},
 }
 
-f4, i4 = np.float32, np.int32
-
-
-def _f4(*values: float) -> tuple[np.float32, ...]:
-    return tuple(f4(v) for v in values)
-
-
-ZERO, HALF, ONE, TWO, INF, NAN = _f4(0.0, 0.5, 1.0, 2.0, math.inf, math.nan)
-ONE_BITS, SIGN_BIT, EXPONENT_BITS = 127 << 23, -(1 << 31), -(1 << 23)
-LOG2_E, LOG2_E_TWICE, LN2_HALF = _f4(1 / math.log(2.0), 2 / math.log(2.0), 0.5 * math.log(2.0))
-LN2_HIGH = f4(0.693145751953125)  # of 15 bits, so that an integer of 8 bits times it is exact
-LN2_LOW = f4(math.log(2.0) - 0.693145751953125)
-
-# Adding it rounds a small number to an integer n, which then stands in the lowest bits of the sum. All put in the
-# bias of an exponent as well, the first twice, so that those bits, moved up, are the float 2^n or 2^(n - 1).
-TO_TWO_POWERS, TO_POWER, TO_HALF_POWER = _f4(*(1.5 * 2.0**23 + bias for bias in (254.0, 127.0, 126.0)))
-
-# From NOTHING down 2^n is 0 times 0, which is quicker than a product that is too small; from HIGHEST up exp is
-# infinite. Below LOWEST sigmoid is 0. Below LEAST it is subnormal, and computed 2^64 times as large: arithmetic
-# on subnormal numbers is 20 times slower. Adding 2^-126 in that scale then rounds it right.
-NOTHING, LOWEST, LEAST, HIGHEST = _f4(-176.0, -104.0, -87.33654, 88.72283)
-BEYOND = f4(89.5)
-LIFT, LIFTED_LEAST, LIFTED_LEAST_BITS = 64 << 23, f4(2.0**-62), (127 - 62) << 23
-
 # The polynomials are our own minimax fits: Remez exchange in 50 digits (mpmath) on the interval given, for the
 # least relative error of the function itself; then coefficients were rounded to float32 from the lowest up,
 # the rest refitted each time. In brackets the error of the fit, in units of 2^-24.
 
-# exp(r) = 1 + r P(r), |r| <= ln(2)/2 [0.22]; the same in r = 2s for tanh.
-EXP = (1.0, 0.4999987483024597, 0.16666541993618011, 0.04170018434524536, 0.008366787806153297,
-       0.0011920236283913255)  # fmt: skip
-E1, E2, E3, E4, E5, E6 = _f4(*EXP)
-D1, D2, D3, D4, D5, D6 = _f4(*(c * 2.0 ** (i + 1) for i, c in enumerate(EXP)))
-
 # expm1(r) = r + r^2 P(r), |r| <= ln(2)/2 [0.25].
-M2, M3, M4, M5, M6 = _f4(0.4999999701976776, 0.16666539013385773, 0.041667390614748, 0.008367096073925495,
+M2, M3, M4, M5, M6 = floats(0.4999999701976776, 0.16666539013385773, 0.041667390614748, 0.008367096073925495,
                          0.0013882063794881105)  # fmt: skip
-EXPM1_LOWEST, SMALL = _f4(-18.0, 2.0**-24)  # from where on it is -1; until where it is x
+EXPM1_LOWEST, SMALL = floats(-18.0, 2.0**-24)  # from where on it is -1; until where it is x
 
 # tanh(x) = x + x^3 P(x^2), |x| <= 0.55 [0.62].
-TANH_NEAR, TANH_FAR = _f4(0.55, 9.05)
-T3, T5, T7, T9 = _f4(-0.3333294689655304, 0.1332072913646698, -0.05267201364040375, 0.016437891870737076)
+TANH_NEAR, TANH_FAR = floats(0.55, 9.05)
+LOG2_E_TWICE, LN2_HALF = floats(2 / math.log(2.0), 0.5 * math.log(2.0))
+D1, D2, D3, D4, D5, D6 = (f4(c * 2.0 ** (i + 1)) for i, c in enumerate(EXP))
+T3, T5, T7, T9 = floats(-0.3333294689655304, 0.1332072913646698, -0.05267201364040375, 0.016437891870737076)
 
 # erf(x) = x + x P(x^2), |x| <= 0.95 [0.46]; erfc(x) = (1 - x Q(x))^4, 0.95 <= x <= 3.93 [0.02 of erf].
-ERF_NEAR, ERF_FAR = _f4(0.95, 3.93)
-P1, P3, P5, P7, P9, P11 = _f4(0.12837913632392883, -0.3761240839958191, 0.11280950158834457,
+ERF_NEAR, ERF_FAR = floats(0.95, 3.93)
+P1, P3, P5, P7, P9, P11 = floats(0.12837913632392883, -0.3761240839958191, 0.11280950158834457,
                               -0.026736227795481682, 0.0049501084722578526, -0.0005779004422947764)  # fmt: skip
-Q1, Q2, Q3, Q4, Q5, Q6, Q7, Q8, Q9 = _f4(
+Q1, Q2, Q3, Q4, Q5, Q6, Q7, Q8, Q9 = floats(
     0.2817935347557068, 0.12111742794513702, -0.019910862669348717, -0.012148699723184109,
     -0.004728495609015226, 0.005510954186320305, -0.0015982480254024267, 0.0002050907933153212,
     -1.0214426765742246e-05,
 )  # fmt: skip
 
 # log1p(m) = m - m^2/2 + m^3 P(m), sqrt(1/2) <= 1 + m <= sqrt(2) [0.10].
-L3, L4, L5, L6, L7, L8, L9, L10 = _f4(
+L3, L4, L5, L6, L7, L8, L9, L10 = floats(
     0.3333333134651184, -0.2500082850456238, 0.2000126838684082, -0.16623100638389587, 0.14200696349143982,
     -0.13161881268024445, 0.12769457697868347, -0.07639008015394211,
 )  # fmt: skip
 LOWEST_MANTISSA = 0x3F3504F3  # the bits of sqrt(1/2)
-LEAST_NORMAL, INTO_NORMAL, INTO_NORMAL_LOG2, LARGE = _f4(2.0**-126, 2.0**23, 23.0, 2.0**60)
+LEAST_NORMAL_F64 = float(np.finfo(np.float64).smallest_normal)
+LEAST_NORMAL, INTO_NORMAL, INTO_NORMAL_LOG2, LARGE = floats(2.0**-126, 2.0**23, 23.0, 2.0**60)
 
 # Clamps below read `limit if x > limit else x`: a comparison with NaN is false, so NaN passes.
-
-
-@inlined
-def _split(y: np.float32, to_integer: np.float32) -> tuple[Any, Any]:
-    """(r, n) of y = r + n ln 2, |r| <= ln(2)/2; n with its bias is the lowest bits of an integer.
-
-    Cody and Waite (1980): ln 2 in two parts, the first so short that n times it is exact.
-    """
-    shifted = y * LOG2_E + to_integer
-    n = shifted - to_integer
-    return (y - n * LN2_HIGH) - n * LN2_LOW, float_to_bits(shifted)
-
-
-@inlined
-def _exp_near_zero(r: np.float32) -> Any:
-    return ONE + r * (E1 + r * (E2 + r * (E3 + r * (E4 + r * (E5 + r * E6)))))
-
-
-@inlined
-def _lowered(lifted: np.float32) -> Any:
-    """The subnormal number 2^-64 times this one, made without arithmetic on subnormals."""
-    return bits_to_float(float_to_bits(lifted + LIFTED_LEAST) - LIFTED_LEAST_BITS)
-
-
-@inlined
-def _signed_as(size: np.float32, x: np.float32) -> Any:
-    return bits_to_float(float_to_bits(size) | (float_to_bits(x) & SIGN_BIT))
 
 
 @scalar(np.float32, np.exp)
@@ -162,9 +139,9 @@ def exp_f32(x: np.float32) -> Any:
     """
     y = NOTHING if x < NOTHING else x
     y = BEYOND if y > BEYOND else y
-    r, n = _split(y, TO_TWO_POWERS)
+    r, n = split(y, TO_TWO_POWERS)
     half = n >> 1
-    return _exp_near_zero(r) * bits_to_float(half << 23) * bits_to_float((n - half) << 23)
+    return exp_near_zero(r) * bits_to_float(half << 23) * bits_to_float((n - half) << 23)
 
 
 @scalar(np.float32, np.expm1)
@@ -174,13 +151,23 @@ def expm1_f32(x: np.float32) -> Any:
     expm1(x) = 2^n expm1(r) + (2^n - 1),  n = round(x / ln 2),  r = x - n ln 2
     """
     y = EXPM1_LOWEST if x < EXPM1_LOWEST else x
-    r, n = _split(y, TO_HALF_POWER)
+    r, n = split(y, TO_HALF_POWER)
     half = bits_to_float(n << 23)  # 2^(n - 1), since there is no 2^128
     near = r + (r * r) * (M2 + r * (M3 + r * (M4 + r * (M5 + r * M6))))
     out = near * half + (half - HALF)
     out = out + out
     out = out if abs(x) > SMALL else x
     return out if x <= HIGHEST else x + INF
+
+
+@inlined
+def _lifted_lesser(x: np.float32) -> Any:
+    """2^64 e / (1 + e), e = exp(-|x|): never subnormal."""
+    y = -abs(x)
+    y = LOWEST if y < LOWEST else y
+    r, power = split(y, TO_LIFTED_POWER)
+    e = exp_near_zero(r) * bits_to_float(power << 23)
+    return e / (ONE + e * UNLIFTED)
 
 
 @scalar(np.float32, np.tanh)
@@ -198,30 +185,18 @@ def tanh_f32(x: np.float32) -> Any:
     far = ONE - TWO / (grown * power + ONE)
     z = x * x
     near = size + (size * z) * (T3 + z * (T5 + z * (T7 + z * T9)))
-    return _signed_as(near if size < TANH_NEAR else far, x)
+    return signed_as(near if size < TANH_NEAR else far, x)
 
 
-def _sigmoid(x: Any) -> Any:
-    e = np.exp(-abs(x))
-    out = e / (1.0 + e)
-    return out if x < 0.0 else 1.0 - out
+@scalar(np.float32, special.lesser)
+def lesser_f32(x: np.float32) -> Any:
+    """The lesser of sigmoid(x) and 1 - sigmoid(x), the latter negative, as `special.lesser`.
 
-
-@scalar(np.float32, _sigmoid)
-def sigmoid_f32(x: np.float32) -> Any:
-    """1 / (1 + exp(-x)), through subnormal results down to 2^-149.
-
-    s = e / (1 + e),  e = exp(-|x|);  s for negative x, else 1 - s
+    s = e / (1 + e),  e = exp(-|x|);  s through subnormal results down to 2^-149, -s for positive x
     """
-    y = -abs(x)
-    y = LOWEST if y < LOWEST else y
-    r, power = _split(y, TO_POWER)
-    subnormal = y < LEAST
-    e = _exp_near_zero(r) * bits_to_float((power << 23) + (LIFT if subnormal else 0))
-    out = e / (ONE + e)  # lifted by 2^64 or not, e is nothing beside 1 there
-    low = _lowered(out)
-    out = low if subnormal else out
-    return out if x < ZERO else ONE - out
+    out = _lifted_lesser(x) * UNLIFTED
+    negative = -(LEAST_NORMAL if out < LEAST_NORMAL else out)
+    return negative if x > ZERO else out
 
 
 @scalar(np.float32, math.erf)
@@ -240,7 +215,7 @@ def erf_f32(x: np.float32) -> Any:
     far = ONE - square * square
     z = x * x
     near = size + size * (P1 + z * (P3 + z * (P5 + z * (P7 + z * (P9 + z * P11)))))
-    return _signed_as(near if size < ERF_NEAR else far, x)
+    return signed_as(near if size < ERF_NEAR else far, x)
 
 
 @inlined
@@ -306,9 +281,11 @@ log_f64, log1p_f64 = _library(math.log, np.log), _library(math.log1p, np.log1p)
 tanh_f64, erf_f64 = _library(math.tanh, np.tanh), _library(math.erf, math.erf)
 
 
-@scalar(np.float64, _sigmoid)
-def sigmoid_f64(x: np.float64) -> Any:
-    """1 / (1 + exp(-x)) as in `sigmoid_f32`, exp by the library."""
+@scalar(np.float64, special.lesser)
+def lesser_f64(x: np.float64) -> Any:
+    """The same in float64, exp by the library."""
     e = math.exp(-abs(x))
     out = e / (1.0 + e)
-    return out if x < 0.0 else 1.0 - out
+    if not x > 0.0:
+        return out
+    return -(LEAST_NORMAL_F64 if out < LEAST_NORMAL_F64 else out)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tinygrad_seq.pictures import signatures
 from tinygrad_seq.pictures.model import Node
 
-_SIGMOID = ("mul", "tanh", "mul", "add")
+_SIGMOID = ("lesser", "less", "add")
 _MOVES = ("slice", "reshape", "permute", "expand", "cast", "pad")
 _MOST_NAMED = 3
 
@@ -42,8 +42,8 @@ def chain_name(members: Sequence[Node]) -> tuple[str, str]:
     detail = next((m.detail for m in members if m.op == "slice"), "")
     ops = tuple(m.op for m in doing)
     for start in range(len(ops)):
-        if ops[start : start + 4] == _SIGMOID and all("0.5" in doing[start + i].detail for i in (0, 2, 3)):
-            names = [*ops[:start], "sigmoid", *ops[start + 4 :]]
+        if ops[start : start + 3] == _SIGMOID:
+            names = [*ops[:start], "sigmoid", *ops[start + 3 :]]
             return " · ".join(names), detail
     if not doing:
         return " · ".join(m.op for m in members), detail
