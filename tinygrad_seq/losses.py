@@ -159,7 +159,7 @@ def cross_entropy(
         rows, p = _classes_last("cross_entropy", x, target, ids=False)
         if label_smoothing:
             p = p * (1.0 - label_smoothing) + label_smoothing / rows.shape[1]
-        loss = -(p * log_softmax(rows)).sum(-1)
+        loss = _weighed(log_softmax(rows), p)
         axis = min(1, x.ndim - 1)
         return _reduced(
             loss.reshape(x.shape[:axis] + x.shape[axis + 1 :]) if reduction == "none" else loss, reduction
@@ -170,6 +170,13 @@ def cross_entropy(
     share = _share(ids, ignore_index, inside, rows.dtype, reduction)
     loss = _cross_entropy(rows, _column(flat), *share, ignore=ignore_index, smoothing=label_smoothing)
     return loss if share else loss.reshape(ids.shape)
+
+
+@fused
+def _weighed(logp: Tensor, p: Tensor) -> Tensor:
+    """-sum(p logp) of each row; what has neither weight nor chance counts nothing, 0 log 0 = 0."""
+    nothing = where(p == 0.0, logp == -np.inf, False)
+    return -(p * where(nothing, 0.0, logp)).sum(-1)
 
 
 def mse_loss(x: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:

@@ -1,0 +1,159 @@
+"""What compositions lose where a function has no kink, no end and nothing to lose: ties, tails, rows of -inf alone.
+
+Right values come from mpmath, from PyTorch's definitions, or from what a limit must be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+
+import numpy as np
+import pytest
+
+import tinygrad_seq as tgs
+from tinygrad_seq import functional as F
+
+WAYS = {"fused": contextlib.nullcontext, "composed": tgs.composed}
+each_way = pytest.mark.parametrize("way", WAYS)
+INF = math.inf
+
+
+def derivatives(f, x, orders):
+    """f and its derivatives up to this order at one number."""
+    t = tgs.tensor(np.array([x]), requires_grad=True)
+    y, found = f(t).sum(), []
+    for _ in range(orders + 1):
+        found.append(y.item())
+        y = tgs.grad(y, t, create_graph=True).sum() if y.requires_grad else tgs.zeros(1).sum()
+    return found
+
+
+# ---- kinks -----------------------------------------------------------------------------------------------
+# Taylor's coefficients at 0 times n!: tanh, 1/(1+e^-x) and the normal distribution, all by hand.
+ROOT = 1 / math.sqrt(2 * math.pi)
+AT_ZERO = {
+    "sigmoid": (F.sigmoid, [0.5, 0.25, 0, -0.125, 0]),
+    "softplus": (F.softplus, [math.log(2), 0.5, 0.25, 0, -0.125]),
+    "logsigmoid": (F.logsigmoid, [-math.log(2), 0.5, -0.25, 0, 0.125]),
+    "silu": (F.silu, [0, 0.5, 0.5, 0, -0.5]),
+    "tanh": (F.tanh, [0, 1, 0, -2, 0]),
+    "gelu": (F.gelu, [0, 0.5, 2 * ROOT, 0, -4 * ROOT]),
+    "erf": (lambda x: x.erf(), [0, 2 / math.sqrt(math.pi), 0, -4 / math.sqrt(math.pi), 0]),
+    "bce": (
+        lambda x: F.binary_cross_entropy_with_logits(x, np.array([0.3])),
+        [math.log(2), 0.2, 0.25, 0, -0.125],
+    ),
+    "logsumexp of ties": (
+        lambda x: F.logsumexp(tgs.cat([x, -x, x * 0.0])),
+        [math.log(3), 0, 2 / 3, 0, -2 / 3],
+    ),
+    "softmax of ties": (lambda x: F.softmax(tgs.cat([x, -x]))[:1], [0.5, 0.5, 0, -1, 0]),
+    "log_softmax of ties": (lambda x: F.log_softmax(tgs.cat([x, -x]))[:1], [-math.log(2), 1, -1, 0, 2]),
+    "cross_entropy of ties": (
+        lambda x: F.cross_entropy(tgs.cat([x, -x]).reshape(1, 2), np.array([0])),
+        [math.log(2), -1, 1, 0, -2],
+    ),
+}
+
+
+@each_way
+@pytest.mark.parametrize("name", AT_ZERO)
+def test_orders_0_to_4_at_a_tie(name, way):
+    """No composed function has a kink where the function itself has none, at any order."""
+    f, expected = AT_ZERO[name]
+    with WAYS[way]():
+        np.testing.assert_allclose(derivatives(f, 0.0, 4), expected, rtol=1e-13, atol=1e-13)
+
+
+def test_the_hessian_of_logistic_regression_at_zero():
+    """x^T x / 4 where all weights are 0, whatever the answers; it was zero."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((7, 3)), rng.integers(0, 2, 7).astype(float)
+    w = tgs.zeros(3, dtype="float64", requires_grad=True)
+    (g,) = tgs.grad(F.binary_cross_entropy_with_logits(x @ w, y, reduction="sum"), [w], create_graph=True)
+    rows = [tgs.grad(g[i], w, retain_graph=True).numpy() for i in range(3)]
+    np.testing.assert_allclose(np.stack(rows), x.T @ x / 4, rtol=1e-13)
+
+
+# ---- tails -----------------------------------------------------------------------------------------------
+SURE = math.exp(-20.0)
+TAILS = [
+    (F.sigmoid, -20.0, SURE / (1 + SURE), SURE / (1 + SURE) ** 2),
+    (F.sigmoid, 20.0, 1 / (1 + SURE), SURE / (1 + SURE) ** 2),
+    (F.sigmoid, -95.0, 5.5210822770285325e-42, 5.5210822770285325e-42),
+    (F.softplus, -20.0, math.log1p(SURE), SURE / (1 + SURE)),
+    (F.logsigmoid, 20.0, -math.log1p(SURE), SURE / (1 + SURE)),
+    (F.logsigmoid, -200.0, -200.0, 1.0),
+    (F.silu, -20.0, -20 * SURE / (1 + SURE), SURE / (1 + SURE) - 20 * SURE / (1 + SURE) ** 2),
+    (F.gelu, -10.0, -7.619853024160525e-23, -7.618400096464814e-22),
+    (lambda x: F.gelu(x, "tanh"), -4.0, -7.024594819237269e-05, -0.00033512319712267),
+    (lambda x: F.binary_cross_entropy_with_logits(x, np.ones(1, "f4")), 20.0, math.log1p(SURE), -SURE / (1 + SURE)),
+    (lambda x: F.binary_cross_entropy_with_logits(x, np.zeros(1, "f4")), -20.0, math.log1p(SURE), SURE / (1 + SURE)),
+]  # fmt: skip
+
+
+@each_way
+@pytest.mark.parametrize("case", range(len(TAILS)))
+def test_float32_keeps_the_digits_of_a_tail(case, way):
+    """Value and slope to seven digits of themselves, where 1 + exp(-x) is 1."""
+    f, x, value, slope = TAILS[case]
+    with WAYS[way]():
+        t = tgs.tensor([x], requires_grad=True)
+        y = f(t)
+        (g,) = tgs.grad(y.sum(), [t])
+    np.testing.assert_allclose(y.numpy().ravel()[0], value, rtol=2e-6, atol=2.0**-149)
+    np.testing.assert_allclose(g.numpy()[0], slope, rtol=2e-6, atol=2.0**-149)
+
+
+@each_way
+def test_a_sure_and_right_answer_has_a_loss(way):
+    """log(1 + e^-20) for two classes, in float32, not 0; the same by every road."""
+    with WAYS[way]():
+        x = tgs.tensor([[20.0, 0.0]])
+        losses = [
+            F.cross_entropy(x, np.array([0])),
+            F.cross_entropy(x, np.array([[1.0, 0.0]], "f4")),
+            F.nll_loss(F.log_softmax(x), np.array([0])),
+            -F.log_softmax(x)[0, 0],
+            F.binary_cross_entropy_with_logits(tgs.tensor([20.0]), np.ones(1, "f4")),
+            -F.sigmoid(tgs.tensor([-20.0])).log()[0] - 20.0 + 2.0 * SURE,
+        ]
+    np.testing.assert_allclose([loss.item() for loss in losses[:-1]], math.log1p(SURE), rtol=1e-6)
+    assert abs(losses[-1].item()) < 1e-5
+
+
+# ---- rows of -inf alone ------------------------------------------------------------------------------------
+ROWS = np.array([[-INF, -INF, -INF], [0.0, -INF, 1.0]])
+SHARES = np.array([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]])
+EMPTY = {
+    "softmax": (F.softmax, [0.0, 0.0, 0.0]),
+    "log_softmax": (F.log_softmax, [-INF, -INF, -INF]),
+    "logsumexp": (lambda x: F.logsumexp(x, keepdim=True), [-INF]),
+    "cross_entropy": (lambda x: F.cross_entropy(x, np.array([1, 2]), reduction="none").reshape(2, 1), [INF]),
+    "cross_entropy of weights": (
+        lambda x: F.cross_entropy(x, SHARES.astype(x.dtype), reduction="none").reshape(2, 1),
+        [INF],
+    ),
+    "nll_loss": (
+        lambda x: F.nll_loss(F.log_softmax(x), np.array([1, 2]), reduction="none").reshape(2, 1), [INF],
+    ),
+}  # fmt: skip
+
+
+@each_way
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", EMPTY)
+def test_a_row_of_minus_infinity_alone_is_an_empty_choice(name, dtype, way):
+    """Its sum is 0, its logarithm -inf, the loss of any answer inf, and it gets no gradient; others are as ever."""
+    f, expected = EMPTY[name]
+    with WAYS[way](), np.errstate(all="ignore"):
+        x = tgs.tensor(ROWS.astype(dtype), requires_grad=True)
+        y = f(x)
+        (g,) = tgs.grad((y[1:] * 3.0).sum() + y[:1].sum(), [x])
+        alone = tgs.tensor(ROWS[1:].astype(dtype), requires_grad=True)
+        if "cross" not in name and "nll" not in name:
+            np.testing.assert_array_equal(f(alone).numpy(), y[1:].numpy())
+    assert y[0].tolist() == expected
+    assert g[0].tolist() == [0.0, 0.0, 0.0]
+    assert np.isfinite(g[1].numpy()).all()
