@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import itertools
 import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -134,6 +135,7 @@ HIDDEN: dict[str, tuple[Callable[[], Any], str]] = {
     "object": (lambda: Holder(linear()), "an object of class Holder"),
     "object in an object": (lambda: Holder(Holder([linear()])), "an object of class Holder"),
     "slots": (lambda: Slotted(linear()), "an object of class Slotted"),
+    "view": (lambda: {"a": linear()}.values(), "a view of a dict"),
     "array": (array_of_objects, "an array of objects"),
 }
 
@@ -173,7 +175,12 @@ def test_a_parameter_in_a_set_and_one_in_a_method_are_refused_too() -> None:
 def test_generators_slots_and_class_attributes_are_refused_at_once() -> None:
     """Where they are set."""
     net = Module()
-    for value, kind in (((linear() for _ in range(2)), "generator"), (map(Linear, [1], [1]), "map")):
+    for value, kind in (
+        ((linear() for _ in range(2)), "generator"),
+        (map(Linear, [1], [1]), "map"),
+        (iter([linear()]), "list_iterator"),
+        (itertools.chain([linear()]), "chain"),
+    ):
         assert text_of(DTypeError, lambda value=value: setattr(net, "layers", value)) == (
             f"Module.layers: cannot be looked through twice.\n  expected a list or a tuple, got a {kind}.\n"
             "  Write self.layers = list(...)."

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import types
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +36,6 @@ PLAIN = frozenset(
         types.ModuleType,
     )
 )
-_ONCE = (types.GeneratorType, map, filter, zip, enumerate, reversed)
 _DEPTH = 4  # of objects in objects that a search for what would be lost goes down
 _MOST = 1000  # the parts of one object that it looks at
 
@@ -109,6 +109,8 @@ def _hidden(value: Any) -> tuple[str, Collection[Any]]:
         return "a function", closed_over(value)
     if isinstance(value, np.ndarray):
         return "an array of objects", value.ravel().tolist() if value.dtype == object else ()
+    if isinstance(value, (KeysView, ValuesView, ItemsView)):
+        return "a view of a dict", list(value)
     if isinstance(value, type) or type(value).__module__ == "builtins":
         return "", ()
     slots = [n for kind in type(value).__mro__ for n in _slots_of(kind) if hasattr(value, n)]
@@ -132,8 +134,12 @@ def closed_over(function: types.FunctionType) -> list[Any]:
 
 
 def is_used_up(value: Any) -> bool:
-    """True for a generator and its like, which can be looked through only once."""
-    return isinstance(value, _ONCE)
+    """True for a generator, `map`, `zip`, `iter([...])` and the like, which can be looked through only once."""
+    return (
+        isinstance(value, Iterator)
+        and type(value).__module__ in ("builtins", "itertools")
+        and not isinstance(value, itertools.count)
+    )
 
 
 def is_slot(kind: type, name: str) -> bool:
