@@ -206,10 +206,10 @@ def test_folder_without_text_is_refused() -> None:
     """It is called a folder on every system, and hidden files do not count."""
     Path("books").mkdir()
     Path("books/.txt").touch()
-    Path("books/a.py").touch()
+    Path("books/a.bin").write_bytes(b"\0")
     assert message(DataError, read_text, "books") == (
         "read_text: the folder 'books' holds no text file.\n"
-        "  expected files that end in .txt, .text, .md, packed or not, in it or below it.\n"
+        "  expected files of UTF-8 text, hidden ones not, in it or below it; 1 are there that are no text.\n"
         f"  Name the files themselves, or with a glob: {os.path.join('books', '*.py')}"
     )
 

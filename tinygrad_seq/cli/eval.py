@@ -61,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to do about bytes of FILE that are not of the encoding (default error)",
     )  # fmt: skip
     parser.add_argument(
+        "--ext",
+        default="",
+        metavar="ENDINGS",
+        help="which files of a folder FILE, such as py,md (default: every text)",
+    )
+    parser.add_argument(
         "--data", action="append", metavar="PATH",
         help="where the run's own text is now, if it is not found; may be given several times",
     )  # fmt: skip
@@ -120,6 +126,7 @@ def _texts(args: argparse.Namespace, record: Record, trained: Run) -> tuple[Part
         encoding=args.encoding,
         bad_bytes=args.bad_bytes,
         max_size=args.max_size,
+        ext=args.ext,
     )
     if len(parts.parts["text"]) < 2:
         rule = "expected at least two tokens that the model knows."

@@ -26,6 +26,7 @@ _GROUPS: dict[str, dict[str, str]] = {
         "tokenizer": "char, byte, jamo (Korean letters) or bpe:N (with the extra tinygrad_seq[bpe])",
         "encoding": "of the text files, such as cp949",
         "bad_bytes": "what to do about bytes that are not of the encoding",
+        "ext": "which files of a folder, such as py,md (default: every text that is not hidden)",
         "max_size": "megabytes that a packed text may expand to (default: 200 times its size, or 64), or a pipe hold",
         "split": "per cent to train, validate and test with",
     },
@@ -97,11 +98,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _add(group: Any, name: str, what: str) -> None:
     option, usual = f"--{name.replace('_', '-')}", getattr(_DEFAULTS, name)
-    if usual is not None and name not in ("steps", "reading", "lr"):
+    if usual is not None and name not in ("steps", "reading", "lr", "ext"):
         what += f" (default {usual:g})" if isinstance(usual, int | float) else f" (default {usual})"
     choices = {**CHOICES, "bad_bytes": BAD_BYTES}.get(name)
     kind = KINDS[name].plain
-    metavar = {"tokenizer": "KIND", "encoding": "NAME", "split": "A,B,C"}.get(name, "N")
+    metavar = {"tokenizer": "KIND", "encoding": "NAME", "split": "A,B,C", "ext": "ENDINGS"}.get(name, "N")
     if choices:
         group.add_argument(option, choices=choices, help=what)
     else:

@@ -10,7 +10,7 @@ from tinygrad_seq.comparing.records import Record
 from tinygrad_seq.data import TextSize, Tokenizer, Tokens, is_large, read_text, split, stored_tokens, tokenize
 from tinygrad_seq.errors import DataError, explain
 from tinygrad_seq.numerics import Array
-from tinygrad_seq.training.finding import found_text
+from tinygrad_seq.training.finding import OLD_EXT, found_text
 from tinygrad_seq.training.validation import parts_of
 
 __all__ = ["Parts", "named_text", "own_parts"]
@@ -49,6 +49,7 @@ def own_parts(record: Record, tokenizer: Tokenizer, data: Sequence[str] | None =
         what = f"{record.name}: its text came through standard input and is kept nowhere"
         raise DataError(explain(what, None, "", _WAY_OUT))
     how = {name: settings[name] for name in ("encoding", "bad_bytes", "max_size") if name in settings}
+    how["ext"] = str(settings.get("ext", OLD_EXT))
 
     def read(names: Sequence[str]) -> Tokens:
         return _tokens(list(names), tokenizer, settings.get("tokenizer", "char"), record.sha256, how)
@@ -69,7 +70,7 @@ def own_parts(record: Record, tokenizer: Tokenizer, data: Sequence[str] | None =
 def named_text(files: Sequence[str], tokenizer: Tokenizer, **how: Any) -> Parts:
     """Files as one undivided text, in the ids of a tokenizer. Raises what `read_text` and `tokenize` raise."""
     on_unknown = how.pop("on_unknown", "error")
-    if is_large(files):
+    if is_large(files, how.get("ext", "")):
         tokens = stored_tokens(files, tokenizer, on_unknown=on_unknown, **how)
     else:
         tokens = tokenize(read_text(files, **how), tokenizer, on_unknown=on_unknown)
@@ -82,7 +83,7 @@ def named_text(files: Sequence[str], tokenizer: Tokenizer, **how: Any) -> Parts:
 def _tokens(
     sources: list[str], tokenizer: Tokenizer, spec: str, sha256: str | None, how: dict[str, Any]
 ) -> Tokens:
-    if is_large(sources):
+    if is_large(sources, how.get("ext", "")):
         return stored_tokens(sources, spec, **how)  # the entry of the cache that training made
     corpus = read_text(sources, **how)
     # A changed text may hold what the tokenizer does not know; that it changed is what has to be said.

@@ -78,6 +78,7 @@ def read_text(
     encoding: str = "utf-8",
     bad_bytes: str = "error",
     max_size: int | None = None,
+    ext: str = "",
 ) -> Corpus:
     """The text of one source, or of several joined in the order given.
 
@@ -85,9 +86,10 @@ def read_text(
     input; `builtin:topics` (the language reference that Python's `help` shows, about 0.5 million characters)
     or `builtin:stdlib` (the source code of the standard library without its tests, about 12 million). A
     `Path` object is always a file or a folder. Files packed by gzip, bzip2, xz or zip are unpacked. Where a
-    text does not end in a newline, one is put between it and the next. `bad_bytes` says what to do about
-    bytes that are not of the encoding: "error", "replace" (each becomes U+FFFD) or "skip". `max_size` is how many
-    megabytes a source may come to; without it a packed one may expand to 64 MB or to 200 times its own size.
+    text does not end in a newline, one is put between it and the next. `ext` says which files of a folder are meant,
+    such as "py,md"; without it, every text is. `bad_bytes` says what to do about bytes that are not of the encoding:
+    "error", "replace" (each becomes U+FFFD) or "skip". `max_size` is how many megabytes a source may come to; without
+    it a packed one may expand to 64 MB or to 200 times its own size.
 
     Raises `DataError` if a source is missing, unreadable, binary, too large or not of the encoding, or if there is no
     text at all, and `ArgumentError` for an encoding that Python does not know.
@@ -95,7 +97,7 @@ def read_text(
     >>> 'The "assert" statement' in read_text("builtin:topics").text
     True
     """
-    sources = listed(source)
+    sources = listed(source, ext)
     how = Decoding(encoding, bad_bytes, max_size=max_size)
     text = "".join(not_empty(text_pieces(sources, how), name_of(sources)))
     return Corpus(text, name_of(sources))
@@ -107,6 +109,7 @@ def stream_text(
     encoding: str = "utf-8",
     bad_bytes: str = "error",
     max_size: int | None = None,
+    ext: str = "",
     chunk: int = CHUNK,
 ) -> Iterator[str]:
     """The text that `read_text` reads, in pieces, with no more than a few of them in memory.
@@ -116,7 +119,7 @@ def stream_text(
     >>> sum(map(len, stream_text("builtin:topics"))) == len(read_text("builtin:topics").text)
     True
     """
-    sources = listed(source)
+    sources = listed(source, ext)
     return not_empty(
         text_pieces(sources, Decoding(encoding, bad_bytes, max_size=max_size), chunk), name_of(sources)
     )
@@ -158,7 +161,7 @@ def text_pieces(sources: Iterable[Source], how: Decoding, chunk: int = CHUNK) ->
     return composed(joined(_texts(sources, how, chunk)))
 
 
-def listed(source: object) -> list[Source]:
+def listed(source: object, ext: str = "") -> list[Source]:
     """Sources as a list, each one checked; folders and globs become the files that they stand for.
 
     Raises `DTypeError` for what is no source, and `DataError` for an empty list, folder or glob.
@@ -174,7 +177,7 @@ def listed(source: object) -> list[Source]:
                     "expected a path, '-', builtin:topics, builtin:stdlib, or a list of these.",
                 )
             )
-        sources += [one] if _is_builtin(one) else files_of(one)
+        sources += [one] if _is_builtin(one) else files_of(one, ext)
     if not sources:
         raise DataError(
             explain(

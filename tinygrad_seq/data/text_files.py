@@ -5,10 +5,11 @@ This file does not know the built-in texts; it only points at them when there is
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -19,19 +20,21 @@ from .decoding import CHUNK, UTF8, Decoding, decoded
 from .naming import nearest, neighbours, shorten
 from .unpacking import unpacked
 
-__all__ = ["STANDARD_INPUT", "files_of", "nearest", "opened", "shorten", "texts_of"]
+__all__ = ["STANDARD_INPUT", "files_of", "left_out_of", "nearest", "opened", "shorten", "texts_of"]
 
 STANDARD_INPUT = "-"
 _TEXT_ENDINGS = (".txt", ".text", ".md")
+_LOOKED_AT = 1 << 13  # bytes
 _PACKED_ENDINGS = (".gz", ".bz2", ".xz", ".zip")
 
 
-def files_of(source: str | os.PathLike[str]) -> list[str | os.PathLike[str]]:
+def files_of(source: str | os.PathLike[str], ext: str = "") -> list[str | os.PathLike[str]]:
     """The files that one source stands for, in the order of their paths.
 
-    A folder stands for the .txt, .text and .md files in it and below it, packed ones included, hidden ones
-    not. A string with `*`, `?` or `[` that is no file itself stands for the files that fit it (`**` for any
-    folders). Everything else stands for itself, there or not.
+    A folder stands for the text files in it and below it: those that end in .txt, .text or .md, packed ones included,
+    and every other whose beginning is UTF-8; with `ext`, endings such as "py,md", for those that end so. Hidden ones,
+    links to folders and the folders of runs are passed over. A string with `*`, `?` or `[` that is no file itself
+    stands for the files that fit it (`**` for any folders). Everything else stands for itself, there or not.
 
     Raises `DataError` for a folder or a glob that stands for no file.
     """
@@ -39,10 +42,18 @@ def files_of(source: str | os.PathLike[str]) -> list[str | os.PathLike[str]]:
     if source == STANDARD_INPUT or not isinstance(name, str):
         return [source]
     if os.path.isdir(name):
-        return list(_files_below(name))
+        found, left_out = _files_below(name, ext)
+        if not found:
+            raise DataError(_no_text(name, ext, left_out))
+        return list(found)
     # A zero byte stands in no name; whoever opens it says so.
     is_glob = isinstance(source, str) and glob.has_magic(name) and "\0" not in name
     return list(_matches(name)) if is_glob and not os.path.lexists(name) else [source]
+
+
+def left_out_of(sources: Iterable[str | os.PathLike[str]], ext: str = "") -> int:
+    """How many files of the folders among the sources are no text, and so left out."""
+    return sum(_files_below(os.fspath(one), ext)[1] for one in sources if os.path.isdir(one))
 
 
 def texts_of(
@@ -85,27 +96,63 @@ def opened(source: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise DataError(_refusal(os.fspath(source), error)) from error
 
 
-def _files_below(folder: str) -> list[str]:
-    found: list[Path] = []
+def _files_below(folder: str, ext: str) -> tuple[list[str], int]:
+    """The text files below a folder, and how many others there are that might have been meant."""
+    endings = tuple(f".{one.strip().lower().lstrip('.')}" for one in ext.split(",") if one.strip())
+    found, left_out = [], 0
+    # Links to folders are not followed: they may lead back here.
     for here, subfolders, names in os.walk(folder):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        found += [Path(here, name) for name in names if not name.startswith(".") and _is_text_name(name)]
-    if not found:
-        raise DataError(
-            explain(
-                f"read_text: the folder {shorten(folder)} holds no text file",
-                rule=f"expected files that end in {', '.join(_TEXT_ENDINGS)}, packed or not, in it or below it.",
-                way_out=f"Name the files themselves, or with a glob: {os.path.join(folder, '*.py')}",
-            )
-        )
-    return [os.fspath(path) for path in sorted(found, key=lambda path: path.parts)]
+        if {"config.toml", "state.safetensors"} <= set(names):
+            subfolders[:] = names[:] = []  # a run, which grows while its text is read
+        for name in names:
+            path = Path(here, name)
+            if name.startswith(".") or not os.path.isfile(path):
+                continue
+            if endings and not _unpacked_name(name).endswith(endings):
+                continue
+            # What is called a text, and packed ones, are taken at their word: who reads them says what is wrong.
+            named = _unpacked_name(name).endswith(endings or _TEXT_ENDINGS)
+            if (named and (_is_packed_name(name) or not endings)) or _begins_as_text(path):
+                found.append(path)
+            else:
+                left_out += 1
+    return [os.fspath(path) for path in sorted(found, key=lambda path: path.parts)], left_out
 
 
-def _is_text_name(name: str) -> bool:
+def _begins_as_text(path: Path) -> bool:
+    """Whether the beginning of a file is UTF-8 without zero bytes; what cannot be read is for whoever reads it."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_LOOKED_AT)
+    except OSError:
+        return True
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start, final=len(start) < _LOOKED_AT)
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in start
+
+
+def _no_text(folder: str, ext: str, left_out: int) -> str:
+    kinds = f"files that end in {ext}" if ext else "files of UTF-8 text"
+    binary = f"; {left_out:,} are there that are no text" if left_out else ""
+    return explain(
+        f"read_text: the folder {shorten(folder)} holds no text file",
+        rule=f"expected {kinds}, hidden ones not, in it or below it{binary}.",
+        way_out=f"Name the files themselves, or with a glob: {os.path.join(folder, '*.py')}",
+    )
+
+
+def _is_packed_name(name: str) -> bool:
+    return name.lower().endswith(_PACKED_ENDINGS)
+
+
+def _unpacked_name(name: str) -> str:
     name = name.lower()
     for ending in _PACKED_ENDINGS:
         name = name.removesuffix(ending)
-    return name.endswith(_TEXT_ENDINGS)
+    return name
 
 
 def _matches(pattern: str) -> list[str]:

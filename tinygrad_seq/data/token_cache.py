@@ -64,13 +64,14 @@ def stored_tokens(
     encoding: str = "utf-8",
     bad_bytes: str = "error",
     max_size: int | None = None,
+    ext: str = "",
     on_unknown: str = "error",
     progress: Report | None = None,
     chunk: int = CHUNK,
 ) -> Tokens:
     """The ids of a text of any length, mapped from a file of the cache, which is made where there is none.
 
-    `source`, `encoding`, `bad_bytes` and `max_size` are as in `read_text`, `tokenizer` and `on_unknown` as in
+    `source`, `encoding`, `bad_bytes`, `max_size` and `ext` are as in `read_text`, `tokenizer` and `on_unknown` as in
     `tokenize`.
     The memory needed is some ten times `chunk` bytes, whatever the length. `folder` is the cache, usually
     `tokens` in the folder of this package's other caches. Standard input is first copied into it, since a
@@ -87,7 +88,7 @@ def stored_tokens(
     5 characters, 5 tokens of 4 kinds [1, 0, 2]
     """
     how = Decoding(encoding, bad_bytes, max_size=max_size)
-    sources = listed(source)
+    sources = listed(source, ext)
     cache = _folder(folder)
     with written(cache), _on_disk(sources, cache, progress, chunk, how.most) as files:
         name = name_of(sources)
@@ -129,13 +130,13 @@ def _checked(tokenizer: Tokenizer | str) -> Tokenizer | str:
     return checked_spec(tokenizer) if isinstance(tokenizer, str) else tokenizer
 
 
-def is_large(source: Source | Sequence[Source]) -> bool:
+def is_large(source: Source | Sequence[Source], ext: str = "") -> bool:
     """Whether a text is better read by `stored_tokens`: 64 MB or more once unpacked, and standard input where it is a
     pipe, of which nothing is known.
 
     Raises `DataError` for sources that do not exist.
     """
-    return sum(map(_about, listed(source))) >= _LARGE
+    return sum(map(_about, listed(source, ext))) >= _LARGE
 
 
 def _about(source: Source) -> int:

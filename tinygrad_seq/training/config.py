@@ -45,7 +45,7 @@ class Config:
 
     *Text.* `corpus` holds the sources as `data.read_text` takes them. `split` is the share in per cent to train,
     validate and test with, in the order of the text; "95,5,0 columns" divides each of the streams instead.
-    `tokenizer` is `char`, `byte`, `jamo` or `bpe:N`; `encoding`, `bad_bytes` and `max_size` are as in
+    `tokenizer` is `char`, `byte`, `jamo` or `bpe:N`; `encoding`, `bad_bytes`, `max_size` and `ext` are as in
     `data.read_text`.
 
     *Model.* `model` is lstm, gru, rnn (tanh) or transformer, of `layers` layers of `hidden` units; a transformer has
@@ -83,6 +83,7 @@ class Config:
     encoding: str = "utf-8"
     bad_bytes: str = "error"
     max_size: int | None = None
+    ext: str = ""
     model: str = "lstm"
     hidden: int = 128
     layers: int = 1
@@ -185,7 +186,7 @@ class Config:
 
         `facts` follow in a table of that name, which `from_toml` passes over.
 
-        >>> Config(minutes=2).to_toml().splitlines()[18:22]
+        >>> Config(minutes=2).to_toml().splitlines()[19:23]
         ['# steps is not set', '# epochs is not set', 'minutes = 2.0', 'patience = 0']
         """
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

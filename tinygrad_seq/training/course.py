@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -55,9 +55,9 @@ class Course:
         *,
         new_data: bool = False,
         run_from: str | None = None,
-        note: str = "",
+        notes: Iterable[str] = (),
     ):
-        self.note = note
+        self.notes = tuple(notes)
         self.run, self.text, self.folder, self.clock = run, text, folder, never_back(clock)
         self.run_from = run_from or os.getcwd()
         """Where the names of the text's files are seen from."""
@@ -132,7 +132,7 @@ class Course:
         with self._undivided():
             saved = self._begin()
         train, validation, test = map(len, self.parts)
-        notes = filter(None, [self.note, too_many_weights(self.run.model.count(), train)])
+        notes = filter(None, [*self.notes, too_many_weights(self.run.model.count(), train)])
         yield Started(self.run, self.text, (train, validation, test), path, self.resumed, tuple(notes))
         yield from saved
         self.plan.begin()

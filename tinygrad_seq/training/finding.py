@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from tinygrad_seq.data.naming import shorten
 from tinygrad_seq.errors import DataError, explain
 
-__all__ = ["BEGUN_IN", "BEGUN_IN_FROM_RUN", "Found", "begun_in", "found_text"]
+__all__ = ["BEGUN_IN", "BEGUN_IN_FROM_RUN", "OLD_EXT", "Found", "begun_in", "found_text"]
 
 BEGUN_IN, BEGUN_IN_FROM_RUN = "begun_in", "begun_in_from_run"
 """The facts of a run that hold the folder it began in: its path, and the same from the run's folder on."""
@@ -30,6 +30,8 @@ class _Text(Protocol):
     def sha256(self) -> str: ...
 
 
+OLD_EXT = "txt,text,md"
+"""The endings that runs of earlier versions, which know no `ext`, took from a folder."""
 _SHOWN = 3
 
 T = TypeVar("T", bound=_Text)

@@ -19,6 +19,7 @@ from tinygrad_seq.data import (
     stored_tokens,
     tokenize,
 )
+from tinygrad_seq.data.text_files import left_out_of
 from tinygrad_seq.errors import CheckpointError, explain
 from tinygrad_seq.training.building import new_model
 from tinygrad_seq.training.config import Config
@@ -83,8 +84,9 @@ def train(
     text = text_of(config, progress) if corpus is None else _text(corpus)
     tokens = text if isinstance(text, Tokens) else tokenize(text, config.tokenizer)
     config, note = suited(config, tokens.ids)
+    notes = [note, _left_out(config) if corpus is None else ""]
     run = Run(new_model(tokens.tokenizer, config), tokens.tokenizer, config)
-    course = Course(run, text, tokens, None, clock, note=note)
+    course = Course(run, text, tokens, None, clock, notes=notes)
     if folder is not None:
         course.folder = RunFolder.create(folder)  # no sooner: settings that are refused leave no folder
     return course.events()
@@ -205,6 +207,11 @@ def _found_again(
     return found_text(what, config.corpus, own.path, known, read, way_out)
 
 
+def _left_out(config: Config) -> str:
+    n = left_out_of(config.corpus, config.ext)
+    return f"{n:,} file{' that is' if n == 1 else 's that are'} no UTF-8 text left out" if n else ""
+
+
 def _ended(course: Course, folder: str | Path) -> str:
     done, patience = course.learner.done, course.run.config.patience
     found = {"steps": done}
@@ -248,8 +255,10 @@ def _text(corpus: Text) -> Corpus | Tokens:
 def text_of(config: Config, progress: Report | None = None, run: str | Path | None = None) -> Corpus | Tokens:
     """The text that the settings name: in memory, or where it is large its tokens, by the tokenizer of `run`."""
     source = config.corpus
-    how: dict[str, Any] = {name: getattr(config, name) for name in ("encoding", "bad_bytes", "max_size")}
-    if not is_large(source):
+    how: dict[str, Any] = {
+        name: getattr(config, name) for name in ("encoding", "bad_bytes", "max_size", "ext")
+    }
+    if not is_large(source, config.ext):
         return read_text(source, **how)
     kind = config.tokenizer if run is None else RunFolder.open(run)[1].vocabulary
     return stored_tokens(source, kind, progress=progress, **how)

@@ -33,6 +33,7 @@ from tinygrad_seq.reading import read_file, reason_of, require_file
 from tinygrad_seq.training.building import new_model
 from tinygrad_seq.training.checkpoint import load_state, load_weights, save_state, save_weights
 from tinygrad_seq.training.config import FACTS, Config
+from tinygrad_seq.training.finding import OLD_EXT
 from tinygrad_seq.training.toml_text import TomlValue
 
 __all__ = ["Run", "RunFolder", "free_folder", "load_run", "usual_name"]
@@ -264,6 +265,8 @@ def _described(folder: Path, name: str) -> tuple[Config, Tokenizer]:
         what = f"load: {os.fspath(folder / CONFIG)!r} cannot be read: {_reason(folder, error)}"
         raise CheckpointError(explain(what, None, "expected UTF-8 text as TOML.")) from error
     config = Config.from_toml(text, repr(os.fspath(folder / CONFIG)))
+    if "ext" not in tomllib.loads(text) and any(map(os.path.isdir, config.corpus)):
+        config = config.changed({"ext": OLD_EXT})
     return config, load_tokenizer(folder / VOCABULARY)
 
 
