@@ -52,12 +52,28 @@ def check_device(call: str, given: Any) -> None:
         raise ArgumentError(explain(f"{call}: no such device", {"device": given}, rule))
 
 
+def is_bfloat16(given: Any) -> Any:
+    """Whether this is a tensor of PyTorch's bfloat16, which NumPy does not know: `x.float()` widens it."""
+    return str(getattr(given, "dtype", "")) == "torch.bfloat16"
+
+
 def is_device(given: Any) -> Any:
     """Whether this names a device and not a dtype."""
     if isinstance(given, str):
         name = given.split(":")[0]
         return name in ("cpu", "cuda", "mps", "xpu", "meta", "gpu", "hpu", "xla", "tpu", "mtia")
     return isinstance(given, device) or type(given).__name__ == "device"
+
+
+def computed(call: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype; DTypeError for floats that are not computed in, whose sums overflow or have no kernels."""
+    if dtype.kind == "f" and dtype.itemsize not in (4, 8):
+        rule = "expected float32 or float64."
+        what = f"{call}: {dtype} is not computed in"
+        raise DTypeError(
+            explain(what, None, rule, "Use x.astype(np.float32) of an array, or dtype='float32'.")
+        )
+    return dtype
 
 
 def dtype_of(call: str, given: Any, x: Any = None) -> np.dtype[Any]:
@@ -73,4 +89,4 @@ def dtype_of(call: str, given: Any, x: Any = None) -> np.dtype[Any]:
         raise DTypeError(
             explain(f"{call}: no tensors of dtype {given if found is None else found}", operands, rule)
         )
-    return found
+    return computed(call, found)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import ops
+from tinygrad_seq.dtypes import computed
 from tinygrad_seq.errors import DTypeError, ShapeError, explain
 from tinygrad_seq.numerics import mix
 from tinygrad_seq.recording import FLOAT32, wrap
@@ -49,6 +50,7 @@ class Generator:
             raise ShapeError(
                 explain("rand: a size below 0", {"shape": shape}, "expected sizes of at least 0.")
             )
+        dtype = computed("rand", np.dtype(dtype))
         return ops.uniform(self.next_key(), shape=shape, dtype=dtype)  # type: ignore[no-any-return]
 
     def uniform(self, low: float, high: float, shape: tuple[int, ...], dtype: Any = FLOAT32) -> Tensor:

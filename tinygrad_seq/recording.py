@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygrad_seq import ops
 from tinygrad_seq.arguments import number_as
+from tinygrad_seq.dtypes import computed
 from tinygrad_seq.errors import DTypeError, TraceError, explain
 from tinygrad_seq.marks import rename
 from tinygrad_seq.nodes import PICK, STATE, Leaf, Node
@@ -141,6 +142,7 @@ def as_tensor(x: Any, like: Any = None) -> Tensor:
             x, np.dtype(bool if isinstance(x, bool) else np.int64 if isinstance(x, int) else FLOAT32)
         )
     if isinstance(x, np.ndarray) and x.dtype.kind in "fiub":
+        computed("tensor", x.dtype)
         # A tape that holds on to an array must not depend on what its owner writes to it later.
         kept = STATE.recording and (x.flags.writeable or x.base is not None)
         return wrap(np.array(x) if kept else np.asarray(x))

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_seq import origins
 from tinygrad_seq.converting import ConvertingMethods
+from tinygrad_seq.dtypes import computed, is_bfloat16
 from tinygrad_seq.elementwise import ElementwiseMethods
 from tinygrad_seq.errors import (
     DTypeError,
@@ -46,7 +47,7 @@ def array_of(data: Any, dtype: Any = None) -> Array:
     if isinstance(data, (list, tuple)):
         rule, way_out = "expected values alone.", "Write stack([x, y]), or x.detach() for each."
         may_leave("tensor", data, rule, way_out)
-    data = plain(data)
+    data = plain(data.float().numpy() if is_bfloat16(data) else data)
     keep = dtype is not None or isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
     try:
         array = np.array(data, dtype=dtype)
@@ -59,6 +60,7 @@ def array_of(data: Any, dtype: Any = None) -> Array:
     if array.dtype.kind not in "fiub":
         rule = "expected floats, integers or booleans."
         raise DTypeError(explain(f"tensor: no tensors of dtype {array.dtype}", {"data": data}, rule))
+    computed("tensor", array.dtype)
     return array
 
 
@@ -157,7 +159,10 @@ class Tensor(
         """Take a copy of a value of the same shape in a new array; tapes keep the old one. For leaves."""
         if not self.is_leaf:
             raise GraphError(explain("assign: x was made by a recorded op", {"x": self}, "expected a leaf."))
-        array = value.array if isinstance(value, Tensor) else array_of(value)
+        if isinstance(value, Tensor):
+            array = value.array
+        else:
+            array = array_of(value, self.array.dtype if self.array.dtype.kind == "f" else None)
         if array.shape != self.array.shape:
             rule = f"expected shape {describe_shape(self.shape)}."
             raise ShapeError(explain("assign: the value does not fit", {"x": self, "value": array}, rule))

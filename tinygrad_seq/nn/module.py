@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from tinygrad_seq.dtypes import is_bfloat16
 from tinygrad_seq.errors import CheckpointError, describe_shape, explain, short_dtype
 from tinygrad_seq.nn.familiar import FamiliarModule
 from tinygrad_seq.nn.holders import is_slot, is_used_up, walked
@@ -278,7 +279,7 @@ def plain_array(name: str, value: Any) -> Array:
     if isinstance(value, Tensor):
         return value.array
     if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
+        value = (value.float() if is_bfloat16(value) else value).detach().cpu().numpy()
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise CheckpointError(explain("load_state_dict: a value is no array of numbers", {name: value}))

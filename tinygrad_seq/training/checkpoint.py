@@ -137,7 +137,13 @@ def _read(name: str) -> _Saved:
         with open_file(name):
             pass
         with safe_open(name, framework="numpy") as file:
-            arrays: dict[str, Any] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            narrow = {key for key in file.keys() if file.get_slice(key).get_dtype() == "BF16"}  # noqa: SIM118
+            arrays: dict[str, Any] = {
+                key: file.get_tensor(key)
+                for key in file.keys()  # noqa: SIM118
+                if key not in narrow
+            }
+            arrays |= _widened(name, narrow)
             return _Saved(arrays, dict(file.metadata() or {}))
     except FileNotFoundError as error:
         raise CheckpointError(_refusal(name, "does not exist", _WAY_OUT)) from error
@@ -147,6 +153,22 @@ def _read(name: str) -> _Saved:
     except (SafetensorError, ValueError, TypeError, AttributeError) as error:
         what = "is damaged: it is no complete safetensors file"
         raise CheckpointError(_refusal(name, what, _WAY_OUT)) from error
+
+
+def _widened(name: str, narrow: set[str]) -> dict[str, Array]:
+    """The bfloat16 arrays of a safetensors file as float32, whose upper half they are: NumPy has no such dtype."""
+    if not narrow:
+        return {}
+    with open_file(name) as opened:
+        data = opened.read()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    found = {}
+    for key in sorted(narrow):
+        first, stop = header[key]["data_offsets"]
+        words = np.frombuffer(data[start + first : start + stop], "<u2").astype(np.uint32)
+        found[key] = (words << np.uint32(16)).view(np.float32).reshape(header[key]["shape"])
+    return found
 
 
 def _ordered(data: bytes) -> bytes:
