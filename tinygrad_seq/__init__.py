@@ -200,7 +200,9 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"tinygrad_seq.{name}")
     if name not in _HOME_OF:
-        raise AttributeError(f"module 'tinygrad_seq' has no attribute {name!r}")
+        raise import_module("tinygrad_seq.absent").missing(
+            "module 'tinygrad_seq'", name, [*_HOME_OF, *_MODULES]
+        )
     value = getattr(import_module(f"tinygrad_seq.{_HOME_OF[name]}"), name)
     if name not in vars(_Package):
         globals()[name] = value

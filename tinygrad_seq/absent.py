@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 # What stands for it, or why it is not here. The page docs/from_pytorch.md says more.
 _INSTEAD = {
+    "autograd": "grad, jacobian, hvp and the like stand in tinygrad_seq itself; a tensor needs no Variable.",
+    "Variable": "A tensor with requires_grad=True needs no Variable around it.",
+    "DataLoader": "tgs.data has batches of text; any iterable of tensors serves a loop of your own.",
     "save": "Weights are saved by safetensors: safetensors.numpy.save_file of module.state_dict(), by .numpy().",
     "load": "Weights are loaded by module.load_state_dict(...), from safetensors.",
     "compile": "Kernels are made of the maths by themselves; there is nothing to compile.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from tinygrad_seq import dtypes, ops
+from tinygrad_seq.absent import missing
 from tinygrad_seq.arguments import axis_of, sizes_of
 from tinygrad_seq.errors import DTypeError, explain
 from tinygrad_seq.recording import WANTS, Recorded, wrap
@@ -187,6 +188,11 @@ class ConvertingMethods(Recorded):
         rule = "a tensor of tinygrad_seq is not one of PyTorch's."
         way_out = "Use torch.from_numpy(x.detach().numpy().copy()), or the function of this library."
         raise DTypeError(explain(f"torch.{name}: one argument is a tensor of ours", None, rule, way_out))
+
+    if not TYPE_CHECKING:  # a type checker is to know which attributes there are
+
+        def __getattr__(self, name: str) -> Any:
+            raise missing("a Tensor", name, dir(type(self)))
 
     # ---- text ------------------------------------------------------------------------------------------
     def __format__(self, spec: str) -> str:

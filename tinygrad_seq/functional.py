@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_seq import ops
+from tinygrad_seq.absent import missing
 from tinygrad_seq.activations import (
     gelu,
     log_softmax,
@@ -29,6 +30,7 @@ from tinygrad_seq.attention_maths import scaled_dot_product_attention
 from tinygrad_seq.creation import where
 from tinygrad_seq.errors import ArgumentError, ShapeError, describe_shape, explain
 from tinygrad_seq.fusing import fused
+from tinygrad_seq.kernel_folder import say
 from tinygrad_seq.losses import (
     binary_cross_entropy_with_logits,
     checked_ids,
@@ -73,8 +75,20 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         size = x.shape[-1] if x.ndim else "none"
         rule = f"expected the last size of x ({size}) to equal the last size of weight ({weight.shape[-1]})."
         raise ShapeError(explain("linear: x does not fit the weight", {"x": x, "weight": weight}, rule))
+    say_wide(x, weight)
     out = x @ weight.T
     return out if bias is None else out + bias
+
+
+def say_wide(x: Tensor, weight: Tensor) -> None:
+    """Say once that float64 data, as NumPy's generators make it, widens all that a float32 weight computes."""
+    a, w = x.array.dtype, weight.array.dtype
+    if a is not w and a.kind == w.kind == "f" and a.itemsize > w.itemsize:
+        say(
+            "float64",
+            "a float64 input meets float32 weights, so all that follows is float64, at a third of the speed. "
+            "Write x.float() or array.astype('float32'), or model.double() where that is meant.",
+        )
 
 
 def _normalised_rows(call: str, x: Tensor, normalized_shape: int | Sequence[int]) -> tuple[Tensor, int]:
@@ -178,3 +192,9 @@ def embedding(ids: Any, weight: Tensor, padding_idx: int | None = None) -> Tenso
         return out
     row = padding_row("embedding", padding_idx, weight.shape[0])
     return where((ids == row).unsqueeze(-1), ops.cut(out), out)
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise missing("module 'tinygrad_seq.functional'", name, __all__)

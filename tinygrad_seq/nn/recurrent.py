@@ -130,6 +130,7 @@ class Recurrent(Module):
         """
         call = type(self).__name__
         x, layout = time_first(call, x, self.input_size, self.batch_first)
+        F.say_wide(x, getattr(self, "weight_ih_l0"))  # noqa: B009
         steps, rows = x.shape[:2]
         count = self.num_layers * self.directions
         starts = first_state(call, x, state, self.kind, count, layout)

@@ -1,5 +1,8 @@
 """Optimisers, schedules and clipping."""
 
+from typing import TYPE_CHECKING
+
+from tinygrad_seq.absent import missing
 from tinygrad_seq.optim.clipping import clip_grad_norm_, clip_grad_value_, grad_norm
 from tinygrad_seq.optim.optimiser import Optimizer
 from tinygrad_seq.optim.rules import SGD, Adagrad, Adam, AdamW, RMSprop
@@ -21,3 +24,9 @@ __all__ = [
     "clip_grad_value_",
     "grad_norm",
 ]
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        raise missing("module 'tinygrad_seq.optim'", name, __all__)
