@@ -427,7 +427,8 @@ def test_pytorchs_tensors_are_named():
         lambda: x + theirs, lambda: theirs * x, lambda: tgs.nn.Linear(2, 3)(theirs), lambda: tgs.exp(theirs),
         lambda: tgs.functional.relu(theirs), lambda: tgs.functional.cross_entropy(x, theirs),
         lambda: x < theirs,
-        lambda: tgs.nn.LSTM(2, 3)(theirs), lambda: tgs.functional.mse_loss(x, theirs), lambda: x.masked_fill(theirs, 0),
+        lambda: tgs.nn.LSTM(2, 3)(theirs), lambda: tgs.functional.mse_loss(x, theirs),
+        lambda: x.masked_fill(theirs, 0),
     )  # fmt: skip
     for use in uses:
         with pytest.raises(tgs.DTypeError, match="a PyTorch tensor cannot stand beside ours"):
