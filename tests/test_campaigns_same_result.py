@@ -1,0 +1,13 @@
+"""A short form of the campaign that runs one command again and again."""
+
+import pytest
+
+from tests.campaigns import same_result
+from tinygrad_seq import compiling
+
+
+@pytest.mark.skipif(not compiling.kernels_wanted(), reason="numba is switched off or not installed")
+@pytest.mark.parametrize("case", ["small lstm", "small transformer"])
+def test_the_same_command_leaves_the_same_run(case: str) -> None:
+    """In two processes with other hashes, another environment and a heap that is stirred, one on busy cores."""
+    assert same_result.campaign([case], runs=2, processes=2) == []
