@@ -7,7 +7,7 @@ from tinygrad_seq import compiling
 
 
 @pytest.mark.skipif(not compiling.kernels_wanted(), reason="numba is switched off or not installed")
-@pytest.mark.parametrize("case", ["small lstm", "small transformer"])
-def test_the_same_command_leaves_the_same_run(case: str) -> None:
+@pytest.mark.parametrize(("case", "runs", "bare"), [("small transformer", 2, False), ("small gru", 6, True)])
+def test_the_same_command_leaves_the_same_run(case: str, runs: int, bare: bool) -> None:
     """In two processes with other hashes, another environment and a heap that is stirred, one on busy cores."""
-    assert same_result.campaign([case], runs=2, processes=2) == []
+    assert same_result.campaign([case], runs, processes=2, bare=bare) == []

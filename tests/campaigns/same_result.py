@@ -6,6 +6,7 @@ elsewhere in every run. Half of the processes find all cores kept busy.
 
     python tests/campaigns/same_result.py --runs 200
     python tests/campaigns/same_result.py --runs 10 --only "large lstm"
+    python tests/campaigns/same_result.py --runs 1000 --only small --bare
 """
 
 from __future__ import annotations
@@ -50,18 +51,22 @@ WORDS = [
     "great",
     "green",
 ]
-OFTEN = "--save-every 10 --eval-every 20 --sample-every 15 --set sample_length=20"
-SMALL = f"--window 8 --hidden 16 --layers 2 --batch 2 --steps 40 --dropout 0.1 {OFTEN}"
-LARGE = f"--window 32 --layers 2 --steps 6 --dropout 0.1 {OFTEN}"
+MODELS = ("lstm", "gru", "rnn", "transformer")
+OFTEN = {
+    "dropout": 0.1,
+    "layers": 2,
+    "save_every": 10,
+    "eval_every": 20,
+    "sample_every": 15,
+    "sample_length": 20,
+}
+SMALL = {"window": 8, "hidden": 16, "heads": 2, "batch": 2, "steps": 40}
+LARGE = {"window": 32, "hidden": 256, "heads": 4, "batch": 32, "steps": 6}
 TIMES = ("seconds", "characters_per_second")
-CASES = {
-    **{f"small {model}": f"--model {model} {SMALL}" for model in ("lstm", "gru", "rnn")},
-    "small transformer": f"--model transformer --heads 2 {SMALL}",
-    **{
-        f"large {model}": f"--model {model} --hidden 256 --batch 32 {LARGE}"
-        for model in ("lstm", "gru", "rnn")
-    },
-    "large transformer": f"--model transformer --hidden 128 --heads 4 --batch 12 {LARGE}",
+CASES: dict[str, dict[str, Any]] = {
+    f"{size} {model}": {"model": model, **OFTEN, **sizes}
+    for size, sizes in (("small", SMALL), ("large", LARGE))
+    for model in MODELS
 }
 
 
@@ -108,16 +113,38 @@ def digest(run: Path) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
-def work(case: str, text: Path, runs: int, seed: int) -> None:
-    """Some runs one after the other; prints a digest for each."""
+def commanded(case: str, text: Path) -> str:
+    """The digest of a run of `tgs train`."""
     from tinygrad_seq.cli import main as tgs
 
+    settings = [word for k, v in CASES[case].items() for word in ("--set", f"{k}={v}")]
+    with tempfile.TemporaryDirectory() as name:
+        run, said = Path(name, "run"), io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            code = tgs(["train", str(text), *settings, "-o", str(run)])
+        return f"ended with {code}: {said.getvalue()[-300:]}" if code else digest(run)
+
+
+def trained(case: str, text: Path) -> str:
+    """The digest of losses and weights of `train`, which writes and draws nothing: quicker by far."""
+    from tinygrad_seq.training import Finished, Step, train
+
+    parts = []
+    for event in train(corpus=[text.read_text()], **{**CASES[case], "sample_every": 0}):
+        if isinstance(event, Step):
+            parts.append(repr((event.loss, event.gradient)).encode())
+        elif isinstance(event, Finished):
+            parts.append(repr(event.validation).encode())
+            weights = event.run.model.state_dict()
+            parts += [np.asarray(weights[name]).tobytes() for name in weights]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def work(case: str, text: Path, runs: int, seed: int, bare: bool) -> None:
+    """Some runs one after the other; prints a digest for each."""
     for number in range(runs):
-        with tempfile.TemporaryDirectory() as name, stirred(seed * 1000 + number):
-            run, said = Path(name, "run"), io.StringIO()
-            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-                code = tgs(["train", str(text), *CASES[case].split(), "-o", str(run)])
-            print(digest(run) if not code else f"ended with {code}: {said.getvalue()[-300:]}", flush=True)
+        with stirred(seed * 1000 + number):
+            print((trained if bare else commanded)(case, text), flush=True)
 
 
 # ---- from outside -------------------------------------------------------------------------------------------------
@@ -133,17 +160,17 @@ def spinning(cores: int) -> Iterator[None]:
             spinner.wait()
 
 
-def found(case: str, text: Path, runs: int, seed: int) -> list[str]:
+def found(case: str, text: Path, runs: int, seed: int, bare: bool) -> list[str]:
     """The digests of a process with hashes and an environment of its own."""
     padding = {"PADDING": "x" * (97 * seed % 4096), "PYTHONHASHSEED": str(seed), "PYTHONPATH": str(ROOT)}
-    arguments = ["--work", case, str(text), str(runs), str(seed)]
+    arguments = ["--work", case, str(text), str(runs), str(seed), *(["--bare"] if bare else [])]
     done = subprocess.run(
         [sys.executable, __file__, *arguments], capture_output=True, text=True, env={**os.environ, **padding}
     )
     return done.stdout.splitlines() or [f"died with {done.returncode}: {done.stderr[-300:]}"]
 
 
-def campaign(cases: list[str], runs: int, processes: int = 4, spinners: int | None = None) -> list[str]:
+def campaign(cases: list[str], runs: int, processes: int = 4, bare: bool = False) -> list[str]:
     """The cases whose runs were not all alike, a line each; `runs` of each case, half of them on busy cores."""
     wrong = []
     with tempfile.TemporaryDirectory() as name:
@@ -156,8 +183,8 @@ def campaign(cases: list[str], runs: int, processes: int = 4, spinners: int | No
                 busy = number % 2 == 1
                 if not share:
                     continue
-                with spinning((spinners or os.cpu_count() or 1) if busy else 0):
-                    told = found(case, text, share, number)
+                with spinning((os.cpu_count() or 1) if busy else 0):
+                    told = found(case, text, share, number, bare)
                 digests.update(told)
                 counts["busy" if busy else "idle"] += len(told)
             line = f"{case}: {counts['idle']} runs idle, {counts['busy']} busy, {len(digests)} result(s)"
@@ -173,13 +200,16 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=200, help="of each case; half of them on busy cores")
     parser.add_argument("--processes", type=int, default=4, help="that share the runs of a case")
     parser.add_argument("--only", default="", help="cases with this in their name")
+    parser.add_argument(
+        "--bare", action="store_true", help="train() alone, without the command and its files"
+    )
     parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
         case, text, runs, seed = options.work
-        work(case, Path(text), int(runs), int(seed))
+        work(case, Path(text), int(runs), int(seed), options.bare)
         return 0
-    wrong = campaign([c for c in CASES if options.only in c], options.runs, options.processes)
+    wrong = campaign([c for c in CASES if options.only in c], options.runs, options.processes, options.bare)
     print("\n".join(wrong) or "all alike")
     return bool(wrong)
 
