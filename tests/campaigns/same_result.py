@@ -148,10 +148,14 @@ def work(case: str, text: Path, runs: int, seed: int, bare: bool) -> None:
 
 
 # ---- from outside -------------------------------------------------------------------------------------------------
+# Until it is ended, or whoever started it is gone.
+SPIN = "import os; parent = os.getppid()\nwhile os.getppid() == parent: sum(range(10_000))"
+
+
 @contextlib.contextmanager
 def spinning(cores: int) -> Iterator[None]:
     """So many processes that do nothing but keep a core busy."""
-    spinners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(cores)]
+    spinners = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(cores)]
     try:
         yield
     finally:
