@@ -23,7 +23,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "xz": lambda data: lzma.compress(data),
     "zip": lambda data: zipped({"a.txt": data}),
 }
-WAY_OUT = "  If you want it all, name how many megabytes it may come to: --max-size N, or max_size=N."
+WAY_OUT = "  If you want it all, name how many megabytes it may come to: max_size=N, for train and eval --max-size N."
 
 
 def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -75,7 +75,7 @@ def test_a_named_size_is_the_only_bound(kind: str) -> None:
         assert len(read_text(name, max_size=3).text) == len(data)
         assert message(read_text, name, max_size=2) == (
             f"read_text: '{name}' {verb} too much.\n"
-            f"  expected 2 MB at the most, as --max-size (max_size) says.\n{WAY_OUT}"
+            f"  expected 2 MB at the most, the bound that was set.\n{WAY_OUT}"
         )
 
 

@@ -27,13 +27,15 @@ _EMPTY_ZIP = b"PK\x05\x06\0\0"
 _BZIP2, _BZIP2_AT_4 = b"BZh", (b"1AY&SY", b"\x17rE8P\x90")
 _LONGEST = 10  # bytes
 
-FREE = 1 << 26
+FREE = 64_000_000
 """Bytes that any packed file may expand to."""
 RATIO = 200
 """Beyond that, how many times its size on the disk. A text comes to 3 to 20, one letter all through to 1,000."""
-MOST = 1 << 34
+MOST = 16_000_000_000
 """Bytes that a packed file, or a pipe, may hold at the most where nobody has named a limit."""
-_NAME_IT = "If you want it all, name how many megabytes it may come to: --max-size N, or max_size=N."
+_NAME_IT = (
+    "If you want it all, name how many megabytes it may come to: max_size=N, for train and eval --max-size N."
+)
 _MOST_MEMBERS, _LARGEST_DIRECTORY = 65_534, FREE  # of a zip file, whose list is read as a whole; bytes
 
 # What the unpackers raise for damaged data, and for what they have not learnt.
@@ -59,7 +61,7 @@ def unpacked(file: BinaryIO, name: str, most: int | None = None) -> Iterator[tup
     none ends so. `name` is for errors. A file that cannot seek, such as a pipe, may be anything but a zip.
 
     `most` bounds the bytes that come out, all members together. Where it is None, what was packed may come to 64 MB
-    or to 200 times its size on the disk, and that or a pipe to 16 GiB. Reading on beyond raises `DataError`; so do a
+    or to 200 times its size on the disk, and that or a pipe to 16 GB. Reading on beyond raises `DataError`; so do a
     zip that is damaged, empty, encrypted, of an unknown method, or not seekable.
 
     >>> [(name, text.read(9)) for name, text in unpacked(io.BytesIO(gzip.compress(b"text")), "a.gz")]
@@ -169,7 +171,7 @@ class _Bound:
         self.given += count
         if self.most is not None:
             if self.given > self.most:
-                self._refuse(f"expected {_megabytes(self.most)} at the most, as --max-size (max_size) says.")
+                self._refuse(f"expected {_megabytes(self.most)} at the most, the bound that was set.")
         elif self.packed and self.given > max(FREE, RATIO * (self.taken if self.size is None else self.size)):
             self._refuse(f"expected {RATIO} times its size on the disk at the most, or {_megabytes(FREE)}.")
         elif self.given > MOST and (self.packed or self.size is None):
