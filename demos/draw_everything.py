@@ -34,6 +34,23 @@ def step_of_gates() -> Picture:
         return tgs.draw(nn.LSTM(3, 4, rng=RNG), sequence(1), level="gate")
 
 
+def lesson() -> Picture:
+    """One step of an LSTM in the letters of its formulas."""
+    return tgs.draw(nn.LSTM(3, 4, rng=RNG), sequence(1), level="lesson")
+
+
+def named_values() -> Picture:
+    """Names of one's own, and the numbers of values and gradients."""
+    x, h = tgs.Tensor([[1.0, -2.0]], name="x"), tgs.zeros(1, 2)
+    w = tgs.Tensor([[0.5, 0.1], [0.2, 0.3]], requires_grad=True)
+    for t in range(2):
+        with tgs.time_step(t):
+            h = (x + h @ w).tanh()
+            h.name = f"h_{t}"
+    loss = (h * h).sum()
+    return tgs.draw(loss, values=True, names={"w": w, "loss": loss})
+
+
 def step_as_cell() -> Picture:
     return tgs.draw(nn.LSTM(3, 4, rng=RNG), sequence(1), level="cell")
 
@@ -142,7 +159,8 @@ def char_model() -> Picture:
 PICTURES: dict[str, Callable[[], Picture]] = {
     fn.__name__: fn
     for fn in (
-        step_of_ops, step_as_cell, folded, unrolled, rolled, truncated, gradients_behind_cuts, backward,
+        lesson, named_values, step_of_ops, step_as_cell, folded, unrolled, rolled, truncated,
+        gradients_behind_cuts, backward,
         rnn_beside_lstm, gru, transformer, char_model,
     )
 }  # fmt: skip

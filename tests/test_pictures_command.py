@@ -69,7 +69,7 @@ def test_a_saved_graph_is_drawn_again(capsys: pytest.CaptureFixture[str], tmp_pa
     assert "576 parameters" in out
     path.write_bytes(b"\xff{")
     code, _, err = graph(capsys, str(path))
-    assert (code, err) == (2, f"tgs graph: {str(path)!r} is no UTF-8 text.\n")
+    assert (code, err) == (2, f"tgs graph: {str(path)!r} cannot be read: it is no UTF-8 text.\n")
 
 
 def test_what_does_not_exist_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

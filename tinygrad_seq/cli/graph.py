@@ -157,6 +157,7 @@ def _picture(args: argparse.Namespace) -> tuple[Picture, str]:
         raise ArgumentError(
             explain("tgs graph: more than fits", None, rule, "Equal steps are one box anyway.")
         )
+    _refuse_unrolled(args)
     settings: dict[str, Any] = {
         "level": args.level,
         "view": args.view,
@@ -173,6 +174,22 @@ def _picture(args: argparse.Namespace) -> tuple[Picture, str]:
             f"{args.steps} of {window} steps: the run's window is longer, --steps {window} draws all of it"
         )
         return draw(loss, **settings), drawn if args.steps < window else ""
+
+
+def _refuse_unrolled(args: argparse.Namespace) -> None:
+    """More steps, each by itself, than can be laid out: told before the model runs."""
+    from tinygrad_seq.pictures.picture import MOST_NODES
+    from tinygrad_seq.pictures.render import FORMATS
+
+    drawn = args.output is not None and Path(args.output).suffix.lower()[1:] in FORMATS
+    steps = args.steps * (args.layers if args.what in MODELS else 1)
+    by_step = args.view == "unrolled" and args.level not in (None, "model") and not args.collapse
+    if drawn and by_step and args.what != "transformer" and steps > MOST_NODES:
+        what = f"tgs graph: {steps:,} steps, each by itself, are too many to draw"
+        rule = f"expected at most {MOST_NODES:,} over all layers."
+        raise ArgumentError(
+            explain(what, None, rule, "Leave out --view unrolled: equal steps are one box then.")
+        )
 
 
 def _text_of(path: Path) -> str:

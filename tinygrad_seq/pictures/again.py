@@ -31,20 +31,22 @@ def run_again(outputs: Sequence[Tensor]) -> tuple[list[Tensor], dict[AnyNode, An
     """
     made: dict[AnyNode, Any] = {}
     roots = [node_of(o) for o in outputs]
+    order = reachable(roots)
+    kept = _kept_leaves(order)
     with recording(True), np.errstate(all="ignore"):
-        for node in reachable(roots):
+        for node in order:
             if isinstance(node, Leaf):
-                made[node] = _leaf(node)
+                made[node] = _leaf(node, kept)
             else:
                 for p in node.parents:
                     if p not in made:
-                        made[p] = _leaf(p)
+                        made[p] = _leaf(p, kept)
                     if isinstance(p, Leaf) and p.value is None and changed_since(made[p].array, node.index):
                         raise _impossible(f"{_called(p)} was changed since")
                 made[node] = _op(node, made)
     for root in roots:
         if root not in made:
-            made[root] = _leaf(root)
+            made[root] = _leaf(root, kept)
     return [made[root] for root in roots], made
 
 
@@ -71,11 +73,22 @@ def _op(node: Node, made: Mapping[AnyNode, Any]) -> Any:
         return record(node.op, tuple(inputs), node.settings or {})
 
 
-def _leaf(leaf: Any) -> Tensor:
+def _kept_leaves(order: Sequence[AnyNode]) -> dict[AnyNode, Any]:
+    """The arrays of leaves that rules keep, though their tensors may be gone."""
+    return {
+        p: value
+        for node in order
+        for p, value in zip(node.parents, getattr(node, "saved", None) or (), strict=False)
+        if isinstance(p, Leaf) and isinstance(value, np.ndarray)
+    }
+
+
+def _leaf(leaf: Any, kept: Mapping[AnyNode, Any]) -> Tensor:
     tensor = leaf.tensor()
-    if tensor is None and leaf.value is None:
+    array = tensor.array if tensor is not None else kept.get(leaf)
+    if array is None and leaf.value is None:
         raise _impossible(f"{_called(leaf)} is gone")
-    array = np.asarray(leaf.value, leaf.dtype) if tensor is None else tensor.array
+    array = np.asarray(leaf.value, leaf.dtype) if array is None else array
     return wrap(array, leaf, WANTS if leaf.wants else 0)
 
 

@@ -227,7 +227,7 @@ class _Gathering:
         if box.kind == "sum":
             found.op, found.label, found.detail = "add", "", f"{len(main) + 1} terms"
         elif box.key[0] == CHAIN:
-            found.label, found.detail = chain_name(main)
+            found.label, found.detail = chain_name([m for m in main if m.t == main[0].t])
             if main[-1].label:
                 found.detail = " ".join(part for part in (found.label, found.detail) if part)
                 found.label = main[-1].label

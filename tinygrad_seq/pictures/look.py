@@ -104,7 +104,12 @@ def op_node(node: Node, scale: Scale | None, operands: dict[int, str] | None = N
 
 
 def _is_sum(node: Node) -> bool:
-    return node.op == "add" and not node.label and (bool(node.members) or node.phase == "backward")
+    return (
+        node.op == "add"
+        and not node.label
+        and node.count == 1
+        and (bool(node.members) or node.phase == "backward")
+    )
 
 
 def _words(node: Node, quiet: str, coloured: bool) -> list[str]:
@@ -283,13 +288,12 @@ def edge_look(edge: Edge, src: Node, dst: Node) -> Attributes:
 def argument_names(node: Node, edges: list[Edge], sources: dict[int, Node]) -> dict[int, str]:
     """A word for each argument where their order matters and names do not tell, else none."""
     places = [e.arg for e in edges]
-    plain = [e for e in edges if sources[e.src].op != "param" and not sources[e.src].label]
-    told = len(plain) <= 1 and (node.fused or any(sources[e.src].op == "param" and e.arg == 1 for e in edges))
+    by_weight = node.op == "matmul" and any(sources[e.src].op == "param" and e.arg == 1 for e in edges)
     if (
-        node.op in _SYMMETRIC
-        or (told and (node.fused or node.op == "matmul"))
+        node.op in (*_SYMMETRIC, "checkpoint")
+        or node.fused
+        or by_weight
         or not 2 <= len(places) <= _MOST_MARKED
-        or node.op == "checkpoint"
         or (node.ops and node.op == GROUP)
     ):
         return {}

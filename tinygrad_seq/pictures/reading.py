@@ -66,6 +66,7 @@ def read(tape: Tape, nodes: Nodes | None = None, names: Mapping[Live | Leaf, str
     graph = Graph(drawn, _edges(rows), tape.outputs)
     if nodes is not None:
         _part_inputs(graph, nodes)
+        _join_views(graph, nodes)
         _add_live(graph, rows, nodes)
         add_labels(graph, nodes, names or {})
     loops = loops_of(places(graph))
@@ -83,6 +84,29 @@ def _part_inputs(graph: Graph, nodes: Nodes) -> None:
         for n, live in leaves:
             if isinstance(live, Leaf) and not live.learnt:
                 n.op, n.phase, n.params = "input", DATA, 0
+
+
+def _join_views(graph: Graph, nodes: Nodes) -> None:
+    """Data that is read in two shapes is one leaf: else the way around a block would not be seen."""
+    found: dict[Any, list[Node]] = {}
+    arrays = arrays_of(nodes)
+    for n in graph.nodes:
+        array, live = arrays.get(n.id), nodes[n.id]
+        plain = isinstance(live, Leaf) and live.origin is None and not n.wants and not n.result
+        if n.op == "input" and plain and array is not None and array.size and array.flags.c_contiguous:
+            found.setdefault((array.__array_interface__["data"][0], array.nbytes), []).append(n)
+    home: dict[int, int] = {}
+    for same in found.values():
+        kept = max(same, key=lambda n: (len(n.shape), -n.id))
+        kept.label = next((n.label for n in [kept, *same] if n.label), "")
+        home |= {n.id: kept.id for n in same if n.shape != kept.shape}
+    if not home:
+        return
+    for e in graph.edges:
+        e.src = home.get(e.src, e.src)
+    known = graph.by_id()
+    # A leaf stands before its first use.
+    graph.nodes[:] = [known[i] for i in dict.fromkeys(home.get(n.id, n.id) for n in graph.nodes)]
 
 
 def _origins(graph: Graph, nodes: Nodes) -> dict[int, tuple[int | None, str]]:
