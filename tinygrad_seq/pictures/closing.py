@@ -19,7 +19,7 @@ def closed(graph: Graph, is_open: Callable[[Node], bool]) -> Graph:
     boxes: dict[int, Node] = {}
     for key, members in groups.items():
         name, _, last = key.rpartition("#")
-        box = _box(name, int(last), members)
+        box = _box(name, int(last), [n for n in members if not n.is_leaf])
         if not is_open(box):
             boxes[box.id] = box
             home |= {n.id: box.id for n in members}

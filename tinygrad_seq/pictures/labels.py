@@ -99,7 +99,9 @@ def _mark_functions(graph: Graph, nodes: Nodes, known: Mapping[int, Node]) -> No
                 made.append((start, live.index, name, n.id))
     if not made:
         return
-    ops = sorted((nodes[n.id].index, n.id) for n in graph.nodes if not n.is_leaf and n.phase == FORWARD)
+    # Data that a function makes on its way, such as a comparison, has no op: it belongs to the function as well.
+    own = (n for n in graph.nodes if n.phase == FORWARD or (n.op == "input" and not n.label))
+    ops = sorted((nodes[n.id].index, n.id) for n in own)
     indices = [index for index, _ in ops]
     for start, end, name, slot in sorted(made):  # the outermost first
         inside = [known[i] for _, i in ops[bisect_left(indices, start) : bisect_right(indices, end)]]
