@@ -64,6 +64,24 @@ def flag(call: str, name: str, value: Any) -> bool:
     return bool(value)
 
 
+def kept(keepdims: Any, keepdim: Any) -> bool:
+    """Whether reduced axes stay at size 1, under NumPy's name or PyTorch's."""
+    if keepdims is False and keepdim is False:
+        return False
+    return flag("reduction", "keepdims", keepdims) or flag("reduction", "keepdim", keepdim)
+
+
+def sequence(call: str, name: str, value: Any) -> list[Any]:
+    """The members of a list, tuple or the like; DTypeError for what has none."""
+    try:
+        if isinstance(value, (str, bytes, dict, set)):
+            raise TypeError
+        return list(value)
+    except TypeError:
+        rule = "expected a list or a tuple."
+        raise DTypeError(explain(f"{call}: {name} is no list", {name: value}, rule)) from None
+
+
 # ---- numbers beside an array -----------------------------------------------------------------------------------
 def number_as(value: float | int | bool, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """The number as an array of a dtype; ArgumentError for an integer beyond it. A large float is infinite."""

@@ -210,6 +210,8 @@ class ArithmeticMethods(Recorded):
 
 def _reached(bound: Any, x: Any, below: bool) -> Any:
     """None for a whole number that lies beyond all values of x's dtype, on the side where it changes nothing."""
+    if bound is not None and not is_operand(bound):
+        as_tensor(bound)  # refuses it, with its reasons
     bound = bound.item() if isinstance(bound, np.integer) else bound
     if type(bound) is int and x.dtype.kind in "iu":
         limits = np.iinfo(x.dtype)

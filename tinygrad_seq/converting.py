@@ -11,7 +11,7 @@ from tinygrad_seq import dtypes, ops
 from tinygrad_seq.absent import missing
 from tinygrad_seq.arguments import axis_of, sizes_of
 from tinygrad_seq.errors import DTypeError, explain
-from tinygrad_seq.recording import WANTS, Recorded, wrap
+from tinygrad_seq.recording import WANTS, Recorded, as_tensor, wrap
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor
@@ -107,7 +107,7 @@ class ConvertingMethods(Recorded):
 
     def type_as(self, other: Tensor) -> Tensor:
         """The values in the dtype of `other`."""
-        return self.to(other.dtype)
+        return self.to(as_tensor(other).dtype)
 
     def float(self) -> Tensor:
         """The values as float32."""
@@ -154,7 +154,7 @@ class ConvertingMethods(Recorded):
         self, *size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
     ) -> Tensor:
         """Zeros of this dtype."""
-        return self._new(np.zeros(sizes_of(size), self._kind(dtype)), device, requires_grad)
+        return self._new(np.zeros(sizes_of(size, "new", 0), self._kind(dtype)), device, requires_grad)
 
     def new_empty(
         self, *size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
@@ -166,7 +166,7 @@ class ConvertingMethods(Recorded):
         self, *size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
     ) -> Tensor:
         """Ones of this dtype."""
-        return self._new(np.ones(sizes_of(size), self._kind(dtype)), device, requires_grad)
+        return self._new(np.ones(sizes_of(size, "new", 0), self._kind(dtype)), device, requires_grad)
 
     def new_tensor(
         self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False

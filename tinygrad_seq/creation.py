@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.arguments import sizes_of, too_large, whole
+from tinygrad_seq.arguments import number_as, real, sizes_of, too_large, whole
 from tinygrad_seq.dtypes import check_device, dtype_of
+from tinygrad_seq.errors import ArgumentError, ShapeError, explain
 from tinygrad_seq.numpy_protocols import may_leave
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.recording import FLOAT32, as_tensor, input_tensor, wrap
@@ -52,6 +54,23 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     return Tensor(data, dtype, requires_grad)
 
 
+def _dtype(call: str, dtype: Any, x: Tensor) -> np.dtype[Any]:
+    return x.array.dtype if dtype is None else dtype_of(call, dtype)
+
+
+def _one(call: str, value: Any, dtype: np.dtype[Any]) -> Any:
+    """A fill value as an array of no axes, in this dtype."""
+    given_value = as_tensor(value)
+    if given_value.ndim:
+        raise ShapeError(
+            explain(f"{call}: more than one value", {"value": given_value}, "expected a number.")
+        )
+    number = given_value.item()
+    if dtype.kind in "iu" and isinstance(number, float) and not math.isfinite(number):
+        raise ArgumentError(explain(f"{call}: no integer is {number}", None, "expected a finite number."))
+    return number_as(int(number) if dtype.kind in "iu" else number, dtype)
+
+
 def _wants(t: Tensor, requires_grad: bool) -> Tensor:
     return t.requires_grad_() if requires_grad else t
 
@@ -73,21 +92,22 @@ def full(size: Any, fill_value: Any, dtype: Any = None, requires_grad: bool = Fa
     """A tensor of one value; float32, int64 or bool by the value's kind."""
     sizes, value = sizes_of((size,), "full", 0), fill_value
     may_leave("full", value, "expected a number.", "Write x.expand(sizes).")
-    return _wants(wrap(np.full(sizes, value, dtype or as_tensor(value).dtype)), requires_grad)
+    value = _one("full", value, _dtype("full", dtype, as_tensor(value)))
+    return _wants(wrap(np.full(sizes, value)), requires_grad)
 
 
 @on_cpu
 def zeros_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros of the shape and dtype of `x`."""
     x = input_tensor("zeros_like", x)
-    return _wants(wrap(np.zeros(x.shape, dtype or x.dtype)), requires_grad)
+    return _wants(wrap(np.zeros(x.shape, _dtype("zeros_like", dtype, x))), requires_grad)
 
 
 @on_cpu
 def ones_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones of the shape and dtype of `x`."""
     x = input_tensor("ones_like", x)
-    return _wants(wrap(np.ones(x.shape, dtype or x.dtype)), requires_grad)
+    return _wants(wrap(np.ones(x.shape, _dtype("ones_like", dtype, x))), requires_grad)
 
 
 @on_cpu
@@ -95,14 +115,28 @@ def full_like(x: Tensor, fill_value: Any, dtype: Any = None, requires_grad: bool
     """One value, in the shape and dtype of `x`."""
     x = input_tensor("full_like", x)
     may_leave("full_like", fill_value, "expected a number.", "Write x.expand(sizes).")
-    return _wants(wrap(np.full(x.shape, fill_value, dtype or x.dtype)), requires_grad)
+    value = _one("full_like", fill_value, _dtype("full_like", dtype, x))
+    return _wants(wrap(np.full(x.shape, value)), requires_grad)
 
 
 @on_cpu
 def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
     """Numbers from `start` (0 where only one is given) up to but without `stop`."""
     first, last = (0, start) if stop is None else (start, stop)
-    array = np.arange(first, last, step, dtype=dtype)
+    for name, value in (("start", first), ("stop", last), ("step", step)):
+        if not math.isfinite(real("arange", name, value)):
+            rule = f"expected a finite number, got {value}."
+            raise ArgumentError(explain(f"arange: {name} is infinite", None, rule))
+    first, last, step = (getattr(n, "item", lambda n=n: n)() for n in (first, last, step))
+    if step == 0:
+        raise ArgumentError(explain("arange: the step is 0", None, "expected a step above or below 0."))
+    if (last - first) / step > 2**40:
+        raise too_large("arange", (int((last - first) / step),))
+    try:
+        array = np.arange(first, last, step, dtype=dtype)
+    except (OverflowError, TypeError, ValueError) as error:
+        named = {"start": first, "stop": last, "step": step}
+        raise ArgumentError(explain("arange: no such numbers", named, f"NumPy says: {error}.")) from None
     return wrap(array.astype(FLOAT32) if dtype is None and array.dtype.kind == "f" else array)
 
 

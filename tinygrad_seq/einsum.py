@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.errors import ShapeError, explain
+from tinygrad_seq.errors import DTypeError, ShapeError, explain
 from tinygrad_seq.recording import as_tensor, wrap
 from tinygrad_seq.tensor import Tensor
 
@@ -19,6 +19,9 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     >>> einsum("ij,jk->ik", a, b)
     Tensor([[11.]], f32(1, 1))
     """
+    if not isinstance(equation, str):
+        rule = "expected a string, such as 'ij,jk->ik', and then the operands."
+        raise DTypeError(explain("einsum: the equation is no string", {"equation": equation}, rule))
     tensors = [as_tensor(x) for x in operands]
     inputs, output = _parsed(equation, tensors)
     sizes: dict[str, int] = {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_seq import ops
+from tinygrad_seq.arguments import whole
 from tinygrad_seq.arithmetic import ArithmeticMethods
 from tinygrad_seq.recording import as_tensor, binary, is_operand, unary, wrap
 
@@ -107,11 +108,14 @@ class ElementwiseMethods(ArithmeticMethods):
     def sign(self) -> Tensor:
         """-1, 0 or 1; no gradient flows."""
         x = ops.cut(self)
+        if x.dtype.kind in "ub":
+            return ops.where(x > 0, 1, x)  # type: ignore[no-any-return]
         return ops.where(x > 0, 1, ops.where(x < 0, -1, x))  # type: ignore[no-any-return]
 
     def round(self, decimals: int = 0) -> Tensor:
         """The nearest whole number, or multiple of 10^-decimals, halves to the even one; no gradient flows."""
         self._looked_at("round")
+        decimals = whole("round", "decimals", decimals, -400, 400)
         return wrap(np.asarray(np.round(self.array, decimals)))
 
 

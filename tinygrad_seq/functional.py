@@ -26,6 +26,7 @@ from tinygrad_seq.activations import (
     softplus,
     tanh,
 )
+from tinygrad_seq.arguments import real, sizes_of, whole
 from tinygrad_seq.attention_maths import scaled_dot_product_attention
 from tinygrad_seq.creation import where
 from tinygrad_seq.errors import ArgumentError, ShapeError, describe_shape, explain
@@ -39,7 +40,7 @@ from tinygrad_seq.losses import (
     nll_loss,
 )
 from tinygrad_seq.random import Generator, stream
-from tinygrad_seq.recording import FLOAT32, as_tensor, input_tensor
+from tinygrad_seq.recording import FLOAT32, input_tensor
 from tinygrad_seq.tensor import Tensor
 
 __all__ = [
@@ -70,10 +71,10 @@ __all__ = [
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b; x (..., I), W (O, I), b (O,)."""
-    x = input_tensor("linear", x)
-    if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
-        size = x.shape[-1] if x.ndim else "none"
-        rule = f"expected the last size of x ({size}) to equal the last size of weight ({weight.shape[-1]})."
+    x, weight = input_tensor("linear", x), input_tensor("linear", weight)
+    if x.ndim == 0 or weight.ndim == 0 or x.shape[-1] != weight.shape[-1]:
+        size, width = (t.shape[-1] if t.ndim else "none" for t in (x, weight))
+        rule = f"expected the last size of x ({size}) to equal the last size of weight ({width})."
         raise ShapeError(explain("linear: x does not fit the weight", {"x": x, "weight": weight}, rule))
     say_wide(x, weight)
     out = x @ weight.T
@@ -93,7 +94,7 @@ def say_wide(x: Tensor, weight: Tensor) -> None:
 
 def _normalised_rows(call: str, x: Tensor, normalized_shape: int | Sequence[int]) -> tuple[Tensor, int]:
     """x with its last axes, which must be of this shape, laid end to end; and how long that is."""
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    shape = sizes_of((normalized_shape,), call, 0)
     if not shape or x.shape[-len(shape) :] != shape:
         rule = f"expected the last sizes of x to be {describe_shape(shape)}."
         raise ShapeError(explain(f"{call}: x does not fit", {"x": x}, rule))
@@ -109,10 +110,10 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axes (Ba, Kiros and Hinton, 2016)."""
-    x = input_tensor("layer_norm", x)
+    x, eps = input_tensor("layer_norm", x), real("layer_norm", "eps", eps)
     rows, size = _normalised_rows("layer_norm", x, normalized_shape)
-    given = [as_tensor(t) for t in (weight, bias) if t is not None]
-    scale = [t if t.ndim == 1 else t.reshape(size) for t in given]
+    found = [input_tensor("layer_norm", t) for t in (weight, bias) if t is not None]
+    scale = [t if t.ndim == 1 else t.reshape(size) for t in found]
     out = _layer_norm(rows, *scale, eps=eps, scaled=weight is not None)
     return out if rows is x else out.reshape(x.shape)
 
@@ -134,8 +135,12 @@ def rms_norm(
     """
     x = input_tensor("rms_norm", x)
     rows, size = _normalised_rows("rms_norm", x, normalized_shape)
-    eps = float(np.finfo(x.dtype if x.dtype.kind == "f" else np.float32).eps) if eps is None else eps
-    scale = [] if weight is None else [as_tensor(weight).reshape(size)]
+    eps = (
+        float(np.finfo(x.dtype if x.dtype.kind == "f" else np.float32).eps)
+        if eps is None
+        else real("rms_norm", "eps", eps)
+    )
+    scale = [] if weight is None else [input_tensor("rms_norm", weight).reshape(size)]
     out = _rms_norm(rows, *scale, eps=eps)
     return out if rows is x else out.reshape(x.shape)
 
@@ -151,7 +156,8 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Generator | N
 
     Draws from `rng`, or from the stream `dropout`.
     """
-    if isinstance(p, bool) or not 0.0 <= p <= 1.0:
+    x = input_tensor("dropout", x)
+    if isinstance(p, bool) or not 0.0 <= real("dropout", "p", p) <= 1.0:
         raise ArgumentError(
             explain("dropout: p out of range", {"p": p}, "expected a probability from 0 to 1.")
         )
@@ -171,6 +177,7 @@ def _dropout(x: Tensor, key: Tensor, *, p: float) -> Tensor:
 
 def one_hot(ids: Any, num_classes: int, dtype: Any = np.int64) -> Tensor:
     """1 at each id, 0 elsewhere, along a new last axis of size `num_classes`."""
+    num_classes = whole("one_hot", "num_classes", num_classes, 0, 2**31)
     ids = checked_ids("one_hot", ids, num_classes)
     hits: Tensor = ids.unsqueeze(-1) == np.arange(num_classes)
     return hits.to(dtype)
@@ -186,6 +193,10 @@ def padding_row(call: str, padding_idx: int, size: int) -> int:
 
 def embedding(ids: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
     """weight[ids]; ids (...), weight (V, E), result (..., E). No gradient reaches row `padding_idx`."""
+    weight = input_tensor("embedding", weight)
+    if weight.ndim != 2:
+        rule = "expected a weight (V, E)."
+        raise ShapeError(explain("embedding: the weight is no table", {"weight": weight}, rule))
     ids = checked_ids("embedding", ids, weight.shape[0])
     out: Tensor = ops.gather(weight, ids)
     if padding_idx is None:

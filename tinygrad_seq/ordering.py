@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.arguments import axis_of, one_of_two
+from tinygrad_seq.arguments import axis_of, kept, one_of_two, whole
 from tinygrad_seq.errors import ArgumentError, RangeError, explain
 from tinygrad_seq.recording import Recorded, wrap
 from tinygrad_seq.shapes import concat
@@ -59,6 +59,7 @@ class OrderingMethods(Recorded):
         """The pair (values, indices) of the k largest along `dim`, the largest first."""
         i = axis_of("topk", dim, max(1, self.array.ndim), self)
         size = self.array.shape[i] if self.array.ndim else 1
+        k = whole("topk", "k", k)
         if not 0 <= k <= size:
             raise RangeError(explain("topk: k out of range", {"x": self}, f"expected 0 to {size}, got {k}."))
         places: Any = self.argsort(dim, largest)
@@ -89,7 +90,7 @@ class OrderingMethods(Recorded):
         self, p: Any = 2, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
     ) -> Tensor:
         """(sum of |x|^p)^(1/p) over `axis` (all axes); the largest |x| for p = inf. Its gradient at 0 is 0."""
-        at, keeps = one_of_two("norm", axis, dim), keepdims or keepdim
+        at, keeps = one_of_two("norm", axis, dim), kept(keepdims, keepdim)
         x: Any = abs(self)  # type: ignore[arg-type]
         p = 2 if p in (None, "fro") else p
         if not isinstance(p, (int, float)) or isinstance(p, bool) or not p > 0:
@@ -130,4 +131,4 @@ class OrderingMethods(Recorded):
     ) -> Tensor:
         """log(sum(exp(x))) along `dim`, the last where none is given."""
         at = one_of_two("logsumexp", axis, dim)
-        return functional("logsumexp")(self, -1 if at is None else at, keepdims or keepdim)  # type: ignore[no-any-return]
+        return functional("logsumexp")(self, -1 if at is None else at, kept(keepdims, keepdim))  # type: ignore[no-any-return]

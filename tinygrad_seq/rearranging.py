@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.arguments import axis_of, first_axis, one_of_two, sizes_of
+from tinygrad_seq.arguments import axis_of, first_axis, one_of_two, sizes_of, whole
 from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError, explain
 from tinygrad_seq.indexing import ids_of
-from tinygrad_seq.recording import Recorded, as_tensor
+from tinygrad_seq.recording import Recorded, as_tensor, input_tensor
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor
@@ -55,12 +55,12 @@ class RearrangingMethods(Recorded):
     def expand_as(self, other: Tensor) -> Tensor:
         """Expanded to the shape of `other`."""
         x: Any = self
-        return x.expand(other.shape)  # type: ignore[no-any-return]
+        return x.expand(input_tensor("expand_as", other).shape)  # type: ignore[no-any-return]
 
     def view_as(self, other: Tensor) -> Tensor:
         """The elements in the shape of `other`."""
         x: Any = self
-        return x.reshape(other.shape)  # type: ignore[no-any-return]
+        return x.reshape(input_tensor("view_as", other).shape)  # type: ignore[no-any-return]
 
     def repeat(self, *sizes: Any, axis: Any = None) -> Tensor:
         """Whole copies laid side by side, as PyTorch's `repeat` and NumPy's `tile`: a number for each axis.
@@ -96,7 +96,12 @@ class RearrangingMethods(Recorded):
         if at is None:
             x, at = x.reshape(-1), 0
         i = axis_of("repeat_interleave", at, x.ndim, self)
-        times = repeats.array if isinstance(repeats, Recorded) else repeats
+        times: Any = repeats.array if isinstance(repeats, (Recorded, np.ndarray)) else repeats
+        if np.ndim(times) != 1 or np.asarray(times).dtype.kind not in "iu" or np.min(times, initial=0) < 0:
+            times = whole("repeat_interleave", "repeats", times, 0, 2**31)
+        elif len(times) not in (1, x.shape[i]):
+            rule = f"expected {x.shape[i]} numbers, got {len(times)}."
+            raise ShapeError(explain("repeat_interleave: not a number for each", {"x": self}, rule))
         return x.take(np.repeat(np.arange(x.shape[i]), times), i)  # type: ignore[no-any-return]
 
     def roll(self, shifts: Any, dims: Any = None, *, axis: Any = None) -> Tensor:
@@ -105,20 +110,21 @@ class RearrangingMethods(Recorded):
         at = one_of_two("roll", axis, dims)
         if at is None:
             return x.reshape(-1).roll(shifts, 0).reshape(x.shape)  # type: ignore[no-any-return]
-        pairs = zip(
-            shifts if isinstance(shifts, (tuple, list)) else [shifts],
-            at if isinstance(at, (tuple, list)) else [at],
-            strict=True,
-        )
-        for shift, a in pairs:
+        steps = shifts if isinstance(shifts, (tuple, list)) else [shifts]
+        axes = at if isinstance(at, (tuple, list)) else [at]
+        if len(steps) != len(axes):
+            rule = f"expected a shift for each axis, got {len(steps)} for {len(axes)}."
+            raise ArgumentError(explain("roll: shifts and axes differ in number", {"x": self}, rule))
+        for shift, a in zip([whole("roll", "shift", n) for n in steps], axes, strict=True):
             i = axis_of("roll", a, x.ndim, self)
-            x = x.take(np.roll(np.arange(x.shape[i]), shift), i)
+            x = x.take(np.roll(np.arange(x.shape[i]), shift % max(1, x.shape[i])), i)
         return x  # type: ignore[no-any-return]
 
     def unfold(self, dimension: int, size: int, step: int) -> Tensor:
         """All windows of `size` along an axis, `step` apart, each laid along a new last axis."""
         x: Any = self
         i = axis_of("unfold", dimension, x.ndim, self)
+        size, step = whole("unfold", "size", size), whole("unfold", "step", step)
         if size < 1 or step < 1 or size > x.shape[i]:
             rule = f"expected a size from 1 to {x.shape[i]} and a step of at least 1, got {size} and {step}."
             raise ArgumentError(explain("unfold: no such windows", {"x": self}, rule))
@@ -129,6 +135,7 @@ class RearrangingMethods(Recorded):
         """`length` entries of an axis from `start` on."""
         x: Any = self
         i = axis_of("narrow", dim, x.ndim, self)
+        start, length = whole("narrow", "start", start), whole("narrow", "length", length)
         if (
             length < 0
             or not -x.shape[i] <= start <= x.shape[i]
@@ -166,6 +173,8 @@ class RearrangingMethods(Recorded):
     def _triangle(self, cut: Any, call: str, diagonal: int) -> Tensor:
         if self.array.ndim < 2:
             raise ShapeError(explain(f"{call}: not a matrix", {"x": self}, "expected at least 2 axes."))
+        most = sum(self.array.shape[-2:])
+        diagonal = min(max(whole(call, "diagonal", diagonal), -most), most)
         kept = cut(np.ones(self.array.shape[-2:], bool), diagonal)
         return ops.where(kept, self, 0)  # type: ignore[no-any-return]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.arguments import axis_of, distinct_axes, one_of_two
+from tinygrad_seq.arguments import axis_of, distinct_axes, kept, one_of_two
 from tinygrad_seq.arithmetic import reverse
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
 from tinygrad_seq.recording import FLOAT32, VALUES_ONLY, Recorded, unary
@@ -71,7 +71,7 @@ class ReductionMethods(Recorded):
     ) -> Tensor:
         """The sum over `axis` (all axes where None)."""
         axes = axes_of("sum", one_of_two("sum", axis, dim), self)
-        return unary(ops.sum_, self, {"axis": axes, "keepdims": keepdims or keepdim})
+        return unary(ops.sum_, self, {"axis": axes, "keepdims": kept(keepdims, keepdim)})
 
     def max(
         self, *place: Any, axis: Any = None, keepdims: Any = None, dim: Any = None, keepdim: Any = None
@@ -124,13 +124,13 @@ class ReductionMethods(Recorded):
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
     ) -> Tensor:
         """The largest value over `axis`; equal ones share the gradient. Values only, however `axis` is named."""
-        return self.max(axis=one_of_two("amax", axis, dim), keepdims=keepdims or keepdim)  # type: ignore[no-any-return]
+        return self.max(axis=one_of_two("amax", axis, dim), keepdims=kept(keepdims, keepdim))  # type: ignore[no-any-return]
 
     def amin(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
     ) -> Tensor:
         """The smallest value over `axis`; equal ones share the gradient. Values only, however `axis` is named."""
-        return self.min(axis=one_of_two("amin", axis, dim), keepdims=keepdims or keepdim)  # type: ignore[no-any-return]
+        return self.min(axis=one_of_two("amin", axis, dim), keepdims=kept(keepdims, keepdim))  # type: ignore[no-any-return]
 
     def mean(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
@@ -139,9 +139,9 @@ class ReductionMethods(Recorded):
         axes = axes_of("mean", one_of_two("mean", axis, dim), self)
         x: Any = self
         if self.array.dtype.kind != "f":
-            return x.to(np.float64).mean(axes, keepdims or keepdim).to(FLOAT32)  # type: ignore[no-any-return]
+            return x.to(np.float64).mean(axes, kept(keepdims, keepdim)).to(FLOAT32)  # type: ignore[no-any-return]
         count = math.prod(self.array.shape[a] for a in axes)
-        total: Any = unary(ops.sum_, x, {"axis": axes, "keepdims": keepdims or keepdim})
+        total: Any = unary(ops.sum_, x, {"axis": axes, "keepdims": kept(keepdims, keepdim)})
         return total / float(count) if count else total * math.nan  # type: ignore[no-any-return]
 
     def var(
@@ -163,7 +163,7 @@ class ReductionMethods(Recorded):
         """
         axes = axes_of("var", one_of_two("var", axis, dim), self)
         less = _correction("var", correction, unbiased, ddof, place)
-        keeps = keepdims or keepdim or place == (True,)
+        keeps = kept(keepdims, keepdim) or place == (True,)
         x: Any = self
         if self.array.dtype.kind != "f":
             return x.to(np.float64).var(axes, keeps, correction=less).to(FLOAT32)  # type: ignore[no-any-return]
@@ -188,7 +188,7 @@ class ReductionMethods(Recorded):
         """The square root of `var`, with its settings; its gradient over equal numbers is 0."""
         less = _correction("std", correction, unbiased, ddof, place)
         axes = axes_of("std", one_of_two("std", axis, dim), self)
-        var = self.var(axes, keepdims=keepdims or keepdim or place == (True,), correction=less)
+        var = self.var(axes, keepdims=kept(keepdims, keepdim) or place == (True,), correction=less)
         # The root's slope at 0 is infinite, and infinite times a deviation of 0 would be NaN.
         root = ops.where(var == 0.0, 1.0, var).sqrt()
         return ops.where(var == 0.0, 0.0, root)  # type: ignore[no-any-return]
@@ -197,13 +197,13 @@ class ReductionMethods(Recorded):
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
     ) -> Tensor:
         """The place of the first largest value (over all elements where `axis` is None); no gradient."""
-        return self._place(np.argmax, "argmax", one_of_two("argmax", axis, dim), keepdims or keepdim)
+        return self._place(np.argmax, "argmax", one_of_two("argmax", axis, dim), kept(keepdims, keepdim))
 
     def argmin(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
     ) -> Tensor:
         """The place of the first smallest value; no gradient."""
-        return self._place(np.argmin, "argmin", one_of_two("argmin", axis, dim), keepdims or keepdim)
+        return self._place(np.argmin, "argmin", one_of_two("argmin", axis, dim), kept(keepdims, keepdim))
 
     def _place(self, find: Any, call: str, axis: Any, keeps: bool) -> Tensor:
         from_zero = None if axis is None else axis_of(call, axis, self.array.ndim, self)
@@ -219,14 +219,14 @@ class ReductionMethods(Recorded):
     ) -> Tensor:
         """True where no element is zero or False."""
         x: Any = self
-        return (x == 0).sum(one_of_two("all", axis, dim), keepdims or keepdim) == 0  # type: ignore[no-any-return]
+        return (x == 0).sum(one_of_two("all", axis, dim), kept(keepdims, keepdim)) == 0  # type: ignore[no-any-return]
 
     def any(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
     ) -> Tensor:
         """True where some element is neither zero nor False."""
         x: Any = self
-        return (x != 0).sum(one_of_two("any", axis, dim), keepdims or keepdim) != 0  # type: ignore[no-any-return]
+        return (x != 0).sum(one_of_two("any", axis, dim), kept(keepdims, keepdim)) != 0  # type: ignore[no-any-return]
 
 
 def _correction(call: str, correction: Any, unbiased: Any, ddof: Any, place: tuple[Any, ...]) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.arguments import axis_of, distinct_axes, first_axis, one_of_two, sizes_of, whole
+from tinygrad_seq.arguments import axis_of, distinct_axes, first_axis, one_of_two, sequence, sizes_of, whole
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
 from tinygrad_seq.recording import Recorded, as_tensor, unary
 
@@ -126,7 +126,7 @@ class ShapeMethods(Recorded):
 
 def concat(tensors: Sequence[Any], axis: int | None = None, *, dim: int | None = None) -> Tensor:
     """The tensors laid end to end along `axis`."""
-    pieces = [as_tensor(t) for t in tensors]
+    pieces = [as_tensor(t) for t in sequence("concat", "tensors", tensors)]
     if not pieces:
         raise ShapeError(explain("concat: no tensors given", None, "expected at least one."))
     axis = axis_of("concat", first_axis("concat", axis, dim), pieces[0].array.ndim, pieces[0])
@@ -138,7 +138,7 @@ cat = concat
 
 def stack(tensors: Sequence[Any], axis: int | None = None, *, dim: int | None = None) -> Tensor:
     """Tensors of one shape along a new axis."""
-    pieces = [as_tensor(t) for t in tensors]
+    pieces = [as_tensor(t) for t in sequence("stack", "tensors", tensors)]
     if not pieces:
         raise ShapeError(explain("stack: no tensors given", None, "expected at least one."))
     shape = pieces[0].array.shape

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_seq.arguments import sizes_of
+from tinygrad_seq.arguments import real, sizes_of
 from tinygrad_seq.errors import ArgumentError, DTypeError, GraphError, ShapeError, describe_shape, explain
 from tinygrad_seq.nodes import STATE, Node, mark_changed, recording
 from tinygrad_seq.recording import WANTS, Recorded, as_tensor
@@ -119,6 +119,7 @@ class WritingMethods(Recorded):
 
     def uniform_(self, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Tensor:
         """Draw evenly from `low` to `high`, from `generator` or the stream `init`."""
+        low, high = real("uniform_", "low", low), real("uniform_", "high", high)
         rng = generator or _stream()
         return self._overwritten(
             "uniform_", rng.uniform(low, high, self.array.shape, self._floats("uniform_"))
@@ -126,6 +127,7 @@ class WritingMethods(Recorded):
 
     def normal_(self, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
         """Draw from the normal distribution, from `generator` or the stream `init`."""
+        mean, std = real("normal_", "mean", mean), real("normal_", "std", std)
         if std < 0:
             raise ArgumentError(explain("normal_: std below 0", {"std": std}, "expected at least 0."))
         rng = generator or _stream()

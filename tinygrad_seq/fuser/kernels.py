@@ -71,7 +71,7 @@ class Family:
                 theirs, oldest = _fittings.popleft()
                 theirs.pop(oldest, None)
         if fitting is None:
-            return self.fn(*inputs, **settings)
+            return self.fn(*tensors, **settings)
         if records:
             return fitting.record(tensors, arrays)
         self.last["forward"] = fitting.plan.plain
