@@ -66,20 +66,35 @@ def metrics(run: str | os.PathLike[str]) -> dict[str, Array]:
     return {key: np.array([_number(row.get(key)) for row in rows]) for key in names}
 
 
+def _columns(run: Any) -> dict[str, Array]:
+    """The columns of a folder's metrics, or of the reports in what `fit` returned."""
+    rows = getattr(run, "rows", None)
+    if getattr(run, "folder", None) is not None:
+        return metrics(run.folder)  # it holds what was before a stop, too
+    if rows is None:
+        return metrics(run)
+    if not rows:
+        raise DataError(explain("charts: this run holds no report yet", None, "expected one at least."))
+    names = dict.fromkeys(key for row in rows for key in row)
+    return {key: np.array([_number(row.get(key)) for row in rows]) for key in names}
+
+
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
 
-def learning(run: str | os.PathLike[str], *, ax: Any = None) -> Chart:
-    """The learning curves of a run: bits per character in training and validation, against the step.
+def learning(run: Any, *, ax: Any = None) -> Chart:
+    """The learning curves of a run, by its folder or by what `fit` returns: bits per character in training and
+    validation, against the step; of a module's own loss, that loss.
 
     The best validation has a ring and its number. Data: step, bits, validation_bits. Raises DataError for a
     folder without metrics.
     """
-    columns = metrics(run)
+    columns = _columns(run)
     ax = new_axes(ax, "learning")
     step = columns["step"]
-    bits = columns.get("bits", np.full(len(step), np.nan))
+    unit = "bits per character" if "bits" in columns else "loss"
+    bits = columns.get("bits", columns.get("loss", np.full(len(step), np.nan)))
     validation = columns.get("validation_bits", np.full(len(step), np.nan))
     ax.plot(step, bits, label="training, mean since the report before", **{**style(0), "marker": ""})
     seen = np.isfinite(validation)
@@ -101,7 +116,7 @@ def learning(run: str | os.PathLike[str], *, ax: Any = None) -> Chart:
         )  # fmt: skip
     ax.set_xlabel("step")
     ax.margins(y=0.12)
-    ax.set_ylabel("bits per character")
+    ax.set_ylabel(unit)
     ax.set_title("Learning curves")
     quiet(ax)
     legend(ax)

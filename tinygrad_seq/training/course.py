@@ -57,7 +57,7 @@ class Course:
         run_from: str | None = None,
         notes: Iterable[str] = (),
     ):
-        self.notes = tuple(notes)
+        self.notes, self.rows = tuple(notes), list[Mapping[str, Any]]()
         self.run, self.text, self.folder, self.clock = run, text, folder, never_back(clock)
         self.run_from = run_from or os.getcwd()
         """Where the names of the text's files are seen from."""
@@ -118,7 +118,13 @@ class Course:
             yield from saved
             path = self.folder.path if self.folder else None
             yield Interrupted(
-                self.run, self.learner.done, self.plan.elapsed(), path, number_of(stop), self._prime
+                self.run,
+                self.learner.done,
+                self.plan.elapsed(),
+                path,
+                number_of(stop),
+                self._prime,
+                tuple(self.rows),
             )
         except GeneratorExit:
             if self.whole:
@@ -148,7 +154,16 @@ class Course:
         found = rates(self.validation, size), rates(self.best, size), rates(self.error, size)
         early = self.spent and self.learner.done != self.plan.total(self.learner.done)
         yield Finished(
-            self.run, self.learner.done, self.validation, self.best, seconds, path, *found, early, self._prime
+            self.run,
+            self.learner.done,
+            self.validation,
+            self.best,
+            seconds,
+            path,
+            *found,
+            early,
+            self._prime,
+            tuple(self.rows),
         )
 
     @contextmanager
@@ -308,8 +323,10 @@ class Course:
     # ---- what is written down --------------------------------------------------------------------------
     def _report(self, step: Step, found: Measured | None = None) -> None:
         """A line of the metrics; the means start anew."""
+        row = metrics_of(step, found, self.validation_size)
+        self.rows.append(row)
         if self.folder:
-            self.folder.add_metrics(metrics_of(step, found, self.validation_size))
+            self.folder.add_metrics(row)
         self.losses.clear()
         self.learner.gauge.reset()
         self.seconds = 0.0

@@ -30,6 +30,8 @@ def as_json(event: Event) -> dict[str, Any]:
         return found | {"folder": _plain(event.folder)}
     for field in fields(event):
         value = getattr(event, field.name)
+        if field.name == "rows":
+            continue  # each was told when it came
         if isinstance(value, Flow):
             # Between two looks the means are those of before: what is new is told, and all in a report.
             new = value.looked or getattr(event, "report", False)

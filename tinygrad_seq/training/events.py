@@ -6,8 +6,10 @@ The command line, notebooks and tests read the same events; who wants to see som
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tinygrad_seq.data import Corpus, Rates, Tokens
 from tinygrad_seq.training.evaluation import bits, has_risen
@@ -143,7 +145,8 @@ class Saved:
 class Finished:
     """The plan is done: nats per token on the validation part, at the end and at best; `rates` and
     `best_rates` are the same for each character and each byte, `errors` the standard errors of `rates`. `early` says
-    that `patience` ended it, `prime` is a word of the text that a sample may begin with.
+    that `patience` ended it, `prime` is a word of the text that a sample may begin with,
+    `rows` are the reports since the run began or went on.
     """
 
     run: Run
@@ -157,6 +160,7 @@ class Finished:
     errors: Rates | None = None
     early: bool = False
     prime: str = ""
+    rows: tuple[Mapping[str, Any], ...] = field(default=(), repr=False, compare=False)
 
     def __str__(self) -> str:
         return (
@@ -168,7 +172,7 @@ class Finished:
 @dataclass(frozen=True)
 class Interrupted:
     """Ctrl+C, or a signal that asks for the end: the model is that of the last whole step, and saved where there is
-    a folder. `signal` is the number of what stopped it, 2 for Ctrl+C, and `prime` as in `Finished`.
+    a folder. `signal` is the number of what stopped it, 2 for Ctrl+C, `prime` and `rows` are as in `Finished`.
     """
 
     run: Run
@@ -177,6 +181,7 @@ class Interrupted:
     folder: Path | None
     signal: int = 2
     prime: str = ""
+    rows: tuple[Mapping[str, Any], ...] = field(default=(), repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"interrupted after {self.step} steps"

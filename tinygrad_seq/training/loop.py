@@ -24,12 +24,12 @@ from tinygrad_seq.errors import CheckpointError, explain
 from tinygrad_seq.training.building import new_model
 from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.course import Course
-from tinygrad_seq.training.events import Event, Finished, Interrupted
+from tinygrad_seq.training.events import Event
 from tinygrad_seq.training.finding import BEGUN_IN, Found, found_text
 from tinygrad_seq.training.run_folder import Run, RunFolder
 from tinygrad_seq.training.small_texts import suited
 
-__all__ = ["fit", "resume", "text_of", "train"]
+__all__ = ["resume", "text_of", "train"]
 
 Text = Corpus | Tokens | Iterable[object]
 Data = str | Path | Sequence[str | Path]
@@ -141,34 +141,6 @@ def resume(
     if course.over and not course.chores and own.has_card():
         raise CheckpointError(_ended(course, folder))
     return course.events()
-
-
-def fit(
-    config: Config | None = None,
-    *on: Callable[[Event], object],
-    **settings: Any,
-) -> Finished | Interrupted:
-    """`train` to its end; each of `on` is called with every event. Returns the last event, which holds the run.
-
-    `settings` are those of `train`, single settings of the run among them. What `on` raises ends the run, whose
-    state is saved.
-
-    >>> steps = []
-    >>> text = Corpus("to be or not to be, that is the question. " * 20)
-    >>> end = fit(None, steps.append, corpus=text, hidden=8, batch=4, window=8, steps=3)
-    >>> len(steps), end.step
-    (7, 3)
-    """
-    last: Event | None = None
-    events = train(config, **settings)
-    try:
-        for last in events:
-            for call in on:
-                call(last)
-    finally:
-        events.close()
-    assert isinstance(last, Finished | Interrupted)
-    return last
 
 
 # What a run cannot go on with when it is another: the shapes of its arrays, and what its place in the text means.

@@ -1,0 +1,110 @@
+"""Any module and its loss, trained on any batches: the loop of `fit` where there is no text."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinygrad_seq import optim
+from tinygrad_seq.errors import ArgumentError, NonFiniteError, explain
+from tinygrad_seq.nn import Module
+from tinygrad_seq.tensor import Tensor
+
+__all__ = ["Fitted", "fit_module"]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What `fit` made of a module: `losses` has one number for each step, before its update; `rows` the same as
+    `charts.learning` draws it.
+    """
+
+    model: Module
+    losses: tuple[float, ...] = field(repr=False)
+    seconds: float
+
+    @property
+    def step(self) -> int:
+        """How many updates were made."""
+        return len(self.losses)
+
+    @property
+    def rows(self) -> tuple[Mapping[str, float], ...]:
+        """Step and loss of each step."""
+        return tuple({"step": i + 1, "loss": loss} for i, loss in enumerate(self.losses))
+
+
+def fit_module(
+    model: Module,
+    data: Iterable[Any] | None = None,
+    loss: Callable[..., Any] | None = None,
+    *,
+    steps: int,
+    lr: float = 1e-3,
+    optimiser: str = "AdamW",
+    clip: float = 1.0,
+    say: Callable[[str], object] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Fitted:
+    """Make `steps` updates of a module's parameters, each with the next batch of `data`, from the first again after
+    the last. Without data the loss is asked for as it is.
+
+        loss(model, *batch)   of a tuple or list;   loss(model, batch)   else;   not given: model.loss(*batch)
+
+    Of a tuple that it gives, such as (loss, state), the first is taken. `say` is told a line now and then. Raises
+    `ArgumentError` where there is no loss, no batch, or an iterator that ends before the steps do, `NonFiniteError`
+    for a loss or gradient that is no finite number; the parameters are then those of the step before.
+    """
+    told = loss if loss is not None else getattr(model, "loss", None)
+    if not callable(told):
+        rule = "expected a method `loss` of the module, or loss=, a function of the module and a batch."
+        raise ArgumentError(explain("fit: this module has no loss", {"model": type(model).__name__}, rule))
+    rule_of = getattr(optim, optimiser)(list(model.parameters()), lr=lr)
+    losses, begin, every = [], clock(), max(1, steps // 20)
+    model.train()
+    for n, batch in zip(range(1, steps + 1), _again(data), strict=False):
+        parts = batch if isinstance(batch, tuple | list) else (batch,)
+        found = told(*([model] if loss is not None else []), *([] if data is None else parts))
+        found = found[0] if isinstance(found, tuple) else found
+        if not isinstance(found, Tensor) or found.size != 1:
+            raise ArgumentError(
+                explain("fit: the loss is not one number", {"loss": found}, "expected a tensor of one.")
+            )
+        rule_of.zero_grad()
+        found.backward()
+        norm = float(optim.clip_grad_norm_(model.parameters(), clip or math.inf).item())
+        value = float(found.item()) + 0.0
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            numbers = {"loss": value, "norm of the gradient": norm}
+            raise NonFiniteError(
+                explain(f"fit: step {n}: a number is not finite", numbers, "Try a lower lr.")
+            )
+        rule_of.step()
+        losses.append(value)
+        if say is not None and (n % every == 0 or n in (1, steps)):
+            say(f"step {n:,}/{steps:,}  loss {value:z.4f}  gradient {norm:.3g}  {clock() - begin:.1f} s")
+    if len(losses) < steps:
+        found = {"steps": steps, "batches": len(losses)}
+        rule = "expected a list, or an iterator with a batch for each step."
+        raise ArgumentError(explain("fit: the data ended before the steps did", found, rule))
+    return Fitted(model, tuple(losses), clock() - begin)
+
+
+def _again(data: Iterable[Any] | None) -> Iterator[Any]:
+    if data is None:
+        yield from itertools.repeat(())
+        return
+    if iter(data) is data:
+        yield from data
+        return
+    while True:
+        empty = True
+        for batch in data:
+            empty = False
+            yield batch
+        if empty:
+            return
