@@ -88,6 +88,6 @@ def test_curves_without_a_folder() -> None:
     own = fit(Own(), steps=3, quiet=True)
     found = charts.learning(own)
     assert found.data["bits"].tolist() == list(own.losses)
-    assert found.ax.get_ylabel() == "loss"
+    assert found.axes.get_ylabel() == "loss"
     with pytest.raises(DataError, match="holds no report yet"):
         charts.learning(Fitted(Own(), (), 0.0))

@@ -118,13 +118,7 @@ class Course:
             yield from saved
             path = self.folder.path if self.folder else None
             yield Interrupted(
-                self.run,
-                self.learner.done,
-                self.plan.elapsed(),
-                path,
-                number_of(stop),
-                self._prime,
-                tuple(self.rows),
+                self.run, self.learner.done, self.plan.elapsed(), path, number_of(stop), *self._told
             )
         except GeneratorExit:
             if self.whole:
@@ -153,18 +147,8 @@ class Course:
         size, seconds = self.validation_size, self.plan.elapsed()
         found = rates(self.validation, size), rates(self.best, size), rates(self.error, size)
         early = self.spent and self.learner.done != self.plan.total(self.learner.done)
-        yield Finished(
-            self.run,
-            self.learner.done,
-            self.validation,
-            self.best,
-            seconds,
-            path,
-            *found,
-            early,
-            self._prime,
-            tuple(self.rows),
-        )
+        numbers = self.validation, self.best, seconds
+        yield Finished(self.run, self.learner.done, *numbers, path, *found, early, *self._told)
 
     @contextmanager
     def _undivided(self) -> Iterator[None]:
@@ -233,8 +217,8 @@ class Course:
         return self.step, last
 
     @property
-    def _prime(self) -> str:
-        return prime_of(self.text.head, self.run.vocabulary)
+    def _told(self) -> tuple[str, tuple[Mapping[str, Any], ...]]:
+        return prime_of(self.text.head, self.run.vocabulary), tuple(self.rows)
 
     @property
     def _width(self) -> float:
