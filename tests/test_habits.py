@@ -439,3 +439,17 @@ def test_pytorchs_tensors_are_named():
     with pytest.raises(tgs.DTypeError, match="a PyTorch tensor that wants a gradient"):
         tgs.tensor(theirs.requires_grad_())
     assert tgs.zeros(2, dtype=torch.int64).dtype == np.int64
+
+
+def test_what_is_no_number_or_size_is_refused_in_our_words():
+    """No error of Python's or NumPy's from inside."""
+    x, m = tgs.tensor([1.0, 2.0]), tgs.ones(2, 2)
+    for use in (
+        lambda: x.unfold(0, "a", 1), lambda: x.roll("a", 0), lambda: x.roll((1, 2), 0), lambda: x.narrow(0, 0, "a"),
+        lambda: x.round("a"), lambda: x.repeat_interleave(-1), lambda: x.topk("a"), lambda: m.tril("a"),
+        lambda: x.new_full((2,), "a"), lambda: x.uniform_("a"), lambda: x.normal_(0, None), lambda: x.tile(2.5),
+        lambda: x.repeat("a"), lambda: x.norm("nuc"), lambda: x.copy_(None), lambda: x.index_select(0, None),
+    ):  # fmt: skip
+        with pytest.raises((ArgumentError, tgs.DTypeError)) as caught:
+            use()
+        assert type(caught.value).__module__ == "tinygrad_seq.errors"

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_seq import dtypes, ops
 from tinygrad_seq.absent import missing
-from tinygrad_seq.arguments import axis_of, sizes_of
+from tinygrad_seq.arguments import axis_of, real, sizes_of, whole
 from tinygrad_seq.errors import DTypeError, explain
 from tinygrad_seq.recording import WANTS, Recorded, as_tensor, wrap
 
@@ -148,7 +148,13 @@ class ConvertingMethods(Recorded):
         requires_grad: builtins.bool = False,
     ) -> Tensor:
         """A tensor of one value, of this one's dtype."""
-        return self._new(np.full(sizes_of((size,)), fill_value, self._kind(dtype)), device, requires_grad)
+        kind = self._kind(dtype)
+        value = (
+            real("new_full", "fill_value", fill_value)
+            if kind.kind == "f"
+            else whole("new_full", "fill_value", fill_value)
+        )
+        return self._new(np.full(sizes_of((size,)), value, kind), device, requires_grad)
 
     def new_zeros(
         self, *size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False

@@ -47,7 +47,7 @@ def array_of(data: Any, dtype: Any = None) -> Array:
     if isinstance(data, (list, tuple)):
         rule, way_out = "expected values alone.", "Write stack([x, y]), or x.detach() for each."
         may_leave("tensor", data, rule, way_out)
-    if hasattr(data, "is_contiguous") and not isinstance(data, Recorded):  # PyTorch's
+    if not isinstance(data, Recorded) and hasattr(data, "is_contiguous"):  # PyTorch's
         data = (data.float() if is_bfloat16(data) else data).cpu().numpy()
     data = plain(data)
     keep = dtype is not None or isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
