@@ -188,7 +188,12 @@ def tanh_f32(x: np.float32) -> Any:
     return signed_as(near if size < TANH_NEAR else far, x)
 
 
-@scalar(np.float32, special.lesser)
+def _lesser_f32(x: Any) -> Any:
+    out = special.lesser(x)
+    return np.where(out < 0.0, np.minimum(out, -LEAST_NORMAL), out)  # where float32 ends, not float64
+
+
+@scalar(np.float32, _lesser_f32)
 def lesser_f32(x: np.float32) -> Any:
     """The lesser of sigmoid(x) and 1 - sigmoid(x), the latter negative, as `special.lesser`.
 
