@@ -12,10 +12,12 @@ from collections.abc import Iterable
 
 from tinygrad_seq import Generator
 from tinygrad_seq.cli.parser import UsageError
-from tinygrad_seq.data import read_text
+from tinygrad_seq.data import Tokenizer, read_text
+from tinygrad_seq.data.labels import placed_label_of, readable
 from tinygrad_seq.data.tokenizer import ON_UNKNOWN
 from tinygrad_seq.errors import explain
-from tinygrad_seq.sampling import Candidate, Choosing, Sample, Sampler
+from tinygrad_seq.listing import width
+from tinygrad_seq.sampling import Candidate, Choosing, Sample, Sampler, characters_of
 from tinygrad_seq.terminal import bare
 from tinygrad_seq.training import load_run
 
@@ -23,6 +25,9 @@ EXAMPLE = """\
   tgs sample runs/topics-lstm128 --prime "The " -n 300 --temperature 0.5 --seed 1
   tgs sample runs/topics-lstm128 --samples 3 --top-p 0.9 --until '\\n\\n'"""
 
+_SPELT = (
+    "each character, log P of its letters (ㄴ- begins a syllable, -ㄴ ends it) or bytes; below, each of them:"
+)
 _TOGETHER = 0.1  # seconds
 _LARGEST_PRIME = 64  # MB
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "0": "\0", '"': '"', "'": "'"}
@@ -103,7 +108,12 @@ def run(args: argparse.Namespace) -> int:
     settings = {"until": until, "explain": args.explain}
     if args.json or args.explain:
         for i, sample in enumerate(sampler.samples(args.samples, prime, args.n, rng=rng, **settings)):
-            _write(_as_json(i, rng.seed, sample) if args.json else _explained(i, args.samples, text, sample))
+            told = (
+                _as_json(i, rng.seed, sample, trained.vocabulary)
+                if args.json
+                else _explained(i, args.samples, text, sample, trained.vocabulary)
+            )
+            _write(told)
         return 0
     sampler.samples(
         args.samples, prime, 0, rng=rng, **settings
@@ -164,7 +174,7 @@ def _write_all(pieces: Iterable[str], stream: bool) -> None:
     _write("".join(waiting), end="")
 
 
-def _as_json(i: int, seed: int, sample: Sample) -> str:
+def _as_json(i: int, seed: int, sample: Sample, tokenizer: Tokenizer) -> str:
     content = {
         "sample": i,
         "seed": seed,
@@ -179,26 +189,55 @@ def _as_json(i: int, seed: int, sample: Sample) -> str:
     }
     if sample.candidates:
         content["candidates"] = [[one._asdict() for one in row] for row in sample.candidates]
+        content["characters"] = [
+            {"text": one.text, "tokens": one.ids, "log_prob": one.log_prob, "written": one.written}
+            for one in characters_of(sample, tokenizer)
+        ]
     return json.dumps(content, allow_nan=False)
 
 
-def _explained(i: int, count: int, prime: str, sample: Sample) -> str:
+def _explained(i: int, count: int, prime: str, sample: Sample, tokenizer: Tokenizer) -> str:
+    """The text, what it cost, and a line for each character; its letters stand below where it has several."""
     lines = [f"--- sample {i + 1} ---"] if count > 1 else []
+    found = characters_of(sample, tokenizer)
+    spelt = any(len(one.ids) > 1 for one in found)
     lines += [
         prime + sample.text,
         "",
         f"log P {sample.log_prob:z.3f} nats, {sample.bits_per_character:z.3f} bits per character, "
         f"{sample.bits_per_byte:z.3f} per byte",
+        *([_SPELT] if spelt else []),
         "each token, its log P, and the likeliest there in order: chance as learnt/as drawn, * the one drawn",
     ]
-    for at, (token, score, row) in enumerate(
-        zip(sample.ids, sample.log_probs, sample.candidates, strict=True), 1
-    ):
-        chosen = next(one.text for one in row if one.id == token)
-        others = " ".join(_candidate(one, one.id == token) for one in row)
-        lines.append(f"{at:5} {chosen!r:>8} {score:z8.3f}   {others}")
+    for at, one in enumerate(found, 1):
+        head = f"{at:5} {_wide(repr(one.text))} {one.log_prob:z8.3f}   "
+        after = "" if one.written else "  (drawn after the end of the text)"
+        rows = [_candidates(i, row, tokenizer) for i, row in zip(one.ids, one.candidates, strict=True)]
+        if len(rows) == 1:
+            lines.append(head + rows[0] + after)
+            continue
+        names = [placed_label_of(tokenizer, i) for i in one.ids]
+        lines.append(head + " ".join(names) + after)
+        lines += [
+            f"      {_wide(repr(name))} {cost:z8.3f}   {row}"
+            for name, cost, row in zip(names, one.log_probs, rows, strict=True)
+        ]
     return "\n".join(lines)
 
 
-def _candidate(one: Candidate, chosen: bool) -> str:
-    return f"{'*' if chosen else ' '}{one.text!r} {one.learnt:z.1%}/{one.drawn:z.1%}"
+def _wide(text: str) -> str:
+    """A text at the right end of 8 columns."""
+    return " " * (8 - width(text)) + text
+
+
+def _candidates(chosen: int, row: Iterable[Candidate], tokenizer: Tokenizer) -> str:
+    return " ".join(
+        f"{'*' if one.id == chosen else ' '}{_name(one, tokenizer)!r} {one.learnt:z.1%}/{one.drawn:z.1%}"
+        for one in row
+    )
+
+
+def _name(one: Candidate, tokenizer: Tokenizer) -> str:
+    """Its text, or the name of what is a part of a character."""
+    label = placed_label_of(tokenizer, one.id)
+    return one.text if readable(one.text) == label else label

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -101,6 +101,20 @@ class JamoTokenizer(Tokenizer):
         if left > 1 or not (mask & self._ends).any():
             return mask
         return mask & self._ends
+
+    def continues(self, begun: Sequence[int], i: int) -> bool:
+        """Whether a letter belongs to the syllable begun: a vowel after a lead, a final after both, old ones too.
+
+        >>> tokenizer = JamoTokenizer.learn(["가"])
+        >>> lead, vowel = tokenizer.encode("가")
+        >>> tokenizer.continues([lead], vowel), tokenizer.continues([lead, vowel], lead)
+        (True, False)
+        """
+        kinds = [int(self._classes[one]) for one in begun[-2:]]
+        following = int(self._classes[i])
+        if following in (_VOWEL, _FINAL):
+            return kinds[-1:] == [_LEAD] if following == _VOWEL else kinds == [_LEAD, _VOWEL]
+        return following == _OTHER and super().continues(begun, i)
 
     def ill_formed(self, ids: npt.ArrayLike) -> int:
         """How many ids of a row stand where no well-formed syllable has them, a lead at the end included.

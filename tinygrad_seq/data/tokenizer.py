@@ -107,6 +107,26 @@ class Tokenizer(ABC):
         """
         return None
 
+    def spans(self, ids: npt.ArrayLike) -> list[tuple[int, int]]:
+        """Which ids stand for what a reader sees as one character: from first to last - 1 each, without a gap.
+
+        >>> from tinygrad_seq.data import JamoTokenizer
+        >>> tokenizer = JamoTokenizer.learn(["한 가"])
+        >>> tokenizer.spans(tokenizer.encode("한 가"))
+        [(0, 3), (3, 4), (4, 6)]
+        """
+        row = [int(i) for i in checked_ids(ids, self)]
+        found, first = [], 0
+        for at in range(1, len(row) + 1):
+            if at == len(row) or not self.continues(row[first:at], row[at]):
+                found.append((first, at))
+                first = at
+        return found
+
+    def continues(self, begun: Sequence[int], i: int) -> bool:
+        """Whether an id belongs to the character that the ids `begun` stand for, or are the first parts of."""
+        return self.decode([*begun, i]) != self.decode(begun) + self.decode([i])
+
     def knows(self, text: str) -> bool:
         """Whether a text can be encoded."""
         try:

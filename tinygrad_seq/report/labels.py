@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
 
 from tinygrad_seq.data import Tokenizer
+from tinygrad_seq.data.labels import label_of, readable
 
 __all__ = ["Token", "label_of", "readable", "tokens_of"]
-
-_SHOWN = {" ": "␣", "\n": "⏎", "\t": "⇥"}
-_HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs", "Mn", "Me")
-_LETTERS = {"CHOSEONG": "LETTER", "JUNGSEONG": "LETTER", "JONGSEONG": "LETTER"}
 
 
 @dataclass(frozen=True)
@@ -28,41 +24,6 @@ class Token:
     first: int
     last: int
     kind: str
-
-
-def readable(text: str) -> str:
-    r"""A text in which each character can be seen.
-
-    >>> readable("a b\n\u200b")
-    'a␣b⏎U+200B'
-    """
-    return "".join(
-        _SHOWN.get(c) or (f"U+{ord(c):04X}" if unicodedata.category(c) in _HIDDEN else c) for c in text
-    )
-
-
-def label_of(tokenizer: Tokenizer, i: int) -> str:
-    """The name of an id that stands alone: a byte that is no character as 0xE2, a Korean letter as it is printed.
-
-    >>> from tinygrad_seq.data import ByteTokenizer
-    >>> label_of(ByteTokenizer(), 97), label_of(ByteTokenizer(), 0xE2)
-    ('a', '0xE2')
-    """
-    text = tokenizer.decode([i])
-    if "\ufffd" in text and tokenizer.kind == "byte":
-        return f"0x{i:02X}"
-    return readable("".join(_printed(c) for c in text))
-
-
-def _printed(c: str) -> str:
-    """A letter that Unicode has for composing syllables, as the one that stands alone."""
-    words = unicodedata.name(c, "").split(" ")
-    if words[0] != "HANGUL" or len(words) < 3 or words[1] not in _LETTERS:
-        return c
-    try:
-        return unicodedata.lookup(" ".join(["HANGUL", "LETTER", *words[2:]]))
-    except KeyError:
-        return c
 
 
 def tokens_of(tokenizer: Tokenizer, ids: npt.NDArray[Any]) -> tuple[str, list[Token]]:

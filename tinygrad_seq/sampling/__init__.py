@@ -1,6 +1,7 @@
 """Text from a trained model: drawn token by token, several at once, with a state or without; and beam search."""
 
 from tinygrad_seq.sampling.beam import Beam, beam_search
+from tinygrad_seq.sampling.characters import Character, characters_of
 from tinygrad_seq.sampling.choosing import Choosing, chances
 from tinygrad_seq.sampling.sampler import Candidate, Sample, Sampler, Token
 from tinygrad_seq.sampling.writing import sample, sample_stream
@@ -8,12 +9,14 @@ from tinygrad_seq.sampling.writing import sample, sample_stream
 __all__ = [
     "Beam",
     "Candidate",
+    "Character",
     "Choosing",
     "Sample",
     "Sampler",
     "Token",
     "beam_search",
     "chances",
+    "characters_of",
     "sample",
     "sample_stream",
 ]
