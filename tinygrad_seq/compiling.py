@@ -144,7 +144,7 @@ def build(
         source,
         function,
         *flags,
-        f"{parallel} {vectors} noalias",
+        f"{parallel} {vectors} noalias noinline",
         _texts_behind(source),
         _surroundings(),
     )

@@ -142,10 +142,9 @@ def _on_threads(call: Call, arguments: Sequence[Any], results: Sequence[Array], 
 
 
 def _one_by_one(call: Call, arguments: Sequence[Any], results: Sequence[Array]) -> None:
-    if any(zero for _, _, _, zero in call.made):
-        call.runner.pieces(call.chunks, call.rows, *call.leading, *arguments, *results)
-    else:
-        call.runner.function(0, call.rows, *call.leading, *arguments, *results)
+    # By the same driver as on several threads: on its own LLVM optimises the kernel once and not twice, and puts
+    # products and sums together otherwise.
+    call.runner.pieces(call.chunks, call.rows, *call.leading, *arguments, *results)
 
 
 def driver(source: str, summed: Sequence[bool], several: bool) -> str:
