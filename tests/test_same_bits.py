@@ -179,7 +179,7 @@ def test_a_row_does_not_know_its_neighbours(name, width):
 
 @pytest.mark.parametrize("name", ["gelu", "softmax"])
 def test_one_thread_or_several_change_no_bit(name, monkeypatch):
-    """The race is settled by time. Woven into another driver, gelu's gradient was put together in another way."""
+    """The race is settled by time. In gelu's gradient a product and a sum were one step on one side only."""
     found = []
 
     def both(call, arguments, results):

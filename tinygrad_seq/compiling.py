@@ -30,9 +30,11 @@ from tinygrad_seq.files import atomic_write_text
 from tinygrad_seq.kernel_digests import enable_checked_cache
 from tinygrad_seq.kernel_folder import cache_folder, numba_files, say_building, say_unused
 
-# A product and a sum may be one step. Nothing that lets LLVM take a NaN or an infinity for absent: not "no NaNs",
-# nor "reassoc" and "nsz", which fold x - x to 0, nor "arcp" and "afn", which make 1 / sqrt(inf) a NaN.
-FLAGS = ("contract",)
+# None. Not "contract" (a product and a sum in one step): LLVM does it in one copy of a loop and not in another, so
+# that a number's last bit hung on how many stand beside it, and on which thread took it. Nothing that lets LLVM take
+# a NaN or an infinity for absent: not "no NaNs", nor "reassoc" and "nsz", which fold x - x to 0, nor "arcp" and
+# "afn", which make 1 / sqrt(inf) a NaN.
+FLAGS: tuple[str, ...] = ()
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -144,7 +146,7 @@ def build(
         source,
         function,
         *flags,
-        f"{parallel} {vectors} noalias noinline",
+        f"{parallel} {vectors} noalias exact",
         _texts_behind(source),
         _surroundings(),
     )

@@ -25,10 +25,10 @@ else:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# The scalars' own, not those of the kernel that calls them: LLVM keeps them by instruction when it inlines.
-# "contract" makes one fused step of a product and a sum, which only sharpens a range reduction. "reassoc"
-# would cancel the rounding trick `(x + big) - big`, "arcp" loosen a division, "nsz" lose the sign of zero.
-FLAGS = ("contract",)
+# The scalars' own, not those of the kernel that calls them: LLVM keeps them by instruction when it inlines. None:
+# "reassoc" would cancel the rounding trick `(x + big) - big`, "arcp" loosen a division, "nsz" lose the sign of zero;
+# "contract" makes one step of a product and a sum in one copy of a loop and not in another.
+FLAGS: tuple[str, ...] = ()
 
 
 def inlined(body: Function) -> Function:
@@ -107,7 +107,7 @@ def _sum_in_any_order(_context: Any, x: Any, y: Any) -> Any:
         return None
 
     def lower(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.fadd(*arguments, flags=("reassoc", "contract"))
+        return builder.fadd(*arguments, flags=("reassoc",))
 
     return x(x, y), lower
 

@@ -142,8 +142,7 @@ def _on_threads(call: Call, arguments: Sequence[Any], results: Sequence[Array], 
 
 
 def _one_by_one(call: Call, arguments: Sequence[Any], results: Sequence[Array]) -> None:
-    # By the same driver as on several threads: on its own LLVM optimises the kernel once and not twice, and puts
-    # products and sums together otherwise.
+    # By the same driver as on several threads: on its own LLVM optimises the kernel once and not twice.
     call.runner.pieces(call.chunks, call.rows, *call.leading, *arguments, *results)
 
 
