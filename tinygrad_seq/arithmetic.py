@@ -105,11 +105,8 @@ class ArithmeticMethods(Recorded):
         return binary(ops.equal, self, comparable(other, self.array.dtype))
 
     def __ne__(self, other: Any) -> Any:
-        return (
-            ~binary(ops.equal, self, comparable(other, self.array.dtype))
-            if is_operand(other)
-            else NotImplemented
-        )
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else ~equal
 
     def __le__(self, other: Any) -> Tensor:
         return (self < other) | (self == other) if is_operand(other) else NotImplemented

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError, describe_shape, explain
+from tinygrad_seq.inplace import alias
 from tinygrad_seq.nodes import STATE, Leaf, Node, next_index, recording
 from tinygrad_seq.random import positions
-from tinygrad_seq.recording import WANTS, alias, as_tensor, leaf, picked, wrap
+from tinygrad_seq.recording import WANTS, as_tensor, leaf, picked, wrap
 from tinygrad_seq.tensor import Tensor
 from tinygrad_seq.walk import CHECKPOINT, AnyNode, is_inside, reachable, walk
 

@@ -2,19 +2,21 @@
 
 As in NumPy and PyTorch, after `y = x; x += 1` both are the new value. Tapes are not disturbed: they hold on to the
 old array, and what `x` becomes is recorded. A leaf that wants a gradient is written to inside `no_grad()` only.
-Tensors that merely share memory with `x` (a slice, `x.detach()`) keep the old value.
+A view (`x[0]`, `x.T`, `x.detach()`) is written through: the tensor that it is a view of changes too. On the tape,
+where that is not recorded, it is refused.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_seq.errors import DTypeError, GraphError, ShapeError, TraceError, describe_shape, explain
-from tinygrad_seq.nodes import STATE, Leaf, Node
-from tinygrad_seq.recording import TRACED, WANTS, Recorded
+from tinygrad_seq.nodes import STATE, Leaf, Node, mark_changed
+from tinygrad_seq.recording import TRACED, WANTS, Recorded, leaf, wrap
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor
@@ -62,14 +64,44 @@ def become(x: Any, symbol: str, out: Any) -> Any:
                 explain(f"{call}: the result does not fit", {"x": x}, rule, f"Write x = x {symbol} y.")
             )
         out = out.to(x.array.dtype)
-    if x.mode & WANTS and not isinstance(x.node, Node):
-        x.array = out.array
-        return x
+    learnt = x.mode & WANTS and not isinstance(x.node, Node)  # a leaf, inside no_grad()
     if out.mode & WANTS and type(x) is not Recorded.tensor_type:
         rule, way_out = "expected a value without gradient.", f"Write x = x {symbol} y, under another name."
         raise GraphError(explain(f"{call}: a parameter would hang on the tape", {"x": x}, rule, way_out))
-    x.array, x.node, x.mode = out.array, out.node, out.mode
+    if _is_shared(x):
+        if out.mode or (x.mode and not learnt):
+            rule = "another tensor that is still there shares its memory, as x[0] does, and would not change."
+            raise GraphError(
+                explain(f"{call}: x is seen elsewhere", {"x": x}, rule, f"Write x = x {symbol} y.")
+            )
+        if x.array.flags.writeable:
+            x.array[...] = out.array
+            mark_changed(x.array)
+            return x
+    x.array, x.viewed = out.array, ()
+    if not learnt:
+        x.node, x.mode = out.node, out.mode
     return x
+
+
+def _is_shared(x: Any) -> bool:
+    """True where a tensor that x is a view of, or a view of x, is still there."""
+    if any(type(r) is weakref.ref and r.__callback__ is None for r in weakref.getweakrefs(x)):
+        return True
+    sources = [source for seen in x.viewed if (source := seen()) is not None]
+    return any(np.may_share_memory(source.array, x.array) for source in sources)
+
+
+def alias(t: Tensor) -> Tensor:
+    """Another tensor of the same value at the same place of the tape: `x += y` on the one leaves the other."""
+    if not t.mode and _is_shared(t):
+        return wrap(t.array.copy())
+    return wrap(t.array, t.node or (leaf(t) if t.mode else None), t.mode)
+
+
+def unshared(t: Tensor) -> Tensor:
+    """The same value at the same place of the tape, in memory that writing to the tensor it came from spares."""
+    return alias(t) if t.mode else wrap(t.array.copy())
 
 
 def _refused_leaf(x: Any, symbol: str) -> Exception:

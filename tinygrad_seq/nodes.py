@@ -21,7 +21,7 @@ from numpy.lib.array_utils import byte_bounds
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
 from tinygrad_seq.origins import Origin, origin_of
-from tinygrad_seq.weak import forgotten_with
+from tinygrad_seq.weak import Held, forgotten_with
 
 if TYPE_CHECKING:
     from tinygrad_seq.marks import Marks
@@ -98,7 +98,7 @@ class Leaf:
 
     def __init__(self, tensor: Any, wants: bool, name: str, value: float | int | bool | None = None):
         self.index = next(_index)
-        self.tensor = weakref.ref(tensor)
+        self.tensor = Held(tensor)
         self.shape: tuple[int, ...] = tensor.array.shape
         self.dtype: np.dtype[Any] = tensor.array.dtype
         self.wants = wants

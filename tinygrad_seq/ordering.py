@@ -11,6 +11,7 @@ import numpy as np
 from tinygrad_seq import ops
 from tinygrad_seq.arguments import axis_of, kept, one_of_two, whole
 from tinygrad_seq.errors import ArgumentError, RangeError, explain
+from tinygrad_seq.inplace import unshared
 from tinygrad_seq.recording import Recorded, wrap
 from tinygrad_seq.shapes import concat
 
@@ -84,7 +85,7 @@ class OrderingMethods(Recorded):
                 [x[(*before, slice(shift))], x[(*before, slice(shift, None))] + x[(*before, slice(-shift))]],
                 i,
             )
-        return x  # type: ignore[no-any-return]
+        return unshared(x) if size == 1 else x
 
     def norm(
         self, p: Any = 2, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False

@@ -10,6 +10,7 @@ from tinygrad_seq import ops
 from tinygrad_seq.arguments import axis_of, first_axis, one_of_two, sizes_of, whole
 from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError, explain
 from tinygrad_seq.indexing import ids_of
+from tinygrad_seq.inplace import unshared
 from tinygrad_seq.recording import Recorded, as_tensor, input_tensor
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ class RearrangingMethods(Recorded):
     __slots__ = ()
 
     def contiguous(self) -> Tensor:
-        """The tensor itself: how its elements lie in memory is no concern of who uses it."""
-        return self  # type: ignore[return-value]
+        """The tensor itself where its elements lie in order; else, as in PyTorch, a copy of its own."""
+        t: Any = self
+        return t if t.array.flags.c_contiguous else unshared(t)
 
     def t(self) -> Tensor:
         """The transpose of a matrix; a vector as it is."""
@@ -87,7 +89,8 @@ class RearrangingMethods(Recorded):
             x = x.reshape(*shape[:i], 1, *shape[i:]).expand(*shape[:i], counts[i], *shape[i:])
             shape = (*shape[:i], counts[i] * shape[i], *shape[i + 1 :])
             x = x.reshape(shape)
-        return x.reshape(shape)  # type: ignore[no-any-return]
+        x = x.reshape(shape)
+        return unshared(x) if all(n == 1 for n in counts) else x
 
     def repeat_interleave(self, repeats: int, axis: Any = None, *, dim: Any = None) -> Tensor:
         """Each element `repeats` times, along `axis` or over all elements: NumPy's `repeat`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import ref
 
 import numpy as np
 
@@ -28,7 +29,7 @@ _FAILURES = (ValueError, TypeError, IndexError, ZeroDivisionError)
 class Recorded:
     """What recording needs of a tensor: its array, its node, and whether it wants a gradient or is traced."""
 
-    __slots__ = ("__weakref__", "_grad", "array", "label", "mode", "node")
+    __slots__ = ("__weakref__", "_grad", "array", "label", "mode", "node", "viewed")
     tensor_type: ClassVar[type[Any]]  # `Tensor`, entered by `tensor`
     learnt: ClassVar[bool] = False  # a parameter of a module
 
@@ -37,6 +38,7 @@ class Recorded:
     mode: int
     _grad: Tensor | None
     label: str
+    viewed: tuple[ref[Any], ...]  # of a view: the tensors whose memory it is, as far as they live
 
     @property
     def name(self) -> str:
@@ -76,15 +78,11 @@ def wrap(array: Array, node: Node | Leaf | None = None, mode: int = 0) -> Tensor
     t.mode = mode
     t._grad = None
     t.label = ""
+    t.viewed = ()
     return t  # type: ignore[no-any-return]
 
 
 _new = object.__new__
-
-
-def alias(t: Tensor) -> Tensor:
-    """Another tensor of the same value at the same place of the tape: `x += y` on the one leaves the other."""
-    return wrap(t.array, t.node or (leaf(t) if t.mode else None), t.mode)
 
 
 def leaf(x: Any) -> Leaf:
@@ -209,10 +207,14 @@ def unary(op: Op, x: Any, settings: dict[str, Any] | None = None) -> Tensor:
         mode = 0
     if state.watch is not None:
         state.watch.made(node, op, (x,), out)
-    return wrap(out, node, mode)
+    made = wrap(out, node, mode)
+    if op.kind == "move":
+        made.viewed = (ref(x), *x.viewed) if x.viewed else (ref(x),)
+    return made
 
 
 _WANTING = ((False,), (True,))
+_TAKE_LISTS = (ops.mul, ops.equal)  # where Python would answer itself: repeated, and False
 _WANTING_TWO = ((False, False), (True, False), (False, True), (True, True))
 _ndarray = np.ndarray
 
@@ -225,7 +227,7 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
         x = constant(x, number_dtype(x, y.array.dtype))
     elif not (isinstance(x, Recorded) and isinstance(y, Recorded)):
         if not (is_operand(x) and is_operand(y)):
-            refuse_foreign(x, y, lists=op is ops.mul)
+            refuse_foreign(x, y, lists=op in _TAKE_LISTS)
             return NotImplemented  # type: ignore[no-any-return]
         x, y = as_tensor(x, y), as_tensor(y, x)
     a, b = x.array, y.array

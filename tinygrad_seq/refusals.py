@@ -189,7 +189,7 @@ def _of_pytorch(x: Any) -> bool:
 
 
 def refuse_foreign(*operands: Any, lists: bool = False) -> None:
-    """DTypeError for PyTorch's tensors, and for `lists`, which Python would repeat."""
+    """DTypeError for PyTorch's tensors, and for `lists`: Python would repeat one, or say that it differs."""
     for x in operands:
         if _of_pytorch(x) or (lists and isinstance(x, (list, tuple))):
             raise foreign(x)

@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_seq import ops
 from tinygrad_seq.arguments import axis_of, distinct_axes, first_axis, one_of_two, sequence, sizes_of, whole
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.inplace import unshared
 from tinygrad_seq.recording import Recorded, as_tensor, unary
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class ShapeMethods(Recorded):
         axes = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
         chosen = distinct_axes("flip", axes, ndim, self) if axes else range(ndim)
         index = tuple(slice(None, None, -1) if i in chosen else slice(None) for i in range(ndim))
-        return unary(ops.slice_, self, {"index": index})
+        return unshared(unary(ops.slice_, self, {"index": index}))
 
     def split(
         self, sizes: int | Sequence[int], axis: int | None = None, *, dim: int | None = None

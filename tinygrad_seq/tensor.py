@@ -34,6 +34,7 @@ from tinygrad_seq.recording import FLOAT32, WANTS, Recorded, leaf, record, wrap
 from tinygrad_seq.reductions import ReductionMethods
 from tinygrad_seq.shapes import ShapeMethods
 from tinygrad_seq.watched import is_view_of, watched
+from tinygrad_seq.weak import Held
 from tinygrad_seq.writing import WritingMethods
 
 keep_freed_pages()  # before the first tape
@@ -101,6 +102,7 @@ class Tensor(
         self.node = None
         self.mode = 0
         self._grad = None
+        self.viewed = ()
         self.name = name
         if requires_grad:
             self.requires_grad = True
@@ -195,7 +197,9 @@ class Tensor(
         """The same values off the tape: no gradient flows back, and the memory behind is let go."""
         if isinstance(self.node, Node):
             origins.note(self.array, self.node)
-        return wrap(self.array)
+        twin = wrap(self.array)
+        twin.viewed = (weakref.ref(self), *self.viewed)
+        return twin
 
     def clone(self) -> Tensor:
         """A copy through which the gradient flows."""
@@ -229,7 +233,7 @@ class Tensor(
 
     def retain_grad(self) -> None:
         """Keep the gradient of this intermediate tensor in `.grad`, as leaves do anyway."""
-        here = weakref.ref(self)  # a tensor that its own tape held on to would be freed late
+        here = Held(self)  # a tensor that its own tape held on to would be freed late
 
         def keep(g: Tensor) -> None:
             kept = here()
@@ -302,6 +306,7 @@ class Tensor(
             )
         twin = type(self).__new__(type(self))
         twin.array, twin.node, twin.mode, twin.name = self.array.copy(), None, self.mode, self.name
+        twin.viewed = ()
         twin._grad = None if self._grad is None else wrap(self._grad.array.copy())
         return twin
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-__all__ = ["WeakMap", "forgotten_with"]
+__all__ = ["Held", "WeakMap", "forgotten_with"]
 
 V = TypeVar("V")
 
@@ -61,3 +61,9 @@ class WeakMap(Generic[V]):
         """The value of an object, forgotten, or `usual`."""
         entry = self._entries.pop(id(key), None)
         return usual if entry is None else entry[1]
+
+
+class Held(weakref.ref[Any]):
+    """A weak reference that is no view's: a tensor's plain ones tell that views of it are still there."""
+
+    __slots__ = ()

@@ -13,6 +13,7 @@ import numpy as np
 from tinygrad_seq.arguments import real, sizes_of
 from tinygrad_seq.errors import ArgumentError, DTypeError, GraphError, ShapeError, describe_shape, explain
 from tinygrad_seq.nodes import STATE, Node, mark_changed, recording
+from tinygrad_seq.numpy_protocols import tensors_among
 from tinygrad_seq.recording import WANTS, Recorded, as_tensor
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ class WritingMethods(Recorded):
     def _written(self, call: str, *args: Any, **settings: Any) -> Tensor:
         """The array overwritten by what the method `call` gives."""
         checked_writable(f"{call}_", self)
+        for t in tensors_among((args, settings)):
+            if t.mode & WANTS and STATE.recording:
+                raise _lost(f"{call}_", self, t)
         with recording(False):
             return self._overwritten(f"{call}_", getattr(self, call)(*args, **settings))
 
@@ -34,11 +38,7 @@ class WritingMethods(Recorded):
         checked_writable(call, self)
         new = as_tensor(value, self)
         if new.mode & WANTS and STATE.recording:
-            rule, way_out = "expected a value without a gradient.", "Use value.detach(), or no_grad()."
-            named = {"x": self, "value": new}
-            raise GraphError(
-                explain(f"{call}: the gradient of the value would be lost", named, rule, way_out)
-            )
+            raise _lost(call, self, new)
         array = new.array
         if array.dtype.kind == "f" and self.array.dtype.kind != "f":
             named, rule = {"x": self, "value": new}, "expected integers."
@@ -95,7 +95,7 @@ class WritingMethods(Recorded):
 
     def clamp_(self, low: Any = None, high: Any = None, *, min: Any = None, max: Any = None) -> Tensor:
         """Hold between bounds."""
-        return self._written("clip", low, high, min=min, max=max)
+        return self._written("clamp", low, high, min=min, max=max)
 
     def masked_fill_(self, mask: Any, value: Any) -> Tensor:
         """Put `value` where the mask is True."""
@@ -149,6 +149,12 @@ class WritingMethods(Recorded):
         """Refused: a tensor keeps its shape."""
         given = {"x": self, "sizes": sizes_of(sizes)}
         raise ShapeError(explain("resize_: a tensor keeps its shape", given, "", "Use x.reshape(...)."))
+
+
+def _lost(call: str, x: Any, value: Any) -> Exception:
+    rule, way_out = "expected a value without a gradient.", "Use value.detach(), or no_grad()."
+    named = {"x": x, "value": value}
+    return GraphError(explain(f"{call}: the gradient of the value would be lost", named, rule, way_out))
 
 
 def _stream() -> Any:

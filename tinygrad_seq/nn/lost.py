@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import types
-import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from tinygrad_seq.nn.holders import PLAIN, Kinds, closed_over, strays, walked
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import WANTS
 from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.weak import Held
 
 _KEEP = "expected it in an attribute, or in lists, tuples and dicts of one."
 
@@ -84,7 +84,7 @@ def replaced(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     still = {id(p) for p in new.values()}
     for path, p in _parameters(before):
         if id(p) not in still and new:
-            p.successor = weakref.ref(new.get(path, next(iter(new.values()))))
+            p.successor = Held(new.get(path, next(iter(new.values()))))
 
 
 def _parameters(held: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -146,7 +146,7 @@ def refuse_strays(modules: Iterable[tuple[str, Any]], known: set[int], kinds: Ki
                 continue
             full = f"{path}.{name}" if path else name
             for at, t in walked(full, value, (Tensor,)):
-                if t.mode & WANTS and t.is_leaf and id(t) not in known:
+                if t.mode & WANTS and t.is_leaf and id(t) not in known and not _was_given(module, t):
                     raise _no_parameter(module, at, t)
             for stray in strays(full, value, kinds):
                 if id(stray.child) not in known:
@@ -155,6 +155,11 @@ def refuse_strays(modules: Iterable[tuple[str, Any]], known: set[int], kinds: Ki
             for stray in strays(name, function, kinds):
                 if id(stray.child) not in known:
                     raise _unseen(module, name, stray.holder, stray.child)
+
+
+def _was_given(module: Any, t: Tensor) -> bool:
+    """True for what the module's last call was handed: a batch that wants a gradient, kept to look at later."""
+    return any(given() is t for given in vars(module).get("_given", ()))
 
 
 def _functions(kind: type) -> Iterator[tuple[str, Any]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
+from weakref import ref
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from tinygrad_seq.nodes import scope
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import wrap
 from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.weak import Held
 
 M = TypeVar("M", bound="Module")
 
@@ -37,7 +38,7 @@ class Parameter(Tensor):
     """A tensor that is learnt: it wants a gradient, and a module finds it among its attributes."""
 
     __slots__ = ("successor",)
-    successor: weakref.ref[Parameter]
+    successor: ref[Parameter]
     """What took its place in a module, where something did: an optimiser that has only the old one is told."""
     learnt = True
 
@@ -77,8 +78,13 @@ class Module(FamiliarModule):
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         """Run `forward` in the module's scope."""
+        # What the module is handed it may keep, as for a saliency map: that is no parameter which would be lost.
+        self.__dict__["_given"] = [Held(x) for x in (*args, *settings.values()) if isinstance(x, Tensor)]
         with scope(self._scope or type(self).__name__.lower()):
             return self.forward(*args, **settings)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_given"}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -17,7 +17,7 @@ from tinygrad_seq.fusing import fused
 from tinygrad_seq.nodes import recording
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import where
-from tinygrad_seq.optim.flat import cut_up, gathered, spans
+from tinygrad_seq.optim.flat import cut_up, gathered, parameters_of, spans
 from tinygrad_seq.recording import wrap
 from tinygrad_seq.tensor import Tensor
 
@@ -54,7 +54,7 @@ class _Gradients:
     """The gradients of some parameters in one array for each dtype of them, (n,) or (rows, width)."""
 
     def __init__(self, parameters: Tensor | Iterable[Tensor]):
-        tensors = [parameters] if isinstance(parameters, Tensor) else parameters
+        tensors = parameters_of("gradients", parameters)
         found: dict[Any, list[Tensor]] = {}
         listed = list(tensors)
         if not listed and isinstance(tensors, Iterator):

@@ -12,13 +12,25 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.tensor import Tensor
 from tinygrad_seq.weak import forgotten_with
 
 Span = tuple[int, int, tuple[int, ...] | None]  # start, stop, and the shape where it has not one axis
 
 # The id of a buffer -> the buffer and the views last cut from it. All are held weakly: this keeps nothing alive.
 _cut: dict[int, tuple[weakref.ref[Array], list[weakref.ref[Array]]]] = {}
+
+
+def parameters_of(call: str, given: Any) -> Iterable[Any]:
+    """What may be gone through: of a module all that it learns, a tensor as the only one, else as it is."""
+    if callable(getattr(given, "parameters", None)):
+        return given.parameters()  # type: ignore[no-any-return]
+    if not isinstance(given, Iterable):
+        rule = "expected parameters, as of model.parameters()."
+        raise ArgumentError(explain(f"{call}: nothing to learn", {"params": given}, rule))
+    return [given] if isinstance(given, Tensor) else given
 
 
 def gathered(arrays: Sequence[Array]) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_seq.errors import ArgumentError, CheckpointError, GraphError, describe_shape, explain
 from tinygrad_seq.nodes import recording
-from tinygrad_seq.optim.flat import cut_up, gathered, spans
+from tinygrad_seq.optim.flat import cut_up, gathered, parameters_of, spans
 from tinygrad_seq.recording import wrap
 from tinygrad_seq.tensor import Tensor
 
@@ -39,12 +39,8 @@ class Optimizer:
             cls.elementwise = False
 
     def __init__(self, params: Iterable[Any], defaults: Group):
-        if callable(getattr(params, "parameters", None)):
-            params = params.parameters()  # type: ignore[attr-defined]  # a module, for all that it learns
-        if not isinstance(params, (Tensor, Iterable)):
-            rule = "expected parameters, as of model.parameters()."
-            raise ArgumentError(explain(f"{type(self).__name__}: nothing to learn", {"params": params}, rule))
-        groups: list[Any] = [params] if isinstance(params, Tensor) else list(params)
+        params = parameters_of(type(self).__name__, params)
+        groups: list[Any] = list(params)
         if not groups:
             rule = _SPENT if isinstance(params, Iterator) else "expected at least one."
             raise ArgumentError(explain(f"{type(self).__name__}: no parameters given", None, rule))
@@ -67,7 +63,7 @@ class Optimizer:
             rule = f"expected some of {', '.join(self.defaults)}."
             what = f"{type(self).__name__}: no such setting: {', '.join(sorted(unknown))}"
             raise ArgumentError(explain(what, None, rule))
-        params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        params = list(parameters_of(type(self).__name__, group["params"]))
         if not params and isinstance(group["params"], Iterator):
             rule = (
                 "expected at least one. A generator, as of model.parameters(), can be gone through only once."
