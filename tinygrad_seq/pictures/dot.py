@@ -39,8 +39,15 @@ def source(scene: Scene) -> str:
             if scene.caption:
                 graph.attr("graph", **scene.caption)
         _fill(graph, box)
+        for i, (name, steps) in enumerate(box.windows):
+            window = Digraph(f"cluster_{number}_{i}")
+            window.attr(**look.window(name))
+            for step in steps:
+                window.subgraph(finished.pop(step))
+            graph.subgraph(window)
         for inner in box.inner:
-            graph.subgraph(finished.pop(inner))
+            if inner in finished:
+                graph.subgraph(finished.pop(inner))
         finished[path] = graph
     graph = finished[()]
     for edge in scene.edges:

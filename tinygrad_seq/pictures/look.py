@@ -27,7 +27,10 @@ _INK, _QUIET, _BLUE, _PURPLE, _GREY = "#1b1f24", "#57606a", "#0072b2", "#a0457d"
 _SCISSORS = "\N{BLACK SCISSORS}"
 _MOST_MARKED = 3
 
-GRAPH = {"rankdir": "TB", "nodesep": "0.12", "ranksep": "0.25", "fontname": _FONT, "fontsize": "10"}
+GRAPH = {
+    "rankdir": "TB", "nodesep": "0.12", "ranksep": "0.25", "fontname": _FONT, "fontsize": "10",
+    "remincross": "false",  # a second search for fewer crossings, over all boxes, breaks the order of nodes in them
+}  # fmt: skip
 NODE = {
     "shape": "box", "style": "rounded,filled", "fontname": _FONT, "fontsize": "10", "fontcolor": _INK,
     "margin": "0.09,0.045", "height": "0.25", "width": "0.2",
@@ -52,6 +55,7 @@ _SCOPE = {"style": "rounded,filled", "fillcolor": _BLUE + "0c", "color": _BLUE +
 _RECIPE = {"style": "rounded,filled,dashed", "fillcolor": "#ffffff", "color": _BLUE}
 _STEP = {"style": "rounded,filled", "fillcolor": "#ffffff", "color": "#8c959f"}
 _STEPS = {"style": "rounded,filled", "fillcolor": "#ffffff", "color": "#57606a", "penwidth": "2.2"}
+_WINDOW = {"style": "rounded,dashed", "color": "#8c959f", "fontcolor": _QUIET, "fontsize": "9"}
 _PHASE = {"style": "rounded,filled,dashed", "fillcolor": "#a0457d0c", "color": _PURPLE}
 
 # Fill and border by family of ops; the op's name shows the family too.
@@ -246,6 +250,11 @@ def cluster(box: Cluster, label: str) -> Attributes:
         "labelloc": "t",
         **look,
     }
+
+
+def window(name: str) -> Attributes:
+    """The box around the time steps that a gradient goes through between two cuts."""
+    return {"label": f"<{escape(name)}>", "labeljust": "l", "labelloc": "b", **_WINDOW}
 
 
 def caption(lines: list[str], legend: str) -> Attributes:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from tinygrad_seq.pictures import look, words
+from tinygrad_seq.pictures import look, rows, windows, words
 from tinygrad_seq.pictures.cuts import GROUND
 from tinygrad_seq.pictures.gathering import Folded
-from tinygrad_seq.pictures.labels import GATES
 from tinygrad_seq.pictures.lettering import hover
 from tinygrad_seq.pictures.look import Attributes
 from tinygrad_seq.pictures.model import DATA, GROUP, STEPS, Node
@@ -41,6 +40,9 @@ class Box:
     inner: list[Path] = field(default_factory=list)
     pairs: list[tuple[str, str]] = field(default_factory=list)  # a leaf and the op it stands beside
     orders: list[list[str]] = field(default_factory=list)
+    windows: list[tuple[str, list[Path]]] = field(
+        default_factory=list
+    )  # time steps between two cuts, and their name
 
 
 class Scene:
@@ -77,7 +79,11 @@ class Scene:
             if self._nodes[slot].is_leaf and not self._copies[slot]:
                 self._leaf(slot, ())
         self._hold_steps_in_order()
-        self._order_gates(ops)
+        levels = [(node, self._places[node.id], self._depths[node.id]) for node in ops]
+        rows.order_gates(self.boxes, levels)
+        rows.order_equal_steps(self.boxes, self.edges, levels, self._loops, set(self._bends.values()))
+        rows.join_labels(self.edges)
+        windows.enclose(self.boxes, folded.graph, self._places)
         self.caption = look.caption([folded.graph.note], self._scale.legend() if self._scale else "")
 
     def _measure(self, node: Node) -> None:
@@ -247,18 +253,6 @@ class Scene:
                         self._lift([node for node in box.nodes if node[0] == "r"])
                     for anchor, step in zip(anchors, turns, strict=True):
                         self._hold(anchor, step, tops[step], roomy)
-
-    def _order_gates(self, ops: list[Node]) -> None:
-        """Gates on one level stand in one order in every step, and in equal steps so does all that follows."""
-        rows: dict[tuple[Path, int], list[Node]] = {}
-        paired = {name for box in self.boxes.values() for pair in box.pairs for name in pair}
-        for n in ops:
-            if n.label in GATES and f"n{n.id}" not in paired:
-                rows.setdefault((self._places[n.id], self._depths[n.id]), []).append(n)
-        for (path, _), gates in rows.items():
-            if len(gates) > 1:
-                order = sorted(gates, key=lambda n: GATES.index(n.label))
-                self.boxes[path].orders.append([f"n{n.id}" for n in order])
 
     def _lift(self, relays: list[str]) -> None:
         """Keep the points where lines enter a loop above its steps, not between them."""
