@@ -5,6 +5,8 @@ import os
 import shutil
 import tempfile
 
+from hypothesis import settings
+
 from tinygrad_seq import kernel_folder
 
 if "TINYGRAD_SEQ_CACHE" not in os.environ:
@@ -18,3 +20,7 @@ os.environ.setdefault("NUMBA_NUM_THREADS", str(os.cpu_count() or 1))
 # What a process says once about building kernels is tested in test_compiling; elsewhere it would come or not come
 # with the order of the tests.
 kernel_folder._said.add("building")
+
+# How long an example takes is no matter of right and wrong, least of all on a busy machine.
+settings.register_profile("any load", deadline=None)
+settings.load_profile("any load")

@@ -201,7 +201,7 @@ def test_train_tells_saves_and_ends(tgs: Tgs) -> None:
     assert re.fullmatch(r" +4/4 +0\.0 +0\.0 +0\.0 +0\.0 +[\d,]+ +0:00(  best)?", lines[10])
     assert lines[11] == "--- sample after step 4 ---"
     end = out.split("\n---\n")[-1].splitlines()
-    assert re.fullmatch(r"done    4 steps in 0:0\d", end[0])
+    assert re.fullmatch(r"done    4 steps in \d+:\d\d", end[0])
     assert re.fullmatch(r"result  validation \d\.\d{3} bits per character, best \d\.\d{3}", end[1])
     assert end[2:] == [
         f"saved   {Path('runs/hamlet-lstm8')}",
@@ -267,7 +267,7 @@ def test_demo_is_a_tour() -> None:
     out = done[0][0].decode().replace(os.linesep, "\n")
     run = Path("runs/demo")
     assert f"folder  {run}\n" in out
-    assert "--- what it writes after 'The ', at temperature 0.5 ---\nThe " in out
+    assert re.search(r"--- what it writes after '(\w+ )', at temperature 0\.5 ---\n\1", out)
     picture = next(run.glob("graph.[sd]*")).name
     for name in (picture, "samples.txt", "metrics.jsonl", "config.toml"):
         assert (run / name).stat().st_size > 0

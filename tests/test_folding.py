@@ -58,7 +58,7 @@ def programs(data: st.DrawFn) -> tuple[Tensor, ...]:
     return tuple(values[i] for i in {*chosen, len(values) - 1})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(programs(), st.sampled_from(LEVELS), st.sampled_from(VIEWS), st.sampled_from(["", "a", "*t1", "silu"]))
 def test_folding_then_unfolding_keeps_every_op(
     outputs: tuple[Tensor, ...], level: str, view: str, named: str
@@ -82,7 +82,7 @@ def test_folding_then_unfolding_keeps_every_op(
     assert drawn.text
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(programs(), st.sampled_from(LEVELS))
 def test_opened_ops_keep_the_rest(outputs: tuple[Tensor, ...], level: str) -> None:
     """Fused ops that are taken apart cost what they did, and every other op is still there."""

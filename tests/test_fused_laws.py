@@ -348,9 +348,7 @@ def check_a_tree(source, arrays, ids):
 
 
 # A tree is small as it is drawn; to make it smaller takes minutes.
-QUICK = settings(
-    deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate), report_multiple_bugs=False
-)
+QUICK = settings(derandomize=True, phases=(Phase.explicit, Phase.generate), report_multiple_bugs=False)
 
 
 @settings(QUICK, max_examples=200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import fields
@@ -126,9 +127,29 @@ def test_auto_takes_the_largest_that_can_make_enough_steps() -> None:
     assert sizes == sorted(sizes)
     assert sizes[0] == 64
     assert sizes[-1] == 512
-    config, words = fitted(Config(hidden=24, window=8), text, frozenset({"hidden"}), machine(0.1))
-    assert (config.hidden, config.minutes, config.steps) == (24, 5.0, None)
+    config, words, note = fitted(Config(hidden=24, window=8), text, frozenset({"hidden"}), machine(0.1))
+    assert (config.hidden, config.minutes, config.steps, note) == (24, 5.0, None, "")
     assert "fit into 5 min on this machine" in words
+
+
+def test_auto_says_what_a_short_text_has_no_room_for(tgs: Tgs) -> None:
+    """In one note with every number that is another than it would be: among the lines, in JSON, in a dry run."""
+    Path("short.txt").write_text("to be or not to be, that is it:\n" * 10, encoding="utf-8")
+    auto = ["short.txt", "--preset", "auto", "--hidden", "4", "--steps", "2", "--sample-every", "0"]
+    given = [*auto, "--batch", "24", "--window", "300"]
+    for options, words in (
+        (auto, r"a text of 320 tokens has room for batch 1 in the place of (16|32)"),
+        (
+            given,
+            r"a text of 320 tokens has room for batch 3 in the place of 24 and window 75 in the place of 300",
+        ),
+    ):
+        code, out, err = tgs("train", *options, "-o", f"run{len(options)}")
+        assert (code, err) == (0, "")
+        assert len(re.findall(rf"(?m)^note    {words}$", out)) == 1
+        assert len(re.findall(rf"(?m)^note     {words}$", tgs("train", *options, "--dry-run")[1])) == 1
+        told = tgs("train", *options, "--json", "-o", f"json{len(options)}")[1].splitlines()[0]
+        assert re.fullmatch(words, json.loads(told)["notes"][0])
 
 
 # ---------------------------------------------------------------- what wins
@@ -211,7 +232,7 @@ def test_dry_run_says_all_and_writes_nothing(tgs: Tgs) -> None:
         corpus=("hamlet.txt",), hidden=8, batch=2, window=16, epochs=2.0
     )
     assert "model    848 parameters" in words
-    assert "140 steps, about " in words
+    assert re.search(r"the run  140 steps, (about [\d.]+|[\d.]+ to [\d.]+) (s|min), evaluations", words)
     assert list(Path().iterdir()) == [Path("hamlet.txt")]
     Path("again.toml").write_text(settings, encoding="utf-8")
     assert tgs("train", "--config", "again.toml", "--dry-run")[1].split("\n\n")[1] == settings

@@ -170,7 +170,7 @@ def test_numbers_as_json_has_them(value: float, shown: Any) -> None:
 
 
 # ---- tokens ------------------------------------------------------------------------------------------------
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(alphabet=st.characters(codec="utf-8"), min_size=1, max_size=12))
 def test_tokens_cover_the_text(text: str) -> None:
     """In order, without a gap, each with a name that can be seen; parts share the character they are parts of."""

@@ -16,8 +16,8 @@ import tinygrad_seq as tgs
 from tinygrad_seq import Tensor
 from tinygrad_seq.numerics import Array
 
-many = settings(max_examples=300, deadline=None, derandomize=True)
-some = settings(max_examples=60, deadline=None, derandomize=True)
+many = settings(max_examples=300, derandomize=True)
+some = settings(max_examples=60, derandomize=True)
 SHAPES = array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -179,7 +179,7 @@ def keys(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[Any, ...]:
 SHAPES_AND_KEYS = SHAPES.flatmap(lambda shape: st.tuples(st.just(shape), keys(shape)))
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True)
+@settings(max_examples=1500, derandomize=True)
 @given(SHAPES_AND_KEYS, SEEDS)
 @example(((3, 2, 4), (np.array([0, 1]), slice(None), np.array([1, -1]))), 0)
 @example(((3, 2, 4), (slice(None), np.array([0, 1]), ..., np.array([1, -1]))), 0)

@@ -100,14 +100,22 @@ Positions = tuple[int, dict[str, dict[str, Any]]]
 
 
 def positions() -> Positions:
-    """The seed of the default streams, and where each of them stands."""
-    return _seed, {name: g.state_dict() for name, g in _streams.items()}
+    """The seed of the default streams, and where each of them stands that is not at its start.
+
+    So two that are equal mean the same draws, whichever streams were asked for and not drawn from.
+    """
+    states = {name: g.state_dict() for name, g in _streams.items()}
+    return _seed, {name: state for name, state in states.items() if state != _start(_seed, name)}
+
+
+def _start(seed: int, name: str) -> dict[str, Any]:
+    return {"seed": seed, "stream": name, "drawn": 0}
 
 
 def _move(to: Positions) -> None:
     seed, states = to
     for name, g in _streams.items():
-        g.load_state_dict(states.get(name, {"seed": seed, "stream": name, "drawn": 0}))
+        g.load_state_dict(states.get(name, _start(seed, name)))
 
 
 @contextmanager

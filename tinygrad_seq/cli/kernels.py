@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import time
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ EXAMPLE = """\
 # The names that `compiling` and numba give, and no others: nothing else in the folder is read or removed.
 _SOURCE = re.compile(r"k_[0-9a-f]{24}\.py")
 _OURS = re.compile(r"k_[0-9a-f]{24}\.(py|json|.+\.(nbi|nbc|pyc)(\.digest)?)")
+_APART = 60.0  # seconds by which the clocks of a network's machines may differ
+_OLDEST = 20 * 365 * 86400.0
 _TITLE = re.compile(r"`([^`]+)`(?:, (forward|backward)\b)?")
 
 
@@ -100,7 +103,9 @@ def _read(path: Path) -> Kept:
     sizes = [path.stat().st_size, *(file.stat().st_size for file in kernel_folder.numba_files(path))]
     try:
         facts = json.loads(path.with_suffix(".json").read_bytes())
-        seconds, built = float(facts["seconds"]), float(facts["built"])
+        taken, built = float(facts["seconds"]), float(facts["built"])
+        seconds = taken if 0 <= taken < _OLDEST and math.isfinite(built) else None
+        built = built if math.isfinite(built) else path.stat().st_mtime
     except (OSError, ValueError, TypeError, LookupError, RecursionError):
         seconds, built = None, path.stat().st_mtime
     name, which = (title[1], title[2] or "") if title else ("?", "")
@@ -199,7 +204,11 @@ def _bytes(count: int) -> str:
 
 
 def _age(built: float) -> str:
-    seconds = max(0.0, time.time() - built)
+    """How long ago; `?` where that cannot be, for a clock was wrong then or is wrong now."""
+    seconds = time.time() - built
+    if not -_APART <= seconds < _OLDEST:
+        return "?"
+    seconds = max(0.0, seconds)
     for unit, name in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= unit:
             return f"{seconds / unit:.0f} {name}"

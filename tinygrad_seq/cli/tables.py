@@ -40,12 +40,12 @@ def plus_minus(value: float, error: float, digits: int = 3) -> str:
 
 
 def short_time(seconds: float) -> str:
-    """Hours, minutes and seconds: `1:02`, `2:00:05`; a dash where that is no number.
+    """Hours, minutes and seconds: `1:02`, `2:00:05`; a dash where that is no number, or below 0 in an old record.
 
-    >>> short_time(62), short_time(7205), short_time(math.nan)
-    ('1:02', '2:00:05', '-')
+    >>> short_time(62), short_time(7205), short_time(math.nan), short_time(-1.0)
+    ('1:02', '2:00:05', '-', '-')
     """
-    if not math.isfinite(seconds):
+    if not (math.isfinite(seconds) and seconds >= 0):
         return "-"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -8,6 +8,7 @@ each token of the batch; on two threads they take half the time, as long as no t
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Mapping
@@ -23,11 +24,12 @@ _FEW = 256  # rows of a transformer's products, likewise
 
 
 def suit_threads(*runs: Mapping[str, Any]) -> bool:
-    """Choose for models with these settings; says whether products keep to one thread."""
+    """Choose for models with these settings, whatever was chosen before; says whether products keep to one thread."""
     if all(_is_small(run) for run in runs):
         return use_one_thread()
-    if any(run.get("model") == "transformer" for run in runs):
-        kernel_threads.use_one()
+    if (many := _at_first()) is not None and not _chosen():
+        blas.set_threads(many)
+    kernel_threads.use_one(any(run.get("model") == "transformer" for run in runs))
     return False
 
 
@@ -36,8 +38,20 @@ def use_one_thread() -> bool:
 
     Where NumPy brings another library, nothing is changed there.
     """
+    _at_first()
     kernel_threads.use_one()
-    return not any(name in os.environ for name in blas.VARIABLES) and blas.set_threads(1)
+    return not _chosen() and blas.set_threads(1)
+
+
+@functools.cache
+def _at_first() -> int | None:
+    """The threads of products before any was chosen here."""
+    return blas.threads()
+
+
+def _chosen() -> bool:
+    """Whether the user has chosen the number."""
+    return any(name in os.environ for name in blas.VARIABLES)
 
 
 def _is_small(run: Mapping[str, Any]) -> bool:

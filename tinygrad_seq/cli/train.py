@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,19 +87,22 @@ def run(args: argparse.Namespace) -> int:
         way_out = "Give a file. Without a file: tgs train builtin:topics"
         raise UsageError(explain("tgs train: there is nothing to train on", None, "", way_out))
     settings |= {"corpus": tuple(args.corpus)} if args.corpus else {}
-    config, text = Config(**settings), None
+    config, text, note = Config(**settings), None, ""
     progress = None if args.quiet or args.json else say_progress()
     suit_threads(vars(config))
     if args.preset == "auto" or args.dry_run:
         text = text_of(config, progress)
     if args.preset == "auto":
-        config, words = fitted(config, text, frozenset(settings))
+        config, words, note = fitted(
+            config, text, frozenset(settings), suit=lambda size: suit_threads(vars(size))
+        )
+        suit_threads(vars(config))
         if not (args.quiet or args.json or args.dry_run):
             print(f"auto    {words}")
     if args.dry_run:
-        return _print_estimate(config, text, args.json)
+        return _print_estimate(config, text, note, args.json)
     folder = Path(args.out) if args.out else free_folder(Path("runs", usual_name(config)))
-    events = train(config, corpus=text, folder=folder, progress=progress)
+    events = train(config, corpus=text, folder=folder, progress=progress, notes=[note])
     return _follow(args, events, folder)
 
 
@@ -157,8 +161,9 @@ def _follow(args: argparse.Namespace, events: Any, folder: Path) -> int:
     return 0
 
 
-def _print_estimate(config: Config, text: Any, as_json: bool) -> int:
+def _print_estimate(config: Config, text: Any, note: str, as_json: bool) -> int:
     found = estimate(config, text)
+    found = replace(found, notes=(*filter(None, [note]), *found.notes))
     if as_json:
         print(json.dumps(found.as_json()))
     else:

@@ -78,8 +78,9 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """Seconds of the run up to the last report, NaN where no report has them."""
-        return _last(self.column("seconds"))
+        """Seconds of the run up to the last report, NaN where no report has them or a clock was set back."""
+        found = _last(self.column("seconds"))
+        return found if found >= 0 else math.nan
 
     @property
     def rate(self) -> float:

@@ -92,13 +92,13 @@ class Race:
         self.several, self.calls, self.watched = several, calls, []
 
 
-def use_one() -> None:
-    """Keep all kernels to one thread from now on, unless NUMBA_NUM_THREADS is set.
+def use_one(wanted: bool = True) -> None:
+    """Keep all kernels to one thread from now on, or no more, unless NUMBA_NUM_THREADS is set.
 
     Setting that here would be no way: numba, once its threads run, refuses to compile where it has changed.
     """
     global _one
-    _one = "NUMBA_NUM_THREADS" not in os.environ
+    _one = wanted and "NUMBA_NUM_THREADS" not in os.environ
 
 
 def count() -> int:

@@ -27,6 +27,7 @@ from tinygrad_seq.training.events import (
 )
 from tinygrad_seq.training.interrupt import number_of, stoppable, undisturbed, uninterrupted
 from tinygrad_seq.training.learner import Learner, unwarned, why_not_finite
+from tinygrad_seq.training.neighbour import ProductThreads, tried
 from tinygrad_seq.training.plan import Plan, never_back
 from tinygrad_seq.training.priming import prime_of
 from tinygrad_seq.training.records import metrics_of, start_of
@@ -72,8 +73,7 @@ class Course:
         self.waited = self.best_step = 0
         """Validations since the best one, and its step."""
         # Since the last report: the losses, and the seconds that their steps took.
-        self.losses: list[float] = []
-        self.seconds = 0.0
+        self.losses, self.seconds = list[float](), 0.0
         self.step: Step | None = None
         self.whole = True
         """False while a step or a chore is under way that must not be seen half done."""
@@ -84,6 +84,7 @@ class Course:
         if saved is not None:
             used = restore_course(self, *saved, new_data)
         self.plan = Plan(config, self.clock, self.learner.batches.batches_per_pass, used, self.learner.done)
+        self.threads = ProductThreads(lambda: tried(run, self.parts.train))
         self.resumed = self.learner.done if saved is not None else 0
 
     @property
@@ -182,15 +183,18 @@ class Course:
     # ---- a step and what follows it --------------------------------------------------------------------
     def _advance(self) -> tuple[Step, bool]:
         """One update, and whether it was the last; what is to be done after it is noted."""
-        config, learner, begin = self.run.config, self.learner, self.clock()
+        config, learner = self.run.config, self.learner
         self.plan.adjust(learner.schedule, learner.done)
         if learner.done % _HELD == 0:
             let_go(self.parts.train)
         lr = learner.schedule.get_last_lr()[0]
+        self.threads.prepare()
+        begin = self.clock()
         with self._undivided():
-            loss, gradient = learner.step()
+            with self.threads.step():
+                loss, gradient = learner.step()
             self.losses.append(loss)
-            self.seconds += self.clock() - begin
+            self.seconds += self.plan.stepped(self.clock() - begin)
             n, total = learner.done, self.plan.total(learner.done)
             last = total is not None and n >= total
             measured = last or n % config.eval_every == 0
@@ -213,6 +217,8 @@ class Course:
                 left=self.plan.seconds_left(n),
                 flow=learner.gauge.flow(),
                 width=self._width,
+                left_range=self.plan.range_left(n),
+                note=self.threads.word(),
             )
         return self.step, last
 

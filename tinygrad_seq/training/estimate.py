@@ -15,8 +15,9 @@ from tinygrad_seq.pictures import draw
 from tinygrad_seq.training.building import new_model
 from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.learner import Learner
+from tinygrad_seq.training.pace import is_wide, span
 from tinygrad_seq.training.plan import Plan
-from tinygrad_seq.training.presets import seconds_a_step
+from tinygrad_seq.training.presets import pace
 from tinygrad_seq.training.run_folder import Run
 from tinygrad_seq.training.small_texts import suited, too_many_weights
 from tinygrad_seq.training.validation import parts_of
@@ -31,7 +32,8 @@ _BYTES = 4  # of a float32
 @dataclass(frozen=True)
 class Estimate:
     """`flops` and `saved` (bytes that the tape keeps) are for one update, `weights` (bytes) hold parameters, gradient
-    and moments, `seconds` were measured on this machine; `steps` is how many updates are planned.
+    and moments, `seconds` were measured on this machine, the median of some updates, `seconds_range` the least and
+    the largest mean of a group of them; `steps` is how many updates are planned.
     `config` holds the settings as the run would have them, `notes` warnings.
     """
 
@@ -45,12 +47,13 @@ class Estimate:
     steps: int | None
     minutes: float | None
     config: Config
+    seconds_range: tuple[float, float]
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        run = f"{self.steps:,} steps, about {_time(self.steps * self.seconds)}" if self.steps else ""
+        run = f"{self.steps:,} steps, {self._lasting()}" if self.steps else ""
         if self.minutes is not None:
-            by_time = f"{self.minutes:g} min, about {int(60 * self.minutes / self.seconds):,} steps"
+            by_time = f"{self.minutes:g} min, {self._steps(self.minutes)} steps"
             run = f"{run} or {by_time}, whichever ends first" if run else by_time
         return "\n".join(
             [
@@ -64,6 +67,19 @@ class Estimate:
                 *(f"note     {note}" for note in self.notes),
             ]
         )
+
+    def _lasting(self) -> str:
+        """How long all steps take."""
+        assert self.steps is not None
+        low, high = (self.steps * end for end in self.seconds_range)
+        return span(low, high) or f"about {_time(self.steps * self.seconds)}"
+
+    def _steps(self, minutes: float) -> str:
+        """How many steps fit."""
+        low, high = self.seconds_range
+        if not is_wide(low, high):
+            return f"about {int(60 * minutes / self.seconds):,}"
+        return f"{int(60 * minutes / high):,} to {int(60 * minutes / low):,}"
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -89,6 +105,7 @@ def estimate(config: Config, text: Corpus | Tokens) -> Estimate:
     flops, saved = _cost(model, config)
     moments = {"SGD": 0, "RMSprop": 1, "Adagrad": 1}.get(config.optimiser, 2)
     parameters = model.count()
+    measured, word = pace(config, tokens, _SECONDS)
     return Estimate(
         text=f"{text.name}: {text}",
         tokens=len(train),
@@ -96,11 +113,12 @@ def estimate(config: Config, text: Corpus | Tokens) -> Estimate:
         weights=parameters * _BYTES * (2 + moments),
         saved=saved,
         flops=3 * flops,
-        seconds=seconds_a_step(config, tokens, _SECONDS),
+        seconds=measured.typical,
         steps=plan.steps,
         minutes=config.minutes,
         config=config,
-        notes=tuple(filter(None, [note, too_many_weights(parameters, len(train))])),
+        seconds_range=(measured.low, measured.high),
+        notes=tuple(filter(None, [note, word, too_many_weights(parameters, len(train))])),
     )
 
 

@@ -27,6 +27,7 @@ def as_json(event: Event) -> dict[str, Any]:
         corpus = event.corpus
         found |= {"corpus": corpus.name, "characters": corpus.characters, "sha256": corpus.sha256}
         found |= {"parameters": event.run.model.count(), "parts": list(event.parts), "resumed": event.resumed}
+        found["notes"] = list(event.notes)
         return found | {"folder": _plain(event.folder)}
     for field in fields(event):
         value = getattr(event, field.name)

@@ -47,8 +47,10 @@ class Step:
 
     `step` counts from 1, `steps` is how many are planned; that is an estimate where `about`, for a run planned by
     time counts anew after each step what fits into it. `gradient` is the norm before clipping, `rate` the
-    characters trained on per second, `seconds` since the start, `left` the seconds to go. What is not known
-    yet is None. `flow` is what the gradient did in the steps since the last report, `width` the characters per token.
+    characters trained on per second, `seconds` since the start, `left` the seconds to go, `left_range` where that
+    lies as the steps of late differ, in a run by steps. What is not known yet is None. `flow` is what the gradient
+    did in the steps since the last report, `width` the characters per token, `note` a word about the machine, mostly
+    none.
     """
 
     step: int
@@ -64,6 +66,8 @@ class Step:
     flow: Flow | None = None
     width: float = 1.0
     about: bool = False
+    left_range: tuple[float, float] | None = None
+    note: str = ""
 
     @property
     def bits(self) -> float:

@@ -13,6 +13,7 @@ from tinygrad_seq import optim
 from tinygrad_seq.errors import ArgumentError, NonFiniteError, explain
 from tinygrad_seq.nn import Module
 from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.training.plan import never_back
 
 __all__ = ["Fitted", "fit_module"]
 
@@ -64,6 +65,7 @@ def fit_module(
         rule = "expected a method `loss` of the module, or loss=, a function of the module and a batch."
         raise ArgumentError(explain("fit: this module has no loss", {"model": type(model).__name__}, rule))
     rule_of = getattr(optim, optimiser)(list(model.parameters()), lr=lr)
+    clock = never_back(clock)
     losses, begin, every = [], clock(), max(1, steps // 20)
     model.train()
     for n, batch in zip(range(1, steps + 1), _again(data), strict=False):

@@ -15,6 +15,7 @@ from tinygrad_seq.terminal import bare, one_line, visible
 from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.events import Evaluated, Event, Finished, Interrupted, Sampled, Started, Step
 from tinygrad_seq.training.flow import Flow
+from tinygrad_seq.training.pace import span
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -61,6 +62,8 @@ class Lines:
     def show(self, event: Event) -> None:
         """Write what there is to say of an event."""
         if isinstance(event, Step):
+            if event.note:
+                self.write(f"note    {event.note}")
             if event.report:
                 self._write_row(event)
         elif isinstance(event, Evaluated):
@@ -203,6 +206,8 @@ def row(step: Step, validation: float | None) -> str:
     done = f"{step.step:,}" + (f"/{'~' * step.about}{step.steps:,}" if step.steps is not None else "")
     measured = f"{validation:z.3f}" if validation is not None else ""
     left = clock(step.left) if step.left is not None else "?"
+    if step.left_range is not None:
+        left = span(*step.left_range) or left
     return (
         f"{done:>13}  {step.recent:>z6.3f}  {step.bits:>z6.3f}  {measured:>10}  "
         f"{step.gradient:>8.3g}  {step.rate:>z8,.0f}  {left:>7}"

@@ -26,6 +26,7 @@ from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.course import Course
 from tinygrad_seq.training.events import Event
 from tinygrad_seq.training.finding import BEGUN_IN, Found, found_text
+from tinygrad_seq.training.plan import lasted
 from tinygrad_seq.training.run_folder import Run, RunFolder
 from tinygrad_seq.training.small_texts import suited
 
@@ -43,6 +44,7 @@ def train(
     folder: str | Path | None = None,
     clock: Callable[[], float] = time.perf_counter,
     progress: Report | None = None,
+    notes: Iterable[str] = (),
     **settings: Any,
 ) -> Generator[Event, None, None]:
     """Train a character model, and tell of it event by event.
@@ -57,7 +59,7 @@ def train(
     says. The text is `corpus` (also any iterable of strings, or of dicts with a text under `text`), or what
     `config.corpus` names; a large one is not held in memory, and `progress` is told how far its tokens are. With
     a `folder` the run is written there, as `run_folder` says, and `resume` goes on with it; without, nothing is
-    written. `clock` counts seconds.
+    written. `clock` counts seconds. `notes` are told at the start, beside those found here.
 
     Weights, dropout, windows and samples draw from streams of `config.seed` that are this run's own: the same
     settings give the same run (unless it is planned by `minutes`), and how often it is evaluated, sampled or saved
@@ -84,7 +86,7 @@ def train(
     text = text_of(config, progress) if corpus is None else _text(corpus)
     tokens = text if isinstance(text, Tokens) else tokenize(text, config.tokenizer)
     config, note = suited(config, tokens.ids)
-    notes = [note, _left_out(config) if corpus is None else ""]
+    notes = [*notes, note, _left_out(config) if corpus is None else ""]
     run = Run(new_model(tokens.tokenizer, config), tokens.tokenizer, config)
     course = Course(run, text, tokens, None, clock, notes=notes)
     if folder is not None:
@@ -212,7 +214,7 @@ def _plan_of(
     """The plan of a run that goes on: its own, or what is asked for."""
     if steps is None and epochs is None and minutes is None:
         return {}
-    more = None if minutes is None else minutes + facts["seconds"] / 60
+    more = None if minutes is None else minutes + lasted(facts["seconds"]) / 60
     return {"steps": steps, "epochs": epochs, "minutes": more}
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 
 from tinygrad_seq.optim import CosineWithWarmup, Schedule
 from tinygrad_seq.training.config import Config
+from tinygrad_seq.training.pace import pace_of
 
-__all__ = ["Plan", "never_back"]
+__all__ = ["Plan", "lasted", "never_back"]
 
 _MEASURED = 5  # steps until the rate means something
+_RECENT = 64  # steps that tell how fast it goes now
 _FAR = 10**9  # a total so large that the cosine stays at its top
 
 
@@ -34,6 +37,15 @@ def never_back(clock: Callable[[], float]) -> Callable[[], float]:
     return now
 
 
+def lasted(seconds: float) -> float:
+    """The seconds that a run was trained for, as its folder has them; 0 where a clock was set back then.
+
+    >>> lasted(3.5), lasted(-37114.0), lasted(math.nan)
+    (3.5, 0.0, 0.0)
+    """
+    return float(seconds) if math.isfinite(seconds) and seconds > 0 else 0.0
+
+
 class Plan:
     """The number of steps of a run, whichever of `steps`, `epochs` and `minutes` ends it first.
 
@@ -50,6 +62,9 @@ class Plan:
         self.clock = clock
         self.used, self.begun = used, begun
         self.start: float | None = None
+        self.recent: deque[float] = deque(maxlen=_RECENT)
+        self.stepping = 0.0
+        """Seconds of all steps since the start, what is done between them not counted."""
         self.closing = 0.0
         """Seconds to keep for the evaluation after the last step: as many as the one before took."""
         by_epochs = [] if config.epochs is None else [max(1, math.ceil(config.epochs * per_pass))]
@@ -76,12 +91,32 @@ class Plan:
         by_time = done + int(left / self._seconds_a_step(done))
         return by_time if steps is None else min(steps, by_time)
 
+    def stepped(self, seconds: float) -> float:
+        """A step has taken so long, which is given back."""
+        self.stepping += seconds
+        self.recent.append(seconds)
+        return seconds
+
     def seconds_left(self, done: int) -> float | None:
-        """Seconds until the last step at the rate so far; None as long as that is not known."""
+        """Seconds until the last step at the rate so far, inside `range_left`; None as long as that is not known."""
         total = self.total(done)
         if total is None or done == self.begun:
             return None
-        return (total - done) * self._seconds_a_step(done)
+        left = (total - done) * self._seconds_a_step(done)
+        ends = self.range_left(done)
+        return left if ends is None else min(max(left, ends[0]), ends[1])
+
+    def range_left(self, done: int) -> tuple[float, float] | None:
+        """The least and the most seconds until the last step, as the steps of late differ, with what was done between
+        them so far; None as long as few steps are seen, and for a run by time, whose end is known.
+        """
+        # The first step builds kernels.
+        seen = list(self.recent)[1 if done - self.begun <= _RECENT else 0 :]
+        if self.steps is None or self.config.minutes is not None or len(seen) < _MEASURED:
+            return None
+        pace, n = pace_of(seen), self.steps - done
+        between = max(0.0, self._seconds() - self.stepping) / (done - self.begun)
+        return n * (pace.low + between), n * (pace.high + between)
 
     def _seconds_a_step(self, done: int) -> float:
         # Only what was seen since the start or the resumption: the machine may be another one.

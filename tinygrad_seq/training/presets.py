@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,10 +14,12 @@ from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.training.building import new_model
 from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.learner import Learner
+from tinygrad_seq.training.neighbour import ProductThreads, tried
+from tinygrad_seq.training.pace import Pace, pace_of
 from tinygrad_seq.training.run_folder import Run
-from tinygrad_seq.training.small_texts import suited
+from tinygrad_seq.training.small_texts import made_smaller, suited
 
-__all__ = ["PRESETS", "Preset", "fitted", "preset", "seconds_a_step"]
+__all__ = ["PRESETS", "Preset", "fitted", "pace", "preset"]
 
 
 @dataclass(frozen=True)
@@ -175,33 +178,42 @@ _SIZES = [
 ]
 _ENOUGH = 1500  # steps below which the next smaller size learns more in the same time
 _SECONDS = 2.0
+_IDS = 1 << 20  # that are enough to measure with
 
 
 def fitted(
-    config: Config, text: Any, given: frozenset[str], clock: Callable[[], float] = time.perf_counter
-) -> tuple[Config, str]:
-    """The settings of the largest model that can make enough steps in `minutes`, and what was measured, in words.
+    config: Config,
+    text: Any,
+    given: frozenset[str],
+    clock: Callable[[], float] = time.perf_counter,
+    suit: Callable[[Config], object] = lambda config: None,
+) -> tuple[Config, str, str]:
+    """The settings of the largest model that can make enough steps in `minutes`, what was measured, in words, and a
+    note where the text has no room for the batch and window that these would have. `suit` is told of each size before
+    it is tried.
 
     Each size is trained for a few steps, two seconds in all; what is in `given` stays as it is. The number of steps
     follows from the rate. Where the text is short, fewer streams run, so that each has some windows.
     """
     tokens = text if isinstance(text, Tokens) else tokenize(text, config.tokenizer)
-    config = suited(config, tokens.ids)[0]
+    whole, config = config, suited(config, tokens.ids)[0]
     minutes = config.minutes or 5.0
     config = replace(config, minutes=minutes, steps=config.steps if "steps" in given else None)
     share = _SECONDS / len(_SIZES)
     for size in reversed(_SIZES):
         trial = _with(config, size, given, len(tokens))
-        seconds = seconds_a_step(trial, tokens, share, clock)
+        suit(trial)
+        seconds = pace(trial, tokens, share, clock, choose=False)[0].typical
         steps = int(0.9 * 60 * minutes / seconds)
         if size is not _SIZES[-1] and steps < _ENOUGH:
             break
         best, rate = trial, steps
+        asked = whole if "batch" in given else replace(whole, batch=int(size["batch"]))
     words = f"{rate:,} steps of {best.batch} x {best.window} tokens fit into {minutes:g} min on this machine"
     if rate < _ENOUGH:
         longer = minutes * _ENOUGH / max(1, rate)
         words += f"; the {_ENOUGH:,} that it takes to learn much would be about {longer:.0f} min"
-    return best, words
+    return best, words, made_smaller(asked, best, len(tokens))
 
 
 def _with(config: Config, size: Mapping[str, Any], given: frozenset[str], tokens: int) -> Config:
@@ -212,15 +224,30 @@ def _with(config: Config, size: Mapping[str, Any], given: frozenset[str], tokens
     return replace(config, **{name: value for name, value in wanted.items() if name not in given})
 
 
-def seconds_a_step(
-    config: Config, tokens: Tokens, share: float, clock: Callable[[], float] = time.perf_counter
-) -> float:
-    """The mean time of some steps of a new model, as many as fit into `share` seconds; two at least."""
+def pace(
+    config: Config,
+    tokens: Tokens,
+    share: float,
+    clock: Callable[[], float] = time.perf_counter,
+    choose: bool = True,
+) -> tuple[Pace, str]:
+    """How long steps of a new model take, and a word about busy cores: as many steps as fit into `share` seconds, two
+    at least. If `choose`, products are on the threads that a run would give them, which where the cores seem busy
+    takes the time of some twenty steps more to find out.
+    """
     run = Run(new_model(tokens.tokenizer, config), tokens.tokenizer, config)
-    learner = Learner(run, tokens.ids[: 1 << 20])
+    learner = Learner(run, tokens.ids[:_IDS])
     learner.step()  # compiles, reads weights into the cache
-    begin, n = clock(), 0
-    while n < 2 or clock() - begin < share:
-        learner.step()
-        n += 1
-    return (clock() - begin) / n
+    threads = ProductThreads(lambda: tried(run, tokens.ids), watched=2, first=0)
+    begin, taken = clock(), list[tuple[bool, float]]()
+    now = begin
+    while len(taken) < 2 or threads.deciding or now - begin < share:
+        if choose:
+            threads.prepare()
+        now, way = clock(), threads.next
+        with threads.step() if choose else nullcontext():
+            learner.step()
+        before, now = now, clock()
+        taken.append((way, now - before))
+    kept = [seconds for way, seconds in taken if way is threads.one]
+    return pace_of(kept), threads.word()

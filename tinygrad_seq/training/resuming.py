@@ -14,6 +14,7 @@ from tinygrad_seq.recording import wrap
 from tinygrad_seq.tensor import Tensor
 from tinygrad_seq.training.events import Step
 from tinygrad_seq.training.learner import Learner, Window
+from tinygrad_seq.training.plan import lasted
 
 if TYPE_CHECKING:
     from tinygrad_seq.training.course import Course
@@ -52,7 +53,7 @@ def course_state(course: Course) -> tuple[Arrays, dict[str, Any]]:
 def restore_course(
     course: Course, arrays: Mapping[str, Array], facts: Mapping[str, Any], new_data: bool
 ) -> float:
-    """Take up a saved state; returns the seconds that the run was trained for."""
+    """Take up a saved state; returns the seconds that the run was trained for, 0 where a clock was set back then."""
     restore_learner(course.learner, arrays, facts["learner"], new_data)
     course.sampling.load_state_dict(facts["sampling"])
     course.losses, course.chores = list(facts["losses"]), list(facts["chores"])
@@ -63,7 +64,7 @@ def restore_course(
         course.validation, course.best, course.error = (facts[k] for k in ("validation", "best", "error"))
         # Runs of earlier versions count from here on.
         course.best_step, course.waited = facts.get("best_step", 0), facts.get("waited", 0)
-    return float(facts["seconds"])
+    return lasted(facts["seconds"])
 
 
 def learner_state(learner: Learner) -> tuple[Arrays, dict[str, Any]]:

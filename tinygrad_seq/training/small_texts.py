@@ -8,7 +8,7 @@ from typing import Any
 from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.validation import parts_of
 
-__all__ = ["suited", "too_many_weights"]
+__all__ = ["made_smaller", "suited", "too_many_weights"]
 
 _USUAL_BATCH, _USUAL_WINDOW = 4, 16  # the other is made smaller down to here first
 
@@ -27,14 +27,19 @@ def suited(config: Config, ids: Any) -> tuple[Config, str]:
             found = replace(found, batch=found.batch // 2)
         else:
             found = _with_window(found, found.window // 2)
-    if found == config:
-        return config, ""
+    return found, made_smaller(config, found, len(ids))
+
+
+def made_smaller(asked: Config, found: Config, tokens: int) -> str:
+    """A note of the batch and window that a text of so many tokens has room for; empty where these are what was asked
+    for.
+    """
     changed = [
-        f"{name} {getattr(found, name)} in the place of {getattr(config, name)}"
+        f"{name} {getattr(found, name)} in the place of {getattr(asked, name)}"
         for name in ("batch", "window")
-        if getattr(found, name) != getattr(config, name)
+        if getattr(found, name) != getattr(asked, name)
     ]
-    return found, f"a text of {len(ids):,} tokens has room for {' and '.join(changed)}"
+    return f"a text of {tokens:,} tokens has room for {' and '.join(changed)}" if changed else ""
 
 
 def _fits(config: Config, ids: Any) -> bool:
