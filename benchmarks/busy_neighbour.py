@@ -1,0 +1,104 @@
+"""A training step and its estimate with a free and a busy second core: all threads, and threads as they are chosen.
+
+    python benchmarks/busy_neighbour.py
+    python benchmarks/busy_neighbour.py --model transformer --hidden 128 --window 64 --steps 300
+
+Each row is a process of its own. `all` keeps the products on all cores, as it was before; `chosen` lets a run choose.
+The losses of all rows must be the same to the bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+SPIN = "import os; parent = os.getppid()\nwhile os.getppid() == parent: sum(range(10_000))"
+TEXT = "the wind went over the water and the moon stood over the stone. " * 2000
+
+
+@contextlib.contextmanager
+def spinning(programs: int) -> Iterator[None]:
+    """So many programs that keep a core busy each."""
+    spinners = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(programs)]
+    try:
+        yield
+    finally:
+        for spinner in spinners:
+            spinner.kill()
+            spinner.wait()
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Median and longest step of the second half of a run, its notes, the digest of its losses, and the estimate."""
+    from tinygrad_seq.data import Corpus
+    from tinygrad_seq.training import Config, Step, neighbour, train
+    from tinygrad_seq.training.estimate import estimate
+
+    if options.child == "all":
+        neighbour.ProductThreads._choice = lambda self: 0  # type: ignore[method-assign]
+    config = Config(
+        model=options.model, hidden=options.hidden, window=options.window, batch=options.batch, steps=options.steps,
+        sample_every=0, eval_every=10**9, lr=1e-3,
+    )  # fmt: skip
+    text = Corpus(TEXT)
+    found = estimate(config, text)
+    times, losses, notes = [0.0], [], []
+    for event in train(config, corpus=text):
+        if isinstance(event, Step):
+            times.append(event.seconds)
+            losses.append(event.loss)
+            notes += [event.note] if event.note else []
+    taken = [b - a for a, b in itertools.pairwise(times)]
+    late = sorted(taken[len(taken) // 2 :])
+    return {
+        "ms": 1000 * late[len(late) // 2],
+        "longest": 1000 * max(late),
+        "seconds": times[-1],
+        "estimate": [options.steps * end for end in (found.seconds, *found.seconds_range)],
+        "notes": notes,
+        "digest": hashlib.sha256(repr(losses).encode()).hexdigest()[:12],
+    }
+
+
+def main() -> int:
+    """Measure all four and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="lstm")
+    parser.add_argument("--hidden", type=int, default=256)
+    parser.add_argument("--window", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--programs", type=int, default=1, help="that keep a core busy each")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(measured(options)))
+        return 0
+    digests = set()
+    for busy in (0, options.programs):
+        for way in ("all", "chosen"):
+            with spinning(busy):
+                command = [sys.executable, __file__, *sys.argv[1:], "--child", way]
+                done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
+            found = json.loads(done.stdout)
+            digests.add(found["digest"])
+            typical, low, high = found["estimate"]
+            print(
+                f"{busy} busy, {way:6}: {found['ms']:8.1f} ms a step, longest {found['longest']:8.1f} ms, run "
+                f"{found['seconds']:6.1f} s, estimated {typical:.1f} s ({low:.1f} to {high:.1f})",
+                *(f"    {note}" for note in found["notes"]), sep="\n", flush=True,
+            )  # fmt: skip
+    print("losses the same to the bit" if len(digests) == 1 else f"losses differ: {digests}")
+    return len(digests) != 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
