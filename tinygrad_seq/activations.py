@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tinygrad_seq import ops
+from tinygrad_seq.arguments import axis_of, choice, distinct_axes, flag
 from tinygrad_seq.creation import where
-from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.fusing import fused
 from tinygrad_seq.recording import input_tensor
 from tinygrad_seq.tensor import Tensor
@@ -41,9 +41,7 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     0.5 x erfc(-x / sqrt 2); with `approximate="tanh"`: 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), as
     x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)).
     """
-    if approximate not in ("none", "tanh"):
-        rule = "expected 'none' or 'tanh'."
-        raise ArgumentError(explain("gelu: no such form", {"approximate": approximate}, rule))
+    choice("gelu: no such form", "approximate", approximate, ("none", "tanh"))
     x = input_tensor("gelu", x)
     return _gelu(x) if approximate == "none" else _gelu_by_tanh(x)
 
@@ -98,10 +96,14 @@ def _peak(x: Tensor) -> Tensor:
 
 def _along(function: Callable[[Tensor], Tensor], x: Tensor, dim: int) -> Tensor:
     """A function of the last axis, along another."""
-    x = input_tensor(function.__name__.lstrip("_"), x)
-    if dim in (-1, x.ndim - 1):
+    call = function.__name__.lstrip("_")
+    x = input_tensor(call, x)
+    i = axis_of(call, dim, x.ndim, x)
+    if not x.shape[i]:
+        return x.clone()
+    if i == x.ndim - 1:
         return function(x)
-    return function(x.transpose(dim, -1)).transpose(dim, -1)
+    return function(x.transpose(i, -1)).transpose(i, -1)
 
 
 def softmax(x: Tensor, dim: int = -1) -> Tensor:
@@ -120,10 +122,20 @@ def _softmax(x: Tensor) -> Tensor:
     return e / where(total == 0.0, 1.0, total)
 
 
-def logsumexp(x: Tensor, dim: int = -1, keepdim: bool = False) -> Tensor:
-    """log(sum(exp(x))) along `dim`; -inf for a row of nothing but -inf, which gets no gradient."""
-    out = _along(_logsumexp, x, dim)
-    return out if keepdim else out.squeeze(dim)
+def logsumexp(x: Tensor, dim: int | Sequence[int] = -1, keepdim: bool = False) -> Tensor:
+    """log(sum(exp(x))) along `dim`, one axis or several; -inf for a row of nothing but -inf, or of nothing at
+    all, which gets no gradient.
+    """
+    x, keepdim = input_tensor("logsumexp", x), flag("logsumexp", "keepdim", keepdim)
+    axes = distinct_axes("logsumexp", dim if isinstance(dim, (tuple, list)) else (dim,), x.ndim, x)
+    if not axes:
+        return x.clone()
+    rest = [i for i in range(x.ndim) if i not in axes]
+    row = x.permute(*rest, *axes) if (*rest, *axes) != tuple(range(x.ndim)) else x
+    if len(axes) > 1:
+        row = row.reshape(*(x.shape[i] for i in rest), math.prod(x.shape[i] for i in axes))
+    out = _logsumexp(row).squeeze(-1) if row.shape[-1] else row.sum(-1) - math.inf
+    return out.reshape([1 if i in axes else n for i, n in enumerate(x.shape)]) if keepdim else out
 
 
 @fused

@@ -64,6 +64,14 @@ def flag(call: str, name: str, value: Any) -> bool:
     return bool(value)
 
 
+def choice(problem: str, name: str, value: Any, words: tuple[str, ...]) -> str:
+    """`value` where it is one of the words; ArgumentError, with this as its first line, for anything else."""
+    if isinstance(value, str) and value in words:
+        return value
+    listed = ", ".join(repr(w) for w in words[:-1]) + f" or {words[-1]!r}"
+    raise ArgumentError(explain(problem, {name: value}, f"expected {listed}."))
+
+
 def kept(keepdims: Any, keepdim: Any) -> bool:
     """Whether reduced axes stay at size 1, under NumPy's name or PyTorch's."""
     if keepdims is False and keepdim is False:

@@ -72,7 +72,7 @@ def _one(call: str, value: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def _wants(t: Tensor, requires_grad: bool) -> Tensor:
-    return t.requires_grad_() if requires_grad else t
+    return t.requires_grad_(requires_grad) if requires_grad is not False else t
 
 
 @on_cpu

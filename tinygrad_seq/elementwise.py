@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_seq import ops
 from tinygrad_seq.arguments import whole
 from tinygrad_seq.arithmetic import ArithmeticMethods
+from tinygrad_seq.errors import DTypeError, explain
 from tinygrad_seq.recording import as_tensor, binary, is_operand, unary, wrap
 
 if TYPE_CHECKING:
@@ -116,6 +117,9 @@ class ElementwiseMethods(ArithmeticMethods):
         """The nearest whole number, or multiple of 10^-decimals, halves to the even one; no gradient flows."""
         self._looked_at("round")
         decimals = whole("round", "decimals", decimals, -400, 400)
+        if self.array.dtype.kind == "b":
+            rule = "expected floats or integers."
+            raise DTypeError(explain("round: truth values are not rounded", {"x": self}, rule))
         return wrap(np.asarray(np.round(self.array, decimals)))
 
 

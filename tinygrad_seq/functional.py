@@ -185,7 +185,8 @@ def one_hot(ids: Any, num_classes: int, dtype: Any = np.int64) -> Tensor:
 
 def padding_row(call: str, padding_idx: int, size: int) -> int:
     """`padding_idx` counted from 0; ArgumentError where there is no such row."""
-    if isinstance(padding_idx, bool) or not -size <= padding_idx < size:
+    padding_idx = whole(call, "padding_idx", padding_idx)
+    if not -size <= padding_idx < size:
         rule = f"expected an id from 0 to {size - 1}, got {padding_idx}."
         raise ArgumentError(explain(f"{call}: padding_idx out of range", None, rule))
     return padding_idx % size

@@ -100,11 +100,21 @@ class IndexingMethods(Recorded):
 
 def ids_of(call: str, x: Any, ids: Any) -> Tensor:
     """Ids as a tensor of integers."""
-    found = as_tensor(np.asarray(ids) if isinstance(ids, (list, tuple)) else ids)
+    found = as_tensor(_listed(call, x, ids) if isinstance(ids, (list, tuple)) else ids)
     if found.dtype.kind not in "iu":
         rule = "expected an integer dtype."
         raise DTypeError(explain(f"{call}: ids must be integers", {"x": x, "ids": found}, rule))
     return found
+
+
+def _listed(call: str, x: Any, ids: Any) -> Array:
+    """Ids in lists as an array; no ids are integers too. DTypeError for rows of unequal length."""
+    try:
+        found = np.asarray(ids)
+    except ValueError as error:
+        rule = f"NumPy says: {error}"
+        raise DTypeError(explain(f"{call}: not ids in equal rows", {"x": x, "ids": ids}, rule)) from None
+    return found if found.size or found.dtype.kind in "iub" else found.astype(np.int64)
 
 
 def values_only(x: Any) -> ArgumentError:
@@ -119,7 +129,7 @@ def _entries(x: Any, key: Any) -> tuple[Any, ...]:
     entries = []
     for e in key if isinstance(key, tuple) else (key,):
         if isinstance(e, (list, bool, np.bool_)):
-            e = np.asarray(e, dtype=None if not isinstance(e, list) or e else np.int64)
+            e = _listed("index", x, e)
         if isinstance(e, (Recorded, np.ndarray)) and e.dtype.kind not in "iub":
             rule = "expected integers or booleans."
             raise DTypeError(explain("index: ids must be integers", {"x": x, "ids": e}, rule))

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygrad_seq import ops
 from tinygrad_seq.activations import log1p_exp_minus, log_softmax
+from tinygrad_seq.arguments import choice
 from tinygrad_seq.creation import iota, where
 from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError, describe_shape, explain
 from tinygrad_seq.fusing import fused
@@ -16,19 +17,12 @@ from tinygrad_seq.tensor import Tensor
 
 
 def _reduced(loss: Tensor, reduction: str) -> Tensor:
-    if reduction == "none":
-        return loss
-    if reduction == "sum":
-        return loss.sum()
-    if reduction == "mean":
-        return loss.mean()
-    raise _no_such(reduction)
+    _known(reduction)
+    return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
 
 
-def _no_such(reduction: str) -> ArgumentError:
-    return ArgumentError(
-        explain("no such reduction", {"reduction": reduction}, "expected 'mean', 'sum' or 'none'.")
-    )
+def _known(reduction: Any) -> str:
+    return choice("no such reduction", "reduction", reduction, ("mean", "sum", "none"))
 
 
 def checked_ids(call: str, ids: Any, size: int, ignore: int | None = None) -> Tensor:
@@ -122,12 +116,10 @@ def _cross_entropy(x: Tensor, ids: Tensor, *share: Tensor, ignore: int, smoothin
 
 def _share(ids: Tensor, ignore: int, inside: bool, dtype: Any, reduction: str) -> tuple[Tensor, ...]:
     """What each loss counts in the reduced one, 1 over how many are counted for the mean; () for "none"."""
-    if reduction == "none":
+    if _known(reduction) == "none":
         return ()
     if reduction == "sum":
         return (wrap(np.ones((), dtype)),)
-    if reduction != "mean":
-        raise _no_such(reduction)
     if ids.mode:
         return (1.0 / (ids != ignore).to(dtype).sum().maximum(1.0),)
     ignored = 0 if inside and ignore < 0 else int(np.count_nonzero(ids.array == ignore))
@@ -162,7 +154,8 @@ def cross_entropy(
         loss = _weighed(log_softmax(rows), p)
         axis = min(1, x.ndim - 1)
         return _reduced(
-            loss.reshape(x.shape[:axis] + x.shape[axis + 1 :]) if reduction == "none" else loss, reduction
+            loss.reshape(x.shape[:axis] + x.shape[axis + 1 :]) if _known(reduction) == "none" else loss,
+            reduction,
         )
     size = x.shape[min(1, x.ndim - 1)] if x.ndim else 0
     ids, inside = _checked("cross_entropy", target, size, ignore_index)

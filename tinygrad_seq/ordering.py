@@ -92,15 +92,21 @@ class OrderingMethods(Recorded):
     ) -> Tensor:
         """(sum of |x|^p)^(1/p) over `axis` (all axes); the largest |x| for p = inf. Its gradient at 0 is 0."""
         at, keeps = one_of_two("norm", axis, dim), kept(keepdims, keepdim)
-        x: Any = abs(self)  # type: ignore[arg-type]
-        p = 2 if p in (None, "fro") else p
+        p = 2 if p is None or (isinstance(p, str) and p == "fro") else p
         if not isinstance(p, (int, float)) or isinstance(p, bool) or not p > 0:
             raise ArgumentError(explain("norm: no such norm", {"p": p}, "expected a number above 0."))
+        # An even power needs no |x|, whose kink at 0 would take its curvature there.
+        x: Any = self if p < math.inf and p % 2 == 0 else abs(self)  # type: ignore[arg-type]
         if p == math.inf:
             return x.amax(at, keeps)  # type: ignore[no-any-return]
         if p == 1:
             return x.sum(at, keeps)  # type: ignore[no-any-return]
-        total = (x * x if p == 2 else x**p).sum(at, keeps)
+        if p == 2:
+            total = (x * x).sum(at, keeps)
+        elif p < 2:  # the slope, or its own, is infinite at 0
+            total = ops.where(x == 0.0, 0.0, ops.where(x == 0.0, 1.0, x) ** p).sum(at, keeps)
+        else:
+            total = (x**p).sum(at, keeps)
         # The root's slope at 0 is infinite, and infinite times 0 would be NaN.
         none = total == 0.0
         safe = ops.where(none, 1.0, total)

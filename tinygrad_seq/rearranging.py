@@ -99,8 +99,10 @@ class RearrangingMethods(Recorded):
         if at is None:
             x, at = x.reshape(-1), 0
         i = axis_of("repeat_interleave", at, x.ndim, self)
-        times: Any = repeats.array if isinstance(repeats, (Recorded, np.ndarray)) else repeats
-        if np.ndim(times) != 1 or np.asarray(times).dtype.kind not in "iu" or np.min(times, initial=0) < 0:
+        times: Any = repeats.array if isinstance(repeats, Recorded) else repeats
+        if isinstance(times, (list, tuple, np.ndarray)) and np.ndim(times):
+            times = ids_of("repeat_interleave", self, times).array
+        if np.ndim(times) != 1 or times.min(initial=0) < 0:
             times = whole("repeat_interleave", "repeats", times, 0, 2**31)
         elif len(times) not in (1, x.shape[i]):
             rule = f"expected {x.shape[i]} numbers, got {len(times)}."

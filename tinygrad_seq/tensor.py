@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_seq import origins
+from tinygrad_seq.arguments import flag
 from tinygrad_seq.converting import ConvertingMethods
 from tinygrad_seq.dtypes import computed, is_bfloat16
 from tinygrad_seq.elementwise import ElementwiseMethods
@@ -104,8 +105,8 @@ class Tensor(
         self._grad = None
         self.viewed = ()
         self.name = name
-        if requires_grad:
-            self.requires_grad = True
+        if requires_grad is not False:
+            self.requires_grad = requires_grad
 
     @property
     def ndim(self) -> int:
@@ -133,6 +134,7 @@ class Tensor(
 
     @requires_grad.setter
     def requires_grad(self, on: bool) -> None:
+        on = flag("requires_grad", "requires_grad", on)
         if not self.is_leaf:
             rule, way_out = "x was made by a recorded op.", "Use x.detach() for a leaf with the same value."
             raise GraphError(explain("requires_grad: only a leaf's can be set", {"x": self}, rule, way_out))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import importlib
 import random
 import re
 import traceback
@@ -304,12 +305,18 @@ def run(calls: int, seed: int) -> tuple[collections.Counter[str], list[str]]:
     return counts, wrong
 
 
+def beside_torch() -> Callable[[int, int], tuple[collections.Counter[str], list[str]]]:
+    """The calls that are compared with PyTorch, which need not be installed for the others."""
+    return importlib.import_module("tests.campaigns.fuzz_torch").run  # type: ignore[no-any-return]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--torch", action="store_true", help="beside PyTorch: values and gradients")
     options = parser.parse_args()
-    counts, wrong = run(options.calls, options.seed)
+    counts, wrong = (beside_torch() if options.torch else run)(options.calls, options.seed)
     for line in wrong:
         print(line)
     print(f"{options.calls:,} calls of {len(counts)} names: {len(wrong)} wrong")
