@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -237,3 +239,29 @@ def test_ids_beyond_either_end_are_refused() -> None:
             "embedding" + text
         )
     assert F.cross_entropy(logits, np.array([0, -100])).item() == pytest.approx(np.log(3.0))
+
+
+def test_a_copied_schedule_schedules_the_copied_optimiser() -> None:
+    """By deepcopy and by pickle, together; the first goes on as before."""
+    optimizer = optim.SGD([nn.Parameter([1.0])], lr=1.0)
+    schedule = optim.ExponentialLR(optimizer, 0.5)
+    schedule.step()
+    for twin, other in (
+        copy.deepcopy((schedule, optimizer)),
+        pickle.loads(pickle.dumps((schedule, optimizer))),
+    ):
+        twin.step()
+        assert rates(other) == [0.25]
+    assert rates(optimizer) == [0.5]
+
+
+def test_whatever_has_parameters_is_taken_for_them() -> None:
+    """A module alone, in a group, and for clipping; what cannot be gone through is refused in words."""
+    layer = nn.Linear(2, 1)
+    layer(tgs.ones(1, 2)).sum().backward()
+    assert len(optim.Adam([{"params": layer, "lr": 0.1}]).param_groups[0]["params"]) == 2
+    norm = nn.utils.clip_grad_norm_(layer, 1.0)
+    assert norm.item() == pytest.approx(3**0.5, rel=1e-6)
+    assert text_of(ArgumentError, lambda: optim.SGD([{"params": 3}], lr=0.1)) == (
+        "SGD: nothing to learn.\n  params: 3\n  expected parameters, as of model.parameters()."
+    )

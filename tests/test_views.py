@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import operator
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 import tinygrad_seq as tgs
 from tinygrad_seq import DTypeError, GraphError, nn
+from tinygrad_seq.absent import missing
 
 A = np.arange(1.0, 7.0).reshape(2, 3)
 VIEWS: dict[str, Callable[[Any], Any]] = {
@@ -165,3 +168,58 @@ def test_a_list_is_not_unequal_without_a_word() -> None:
         with pytest.raises(DTypeError, match=r"(list|tuple) cannot stand beside a tensor"):
             call()
     assert (x == None, x == "a", x != {}) == (False, False, True)  # noqa: E711
+
+
+def test_a_batch_that_a_module_keeps_is_no_parameter() -> None:
+    """`self.x = x` for a saliency map is none that would be lost; a tensor of the module's own would be."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            self.layer, self.kept = nn.Linear(3, 1), []
+
+        def forward(self, x: Any) -> Any:
+            self.x = x.requires_grad_()
+            self.kept.append(x)
+            return self.layer(x)
+
+    net, x = Net(), tgs.ones(2, 3)
+    net(x).sum().backward()
+    assert net.x.grad.shape == (2, 3)
+    assert len(list(net.parameters())) == 2
+    assert len(net.state_dict()) == 2
+    twin = copy.deepcopy(net)
+    assert len(list(twin.layer.parameters())) == 2
+    net.lost = tgs.ones(3, requires_grad=True)
+    with pytest.raises(DTypeError, match="'lost' wants a gradient, but would be neither learnt nor saved"):
+        list(net.parameters())
+
+
+def test_a_module_that_holds_itself_is_shown_and_applied_to() -> None:
+    """`self.root = self` ends: parameters, repr, summary, apply."""
+    net = nn.Module()
+    net.layer, net.root = nn.Linear(2, 2), net
+    assert "root: the module itself" in repr(net)
+    seen: list[Any] = []
+    net.apply(seen.append)
+    assert seen == [net.layer, net]
+    assert net.count() == 6
+    assert "Linear" in net.summary()
+
+
+def test_asking_for_what_is_not_there_is_quick() -> None:
+    """The text with names nearby is made when it is read: `hasattr(t, name)` looks nothing up."""
+    asked = []
+
+    def names() -> list[str]:
+        asked.append(1)
+        return ["sigmoid"]
+
+    error = missing("a Tensor", "sigmoyd", names)
+    assert not asked
+    assert str(error) == (
+        "a Tensor has no attribute 'sigmoyd'.\n  near it: sigmoid.\n"
+        "  docs/from_pytorch.md says what stands for PyTorch's names."
+    )
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert not hasattr(tgs.ones(1), "sigmoyd")
+    assert getattr(nn.Parameter([1.0]), "successor", 0) is None

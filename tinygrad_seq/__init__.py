@@ -201,7 +201,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"tinygrad_seq.{name}")
     if name not in _HOME_OF:
         raise import_module("tinygrad_seq.absent").missing(
-            "module 'tinygrad_seq'", name, [*_HOME_OF, *_MODULES]
+            "module 'tinygrad_seq'", name, lambda: [*_HOME_OF, *_MODULES]
         )
     value = getattr(import_module(f"tinygrad_seq.{_HOME_OF[name]}"), name)
     if name not in vars(_Package):

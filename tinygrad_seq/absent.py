@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 # What stands for it, or why it is not here. The page docs/from_pytorch.md says more.
 _INSTEAD = {
@@ -40,18 +41,31 @@ _INSTEAD = {
 }
 
 
-def missing(owner: str, name: str, names: Iterable[str]) -> AttributeError:
-    """The error for an attribute that is not there: what is near it, what stands for it, where to read on."""
-    text = f"{owner} has no attribute {name!r}"
-    if name.startswith("__"):
-        return AttributeError(text)
-    from difflib import get_close_matches  # only where something is wrong
+class NameMissing(AttributeError):
+    """An attribute that is not there. Its text is made when it is read, for most who ask (`hasattr`) never do."""
 
-    near = get_close_matches(name, [n for n in names if not n.startswith("_")], 3, 0.75)
-    lines = [f"{text}."]
-    if near:
-        lines.append(f"  near it: {', '.join(near)}.")
-    if name in _INSTEAD:
-        lines.append(f"  {_INSTEAD[name]}")
-    lines.append("  docs/from_pytorch.md says what stands for PyTorch's names.")
-    return AttributeError("\n".join(lines), name=name)
+    def __init__(self, owner: str, name: str, names: Callable[[], Iterable[str]]):
+        super().__init__(f"{owner} has no attribute {name!r}", name=name)
+        self.wanted, self.names = name, names
+
+    def __reduce__(self) -> Any:
+        return AttributeError, (str(self),)
+
+    def __str__(self) -> str:
+        if self.wanted.startswith("__"):
+            return str(self.args[0])
+        from difflib import get_close_matches  # only where something is wrong
+
+        near = get_close_matches(self.wanted, [n for n in self.names() if not n.startswith("_")], 3, 0.75)
+        lines = [f"{self.args[0]}."]
+        if near:
+            lines.append(f"  near it: {', '.join(near)}.")
+        if self.wanted in _INSTEAD:
+            lines.append(f"  {_INSTEAD[self.wanted]}")
+        lines.append("  docs/from_pytorch.md says what stands for PyTorch's names.")
+        return "\n".join(lines)
+
+
+def missing(owner: str, name: str, names: Callable[[], Iterable[str]]) -> AttributeError:
+    """The error for an attribute that is not there: what is near it, what stands for it, where to read on."""
+    return NameMissing(owner, name, names)

@@ -209,4 +209,4 @@ def embedding(ids: Any, weight: Tensor, padding_idx: int | None = None) -> Tenso
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        raise missing("module 'tinygrad_seq.functional'", name, __all__)
+        raise missing("module 'tinygrad_seq.functional'", name, lambda: __all__)

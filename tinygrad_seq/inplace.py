@@ -86,7 +86,9 @@ def become(x: Any, symbol: str, out: Any) -> Any:
 
 def _is_shared(x: Any) -> bool:
     """True where a tensor that x is a view of, or a view of x, is still there."""
-    if any(type(r) is weakref.ref and r.__callback__ is None for r in weakref.getweakrefs(x)):
+    if weakref.getweakrefcount(x) and any(
+        type(r) is weakref.ref and r.__callback__ is None for r in weakref.getweakrefs(x)
+    ):
         return True
     sources = [source for seen in x.viewed if (source := seen()) is not None]
     return any(np.may_share_memory(source.array, x.array) for source in sources)

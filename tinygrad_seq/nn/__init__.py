@@ -93,4 +93,4 @@ __all__ = [
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        raise missing("module 'tinygrad_seq.nn'", name, __all__)
+        raise missing("module 'tinygrad_seq.nn'", name, lambda: __all__)

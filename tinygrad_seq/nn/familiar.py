@@ -76,10 +76,15 @@ class FamiliarModule:
 
     def apply(self: F, fn: Callable[[Any], Any]) -> F:
         """Call `fn` on every module below, then on the module itself, and return it."""
-        for child in self.children():
-            child.apply(fn)
-        fn(self)
+        self._applied(fn, ())
         return self
+
+    def _applied(self, fn: Callable[[Any], Any], above: tuple[Any, ...]) -> None:
+        above = (*above, self)
+        for child in self.children():
+            if not any(child is m for m in above):  # one that holds itself
+                child._applied(fn, above)
+        fn(self)
 
     # ---- dtypes and devices ----------------------------------------------------------------------------
     def to(self: F, *place: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False) -> F:
@@ -122,4 +127,4 @@ class FamiliarModule:
     if not TYPE_CHECKING:  # a type checker is to know which attributes there are
 
         def __getattr__(self, name: str) -> Any:
-            raise missing(repr(type(self).__name__), name, {*dir(type(self)), *vars(self)})
+            raise missing(repr(type(self).__name__), name, lambda: {*dir(type(self)), *vars(self)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 from weakref import ref
@@ -25,7 +26,7 @@ from tinygrad_seq.nn.lost import (
     two_values_for_one,
     used_up,
 )
-from tinygrad_seq.nodes import scope
+from tinygrad_seq.nodes import Node, scope
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import wrap
 from tinygrad_seq.tensor import Tensor
@@ -38,12 +39,13 @@ class Parameter(Tensor):
     """A tensor that is learnt: it wants a gradient, and a module finds it among its attributes."""
 
     __slots__ = ("successor",)
-    successor: ref[Parameter]
+    successor: ref[Parameter] | None
     """What took its place in a module, where something did: an optimiser that has only the old one is told."""
     learnt = True
 
     def __init__(self, data: Any, dtype: Any = None, requires_grad: bool = True, name: str = ""):
         super().__init__(data, dtype, requires_grad, name)
+        self.successor = None
 
 
 class Mismatch(NamedTuple):
@@ -79,7 +81,9 @@ class Module(FamiliarModule):
     def __call__(self, *args: Any, **settings: Any) -> Any:
         """Run `forward` in the module's scope."""
         # What the module is handed it may keep, as for a saliency map: that is no parameter which would be lost.
-        self.__dict__["_given"] = [Held(x) for x in (*args, *settings.values()) if isinstance(x, Tensor)]
+        given = (*args, *settings.values()) if settings else args
+        leaves = [x for x in given if isinstance(x, Tensor) and not isinstance(x.node, Node)]
+        self.__dict__["_given"] = [Held(x) for x in leaves]
         with scope(self._scope or type(self).__name__.lower()):
             return self.forward(*args, **settings)
 
@@ -262,6 +266,7 @@ class Module(FamiliarModule):
         """The settings that the repr shows between its parentheses."""
         return ""
 
+    @reprlib.recursive_repr("the module itself")
     def __repr__(self) -> str:
         own = [
             f"  {name}: {short_dtype(p.dtype)}{describe_shape(p.shape)}"

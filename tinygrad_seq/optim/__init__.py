@@ -29,4 +29,4 @@ __all__ = [
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        raise missing("module 'tinygrad_seq.optim'", name, __all__)
+        raise missing("module 'tinygrad_seq.optim'", name, lambda: __all__)

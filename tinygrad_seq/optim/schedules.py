@@ -8,6 +8,7 @@ from typing import Any
 
 from tinygrad_seq.errors import ArgumentError, CheckpointError, explain
 from tinygrad_seq.optim.optimiser import Optimizer
+from tinygrad_seq.weak import WeakMap
 
 
 class Schedule:
@@ -30,7 +31,6 @@ class Schedule:
             others[0].base_lrs + rates[len(others[0].base_lrs) :] if others else rates
         )
         self.n = 0
-        _SCHEDULES.setdefault(optimizer, []).append(weakref.ref(self))
         self._set()
 
     def factor(self, n: int) -> float:
@@ -39,6 +39,9 @@ class Schedule:
 
     def _set(self) -> None:
         schedules, groups = _schedules_of(self.optimizer), self.optimizer.param_groups
+        if not any(s is self for s in schedules):  # new, or a copy that came with a copy of the optimiser
+            schedules = [*schedules, self]
+            _SCHEDULES[self.optimizer] = [weakref.ref(s) for s in schedules]
         for schedule in schedules:
             schedule.base_lrs += [group["lr"] for group in groups[len(schedule.base_lrs) :]]
         for group, lr in zip(groups, self.base_lrs, strict=True):
@@ -70,11 +73,11 @@ class Schedule:
 
 
 # By the optimiser: who has set its rates. A schedule that nobody holds any more has no say.
-_SCHEDULES: weakref.WeakKeyDictionary[Optimizer, list[weakref.ref[Schedule]]] = weakref.WeakKeyDictionary()
+_SCHEDULES: WeakMap[list[weakref.ref[Schedule]]] = WeakMap()
 
 
 def _schedules_of(optimizer: Optimizer) -> list[Schedule]:
-    return [s for ref in _SCHEDULES.get(optimizer, ()) if (s := ref()) is not None]
+    return [s for ref in _SCHEDULES.get(optimizer, []) if (s := ref()) is not None]
 
 
 class StepLR(Schedule):
