@@ -165,8 +165,8 @@ BINARY = _lines(BINARY_FORMS, [
     ("xor", lambda x, y: ((x > 0) ^ (y > 0)) * x, "same", OFF_KINKS),
     ("invert", lambda x, y: ~(x > y) * x, "same", OFF_KINKS),
     ("where", lambda x, y: tgs.where(x < y, x * y, y), lambda x, y: np.where(x < y, x * y, y), OFF_KINKS),
-    ("mod", lambda x, y: x % (y * y + 0.5), "same", {"low": 0.05, "high": 0.4}),
-    ("floordiv", lambda x, y: x * (x // (y * y + 0.5)), "same", {"low": 0.05, "high": 0.4}),
+    ("remainder", lambda x, y: (x + 2.0) % (y * y + 0.8), "same", {"low": 0.05, "high": 0.4}),
+    ("floor_divide", lambda x, y: x * (x // (y * y + 0.5)), "same", {"low": 0.05, "high": 0.4}),
 ])  # fmt: skip
 
 LOGIC = [

@@ -116,7 +116,7 @@ REFUSED = {
     "scaled_dot_product_attention",
 }  # fmt: skip
 COMPOSED = {
-    "where constant",
+    "where constant", "amax",
     "neg number", "exp number", "log number", "sqrt number", "sin number", "cos number", "tanh number",
     "erf number", "floor number", "cut number", "abs number", "__abs__ number", "__pos__ number",
     "clone number", "clip number", "clip low number", "clip high number", "clamp number", "to number",
@@ -171,9 +171,9 @@ def test_the_lists_name_cases_of_the_table():
 
 COMPILED = [
     "neg matrix", "exp matrix", "log matrix", "log1p matrix", "sqrt matrix", "sin matrix", "cos matrix",
-    "tanh matrix", "lesser matrix", "erf matrix", "ndtr matrix", "floor matrix", "cut matrix", "pow row", "mod row",
+    "tanh matrix", "lesser matrix", "erf matrix", "ndtr matrix", "floor matrix", "cut matrix", "pow row", "remainder row",
     "maximum row", "equal row", "where row", "to matrix", "sum axis", "max axis", "var axis", "concat axis", "chunk",
-    "take one", "cross_entropy compiled", "softmax", "floordiv row",
+    "take one", "cross_entropy compiled", "softmax", "floor_divide row",
 ]  # fmt: skip
 IDS = np.array([[2], [0], [1]])
 SHOWN = [

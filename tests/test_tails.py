@@ -106,6 +106,68 @@ def test_float32_keeps_the_digits_of_a_tail(case, way):
     np.testing.assert_allclose(g.numpy()[0], slope, rtol=2e-6, atol=2.0**-149)
 
 
+# Far out: value by x, and slope; what is infinite inside must not meet a 0.
+ENDS = {
+    "tanh": (F.tanh, (-1, 0), (1, 0)),
+    "sigmoid": (F.sigmoid, (0, 0), (1, 0)),
+    "relu": (F.relu, (0, 0), (None, 1)),
+    "silu": (F.silu, (0, 0), (None, 1)),
+    "gelu": (F.gelu, (0, 0), (None, 1)),
+    "gelu by tanh": (lambda x: F.gelu(x, "tanh"), (0, 0), (None, 1)),
+    "softplus": (F.softplus, (0, 0), (None, 1)),
+    "logsigmoid": (F.logsigmoid, (None, 1), (0, 0)),
+    "erf": (lambda x: x.erf(), (-1, 0), (1, 0)),
+    "bce": (lambda x: F.binary_cross_entropy_with_logits(x, x * 0.0, reduction="none"), (0, 0), (None, 1)),
+}
+
+
+@each_way
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ENDS)
+def test_the_whole_range_up_to_the_largest_number(name, dtype, way):
+    """From 800 to the largest number on either side, value, slope and curvature; None stands for x."""
+    f, *sides = ENDS[name]
+    for sign, (value, slope) in zip((-1, 1), sides, strict=True):
+        x = sign * np.geomspace(800.0, float(np.finfo(dtype).max) / 2, 60).astype(dtype)
+        with WAYS[way](), np.errstate(all="ignore"):
+            t = tgs.tensor(x, requires_grad=True)
+            y = f(t)
+            (g,) = tgs.grad(y.sum(), [t], create_graph=True)
+            h = tgs.grad(g.sum(), [t])[0].numpy() if g.requires_grad else 0 * x
+        np.testing.assert_array_equal(y.numpy(), x if value is None else 0 * x + value)
+        np.testing.assert_array_equal(g.numpy(), 0 * x + slope)
+        np.testing.assert_array_equal(h, 0 * x)
+
+
+@each_way
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("p", [1, 2, 3, 0.5, math.inf])
+def test_a_norm_neither_vanishes_nor_overflows_before_its_numbers_do(p, dtype, way):
+    """Powers of 10^+-30 are beyond float32, those of 10^+-300 beyond float64: norms of multiples are multiples."""
+    rows = np.array([[3.0, -4.0, 0.0], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
+    powers = range(-36, 37, 4) if dtype == "float32" else range(-300, 301, 40)
+    with WAYS[way]():
+        for power in powers:
+            x = tgs.tensor((rows * 10.0**power).astype(dtype), requires_grad=True)
+            found = x.norm(p, dim=-1)
+            whole = x.norm(p)
+            (g,) = tgs.grad(found.sum() + whole * 0.0, [x])
+            with np.errstate(divide="ignore"):
+                true = np.linalg.norm(rows.T, p, axis=0) if p != 0.5 else (np.abs(rows) ** p).sum(-1) ** 2
+            np.testing.assert_allclose(found.numpy(), true * 10.0**power, rtol=2e-6)
+            assert np.isfinite(whole.item())
+            assert np.isfinite(g.numpy()).all()
+            if p == 2:
+                np.testing.assert_allclose(g.numpy()[0], [0.6, -0.8, 0.0], rtol=1e-6)
+
+
+def test_norms_of_nothing_of_infinity_and_of_no_number():
+    """0 for no elements; infinite and NaN where an element is."""
+    assert tgs.zeros(0).norm().item() == 0.0
+    assert tgs.tensor([[1.0, INF], [2.0, 0.0]]).norm(dim=1).tolist() == [INF, 2.0]
+    assert math.isnan(tgs.tensor([1.0, math.nan]).norm().item())
+
+
 @each_way
 def test_a_sure_and_right_answer_has_a_loss(way):
     """log(1 + e^-20) for two classes, in float32, not 0; the same by every road."""

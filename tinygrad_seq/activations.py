@@ -53,7 +53,9 @@ def _gelu(x: Tensor) -> Tensor:
 
 @fused
 def _gelu_by_tanh(x: Tensor) -> Tensor:
-    return x * sigmoid(2.0 * math.sqrt(2.0 / math.pi) * (x + 0.044715 * (x * x * x)))
+    # From 30 on the sigmoid is 0 or 1, and its slope of 0 must not meet an infinite one.
+    near = x.clip(-30.0, 30.0)
+    return x * sigmoid(2.0 * math.sqrt(2.0 / math.pi) * near * (1.0 + 0.044715 * (near * near)))
 
 
 @fused

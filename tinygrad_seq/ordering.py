@@ -26,6 +26,14 @@ class Ordered(NamedTuple):
     indices: Tensor
 
 
+def _largest(x: Any, at: Any, keeps: bool) -> Any:
+    """The largest |x| over these axes, from which no gradient flows; 1 where it is no number to divide by."""
+    if not x.array.size:
+        return 1.0
+    top = ops.cut(abs(x).amax(at, keeps))
+    return ops.where((top == 0.0) | (top == math.inf), 1.0, top)
+
+
 def functional(name: str) -> Any:
     """A function of `functional`, the level above, which comes when it is first called."""
     return getattr(import_module("tinygrad_seq.functional"), name)
@@ -101,6 +109,8 @@ class OrderingMethods(Recorded):
             return x.amax(at, keeps)  # type: ignore[no-any-return]
         if p == 1:
             return x.sum(at, keeps)  # type: ignore[no-any-return]
+        # Powers of 1e30 and 1e-30 would leave the numbers there are; those of parts of the largest do not.
+        x = x / _largest(x, at, True)
         if p == 2:
             total = (x * x).sum(at, keeps)
         elif p < 2:  # the slope, or its own, is infinite at 0
@@ -110,7 +120,8 @@ class OrderingMethods(Recorded):
         # The root's slope at 0 is infinite, and infinite times 0 would be NaN.
         none = total == 0.0
         safe = ops.where(none, 1.0, total)
-        return ops.where(none, 0.0, safe.sqrt() if p == 2 else safe ** (1.0 / p))  # type: ignore[no-any-return]
+        root = safe.sqrt() if p == 2 else safe ** (1.0 / p)
+        return ops.where(none, 0.0, root) * _largest(self, at, keeps)  # type: ignore[no-any-return]
 
     # ---- functions as methods --------------------------------------------------------------------------
     def sigmoid(self) -> Tensor:

@@ -1,15 +1,15 @@
 """Errors in units in the last place of the result, against 60 digits: `python -m tests.campaigns.ulp_table --write`.
 
 For each function the worst over a dense sweep of its range, its value and its slope, float32 and float64, by kernel
-and composed. `--points N` says how dense; `--write` renews docs/accuracy.md.
+and composed. `--points N` says how dense; `--write` renews docs/accuracy.md. The functions are in `ulp_lines.py` and
+`ulp_rows.py`, what has no line and why in `ulp_reasons.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -17,162 +17,186 @@ import mpmath as mp
 import numpy as np
 
 import tinygrad_seq as tgs
-from tinygrad_seq import functional as F
-from tinygrad_seq import ops
+from tests.campaigns.ulp_lines import LINES, Line, places
+from tests.campaigns.ulp_rows import DIGITS, ROWS, RowLine, rows
 from tinygrad_seq.fusing import fused
 
 PAGE = Path(__file__).parents[2] / "docs" / "accuracy.md"
 DTYPES, WAYS = ("float32", "float64"), ("fused", "composed")
+EVERY: list[Line | RowLine] = [*LINES, *ROWS]
+TOGETHER = 9  # functions in one kernel: few kernels are quicker made than many
 mp.mp.dps = 60
 
 
-@dataclass(frozen=True)
-class Line:
-    """A function, its value and slope in mpmath, where it is swept, and what its errors may be.
+def units(got: Any, true: Any, size: Any, dtype: str, lost: Any = 0) -> float:
+    """The distance in units in the last place of the true value, or of what stands for its size; NaN is infinite.
 
-    `value` and `slope` are bounds in units in the last place. Where the true slope crosses zero, or is made from the
-    output (tanh), a unit is that of `size`, its largest term.
+    Beyond the largest number stands the power of two that follows it, so that an overflow is a distance too.
     """
-
-    name: str
-    ours: Callable[[Any], Any]
-    true: Callable[[Any], Any]
-    derivative: Callable[[Any], Any]
-    low: float
-    high: float
-    value: float
-    slope: float
-    size: Callable[[Any], Any] | None = None
-    least: Callable[[Any], Any] | None = None  # in least normal numbers, what may be lost below: see the page
+    least, digits, end = (-149, 24, 128) if dtype == "float32" else (-1074, 53, 1024)
+    end = mp.ldexp(1, end)
+    if np.isnan(got):
+        return float("inf")
+    found = mp.sign(got) * end if np.isinf(got) else mp.mpf(float(got))
+    true = mp.sign(true) * end if abs(true) > end else true
+    size = min(max(abs(true), abs(size)), end)
+    unit = mp.ldexp(1, max(mp.frexp(size)[1] - digits, least)) if size else mp.ldexp(1, least)
+    return round(float(abs(found - true) / max(unit, mp.ldexp(1, least) * lost)), 9)
 
 
-def _s(x: Any) -> Any:
-    return 1 / (1 + mp.exp(-x))
+def kernels() -> dict[str, tuple[Any, list[Line | RowLine], int]]:
+    """For each line that is no kernel by itself: a kernel of several lines, those lines, and its place in it."""
+    out: dict[str, tuple[Any, list[Line | RowLine], int]] = {}
+    kinds: list[list[Line | RowLine]] = [
+        [line for line in LINES if not line.own],
+        [line for line in ROWS if not line.own],
+    ]
+    for kind in kinds:
+        for start in range(0, len(kind), TOGETHER):
+            part = kind[start : start + TOGETHER]
+
+            def many(*xs: Any, part: Any = tuple(part)) -> Any:
+                rest = iter(xs)
+                return tuple(line.ours(*[next(rest) for _ in range(_arity(line))]) for line in part)
+
+            made = fused(many)
+            out.update({line.name: (made, part, i) for i, line in enumerate(part)})
+    return out
 
 
-def _phi(x: Any) -> Any:
-    return mp.exp(-x * x / 2) / mp.sqrt(2 * mp.pi)
+KERNELS = kernels()
 
 
-def _by_tanh(x: Any) -> Any:
-    return 2 * mp.sqrt(2 / mp.pi) * (x + mp.mpf("0.044715") * x**3)
+def _arity(line: Line | RowLine) -> int:
+    return len(line.where) if isinstance(line, Line) else 1
 
 
-def _by_tanh_slope(x: Any) -> Any:
-    u, du = _by_tanh(x), 2 * mp.sqrt(2 / mp.pi) * (1 + 3 * mp.mpf("0.044715") * x * x)
-    return _s(u) + x * _s(u) * _s(-u) * du
+@functools.lru_cache(None)
+def inputs(name: str, dtype: str, count: int) -> list[Any]:
+    """The arrays that a line is swept over."""
+    line = next(line for line in EVERY if line.name == name)
+    return places(line, dtype, count) if isinstance(line, Line) else [rows(line, dtype, max(8, count // 12))]
 
 
-FAR = 800.0  # past every end of float32 and float64
-LINES = [
-    Line("exp", lambda x: x.exp(), mp.exp, mp.exp, -FAR, 709.0, 2.0, 2.0),
-    Line("log", lambda x: x.log(), mp.log, lambda x: 1 / x, 1e-30, 1e30, 2.0, 1.0),
-    Line("log1p", ops.log1p, mp.log1p, lambda x: 1 / (1 + x), -0.999, 1e30, 2.5, 2.0),
-    Line("sqrt", lambda x: x.sqrt(), mp.sqrt, lambda x: 1 / (2 * mp.sqrt(x)), 1e-30, 1e30, 1.0, 2.0),
-    Line("sin", lambda x: x.sin(), mp.sin, mp.cos, -100.0, 100.0, 2.5, 2.5),
-    Line("cos", lambda x: x.cos(), mp.cos, lambda x: -mp.sin(x), -100.0, 100.0, 2.5, 2.5),
-    Line(
-        "tanh", F.tanh, mp.tanh, lambda x: 1 - mp.tanh(x) ** 2, -FAR, FAR, 4.0, 8.0, lambda x: 1
-    ),
-    Line("erf", lambda x: x.erf(), mp.erf, lambda x: 2 / mp.sqrt(mp.pi) * mp.exp(-x * x), -30.0, 30.0, 4.0, 6.0),
-    Line("sigmoid", F.sigmoid, _s, lambda x: _s(x) * _s(-x), -FAR, FAR, 4.0, 6.0, None, lambda x: 2.0**53),
-    Line("silu", F.silu, lambda x: x * _s(x), lambda x: _s(x) + x * _s(x) * _s(-x), -FAR, FAR, 4.0, 9.0,
-         lambda x: _s(x) * (1 + abs(x) * _s(-x)), abs),
-    Line("softplus", F.softplus, lambda x: mp.log1p(mp.exp(x)), _s, -FAR, FAR, 4.0, 6.0),
-    Line("logsigmoid", F.logsigmoid, lambda x: -mp.log1p(mp.exp(-x)), lambda x: _s(-x), -FAR, FAR, 4.0, 6.0),
-    Line("gelu", F.gelu, lambda x: x * mp.ncdf(x), lambda x: mp.ncdf(x) + x * _phi(x), -45.0, 45.0, 7.0, 10.0,
-         lambda x: mp.ncdf(x) + abs(x) * _phi(x), abs),
-    Line("gelu, tanh", lambda x: F.gelu(x, "tanh"), lambda x: x * _s(_by_tanh(x)), _by_tanh_slope, -30.0, 30.0,
-         1500.0, 2500.0, lambda x: _s(_by_tanh(x)) * (1 + 4 * abs(x) * (1 + x * x) * _s(-_by_tanh(x))), abs),
-    Line("bce, answer 1", lambda x: F.binary_cross_entropy_with_logits(x, tgs.ones_like(x), reduction="none"),
-         lambda x: mp.log1p(mp.exp(-x)), lambda x: -_s(-x), -FAR, FAR, 4.0, 6.0),
-    Line("bce, answer 0", lambda x: F.binary_cross_entropy_with_logits(x, tgs.zeros_like(x), reduction="none"),
-         lambda x: mp.log1p(mp.exp(x)), _s, -FAR, FAR, 4.0, 6.0),
-    Line("softmax of (x, 0)", lambda x: F.softmax(_pair(x))[:, 0], _s, lambda x: _s(x) * _s(-x), -FAR, FAR, 5.0, 6.0,
-         _s),
-    Line("log_softmax of (x, 0)", lambda x: F.log_softmax(_pair(x))[:, 0],
-         lambda x: -mp.log1p(mp.exp(-x)), lambda x: _s(-x), -FAR, FAR, 5.0, 6.0, lambda x: 1),
-    Line("logsumexp of (x, 0)", lambda x: F.logsumexp(_pair(x)), lambda x: mp.log1p(mp.exp(x)), _s, -FAR, FAR,
-         5.0, 6.0),
-    Line("cross_entropy of (x, 0), answer 0",
-         lambda x: F.cross_entropy(_pair(x), np.zeros(len(x), int), reduction="none"),
-         lambda x: mp.log1p(mp.exp(-x)), lambda x: -_s(-x), -FAR, FAR, 5.0, 6.0, lambda x: 1),
-]  # fmt: skip
+def _upstream(shape: tuple[int, ...], dtype: str) -> Any:
+    if len(shape) == 1:
+        return np.ones(shape, dtype)
+    return np.random.default_rng(3).normal(size=shape).astype(dtype)
 
 
-def _pair(x: Any) -> Any:
-    return tgs.stack([x, x * 0.0], 1)
+def _found(outs: list[Any], given: list[list[Any]], dtype: str) -> list[tuple[Any, list[Any]]]:
+    flows = [y for y in outs if y.requires_grad]
+    total: Any = sum((y * _upstream(y.shape, dtype)).sum() for y in flows)
+    every = [t for part in given for t in part]
+    slopes = iter(tgs.grad(total, every) if flows else [])
+    return [
+        (y.numpy(), [next(slopes).numpy() for _ in part] if y.requires_grad or len(outs) > 1 else [])
+        for y, part in zip(outs, given, strict=True)
+    ]
 
 
-def points(line: Line, dtype: str, count: int) -> Any:
-    """Evenly and by powers, over the whole range and near 0, in this dtype."""
-    low, high = line.low, line.high
-    if dtype == "float32":
-        low, high = max(low, -110.0), min(high, 88.0 if line.name == "exp" else high)
-    tiny = [v for v in np.geomspace(1e-12, max(abs(low), abs(high)), count // 4).tolist()]
-    near = np.linspace(max(low, -25.0), min(high, 25.0), count // 2)
-    found = np.concatenate([np.linspace(low, high, count // 4), near, tiny, [-v for v in tiny]])
-    found = found[(found > low) & (found < high) & (found != 0)]
-    return np.unique(found.astype(dtype))
+@functools.lru_cache(None)
+def together(first: str, dtype: str, count: int) -> list[tuple[Any, list[Any]]]:
+    """Values and slopes of all lines in one kernel; short sweeps are repeated to the length of the longest."""
+    made, part, _ = KERNELS[first]
+    longest = max(len(inputs(line.name, dtype, count)[0]) for line in part)
+    given = [
+        [tgs.tensor(np.resize(x, (longest, *x.shape[1:])), requires_grad=True) for x in inputs(line.name, dtype, count)]
+        for line in part
+    ]  # fmt: skip
+    with np.errstate(all="ignore"):
+        return _found(list(made(*[t for xs in given for t in xs])), given, dtype)
 
 
-def units(got: Any, true: list[Any], sizes: list[Any], dtype: str) -> float:
-    """The worst distance in units in the last place of the true value, or of what stands for its size."""
-    worst = mp.mpf(0)
-    least, digits = (-149, 24) if dtype == "float32" else (-1074, 53)
-    top = mp.mpf(float(np.finfo(dtype).max))
-    for g, t, size in zip(got.tolist(), true, sizes, strict=True):
-        if abs(t) > top:
-            continue
-        unit = (
-            mp.ldexp(1, max(mp.frexp(max(abs(t), abs(size)))[1] - digits, least))
-            if t or size
-            else mp.ldexp(1, least)
-        )
-        worst = max(worst, abs(mp.mpf(g) - t) / unit)
-    return float(worst)
-
-
-def measured(line: Line, dtype: str, way: str, count: int) -> tuple[float, float]:
-    """The worst error of the value and of the slope."""
-    x = points(line, dtype, count)
-    ours = (
-        fused(line.ours) if way == "fused" and "(" not in line.name and "bce" not in line.name else line.ours
-    )
+def computed(line: Line | RowLine, dtype: str, way: str, count: int) -> tuple[Any, list[Any]]:
+    """Value and slopes as the package has them."""
+    if way == "fused" and not line.own:
+        _, part, place = KERNELS[line.name]
+        return together(part[0].name, dtype, count)[place]
     with contextlib.nullcontext() if way == "fused" else tgs.composed(), np.errstate(all="ignore"):
-        t = tgs.tensor(x, requires_grad=True)
-        y = ours(t)
-        (g,) = tgs.grad(y.sum(), [t])
-    exact = [mp.mpf(v) for v in x.tolist()]
-    normal = mp.mpf(float(np.finfo(dtype).smallest_normal))
-    least = [
-        normal * (min(mp.mpf(line.least(v)), 2**24 if dtype == "float32" else 2**53) if line.least else 0)
-        for v in exact
-    ]
-    sizes = [
-        max(mp.mpf(line.size(v)) if line.size else mp.mpf(0), low)
-        for v, low in zip(exact, least, strict=True)
-    ]
-    value = units(
-        y.numpy(),
-        [line.true(v) for v in exact],
-        least if line.least is abs else [mp.mpf(0)] * len(exact),
-        dtype,
-    )
-    return value, units(g.numpy(), [line.derivative(v) for v in exact], sizes, dtype)
+        given = [[tgs.tensor(x, requires_grad=True) for x in inputs(line.name, dtype, count)]]
+        return _found([line.ours(*given[0])], given, dtype)[0]
+
+
+@functools.lru_cache(None)
+def exact_line(name: str, dtype: str, count: int) -> list[list[tuple[Any, Any, Any] | None]]:
+    """For value and each slope, at each place: the true number, its size, and what may be lost below."""
+    line = next(line for line in LINES if line.name == name)
+    points = [[mp.mpf(float(v)) for v in x] for x in inputs(name, dtype, count)]
+    top = mp.mpf(float(np.finfo(dtype).max))
+    least = mp.mpf(2) ** (24 if dtype == "float32" else 53)
+    out = []
+    for i, true in enumerate((line.true, *line.slopes)):
+        size = (line.sizes[i : i + 1] or (None,))[0]
+        lost = (line.lost[i : i + 1] or (None,))[0]
+        skip = line.unless if i else None
+        out.append([
+            None if skip and skip(*p, top)
+            else (true(*p), size(*p) if size else 0, min(lost(*p), least) if lost else 0)
+            for p in zip(*points, strict=True)
+        ])  # fmt: skip
+    return out
+
+
+@functools.lru_cache(None)
+def exact_rows(name: str, dtype: str, count: int) -> list[tuple[Any, Any, Any, Any]]:
+    """For each row: the true values and slopes, by differences, and their sizes."""
+    line = next(line for line in ROWS if line.name == name)
+    (x,) = inputs(name, dtype, count)
+    with mp.workdps(60):
+        many = len(line.true([mp.mpf(float(v)) for v in x[0]]))
+    one = _single(line)
+    weights = _upstream((len(x),) if one else (len(x), many), dtype).reshape(len(x), many)
+    out = []
+    for row, w in zip(x.tolist(), weights.tolist(), strict=True):
+        with mp.workdps(DIGITS):
+            at, weight = [mp.mpf(v) for v in row], [mp.mpf(v) for v in w]
+            slopes = [_difference(line, at, weight, i) for i in range(len(at))]
+        value = line.true(at)
+        out.append((value, slopes, *line.sizes(at, weight, value, slopes)))
+    return out
+
+
+def _single(line: RowLine) -> bool:
+    return bool(line.ours(tgs.tensor(np.ones((2, line.width)))).ndim == 1)
+
+
+def _difference(line: RowLine, at: list[Any], weight: list[Any], i: int) -> Any:
+    step = (abs(at[i]) or mp.mpf(1)) * mp.mpf(10) ** -40
+    sides = [line.true([v + side * step if j == i else v for j, v in enumerate(at)]) for side in (1, -1)]
+    return mp.fsum(w * (a - b) for w, a, b in zip(weight, *sides, strict=True)) / (2 * step)
+
+
+def measured(line: Line | RowLine, dtype: str, way: str, count: int) -> tuple[float, float]:
+    """The worst error of the value and of the slopes."""
+    value, slopes = computed(line, dtype, way, count)
+    if isinstance(line, Line):
+        exact = exact_line(line.name, dtype, count)
+        errors = [
+            max(units(g, *t[:2], dtype, t[2]) for g, t in zip(got, truths, strict=False) if t is not None)
+            for got, truths in zip([value, *slopes], exact, strict=False)
+        ]
+        return errors[0], max(errors[1:], default=0.0)
+    worst = [0.0, 0.0]
+    for n, (values, true_slopes, value_sizes, slope_sizes) in enumerate(exact_rows(line.name, dtype, count)):
+        for i, got, true, size in (
+            (0, np.atleast_1d(value[n]), values, value_sizes),
+            (1, slopes[0][n], true_slopes, slope_sizes),
+        ):
+            worst[i] = max(worst[i], *(units(g, t, s, dtype) for g, t, s in zip(got, true, size, strict=True)))
+    return worst[0], worst[1]
 
 
 def table(count: int) -> str:
     """The table, a line for each function."""
     ways = [(d, w) for d in DTYPES for w in WAYS]
-    rows = ["| function | bounds: value, slope | " + " | ".join(f"{d} {w}" for d, w in ways) + " |",
-            "|---|---|" + "---|" * len(ways)]  # fmt: skip
-    for line in LINES:
+    out = ["| function | bounds: value, slope | " + " | ".join(f"{d} {w}" for d, w in ways) + " | why |",
+            "|---|---|" + "---|" * (len(ways) + 1)]  # fmt: skip
+    for line in EVERY:
         found = [measured(line, d, w, count) for d, w in ways]
         cells = [f"{value:.2f}, {slope:.2f}" for value, slope in found]
-        name = line.name + (" †" if line.size else "")
-        rows.append(f"| {name} | {line.value:g}, {line.slope:g} | {' | '.join(cells)} |")
-    return "\n".join(rows)
+        out.append(f"| {line.name} | {line.value:g}, {line.slope:g} | {' | '.join(cells)} | {line.why} |")
+    return "\n".join(out)
 
 
 def main() -> None:
