@@ -106,6 +106,19 @@ def test_float32_keeps_the_digits_of_a_tail(case, way):
     np.testing.assert_allclose(g.numpy()[0], slope, rtol=2e-6, atol=2.0**-149)
 
 
+@each_way
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_a_sure_and_right_answer_still_teaches(reduction, way):
+    """p - 1 of the answer is -exp(-20) and p of the other exp(-20), in float32, where 1 - exp(-20) is 1."""
+    with WAYS[way]():
+        x = tgs.tensor([[20.0, 0.0], [-30.0, 30.0], [0.0, -INF]], requires_grad=True)
+        loss = F.cross_entropy(x, np.array([0, 1, 0]), reduction=reduction)
+        (g,) = tgs.grad(loss.sum(), [x])
+    odds = np.array([math.exp(-20.0), math.exp(-60.0), 0.0])[:, None] * np.array([-1.0, 1.0])
+    true = odds / (1.0 + abs(odds)) * np.array([[1.0], [-1.0], [1.0]]) / (3 if reduction == "mean" else 1)
+    np.testing.assert_allclose(g.numpy(), true, rtol=2e-5)
+
+
 # Far out: value by x, and slope; what is infinite inside must not meet a 0.
 ENDS = {
     "tanh": (F.tanh, (-1, 0), (1, 0)),

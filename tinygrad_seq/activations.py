@@ -89,7 +89,8 @@ def logsigmoid(x: Tensor) -> Tensor:
 
 
 # ---- softmax and its kin: `dim` is the axis of the classes -------------------------------------------------
-def _peak(x: Tensor) -> Tensor:
+def row_peak(x: Tensor) -> Tensor:
+    """The largest of each row, to be subtracted: 0 where it is infinite."""
     # The result does not depend on what is subtracted, so no gradient is lost by the cut. A row of -inf
     # (all masked) must not subtract it from itself.
     peak = ops.cut(x.max(-1, keepdims=True))
@@ -119,7 +120,7 @@ def softmax(x: Tensor, dim: int = -1) -> Tensor:
 
 @fused
 def _softmax(x: Tensor) -> Tensor:
-    e = (x - _peak(x)).exp()
+    e = (x - row_peak(x)).exp()
     total = e.sum(-1, keepdims=True)
     return e / where(total == 0.0, 1.0, total)
 
@@ -142,7 +143,7 @@ def logsumexp(x: Tensor, dim: int | Sequence[int] = -1, keepdim: bool = False) -
 
 @fused
 def _logsumexp(x: Tensor) -> Tensor:
-    peak = _peak(x)
+    peak = row_peak(x)
     empty, log_total = _log_total(x - peak)
     return where(empty, -math.inf, log_total + peak)
 
@@ -166,6 +167,6 @@ def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
 
 @fused
 def _log_softmax(x: Tensor) -> Tensor:
-    y = x - _peak(x)
+    y = x - row_peak(x)
     empty, log_total = _log_total(y)
     return where(empty, -math.inf, y - log_total)

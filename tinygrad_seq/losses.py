@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any
 
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.activations import log1p_exp_minus, log_softmax
+from tinygrad_seq.activations import log1p_exp_minus, log_softmax, row_peak, softplus
 from tinygrad_seq.arguments import choice
 from tinygrad_seq.creation import iota, where
 from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError, describe_shape, explain
@@ -110,8 +112,27 @@ def _nll(logp: Tensor, ids: Tensor, *share: Tensor, ignore: int, smoothing: floa
 
 
 @fused
-def _cross_entropy(x: Tensor, ids: Tensor, *share: Tensor, ignore: int, smoothing: float) -> Tensor:
+def _smoothed(x: Tensor, ids: Tensor, *share: Tensor, ignore: int, smoothing: float) -> Tensor:
     return _nll(log_softmax(x), ids, *share, ignore=ignore, smoothing=smoothing)
+
+
+@fused
+def _cross_entropy(x: Tensor, ids: Tensor, places: Tensor, *share: Tensor, ignore: int) -> Tensor:
+    """softplus(log(sum of exp(x) over all others) - x[id]) for each row: so neither loss nor slope is a difference.
+
+    `places` holds 0 to C - 1, in a dtype that x can be compared in.
+    """
+    counted = ids != ignore
+    ids = where(counted, ids, 0)
+    y = x - row_peak(x)
+    chosen = ops.gather(y, iota(x.shape[0]), ids.squeeze(-1)).unsqueeze(-1)
+    total = where(places == ids.to(places.dtype), 0.0, y.exp()).sum(-1, keepdims=True)
+    alone = total == 0.0
+    others = where(alone, -math.inf, where(alone, 1.0, total).log())
+    empty = alone & (chosen == -math.inf)
+    loss = where(empty, math.inf, softplus(where(empty, 0.0, others - chosen)))
+    loss = where(counted, loss, 0.0).squeeze(-1)
+    return (loss * share[0]).sum() if share else loss
 
 
 def _share(ids: Tensor, ignore: int, inside: bool, dtype: Any, reduction: str) -> tuple[Tensor, ...]:
@@ -161,8 +182,20 @@ def cross_entropy(
     ids, inside = _checked("cross_entropy", target, size, ignore_index)
     rows, flat = _classes_last("cross_entropy", x, ids)
     share = _share(ids, ignore_index, inside, rows.dtype, reduction)
-    loss = _cross_entropy(rows, _column(flat), *share, ignore=ignore_index, smoothing=label_smoothing)
+    given = rows, _column(flat)
+    if label_smoothing:
+        loss = _smoothed(*given, *share, ignore=ignore_index, smoothing=label_smoothing)
+    else:
+        loss = _cross_entropy(*given, _places(size, rows.dtype), *share, ignore=ignore_index)
     return loss if share else loss.reshape(ids.shape)
+
+
+@functools.lru_cache(16)
+def _places(size: int, dtype: Any) -> Tensor:
+    """0 to size - 1 as floats that hold them."""
+    places = np.arange(size, dtype=dtype if size <= 2**24 else np.float64)
+    places.flags.writeable = False
+    return wrap(places)
 
 
 @fused

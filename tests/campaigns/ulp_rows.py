@@ -116,7 +116,8 @@ def _logsumexp_sizes(x: Row, w: Row, out: Row, slopes: Row) -> tuple[Row, Row]:
 
 def _cross_entropy_sizes(x: Row, w: Row, out: Row, slopes: Row) -> tuple[Row, Row]:
     p, depth = _chances(x)
-    return [out[0] + depth], [v + (1 if i == 0 else 0) for i, v in enumerate(p)]
+    odds = _logsumexp(x[1:]) - x[0]
+    return [out[0] + depth], [abs(slopes[0]) * (1 + abs(odds)), *p[1:]]
 
 
 def _norm_sizes(x: Row, w: Row, out: Row, slopes: Row) -> tuple[Row, Row]:
