@@ -25,7 +25,8 @@ def with_weights(module: nn.Module, *call: object):
     def fn(x, *weights):
         for (m, name), w in zip(own, weights, strict=True):
             object.__setattr__(m, name, w)
-        out = module(x, *[tgs.tensor(np.asarray(a, x.dtype)) for a in call])
+        given = [np.asarray(a, x.dtype if np.asarray(a).dtype.kind == "f" else None) for a in call]
+        out = module(x, *[tgs.tensor(a) for a in given])
         return out[0] if isinstance(out, tuple) else out
 
     return fn, [tuple(vars(m)[n].shape) for m, n in own]
@@ -151,6 +152,25 @@ LAYERS = [
     layer("LearnedPositions", nn.LearnedPositions(5, 4), (3, 2, 4)),
     layer("RotaryPositions", nn.RotaryPositions(4), (2, 3, 4)),
     layer("Embedding", nn.Embedding(4, 3), IDS),
+    *(
+        layer(kind.__name__, kind(), (3, 4))
+        for kind in (
+            nn.GELU,
+            nn.SiLU,
+            nn.Tanh,
+            nn.Sigmoid,
+            nn.Softplus,
+            nn.Softmax,
+            nn.LogSoftmax,
+            nn.Identity,
+            nn.Flatten,
+        )
+    ),
+    layer("ReLU", nn.Sequential(nn.Linear(4, 3), nn.ReLU()), (3, 4)),
+    layer("MSELoss", nn.MSELoss(), (3, 4), np.full((3, 4), 0.3)),
+    layer("BCEWithLogitsLoss", nn.BCEWithLogitsLoss(), (3, 4), np.full((3, 4), 0.3)),
+    layer("CrossEntropyLoss", nn.CrossEntropyLoss(), (3, 4), np.array([0, 3, 1])),
+    layer("NLLLoss", nn.NLLLoss(), (3, 4), np.array([0, 3, 1])),
     layer("CharLM", CharLM(4, hidden=3, embedding=2), np.array([[0, 3], [1, 2], [2, 2]])),
 ]
 

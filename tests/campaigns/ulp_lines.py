@@ -23,7 +23,11 @@ from tinygrad_seq import ops
 Maths = Callable[..., Any]
 Range = tuple[float, float]
 
-FAR, ALL, ABOVE = 800.0, (-math.inf, math.inf), (0.0, math.inf)  # FAR: past every end of float32's and float64's exp
+FAR, ALL, ABOVE = (
+    800.0,
+    (-math.inf, math.inf),
+    (0.0, math.inf),
+)  # FAR: past every end of float32's and float64's exp
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ LINES = [
          "two roundings where the quotient is beyond whole numbers, else exact", ("__floordiv__", "__rfloordiv__")),
     Line("pow", lambda x, y: x**y, lambda x, y: x**y,
          (lambda x, y: y * x ** (y - 1), lambda x, y: x**y * mp.log(x)), (ABOVE, (-60.0, 60.0)), 2, 8,
-         "y x^(y-1): y - 1 is rounded, and counts |(y - 1) log x| times; it overflows early by the factor 1/|y|", ("pow", "__pow__", "__rpow__"),
+         "y x^(y-1): y - 1 is rounded, and counts abs((y - 1) log x) times; it overflows early by the factor 1/abs(y)", ("pow", "__pow__", "__rpow__"),
          sizes=(None, lambda x, y: abs(y * x ** (y - 1)) * (1 + abs((y - 1) * mp.log(x))), None),
          lost=(None, lambda x, y: 1 + abs(y), lambda x, y: 1 + abs(mp.log(x))),
          unless=lambda x, y, top: x ** (y - 1) > top or x**y > top),
@@ -165,7 +169,7 @@ LINES = [
          SUM, ("gelu",), (None, lambda x: mp.ncdf(x) + abs(x) * _phi(x)), (abs, abs), own=True),
     Line("gelu, tanh", lambda x: F.gelu(x, "tanh"), lambda x: x * _s(_u(x)),
          (lambda x: _s(_u(x)) + x * _s(_u(x)) * _s(-_u(x)) * _u_slope(x),), ((-60.0, 60.0),), 11, 20,
-         "x sigmoid(u): the cubic u has seven roundings, and each counts |u| sigmoid(-u) times (its condition)",
+         "x sigmoid(u): the cubic u has seven roundings, and each counts abs(u) sigmoid(-u) times (its condition)",
          ("gelu",), (lambda x: abs(x) * _s(_u(x)) * (1 + abs(_u(x)) * _s(-_u(x))),
                      lambda x: _s(_u(x)) * (1 + abs(_u(x)) * _s(-_u(x)))
                      + abs(x * _u_slope(x)) * _s(_u(x)) * _s(-_u(x)) * (1 + abs(_u(x)))),
@@ -202,7 +206,10 @@ def places(line: Line, dtype: str, count: int) -> list[Any]:
     """Where a line is swept: by powers from the least subnormal number to the largest, evenly near 0, and its ends."""
     info = np.finfo(dtype)
     powers = np.geomspace(float(info.smallest_subnormal) * 2, float(info.max) / 2, count // 3)
-    even = [np.linspace(-reach, reach, count // 6 + 1) for reach in (3.0, 25.0, 110.0 if dtype == "float32" else FAR)]
+    even = [
+        np.linspace(-reach, reach, count // 6 + 1)
+        for reach in (3.0, 25.0, 110.0 if dtype == "float32" else FAR)
+    ]
     found = np.concatenate([powers, -powers, *even, [float(info.smallest_subnormal), float(info.max)]])
     found = found.astype(dtype)
     rng = np.random.default_rng(len(line.name))

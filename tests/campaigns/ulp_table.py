@@ -183,7 +183,9 @@ def measured(line: Line | RowLine, dtype: str, way: str, count: int) -> tuple[fl
             (0, np.atleast_1d(value[n]), values, value_sizes),
             (1, slopes[0][n], true_slopes, slope_sizes),
         ):
-            worst[i] = max(worst[i], *(units(g, t, s, dtype) for g, t, s in zip(got, true, size, strict=True)))
+            worst[i] = max(
+                worst[i], *(units(g, t, s, dtype) for g, t, s in zip(got, true, size, strict=True))
+            )
     return worst[0], worst[1]
 
 
