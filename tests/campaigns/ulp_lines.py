@@ -1,8 +1,8 @@
 """The table's functions of one number or two: what each is in mpmath, where it is swept, and what its errors may be.
 
-The bounds are counted, not fitted. Each operation of IEEE 754 is rounded once: half a unit, and a whole one where it is
-passed on, since a unit is between one and two roundings. exp, log, tanh and their kin have the bounds of their kernels
-(docs/kernels.md) and NumPy's own (2 to 4 units).
+The bounds are counted, not fitted. Each operation of IEEE 754 is rounded once: half a unit, and a whole one where it
+is passed on, since a unit is between one and two roundings. exp, log, tanh and their kin have the bounds of their
+kernels (docs/kernels.md) and NumPy's own (2 to 4 units).
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ LINES = [
          "two roundings where the quotient is beyond whole numbers, else exact", ("__floordiv__", "__rfloordiv__")),
     Line("pow", lambda x, y: x**y, lambda x, y: x**y,
          (lambda x, y: y * x ** (y - 1), lambda x, y: x**y * mp.log(x)), (ABOVE, (-60.0, 60.0)), 2, 8,
-         "y x^(y-1): y - 1 is rounded, and counts abs((y - 1) log x) times; it overflows early by the factor 1/abs(y)", ("pow", "__pow__", "__rpow__"),
+         "y x^(y-1): y - 1 is rounded, and counts abs((y - 1) log x) times; "
+         "it overflows early by the factor 1/abs(y)", ("pow", "__pow__", "__rpow__"),
          sizes=(None, lambda x, y: abs(y * x ** (y - 1)) * (1 + abs((y - 1) * mp.log(x))), None),
          lost=(None, lambda x, y: 1 + abs(y), lambda x, y: 1 + abs(mp.log(x))),
          unless=lambda x, y, top: x ** (y - 1) > top or x**y > top),
@@ -203,7 +204,7 @@ def _pair(x: Any) -> Any:
 
 
 def places(line: Line, dtype: str, count: int) -> list[Any]:
-    """Where a line is swept: by powers from the least subnormal number to the largest, evenly near 0, and its ends."""
+    """Where a line is swept: by powers from the least subnormal number to the largest, and evenly near 0."""
     info = np.finfo(dtype)
     powers = np.geomspace(float(info.smallest_subnormal) * 2, float(info.max) / 2, count // 3)
     even = [

@@ -9,9 +9,10 @@ LEAVES = "no computing: names, settings, dtypes, copies, the tape"
 DRAWN = "random numbers: tested by their distribution"
 
 REASONS = {
-    MOVED: """T mT chunk contiguous expand expand_as flatten flip gather index_select masked_fill masked_select movedim
-        narrow permute repeat repeat_interleave reshape roll select sort split squeeze swapaxes t take tile topk
-        transpose tril triu unbind unfold unsqueeze view view_as embedding __getitem__ __setitem__ __iter__ __pos__""",
+    MOVED: """T mT chunk contiguous expand expand_as flatten flip gather index_select masked_fill masked_select
+        movedim narrow permute repeat repeat_interleave reshape roll select sort split squeeze swapaxes t take tile
+        topk transpose tril triu unbind unfold unsqueeze view view_as embedding __getitem__ __setitem__
+        __iter__ __pos__""",
     WRITTEN: """add_ clamp_ copy_ div_ exp_ fill_ masked_fill_ mul_ neg_ pow_ relu_ sqrt_ sub_ zero_ __iand__
         __ifloordiv__ __imatmul__ __imod__ __imul__ __ior__ __ipow__ __isub__ __itruediv__ __ixor__""",
     TRUTH: """all any argmax argmin argsort ceil eq floor ge gt isfinite isinf isnan le logical_not lt ne round sign

@@ -1,4 +1,4 @@
-"""The table's functions of whole rows: sums, products, norms, softmax and its kin over many classes, losses, attention.
+"""The table's functions of whole rows: sums, products, norms, softmax and its kin, losses, attention.
 
 Each loss of a row is sum(w out) with weights w that are the upstream gradient; what is true is told by mpmath, the
 slopes by differences of 250 digits. Here a unit is that of the result's condition: the sum of the sizes of what is
@@ -92,7 +92,7 @@ def _spread_sizes(x: Row, w: Row, out: Row, slopes: Row) -> tuple[Row, Row]:
 
 
 def _chances(x: Row) -> tuple[Row, Any]:
-    """What each exp(x - max) / sum is as good as: itself, with its depth below the largest; and their depths together."""
+    """What each exp(x - max) / sum is as good as, by its depth below the largest; and all depths."""
     p, top = _softmax(x), max(x)
     depth = mp.fsum(s * (top - v) for s, v in zip(p, x, strict=True))
     return [s * (1 + top - v + depth) for s, v in zip(p, x, strict=True)], depth
@@ -224,17 +224,18 @@ ROWS = [
     RowLine("logsumexp", F.logsumexp, lambda x: [_logsumexp(x)], _logsumexp_sizes, N + 4, N + 8, DEEP, ("logsumexp",),
             sure=True),
     RowLine("cross_entropy", lambda x: F.cross_entropy(x, _answers(x), reduction="none"),
-            lambda x: [_logsumexp(x) - x[0]], _cross_entropy_sizes, N + 4, N + 8, DEEP, ("cross_entropy",), sure=True),
+            lambda x: [_logsumexp(x) - x[0]], _cross_entropy_sizes, N + 4, N + 8, DEEP, ("cross_entropy",),
+            sure=True),
     RowLine("cross_entropy, shares", lambda x: F.cross_entropy(x, np.broadcast_to(WEIGHTS, x.shape).astype(x.dtype),
             reduction="none"), _shared, _shared_sizes, N + 6, N + 9, DEEP, ("cross_entropy",), sure=True),
-    RowLine("nll_loss", lambda x: F.nll_loss(x, _answers(x), reduction="none"), lambda x: [-x[0]], _result, 0, 0, "exact",
-            ("nll_loss",)),
+    RowLine("nll_loss", lambda x: F.nll_loss(x, _answers(x), reduction="none"), lambda x: [-x[0]], _result, 0, 0,
+            "exact", ("nll_loss",)),
     RowLine("layer_norm", lambda x: F.layer_norm(x, N), _layer_norm, _norm_sizes, N + 6, 2 * N + 8,
             "deviations are as good as the numbers they are made of", ("layer_norm",)),
     RowLine("rms_norm", lambda x: F.rms_norm(x, N, eps=1e-5), _rms_norm, _rms_sizes, N + 4, 2 * N + 6,
             "relative to the result; a slope to its two terms", ("rms_norm",)),
-    RowLine("scaled_dot_product_attention", _attend, _attention, _attention_sizes, 12, 24, "a score is as good as the "
-            "products in it, a weight as its score", ("scaled_dot_product_attention",), 0.7, width=14),
+    RowLine("scaled_dot_product_attention", _attend, _attention, _attention_sizes, 12, 24,
+            "a score is as good as the products in it, a weight as its score", ("scaled_dot_product_attention",), 0.7, width=14),
 ]  # fmt: skip
 
 

@@ -101,9 +101,9 @@ def together(first: str, dtype: str, count: int) -> list[tuple[Any, list[Any]]]:
     made, part, _ = KERNELS[first]
     longest = max(len(inputs(line.name, dtype, count)[0]) for line in part)
     given = [
-        [tgs.tensor(np.resize(x, (longest, *x.shape[1:])), requires_grad=True) for x in inputs(line.name, dtype, count)]
-        for line in part
-    ]  # fmt: skip
+        [tgs.tensor(np.resize(x, (longest, *x.shape[1:])), requires_grad=True) for x in xs]
+        for xs in (inputs(line.name, dtype, count) for line in part)
+    ]
     with np.errstate(all="ignore"):
         return _found(list(made(*[t for xs in given for t in xs])), given, dtype)
 
