@@ -235,7 +235,8 @@ ROWS = [
     RowLine("rms_norm", lambda x: F.rms_norm(x, N, eps=1e-5), _rms_norm, _rms_sizes, N + 4, 2 * N + 6,
             "relative to the result; a slope to its two terms", ("rms_norm",)),
     RowLine("scaled_dot_product_attention", _attend, _attention, _attention_sizes, 12, 24,
-            "a score is as good as the products in it, a weight as its score", ("scaled_dot_product_attention",), 0.7, width=14),
+            "a score is as good as the products in it, a weight as its score", ("scaled_dot_product_attention",),
+            0.7, width=14),
 ]  # fmt: skip
 
 
