@@ -172,9 +172,8 @@ def test_the_lists_name_cases_of_the_table():
 COMPILED = [
     "neg matrix", "exp matrix", "log matrix", "log1p matrix", "sqrt matrix", "sin matrix", "cos matrix",
     "tanh matrix", "lesser matrix", "erf matrix", "ndtr matrix", "floor matrix", "cut matrix", "pow row",
-    "remainder row",    "maximum row", "equal row", "where row", "to matrix", "sum axis", "max axis", "var axis",
-    "concat axis", "chunk",
-    "take one", "cross_entropy compiled", "softmax", "floor_divide row",
+    "remainder row", "maximum row", "equal row", "where row", "to matrix", "sum axis", "max axis", "var axis",
+    "concat axis", "chunk", "take one", "cross_entropy compiled", "softmax", "floor_divide row",
 ]  # fmt: skip
 IDS = np.array([[2], [0], [1]])
 SHOWN = [

@@ -172,7 +172,7 @@ NOT_MATHS = {
     # functions of `functional`, which has laws of its own
     "log_softmax", "logsumexp", "relu", "sigmoid", "softmax",
     # slots and the class that tensors are made of
-    "array", "grad", "label", "learnt", "mode", "name", "node", "tensor_type",
+    "array", "grad", "label", "learnt", "mode", "name", "node", "tensor_type", "viewed",
 }  # fmt: skip
 OPERATORS = [
     f"__{name}__"

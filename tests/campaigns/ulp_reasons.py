@@ -21,7 +21,7 @@ REASONS = {
     LEAVES: """array assign astype backward bool clone cpu cuda data detach detach_ device dim double dtype
         element_size float grad int is_floating_point is_leaf item label learnt long mode name nbytes ndim new_empty
         new_full new_ones new_tensor new_zeros node numel numpy origin register_hook requires_grad requires_grad_
-        resize_ retain_grad shape size tensor_type to tolist type type_as __array__ __array_function__
+        resize_ retain_grad shape size tensor_type to tolist type type_as viewed __array__ __array_function__
         __array_ufunc__ __copy__ __deepcopy__ __dlpack__ __dlpack_device__ __float__ __torch_function__""",
     DRAWN: "dropout normal_ uniform_",
 }
