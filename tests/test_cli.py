@@ -202,7 +202,9 @@ def test_train_tells_saves_and_ends(tgs: Tgs) -> None:
     assert lines[11] == "--- sample after step 4 ---"
     end = out.split("\n---\n")[-1].splitlines()
     assert re.fullmatch(r"done    4 steps in \d+:\d\d", end[0])
-    assert re.fullmatch(r"result  validation \d\.\d{3} bits per character, best \d\.\d{3}", end[1])
+    assert re.fullmatch(
+        r"result  validation \d\.\d{3} bits per character, best \d\.\d{3} at step \d+", end[1]
+    )
     assert end[2:] == [
         f"saved   {Path('runs/hamlet-lstm8')}",
         f"next    tgs sample {Path('runs/hamlet-lstm8')} --prime {TO}",

@@ -132,6 +132,8 @@ def test_length() -> None:
     assert length(run(rows, facts={"train": 2000}, **settings)) == Verdict(
         "length", "ok", "100 steps read 4,000 tokens, 2 times the 2,000 of the text."
     )
+    often = length(run(rows, facts={"train": 5}, **settings))
+    assert getattr(often, "words") == "100 steps read 4,000 tokens, 800 times the 5 of the text."  # noqa: B009
     assert length(run(rows, facts={"train": 16000}, **settings)) == Verdict(
         "length",
         "hint",

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import tinygrad_seq as tgs
-from tinygrad_seq import activations, cli
+from tinygrad_seq import activations, cli, ops
 from tinygrad_seq.compiling import FLAGS, kernels_wanted
 from tinygrad_seq.fuser.scalars import BOUNDS
 from tinygrad_seq.nn.recurrent import lstm_gates
@@ -137,6 +137,37 @@ def test_commands_exist(page):
             cli.main([command, "--help"])
         options = re.findall(r"(?<!\S)--?[a-z][a-z-]*", rest)
         assert not [o for o in options if not re.search(rf"(?<![\w-]){o}\b", told.getvalue())], command
+
+
+def test_engine_is_as_long_as_the_readme_says():
+    """The first six files of the reading order, to the hundred."""
+    text = README.read_text(encoding="utf-8")
+    order = text.partition("## Read the code in this order\n")[2]
+    names = re.findall(r"`(\w+)`", order)[:6]
+    said = int(re.search(r"engine, ([\d,]+) lines", order)[1].replace(",", ""))
+    lines = sum(
+        len((ROOT / "tinygrad_seq" / f"{name}.py").read_text(encoding="utf-8").splitlines()) for name in names
+    )
+    assert abs(lines - said) <= 60, f"{lines} lines"
+
+
+def test_design_names_every_module():
+    """Modules of the engine, the kernels and the layers by their names, the rest by their folders."""
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    named = {name.strip("/") for said in re.findall(r"`([^`\n]+)`", page) for name in said.split("/")}
+    package = ROOT / "tinygrad_seq"
+    files = [*package.glob("*.py"), *(package / "fuser").glob("*.py"), *(package / "nn").glob("*.py")]
+    folders = [path.parent.name for path in package.glob("*/__init__.py")]
+    wanted = {path.stem for path in files if not path.stem.startswith("_")} | set(folders)
+    assert not wanted - named
+
+
+def test_design_lists_the_primitives():
+    """Every op once, and no other."""
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    listed = page.partition("## Primitives and rules\n")[2].partition(" All else")[0]
+    names = [name for said in re.findall(r"`([^`]+)`", listed) for name in said.split()]
+    assert sorted(names) == sorted(ops.OPS)
 
 
 def test_extras_named_are_there():

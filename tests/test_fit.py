@@ -63,7 +63,9 @@ class Own(nn.Module):
 
 def test_own_loss_and_what_is_refused() -> None:
     """A method, its first value; no loss, no number, too few batches, a number that is none."""
-    assert fit(Own(), steps=3, quiet=True).losses[0] == 9.0
+    end = fit(Own(), steps=3, quiet=True)
+    assert end.losses[0] == 9.0
+    assert repr(end) == f"Fitted(Own, 3 steps in {end.seconds:.1f} s, loss 9.0000 to {end.losses[-1]:.4f})"
     with pytest.raises(ArgumentError, match="fit: this module has no loss"):
         fit(nn.Linear(1, 1), steps=1)
     with pytest.raises(ArgumentError, match="the loss is not one number"):
@@ -71,6 +73,18 @@ def test_own_loss_and_what_is_refused() -> None:
     for data in (iter([(X, X)]), []):
         with pytest.raises(ArgumentError, match="the data ended before the steps did"):
             fit(nn.Linear(1, 1), data, line, steps=2, quiet=True)
+    for loss, name, why in (
+        (F.mse_loss, "mse_loss", "too many positional arguments"),
+        (nn.MSELoss(), "MSELoss", "too many positional arguments"),
+        (lambda model, x, y, z: x, "<lambda>", "missing a required argument: 'z'"),
+    ):
+        with pytest.raises(ArgumentError) as caught:
+            fit(nn.Linear(1, 1), [(X, X)], loss, steps=1, quiet=True)
+        assert str(caught.value) == (
+            f"fit: the loss cannot be called with what there is: {why}.\n  loss: {name!r}\n"
+            "  given: 'Linear, ndarray, ndarray'\n  expected a function of the module and the parts of a batch.\n"
+            "  For a batch (x, y): lambda model, x, y: F.mse_loss(model(x), y)"
+        )
     with pytest.raises(NonFiniteError, match="step 1: a number is not finite"):
         fit(nn.Linear(1, 1), [(X * np.float32(np.nan), X)], line, steps=1, quiet=True)
 

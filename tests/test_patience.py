@@ -52,7 +52,12 @@ def test_run_ends_when_patience_is_over(tmp_path: Path) -> None:
     assert (end.step, end.early, end.best) == (14, True, 1.9)
     assert [one.waited for one in evaluated(events)] == [0, 0, 1, 0, 1, 2, 3]
     assert {one.best_step for one in evaluated(events)[3:]} == {8}
-    assert ending(end).endswith(": no better validation for so long as --patience says")
+    assert ending(end).endswith(": 3 validations in a row were no better (--patience 3)")
+    assert end.best_step == 8
+    assert end.risen == (
+        "validation got worse after step 8: the model learnt its text by heart. The weights of that step are kept, "
+        "and tgs sample takes them"
+    )
     started = events[0]
     assert isinstance(started, Started)
     assert "plan    40 steps or 3 validations without a better one, " in "\n".join(beginning(started))
@@ -112,6 +117,13 @@ def test_rising_validation_is_told_while_it_goes_on(measured: list[float]) -> No
     assert not [
         one for one in evaluated(train(replace(SMALL, patience=0, steps=30), corpus=TEXT)) if one.risen
     ]
+    ends = list(train(replace(SMALL, patience=0, steps=30), corpus=TEXT))[-1]
+    assert isinstance(ends, Finished)
+    assert ends.risen == "", "0.02 is noise"
+    worse = replace(ends, validation=3.1)
+    assert worse.risen == "validation got worse after step 2: the model learnt its text by heart"
+    assert replace(worse, folder=Path("run")).risen.endswith("takes them; --patience N would have ended it")
+    assert replace(worse, best_step=0).risen == "", "a run of an earlier version does not say which step"
     last = events[-1]
     assert replace(last, waited=4, errors=Rates(5.0, 5.0, 5.0)).risen == ""
 

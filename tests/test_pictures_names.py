@@ -216,6 +216,20 @@ def test_what_has_no_gradient_says_so() -> None:
     assert draw(Tensor([1.0], requires_grad=True)).folded.note == ""
 
 
+def test_no_piece_of_a_line_begins_with_a_space_that_svg_leaves_out() -> None:
+    """Where letters stand below the line, a line is several pieces, each put where the one before should end."""
+    layer = tgs.LSTM(2, 3)
+    out, _ = layer(tgs.randn(7, 1, 2))
+    for drawn in (draw(out), draw(out, level="lesson"), draw(out, view="rolled")):
+        try:
+            svg = drawn.svg()
+        except RenderError:
+            pytest.skip("nothing here lays graphs out")
+        pieces = re.findall(r"<text[^>]*>(?:<tspan[^>]*>)?([^<]+)", svg)
+        assert pieces
+        assert not [piece for piece in pieces if piece.startswith(" ")]
+
+
 def test_too_large_a_picture_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither folded nor laid out, nor written in another form instead."""
     w, h = Tensor(np.eye(2), requires_grad=True), Tensor(np.ones((1, 2)))

@@ -345,6 +345,12 @@ def test_place_without_a_run_is_refused(run_folder: Path) -> None:
     assert message(CheckpointError, load_run, "topics") == (
         f"load: there is no folder 'topics'.\n{rule}  There are: {Path('runs/other')}."
     )
+    for i in range(6):
+        Path(f"runs/more{i}").mkdir()
+        (Path(f"runs/more{i}") / "config.toml").write_text("")
+    assert message(CheckpointError, load_run, "topics").endswith(
+        f"{Path('runs/more3')}, {Path('runs/more4')} and 2 more."
+    )
     assert message(CheckpointError, load_run, "run/config.toml") == (
         f"load: 'run/config.toml' is a file, not the folder of a run.\n{rule}"
         "  Give the folder that it is in: run"

@@ -62,7 +62,7 @@ def test_endings_choose() -> None:
         read_text("code", ext="rs")
     assert str(caught.value) == (
         "read_text: the folder 'code' holds no text file.\n"
-        "  expected files that end in rs, hidden ones not, in it or below it.\n"
+        "  expected files that end in .rs, hidden ones not, in it or below it.\n"
         f"  Name the files themselves, or with a glob: {os.path.join('code', '*.py')}"
     )
 

@@ -82,14 +82,17 @@ def test_toml_and_commands_read_back() -> None:
 
 
 @POSIX
-def test_a_suggested_command_reads_back() -> None:
-    """A shell that knows $'...' has the very name from what is shown."""
-    name = "a'b\\" + HOSTILE + "\n한"
+@pytest.mark.parametrize(
+    "name", ["a'b\\" + HOSTILE + "\n한", "runs/소설-lstm64", "a b", "$HOME", "~", "한;글"]
+)
+def test_a_suggested_command_reads_back(name: str) -> None:
+    """A shell that knows $'...' has the very name from what is shown; letters of any script stand without quotes."""
     command = resume_command(Path(name))
     assert one_line(command) == command
     word = command.partition("--resume ")[2]
     done = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, check=True)
     assert done.stdout == name.encode()
+    assert (word == name) == (name == "runs/소설-lstm64")
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, HOSTILE])

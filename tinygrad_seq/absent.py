@@ -10,7 +10,10 @@ _INSTEAD = {
     "autograd": "grad, jacobian, hvp and the like stand in tinygrad_seq itself; a tensor needs no Variable.",
     "Variable": "A tensor with requires_grad=True needs no Variable around it.",
     "DataLoader": "tgs.data has batches of text; any iterable of tensors serves a loop of your own.",
-    "save": "Weights are saved by safetensors: safetensors.numpy.save_file of module.state_dict(), by .numpy().",
+    "save": (
+        "Weights are saved by safetensors: "
+        'safetensors.numpy.save_file({k: v.numpy() for k, v in model.state_dict().items()}, "model.safetensors").'
+    ),
     "load": "Weights are loaded by module.load_state_dict(...), from safetensors.",
     "compile": "Kernels are made of the maths by themselves; there is nothing to compile.",
     "jit": "Kernels are made of the maths by themselves; there is nothing to compile.",

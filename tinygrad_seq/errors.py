@@ -7,7 +7,7 @@ rule with the numbers, and ends with the usual way out. This file knows nothing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .terminal import visible
 
@@ -80,6 +80,16 @@ def describe(value: object) -> str:
 def describe_shape(shape: tuple[int, ...]) -> str:
     """`(32, 65)`, `(4,)`, `()`."""
     return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+def few(names: Sequence[str], most: int = 5) -> str:
+    """The first names of a list, and how many more there are.
+
+    >>> few(["a", "b"]), few(["a", "b", "c", "d"], 2)
+    ('a, b', 'a, b and 2 more')
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def explain(

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -142,4 +143,6 @@ def _typed(word: str) -> str:
             chr(b) if 32 <= b < 127 and chr(b) not in "\\'" else f"\\x{b:02x}" for b in os.fsencode(word)
         )
         return f"$'{data}'"
-    return shlex.quote(word)
+    return (
+        word if re.fullmatch(r"[\w@%+=:,./-]+", word) else shlex.quote(word)
+    )  # shlex quotes all that is no ASCII

@@ -5,27 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from tinygrad_seq.listing import width
 from tinygrad_seq.terminal import one_line
 
 __all__ = ["as_json", "lines_of", "plus_minus", "short_time"]
 
 
 def lines_of(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    r"""A line for each row; the first `left` columns are flush left, the others flush right.
+    r"""A line for each row; the first `left` columns are flush left, the others flush right, as a terminal counts
+    them: a Hangul syllable takes two columns.
 
     >>> print("\n".join(lines_of([("model", "bits"), ("a", "1.25")])))
     model  bits
     a      1.25
+    >>> print("\n".join(lines_of([("소설", "1"), ("book", "2")])))
+    소설  1
+    book  2
     """
     rows = [[one_line(text) for text in row] for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(
-            text.ljust(n) if i < left else text.rjust(n)
-            for i, (text, n) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    widths = [max(width(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+    def cell(i: int, text: str) -> str:
+        space = " " * (widths[i] - width(text))
+        return text + space if i < left else space + text
+
+    return ["  ".join(cell(i, text) for i, text in enumerate(row)).rstrip() for row in rows]
 
 
 def plus_minus(value: float, error: float, digits: int = 3) -> str:

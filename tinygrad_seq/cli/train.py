@@ -151,7 +151,11 @@ def _follow(args: argparse.Namespace, events: Any, folder: Path) -> int:
         print(
             f"result  validation {end.rates.bits_per_character:z.3f} bits per character, "
             f"best {end.best_rates.bits_per_character:z.3f}"
+            + f" at step {end.best_step:,}"
+            * bool(end.best_step)
         )
+        if end.risen:
+            print(f"note    {end.risen}")
     if isinstance(end, Interrupted):
         with last_words():
             print(f"saved   {one_line(folder)}\nnext    {resume_command(folder)}")

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.errors import CheckpointError, explain
+from tinygrad_seq.errors import CheckpointError, explain, few
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.reading import read_file, reason_of
 from tinygrad_seq.terminal import one_line
@@ -128,7 +128,7 @@ def read_record(path: str | os.PathLike[str]) -> Record:
         why = f"it holds no {_CONFIG}" if missing else f"its {_CONFIG} cannot be read: {_why(error)}"
         rule = "expected a folder that tgs train has made."
         runs = sorted(str(one.parent) for one in Path("runs").glob(f"*/{_CONFIG}"))
-        way_out = f"There are: {', '.join(runs[:5])}." if runs else ""
+        way_out = f"There are: {few(runs)}." if runs else ""
         raise CheckpointError(
             explain(f"{name!r} is not the folder of a run: {why}", None, rule, way_out)
         ) from error

@@ -135,7 +135,8 @@ def _begins_as_text(path: Path) -> bool:
 
 
 def _no_text(folder: str, ext: str, left_out: int) -> str:
-    kinds = f"files that end in {ext}" if ext else "files of UTF-8 text"
+    endings = " or ".join(f".{one.strip().lstrip('.')}" for one in ext.split(","))
+    kinds = f"files that end in {endings}" if ext else "files of UTF-8 text"
     binary = f"; {left_out:,} are there that are no text" if left_out else ""
     return explain(
         f"read_text: the folder {shorten(folder)} holds no text file",

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import CheckpointError, DataError, explain
+from ..errors import CheckpointError, DataError, explain, few
 from ..files import atomic_write_text
 from ..reading import LARGEST_TOKENIZER, read_file, reason_of
 from .normal_form import composed
@@ -207,8 +207,7 @@ class Vocabulary(Tokenizer):
     def _unknown(self, text: str, codes: npt.NDArray[np.uint32], first: int) -> str:
         found, places = np.unique(codes, return_index=True)
         unknown = [chr(code) for code in found[np.argsort(places)]]
-        shown = ", ".join(map(repr, unknown[:10]))
-        others = f" and {len(unknown) - 10:,} more" if len(unknown) > 10 else ""
+        shown = few([repr(one) for one in unknown], 10)
         way_out = (
             "Leave them out or replace them: on_unknown 'skip' or 'replace' (--on-unknown). "
             "Or train a model with a text that holds them."
@@ -219,7 +218,7 @@ class Vocabulary(Tokenizer):
             )
         size = len(self)
         return explain(
-            f"encode: the vocabulary does not hold {shown}{others}",
+            f"encode: the vocabulary does not hold {shown}",
             {"position of the first": first, "vocabulary": self.symbols},
             f"expected only the {size:,} symbol{'' if size == 1 else 's'} that the model knows.",
             way_out,

@@ -120,7 +120,7 @@ def size(record: Record) -> Verdict | None:
     tokens = record.facts.get("train")
     if record.parameters is None or not isinstance(tokens, int) or tokens < 1:
         return None
-    words = too_many_weights(record.parameters, tokens)
+    words = too_many_weights(record.parameters, tokens, int(record.setting("patience", 0)))
     if words:
         return Verdict("size", "hint", f"{words}.")
     return Verdict("size", "ok", f"{record.parameters:,} parameters for {tokens:,} tokens to train on.")
@@ -140,7 +140,8 @@ def length(record: Record) -> Verdict | None:
     if not isinstance(size, int) or size < 1:
         return Verdict("length", "hint", stopped.strip()) if stopped else None
     epochs = seen / size
-    words = f"{steps:,} steps read {seen:z,.0f} tokens, {epochs:.2g} times the {size:,} of the text"
+    times = f"{epochs:,.0f}" if epochs >= 10 else f"{epochs:.2g}"
+    words = f"{steps:,} steps read {seen:z,.0f} tokens, {times} times the {size:,} of the text"
     if epochs < 1:
         return Verdict("length", "hint", f"too short: {words}. Part of it was never seen.{stopped}")
     return Verdict("length", "hint" if stopped and not early else "ok", f"{words}.{stopped}")

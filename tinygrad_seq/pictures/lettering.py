@@ -11,6 +11,8 @@ _QUIET = "#57606a"
 _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 _LONGEST = 28
 _NARROW = 24
+SPACE = "&#160;"
+"""Between two pieces of a line: SVG leaves out a plain space where a piece begins, and the pieces touch."""
 
 
 def ports(operands: dict[int, str]) -> str:

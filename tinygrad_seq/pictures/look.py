@@ -13,7 +13,7 @@ from tinygrad_seq.ops import OPS
 from tinygrad_seq.pictures import words
 from tinygrad_seq.pictures.cuts import GROUND
 from tinygrad_seq.pictures.labels import letters
-from tinygrad_seq.pictures.lettering import escape, halved, hover, ports, shortened, title
+from tinygrad_seq.pictures.lettering import SPACE, escape, halved, hover, ports, shortened, title
 from tinygrad_seq.pictures.model import BLOCKS, GROUP, STEPS, Edge, Node
 from tinygrad_seq.pictures.paint import BAD, Scale
 from tinygrad_seq.pictures.places import Cluster
@@ -123,7 +123,7 @@ def _words(node: Node, quiet: str, coloured: bool) -> list[str]:
         said = ["<b>+</b>", *([_small(node.detail, quiet)] if node.detail else [])]
     elif node.op in (GROUP, STEPS, BLOCKS):
         head = node.label or node.detail
-        times = f" \N{MULTIPLICATION SIGN}{node.count}" if node.op == STEPS else ""
+        times = f"{SPACE}\N{MULTIPLICATION SIGN}{node.count}" if node.op == STEPS else ""
         said.append(title(shortened(printable(head), 40)) + times)
         if node.label and node.detail:
             told = shortened(node.detail, 44)
@@ -133,7 +133,7 @@ def _words(node: Node, quiet: str, coloured: bool) -> list[str]:
         mark = f"{_SCISSORS} " if node.op == "cut" else ""
         bold = f"<b>{escape(op)}</b>"
         if node.label:
-            bold = f"{title(shortened(printable(node.label)))} {escape(op)}"
+            bold = f"{title(shortened(printable(node.label)))}{SPACE}{escape(op)}"
         said.append(f"{mark}{bold}{' ▸' * bool(node.fused)}" + _spaced(node.detail))
     if node.op != "checkpoint" and not _is_sum(node) and (kind := words.type_of(node)):
         said.append(_small(shortened(kind, 32), quiet))
@@ -162,7 +162,7 @@ def _numbers(node: Node, quiet: str) -> list[str]:
 
 
 def _spaced(text: str) -> str:
-    return f" {escape(shortened(printable(text)))}" if text else ""
+    return f"{SPACE}{escape(shortened(printable(text)))}" if text else ""
 
 
 def _small(text: str, colour: str) -> str:
@@ -191,15 +191,15 @@ def leaf_node(node: Node, first: bool, coloured: bool = False) -> Attributes:
     elif node.op == "saved":
         look = {"shape": "box", "style": "rounded,dotted", "color": _QUIET, "fontcolor": _QUIET}
         name += (
-            f" t={node.t}"
+            f"{SPACE}t={node.t}"
             if node.t is not None and not letters(node.label)[1]
-            else f" \N{MULTIPLICATION SIGN}{node.count}"
+            else f"{SPACE}\N{MULTIPLICATION SIGN}{node.count}"
             if node.count > 1
             else ""
         )
     else:
         look = {"shape": "ellipse", "style": "filled", "fillcolor": "#fff3d1", "color": "#a67c00"}
-        name += f" \N{MULTIPLICATION SIGN}{node.count}" if node.count > 1 else ""
+        name += f"{SPACE}\N{MULTIPLICATION SIGN}{node.count}" if node.count > 1 else ""
     if not first:
         look |= {"penwidth": "0.8", "fontcolor": _QUIET}
     if node.result:

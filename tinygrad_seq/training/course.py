@@ -133,7 +133,9 @@ class Course:
         with self._undivided():
             saved = self._begin()
         train, validation, test = map(len, self.parts)
-        notes = filter(None, [*self.notes, too_many_weights(self.run.model.count(), train)])
+        notes = filter(
+            None, [*self.notes, too_many_weights(self.run.model.count(), train, self.run.config.patience)]
+        )
         yield Started(self.run, self.text, (train, validation, test), path, self.resumed, tuple(notes))
         yield from saved
         self.plan.begin()
@@ -149,7 +151,9 @@ class Course:
         found = rates(self.validation, size), rates(self.best, size), rates(self.error, size)
         early = self.spent and self.learner.done != self.plan.total(self.learner.done)
         numbers = self.validation, self.best, seconds
-        yield Finished(self.run, self.learner.done, *numbers, path, *found, early, *self._told)
+        yield Finished(
+            self.run, self.learner.done, *numbers, path, *found, early, *self._told, self.best_step
+        )
 
     @contextmanager
     def _undivided(self) -> Iterator[None]:

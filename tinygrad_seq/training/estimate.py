@@ -118,7 +118,7 @@ def estimate(config: Config, text: Corpus | Tokens) -> Estimate:
         minutes=config.minutes,
         config=config,
         seconds_range=(measured.low, measured.high),
-        notes=tuple(filter(None, [note, word, too_many_weights(parameters, len(train))])),
+        notes=tuple(filter(None, [note, word, too_many_weights(parameters, len(train), config.patience)])),
     )
 
 

@@ -150,7 +150,7 @@ class Finished:
     """The plan is done: nats per token on the validation part, at the end and at best; `rates` and
     `best_rates` are the same for each character and each byte, `errors` the standard errors of `rates`. `early` says
     that `patience` ended it, `prime` is a word of the text that a sample may begin with,
-    `rows` are the reports since the run began or went on.
+    `rows` are the reports since the run began or went on, `best_step` is the step of the best validation.
     """
 
     run: Run
@@ -165,6 +165,17 @@ class Finished:
     early: bool = False
     prime: str = ""
     rows: tuple[Mapping[str, Any], ...] = field(default=(), repr=False, compare=False)
+    best_step: int = 0
+
+    @property
+    def risen(self) -> str:
+        """A warning where validation is worse at the end than at its best, by more than noise. Otherwise nothing."""
+        error = self.errors.nats_per_token if self.errors is not None else math.nan
+        if not self.best_step or not has_risen(self.validation, self.best, error):
+            return ""
+        kept = ". The weights of that step are kept, and tgs sample takes them" if self.folder else ""
+        ways = "" if self.early else "; --patience N would have ended it" if self.folder else ""
+        return f"validation got worse after step {self.best_step:,}: the model learnt its text by heart{kept}{ways}"
 
     def __str__(self) -> str:
         return (

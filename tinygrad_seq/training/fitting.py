@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_seq import optim
@@ -18,20 +19,27 @@ from tinygrad_seq.training.plan import never_back
 __all__ = ["Fitted", "fit_module"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fitted:
     """What `fit` made of a module: `losses` has one number for each step, before its update; `rows` the same as
     `charts.learning` draws it.
     """
 
     model: Module
-    losses: tuple[float, ...] = field(repr=False)
+    losses: tuple[float, ...]
     seconds: float
 
     @property
     def step(self) -> int:
         """How many updates were made."""
         return len(self.losses)
+
+    def __repr__(self) -> str:
+        first, last = self.losses[0], self.losses[-1]
+        name = type(self.model).__name__
+        return (
+            f"Fitted({name}, {self.step:,} steps in {self.seconds:.1f} s, loss {first:z.4f} to {last:z.4f})"
+        )
 
     @property
     def rows(self) -> tuple[Mapping[str, float], ...]:
@@ -70,7 +78,10 @@ def fit_module(
     model.train()
     for n, batch in zip(range(1, steps + 1), _again(data), strict=False):
         parts = batch if isinstance(batch, tuple | list) else (batch,)
-        found = told(*([model] if loss is not None else []), *([] if data is None else parts))
+        given = [*([model] if loss is not None else []), *([] if data is None else parts)]
+        if n == 1:
+            _require_loss_of(told, given)
+        found = told(*given)
         found = found[0] if isinstance(found, tuple) else found
         if not isinstance(found, Tensor) or found.size != 1:
             raise ArgumentError(
@@ -94,6 +105,24 @@ def fit_module(
         rule = "expected a list, or an iterator with a batch for each step."
         raise ArgumentError(explain("fit: the data ended before the steps did", found, rule))
     return Fitted(model, tuple(losses), clock() - begin)
+
+
+def _require_loss_of(loss: Callable[..., Any], given: list[Any]) -> None:
+    """Raise `ArgumentError` for a loss that does not take the module and the batch, such as `F.mse_loss`."""
+    try:
+        inspect.signature(loss.forward if isinstance(loss, Module) else loss).bind(*given)
+    except ValueError:  # written in C: it has no signature to look at
+        return
+    except TypeError as error:
+        takes = getattr(loss, "__name__", type(loss).__name__)
+        raise ArgumentError(
+            explain(
+                f"fit: the loss cannot be called with what there is: {error}",
+                {"loss": takes, "given": ", ".join(type(one).__name__ for one in given)},
+                "expected a function of the module and the parts of a batch.",
+                "For a batch (x, y): lambda model, x, y: F.mse_loss(model(x), y)",
+            )
+        ) from error
 
 
 def _again(data: Iterable[Any] | None) -> Iterator[Any]:

@@ -197,8 +197,9 @@ def ending(event: Finished | Interrupted) -> str:
     """How a run ended, in one line."""
     if isinstance(event, Interrupted):
         return f"stopped after step {event.step:,}, {clock(event.seconds)}; every step before it is whole"
-    why = ": no better validation for so long as --patience says" if event.early else ""
-    return f"done    {event.step:,} steps in {clock(event.seconds)}{why}"
+    patience = event.run.config.patience
+    why = f": {patience:,} validations in a row were no better (--patience {patience})" if event.early else ""
+    return f"done    {event.step:,} step{'s' * (event.step != 1)} in {clock(event.seconds)}{why}"
 
 
 def row(step: Step, validation: float | None) -> str:

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any, TextIO
 
 from tinygrad_seq.terminal import visible
+from tinygrad_seq.training.evaluation import bits
 from tinygrad_seq.training.events import Evaluated, Event, Finished, Interrupted, Sampled, Started, Step
 from tinygrad_seq.training.live import HEAD, beginning, ending, lines_for, row
 
@@ -60,7 +61,7 @@ class Notebook:
         if isinstance(event, Started):
             self.head = beginning(event)
         elif isinstance(event, Step):
-            self.losses.append((event.step, event.bits))
+            self.losses.append((event.step, bits(event.loss) / event.width))
             self.line = f"{HEAD}\n{row(event, self.validations[-1][1] if self.validations else None)}"
             if now - self.shown_at < _REFRESH:
                 return
@@ -76,9 +77,9 @@ class Notebook:
     @property
     def page(self) -> str:
         """The figures, the curves and the last sample."""
-        text = html.escape("\n".join([*self.head, self.line]))
-        sample = f"<pre>{html.escape(self.sample)}</pre>" if self.sample else ""
-        return f"<pre>{text}</pre>{self._curves()}{sample}"
+        text = "\n".join([*self.head, self.line])
+        sample = f"<p>A sample:</p>{_fixed(self.sample)}" if self.sample else ""
+        return f"{_fixed(text)}{self._curves()}{sample}"
 
     def _update(self) -> None:
         page = _Page(self.page)
@@ -124,6 +125,11 @@ class Notebook:
             f'<text x="{_MARGIN}" y="{_HEIGHT - 2}" font-size="11" fill="currentColor">bits per character by step, '
             f"0 to {last:,}: training thin, validation with dots</text></svg>"
         )
+
+
+def _fixed(text: str) -> str:
+    """A text in letters of one width, whatever the page makes of `pre`."""
+    return f'<pre style="font-family: monospace">{html.escape(text)}</pre>'
 
 
 class _Page:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_seq.data import Tokenizer, load_tokenizer
-from tinygrad_seq.errors import CheckpointError, explain
+from tinygrad_seq.errors import CheckpointError, explain, few
 from tinygrad_seq.files import UNFINISHED, atomic_write_text
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.numerics import Array
@@ -296,10 +296,6 @@ def _no_run(folder: Path, name: str) -> str:
     elif not folder.exists():
         what = f"load: there is no folder {name!r}"
     if not way_out:
-        runs = sorted(one.parent for one in Path("runs").glob(f"*/{CONFIG}"))
-        way_out = (
-            f"There are: {', '.join(map(str, runs[:5]))}."
-            if runs
-            else "Train one with: tgs train builtin:topics"
-        )
+        runs = sorted(str(one.parent) for one in Path("runs").glob(f"*/{CONFIG}"))
+        way_out = f"There are: {few(runs)}." if runs else "Train one with: tgs train builtin:topics"
     return explain(what, None, "expected a folder that tgs train has made.", way_out)

@@ -54,8 +54,9 @@ def _with_window(config: Config, window: int) -> Config:
     return replace(config, window=window, reach=reach)
 
 
-def too_many_weights(parameters: int, tokens: int) -> str:
-    """A warning where a model has more weights than its text has tokens to train on, otherwise nothing.
+def too_many_weights(parameters: int, tokens: int, patience: int = 0) -> str:
+    """A warning where a model has more weights than its text has tokens to train on, otherwise nothing. Where
+    `patience` is given, it is not recommended again.
 
     >>> too_many_weights(90_000, 30_000)[:57]
     '90,000 parameters are many for 30,000 tokens to train on:'
@@ -64,7 +65,12 @@ def too_many_weights(parameters: int, tokens: int) -> str:
     """
     if parameters <= tokens:
         return ""
+    ways = (
+        "--dropout 0.2 or more text"
+        if patience
+        else ("--dropout 0.2, more text, or --patience 5, which ends a run that gets worse")
+    )
     return (
         f"{parameters:,} parameters are many for {tokens:,} tokens to train on: the model may learn them by heart. "
-        "A smaller --hidden, --dropout 0.2, more text, or --patience 5, which ends a run that gets worse"
+        f"A smaller --hidden, {ways}"
     )
