@@ -79,10 +79,8 @@ class Course:
         """False while a step or a chore is under way that must not be seen half done."""
         self.chores: list[str] = []
         """What is still to be done about the last step; a stop between two of them loses none."""
-        used = 0.0
         self.sizes: Mapping[str, int] | None = None
-        if saved is not None:
-            used = restore_course(self, *saved, new_data)
+        used = restore_course(self, *saved, new_data) if saved is not None else 0.0
         self.plan = Plan(config, self.clock, self.learner.batches.batches_per_pass, used, self.learner.done)
         self.threads = ProductThreads(lambda: tried(run, self.parts.train))
         self.resumed = self.learner.done if saved is not None else 0
@@ -133,9 +131,8 @@ class Course:
         with self._undivided():
             saved = self._begin()
         train, validation, test = map(len, self.parts)
-        notes = filter(
-            None, [*self.notes, too_many_weights(self.run.model.count(), train, self.run.config.patience)]
-        )
+        many = too_many_weights(self.run.model.count(), train, self.run.config.patience)
+        notes = filter(None, (*self.notes, many))
         yield Started(self.run, self.text, (train, validation, test), path, self.resumed, tuple(notes))
         yield from saved
         self.plan.begin()
@@ -147,13 +144,11 @@ class Course:
             yield from self._do_chores()
             last = last or self.spent
         self._describe()
-        size, seconds = self.validation_size, self.plan.elapsed()
+        size, done = self.validation_size, self.learner.done
         found = rates(self.validation, size), rates(self.best, size), rates(self.error, size)
-        early = self.spent and self.learner.done != self.plan.total(self.learner.done)
-        numbers = self.validation, self.best, seconds
-        yield Finished(
-            self.run, self.learner.done, *numbers, path, *found, early, *self._told, self.best_step
-        )
+        early = self.spent and done != self.plan.total(done)
+        numbers = self.validation, self.best, self.plan.elapsed()
+        yield Finished(self.run, done, *numbers, path, *found, early, *self._told, self.best_step)
 
     @contextmanager
     def _undivided(self) -> Iterator[None]:
