@@ -394,7 +394,7 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
             "sin",
             "cos",
             "tanh",
-            "sigmoid",
+            "lesser",
             "erf",
             "ndtr",
             "floor",

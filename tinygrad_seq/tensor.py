@@ -171,7 +171,8 @@ class Tensor(
             array = array_of(value, self.array.dtype if self.array.dtype.kind == "f" else None)
         if array.shape != self.array.shape:
             rule = f"expected shape {describe_shape(self.shape)}."
-            raise ShapeError(explain("assign: the value does not fit", {"x": self, "value": array}, rule))
+            shown = value if isinstance(value, (Tensor, np.ndarray)) else array
+            raise ShapeError(explain("assign: the value does not fit", {"x": self, "value": shown}, rule))
         self.array = array.astype(self.array.dtype)
         return self
 

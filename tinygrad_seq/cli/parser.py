@@ -11,6 +11,9 @@ from tinygrad_seq.errors import explain
 __all__ = ["Parser", "UsageError", "checked_arguments", "nearest_to", "new_parser"]
 
 
+_NAMES = ("FILE", "FOLDER", "PATH", "RUN")  # what stands for the name of a file or folder in the help
+
+
 class UsageError(ValueError):
     """A command line that cannot be understood."""
 
@@ -51,6 +54,14 @@ def checked_arguments(parser: Parser, arguments: list[str]) -> argparse.Namespac
         options = [name for action in parser._actions for name in action.option_strings]
         way_out = nearest_to(option, options) + f"See {parser.prog} --help."
         raise UsageError(explain(f"{parser.prog}: there is no option {option!r}", None, "", way_out))
+    for action in parser._actions:
+        # An empty name, of a shell's variable that is not set, would otherwise pass for an option not given.
+        if (
+            action.option_strings
+            and getattr(known, action.dest, None) in ("", [""])
+            and action.metavar in _NAMES
+        ):
+            parser.error(f"{action.option_strings[-1]} is empty: expected the name of a file or folder")
     return known
 
 
