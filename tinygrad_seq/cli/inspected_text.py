@@ -30,7 +30,7 @@ class Passage:
 
 
 def passage_of(args: argparse.Namespace, trained: Run, most: int) -> Passage:
-    """What --text or --file say, in full; otherwise at most so many tokens, always the same, no more than a window.
+    """What --text or --file say, in full; otherwise at most so many tokens, always the same; charts show one window.
 
     Raises DataError for a text given that the model does not know, or that is too short to have a gradient.
     """
@@ -42,7 +42,8 @@ def passage_of(args: argparse.Namespace, trained: Run, most: int) -> Passage:
             raise DataError(explain("inspect: the text is too short", {"text": given}, rule))
         # Of a long text no more is encoded than can be looked at.
         return Passage(given, tokenizer.encode(given[:most] if args.gradients else given))
-    most = min(most, getattr(trained.model, "block", None) or most)
+    if args.gradients:
+        most = min(most, getattr(trained.model, "block", None) or most)
     try:
         return _own(args.run, tokenizer, most, args.data)
     except (DataError, CheckpointError) as error:

@@ -2,19 +2,24 @@
 
 from tinygrad_seq.inspection.attending import Attended, Attention, attention_of, attention_on_text
 from tinygrad_seq.inspection.condition import Gate, LayerHealth, gates, health
-from tinygrad_seq.inspection.reading import OnText, on_text, saliency, told
+from tinygrad_seq.inspection.reading import OnText, Window, on_text, saliency, told, windows_of
 from tinygrad_seq.inspection.units import Detected, cannot_tell, detectors, find_units
 from tinygrad_seq.inspection.unrolling import Unrolled, step_by_step, unrolled
 from tinygrad_seq.inspection.watching import recurrent_layers, seeing, states_of
+from tinygrad_seq.inspection.windows import AttendedInWindows, Banded, attention_in_windows
 
 __all__ = [
     "Attended",
+    "AttendedInWindows",
     "Attention",
+    "Banded",
     "Detected",
     "Gate",
     "LayerHealth",
     "OnText",
     "Unrolled",
+    "Window",
+    "attention_in_windows",
     "attention_of",
     "attention_on_text",
     "cannot_tell",
@@ -30,4 +35,5 @@ __all__ = [
     "step_by_step",
     "told",
     "unrolled",
+    "windows_of",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ import numpy.typing as npt
 from tinygrad_seq import inspection
 from tinygrad_seq.data import Tokenizer
 from tinygrad_seq.errors import ArgumentError, DataError, explain
-from tinygrad_seq.inspection.attending import Attended
 from tinygrad_seq.inspection.reading import entropy_of
 from tinygrad_seq.inspection.units import LEAST
 from tinygrad_seq.models import GPT, LatentAR
@@ -19,7 +18,7 @@ from tinygrad_seq.models.neural import NeuralModel
 from tinygrad_seq.nn.attention import MultiheadAttention
 from tinygrad_seq.nn.recurrent import Recurrent
 from tinygrad_seq.numerics import Array
-from tinygrad_seq.report.labels import Token, label_of, tokens_of
+from tinygrad_seq.report.labels import Token, placed_label_of, tokens_of
 from tinygrad_seq.report.record import SECTIONS, GateOnText, Heads, Layer, Record
 
 __all__ = ["checked_sections", "gathered", "shortened"]
@@ -50,20 +49,24 @@ def gathered(
     title: str,
     source: str = "",
 ) -> Record:
-    """Everything about the first tokens of a text, at most `longest` of them and at most the model's window."""
+    """Everything about the first tokens of a text, at most `longest` of them; a GPT reads them window by window."""
     if not isinstance(model, GPT) and not _net(model):
         rule = "expected a CharLM, or a LatentAR of an RNN, GRU or LSTM, or a GPT."
         raise ArgumentError(explain(f"report: {type(model).__name__} cannot be looked into", None, rule))
-    ids, notes = shortened(model, tokenizer, text, longest)
+    ids, notes = shortened(tokenizer, text, longest)
+    windows = inspection.windows_of(model, len(ids))
+    if len(windows) > 1:
+        notes.append(_in_windows(windows))
     shown_text, tokens = tokens_of(tokenizer, ids)
     parts: Mapping[str, Array]
     seen = inspection.on_text(model, ids) if _net(model) else None
-    attended = inspection.attention_on_text(model, ids) if seen is None else None
+    attended = inspection.attention_in_windows(model, ids) if seen is None else None
     parts = seen.parts if seen is not None else attended.parts if attended is not None else {}
     gates = inspection.gates(parts)
     left_out = _left_out(model, sections, bool(gates))
     shown = tuple(name for name in sections if name not in left_out)
-    told = inspection.told(model, ids)
+    told = inspection.told(model, ids, windows=True)
+    spans = tokenizer.spans(ids)
     found, cannot_tell = _found(parts, shown_text, tokens, notes) if "units" in shown else ([], {})
     return Record(
         title=title,
@@ -75,7 +78,7 @@ def gathered(
         log_p=told[np.arange(len(ids)), ids],
         entropy=entropy_of(told),
         likeliest=_likeliest(tokenizer, told),
-        saliency=inspection.saliency(model, ids) if "saliency" in shown else None,
+        saliency=inspection.saliency(model, ids, windows=True) if "saliency" in shown else None,
         parts=_kept(parts, shown, {g.name for g in gates}),
         found=found,
         cannot_tell=cannot_tell,
@@ -83,6 +86,20 @@ def gathered(
         attention=_heads(attended) if attended is not None and "attention" in shown else [],
         health=_health(parts) if "health" in shown else [],
         shown=shown,
+        starts=[w.start for w in windows for _ in range(w.first, w.stop)],
+        spans=spans,
+        by_character=inspection.saliency(model, ids, spans=spans, windows=True)
+        if "saliency" in shown and len(spans) < len(ids)
+        else None,
+    )
+
+
+def _in_windows(windows: Sequence[inspection.Window]) -> str:
+    first, second = windows[:2]
+    return (
+        f"The model sees {first.stop:,} tokens at once. The text is read in {len(windows):,} windows, as the model "
+        f"reads a long text itself: each but the first begins with the last {second.first - second.start:,} tokens "
+        "of the one before, and sees nothing before them."
     )
 
 
@@ -91,9 +108,7 @@ def _net(model: Any) -> Recurrent | None:
     return net if isinstance(net, Recurrent) else None
 
 
-def shortened(
-    model: NeuralModel, tokenizer: Tokenizer, text: str, longest: int
-) -> tuple[npt.NDArray[np.int64], list[str]]:
+def shortened(tokenizer: Tokenizer, text: str, longest: int) -> tuple[npt.NDArray[np.int64], list[str]]:
     """The ids of a text (T,), of its beginning where it is too long, and what to say of that.
 
     Raises DataError for less than two tokens and for characters that the tokenizer does not know.
@@ -103,16 +118,14 @@ def shortened(
     if len(ids) < 2:
         rule = f"expected at least 2 tokens, got {len(ids)}."
         raise DataError(explain("report: the text is too short", {"text": text}, rule))
-    window = model.block if model.block is not None else longest
-    most = min(longest, window)
-    if len(ids) <= most and len(beginning) == len(text):
+    if len(ids) <= longest and len(beginning) == len(text):
         return ids, []
-    kept = min(most, len(ids))
+    kept = min(longest, len(ids))
     # The cut must not go through a character.
     while kept > 2 and not beginning.startswith(tokenizer.decode(ids[:kept])):
         kept -= 1
-    why = "that is as far as this model sees at once" if window < longest else "a page of more would be slow"
     text_length = f"{len(text):,} characters"
+    why = "a page of more would be slow"
     note = f"The text is longer than what is shown: the first {kept:,} tokens of {text_length}; {why}."
     return ids[:kept], [note]
 
@@ -150,7 +163,7 @@ def _facts(
 
 def _likeliest(tokenizer: Tokenizer, told: Array) -> list[list[list[Any]]]:
     best = np.argsort(-told, axis=1, kind="stable")[:, :LIKELIEST]
-    names = {int(i): label_of(tokenizer, int(i)) for i in np.unique(best)}
+    names = {int(i): placed_label_of(tokenizer, int(i)) for i in np.unique(best)}
     return [
         [[names[int(i)], float(np.exp(row[i]))] for i in ids] for row, ids in zip(told, best, strict=True)
     ]
@@ -178,8 +191,8 @@ def _gates(found: list[inspection.Gate]) -> list[GateOnText]:
     return [GateOnText(g.name, g.shut, g.open, g.mean, g.lifetime) for g in found]
 
 
-def _heads(attended: Attended) -> list[Heads]:
-    return [Heads(name, a.weights[0], a.entropy, a.distance) for name, a in attended.layers.items()]
+def _heads(attended: inspection.AttendedInWindows) -> list[Heads]:
+    return [Heads(name, a.weights, a.entropy, a.distance) for name, a in attended.layers.items()]
 
 
 def _health(parts: Mapping[str, Array]) -> list[Layer]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy.typing as npt
 
 from tinygrad_seq.data import Tokenizer
-from tinygrad_seq.data.labels import label_of, readable
+from tinygrad_seq.data.labels import label_of, placed_label_of, readable
 
-__all__ = ["Token", "label_of", "readable", "tokens_of"]
+__all__ = ["Token", "label_of", "placed_label_of", "readable", "tokens_of"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ def tokens_of(tokenizer: Tokenizer, ids: npt.NDArray[Any]) -> tuple[str, list[To
         else:
             own = text[first:last]
             kind = "break" if own.endswith("\n") else "space" if own == " " else ""
-            tokens.append(Token(readable(own), first, last, kind))
+            label = label_of(tokenizer, i) if len(own) == 1 else readable(own)
+            tokens.append(Token(label, first, last, kind))
     return text, tokens
 
 

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.report.labels import readable
 from tinygrad_seq.report.plain import plain
 from tinygrad_seq.report.record import Record
 
 __all__ = ["page_of"]
 
-SCRIPTS = ("looks.js", "strip.js", "pieces.js", "sections.js")
+SCRIPTS = ("looks.js", "strip.js", "pieces.js", "attention.js", "sections.js")
 NUMBERS = 500_000  # of units, and again of attention, that a page holds
 DIGITS = 4
 
@@ -80,10 +81,26 @@ def _data(record: Record) -> dict[str, Any]:
     notes = list(record.notes)
     parts, units = _fewer_units(record, notes)
     n = _fewer_steps(record, notes)
-    attention = [dataclasses.replace(one, weights=one.weights[:, :n, :n]) for one in record.attention]
+    attention = [dataclasses.replace(one, weights=one.weights[:, :n]) for one in record.attention]
     data = dataclasses.replace(record, notes=notes, parts=parts, attention=attention).data(DIGITS)
     data["parts"] = {name: plain(a.T, DIGITS - 1) for name, a in parts.items()}
-    return {**data, "units": units}
+    own = data.pop("by_character")
+    if own is not None:
+        data["saliency"] = own  # the page shows characters
+    return {**data, "units": units, "characters": _characters(record)}
+
+
+def _characters(record: Record) -> list[list[Any]]:
+    """Of each character its label, whether it is a space or ends a line, and its log P."""
+    found: list[list[Any]] = []
+    for first, last in record.spans:
+        tokens = record.tokens[first:last]
+        label, kind = tokens[0].label, tokens[0].kind
+        if len(tokens) > 1:
+            own = record.text[tokens[0].first : tokens[-1].last]
+            label, kind = readable(own), "break" if own.endswith("\n") else ""
+        found.append([label, kind, plain(float(record.log_p[first:last].sum()), DIGITS)])
+    return found
 
 
 def _fewer_units(record: Record, notes: list[str]) -> tuple[dict[str, Array], dict[str, list[int]]]:
@@ -108,7 +125,9 @@ def _fewer_units(record: Record, notes: list[str]) -> tuple[dict[str, Array], di
 def _fewer_steps(record: Record, notes: list[str]) -> int:
     """How many tokens' attention the page holds."""
     T, heads = len(record.tokens), sum(len(one.weights) for one in record.attention)
-    most = int(math.sqrt(2 * NUMBERS / heads)) if heads else T
+    starts = np.array(record.starts or [0] * T)
+    numbers = heads * np.cumsum(np.arange(T) - starts + 0.5)
+    most = max(1, int((numbers <= NUMBERS).sum()))
     if most < T:
         notes.append(
             f"Attention is shown for the first {most:,} tokens; entropy and distance are of all {T:,}. "

@@ -49,7 +49,7 @@ function heatMap(label, see, square = false) {
       for (let c = 0; c < columns; c++) {
         const v = value(r, c);
         // What is no number is a checked grey.
-        const rgb = v === null ? colour('rising', 0) : finite(v) ? colour('rising', v) : (r + c) % 2 ? [90, 90, 90] : [170, 170, 170];
+        const rgb = v === null ? MAPS[theme()].unseen : finite(v) ? colour('rising', v) : (r + c) % 2 ? [90, 90, 90] : [170, 170, 170];
         image.data.set([...rgb, 255], 4 * (r * columns + c));
       }
     }
@@ -60,8 +60,8 @@ function heatMap(label, see, square = false) {
     canvas.width = columns;
     canvas.height = rows;
     const room = (root.parentElement?.clientWidth || 600) - 12;
-    wide = Math.max(2, Math.min(14, room / columns));
-    high = Math.max(2, Math.min(12, (square ? 576 : 360) / rows));
+    wide = Math.max(square ? 1 : 2, Math.min(14, room / columns));
+    high = Math.max(square ? 1 : 2, Math.min(12, (square ? 576 : 360) / rows));
     if (square) wide = high = Math.min(wide, high);
     Object.assign(canvas.style, { width: `${columns * wide}px`, height: `${rows * high}px` });
     Object.assign(field.style, { width: `${columns * wide}px`, height: `${rows * high}px` });

@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_seq.errors import DataError, explain
 from tinygrad_seq.numerics import Array
 
-__all__ = ["array_of", "plain", "triangle", "whole"]
+__all__ = ["array_of", "band", "plain", "seen_rows", "triangle", "whole"]
 
 _WORDS = {"NaN": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -54,14 +54,34 @@ def _numbers(values: Any) -> Any:
     return _WORDS[values] if isinstance(values, str) else float(values)
 
 
-def triangle(square: Array, digits: int | None = None, n: int | None = None, more: int = 0) -> list[Any]:
-    """The rows of a square up to its diagonal: row t as its first t + `more` numbers, of n rows.
+def triangle(square: Array, digits: int | None = None) -> list[Any]:
+    """The rows of a square up to its diagonal: row t as its first t numbers.
 
     >>> triangle(np.array([[0.0, 0.0], [0.5, 0.0]]))
     [[], [0.5]]
     """
-    rows = square[:n]
-    return [plain(row[: t + more], digits) for t, row in enumerate(rows)]
+    return [plain(row[:t], digits) for t, row in enumerate(square)]
+
+
+def seen_rows(weights: Array, starts: Array, digits: int | None = None) -> list[Any]:
+    """The rows of weights (T, W), row t from symbol `starts[t]` on, each up to symbol t itself.
+
+    >>> seen_rows(np.array([[1.0, 0.0], [0.5, 0.5], [0.25, 0.75]]), np.array([0, 0, 1]))
+    [[1.0], [0.5, 0.5], [0.25, 0.75]]
+    """
+    return [plain(row[: t + 1 - starts[t]], digits) for t, row in enumerate(weights)]
+
+
+def band(rows: list[Any]) -> Array:
+    """The weights (T, W), zero elsewhere, of which `seen_rows` kept the rows.
+
+    >>> band([[1], [0.5, 0.5], [0.25, 0.75]]).shape
+    (3, 2)
+    """
+    found = np.zeros((len(rows), max(map(len, rows), default=0)))
+    for t, row in enumerate(rows):
+        found[t, : len(row)] = array_of(row)
+    return found
 
 
 def whole(rows: list[Any]) -> Array:

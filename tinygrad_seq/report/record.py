@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from tinygrad_seq.errors import DataError, explain
 from tinygrad_seq.inspection import Detected
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.report.labels import Token
-from tinygrad_seq.report.plain import array_of, plain, triangle, whole
+from tinygrad_seq.report.plain import array_of, band, plain, seen_rows, triangle, whole
 
 __all__ = ["SECTIONS", "GateOnText", "Heads", "Layer", "Record"]
 
 SECTIONS = ("saliency", "units", "gates", "attention", "health")
-FORMAT, VERSION = "tinygrad_seq report", 1
+FORMAT, VERSION = "tinygrad_seq report", 2
+READ = (1, 2)  # in version 1 a text was one window, and its tokens stood for themselves
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,10 @@ class GateOnText:
 
 @dataclass(frozen=True)
 class Heads:
-    """The attention of a layer: weights (heads, T, T), and of each head the entropy in nats and the mean distance."""
+    """The attention of a layer: weights (heads, T, W), and of each head the entropy in nats and the mean distance.
+
+    `weights[head, t, j]` is on token `starts[t]` + j of the record, W the longest window: T where all is one.
+    """
 
     layer: str
     weights: Array
@@ -60,7 +66,9 @@ class Record:
     `log_p[s]` and `entropy[s]` (T,) in nats, of token s given those before it; `likeliest[s]` the labels and
     chances that the model thought likeliest there. `saliency` (T, T) as `inspection.saliency` has it. `parts`
     are states and gates by unit, (T, H) each. `left_out` says why a section is missing, `cannot_tell` why the unit
-    finder says nothing of a property.
+    finder says nothing of a property. `starts[t]` is the first token of the window that token t was read in. `spans`
+    are the tokens of each character, from first to last - 1; where one has several, `by_character` is the saliency
+    of the characters, (G, G), and log P of a character is the sum of that of its tokens.
     """
 
     title: str
@@ -80,12 +88,16 @@ class Record:
     attention: list[Heads] = field(default_factory=list)
     health: list[Layer] = field(default_factory=list)
     shown: tuple[str, ...] = ()
+    starts: list[int] = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    by_character: Array | None = None
 
     def data(self, digits: int | None = None) -> dict[str, Any]:
         """The record as lists, numbers and words, with `digits` that count, or exact."""
 
         def heads(one: Heads) -> dict[str, Any]:
-            weights = [triangle(w, digits, more=1) for w in one.weights]
+            starts = np.array(self.starts or [0] * one.weights.shape[1])
+            weights = [seen_rows(w, starts, digits) for w in one.weights]
             told = {"entropy": plain(one.entropy, digits), "distance": plain(one.distance, digits)}
             return {"layer": one.layer, "weights": weights, **told}
 
@@ -109,6 +121,9 @@ class Record:
             "gates": [{k: plain(v, digits) for k, v in vars(one).items()} for one in self.gates],
             "attention": [heads(one) for one in self.attention],
             "health": [{k: plain(v, digits) for k, v in asdict(one).items()} for one in self.health],
+            "starts": self.starts,
+            "spans": [list(one) for one in self.spans],
+            "by_character": None if self.by_character is None else triangle(self.by_character, digits),
         }
 
     def to_json(self) -> str:
@@ -121,10 +136,10 @@ class Record:
 
         Raises DataError for a text that is none.
         """
-        rule = f"expected what Record.to_json wrote, version {VERSION} of the format."
+        rule = f"expected what Record.to_json wrote, version {READ[0]} or {VERSION} of the format."
         try:
             found = json.loads(text)
-            if not isinstance(found, dict) or (found["format"], found["version"]) != (FORMAT, VERSION):
+            if not isinstance(found, dict) or found["format"] != FORMAT or found["version"] not in READ:
                 raise ValueError
             return cls._read(found)
         except DataError:
@@ -139,9 +154,10 @@ class Record:
             return GateOnText(one["name"], **arrays)  # type: ignore[arg-type]
 
         def heads(one: dict[str, Any]) -> Heads:
-            weights = array_of([whole(w).tolist() for w in one["weights"]])
+            weights = np.stack([band(w) for w in one["weights"]])
             return Heads(one["layer"], weights, array_of(one["entropy"]), array_of(one["distance"]))
 
+        alone = [(t, t + 1) for t in range(len(found["tokens"]))]
         return cls(
             title=found["title"],
             facts=found["facts"],
@@ -160,4 +176,7 @@ class Record:
             attention=[heads(one) for one in found["attention"]],
             health=[Layer(**{**one, "std": float(array_of(one["std"]))}) for one in found["health"]],
             shown=tuple(found["shown"]),
+            starts=found.get("starts", []),
+            spans=[(int(a), int(b)) for a, b in found.get("spans", alone)],
+            by_character=None if found.get("by_character") is None else whole(found["by_character"]),
         )

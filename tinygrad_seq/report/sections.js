@@ -30,7 +30,7 @@ const topOf = (row) => row.reduce((top, v) => (finite(v) && v > top ? v : top), 
 const quarters = (top) => [0, 1, 2, 3, 4].map((k) => top * (k / 4) ** 2);
 
 /** A text in which the chosen token colours those before it by row(i); `words` tell it in a line. */
-function dependence(root, controls, label, row, overall, heads, words, more = [], count = tokens.length) {
+function dependence(root, controls, label, row, overall, heads, words, more = [], count = signs.length) {
   const told = toldLine();
   const scale = legend('Colour and bar:');
   const best = table('Largest first', heads, [], [0]);
@@ -39,7 +39,7 @@ function dependence(root, controls, label, row, overall, heads, words, more = []
     const values = row(i);
     const top = own ? topOf(values) : overall();
     scale.show('rising', quarters(top));
-    view.paint((j) => (j < values.length ? { map: 'rising', share: Math.sqrt(values[j] / (top || 1)), odd: !finite(values[j]) } : null));
+    view.paint((j) => (j < values.length && values[j] !== null ? { map: 'rising', share: Math.sqrt(values[j] / (top || 1)), odd: !finite(values[j]) } : null));
     told.textContent = words(i, values);
     const sum = values.reduce((all, v) => all + (finite(v) ? v : 0), 0);
     best.show(largest(values).map(([v, j]) => [named(j), i - j, String(v), v / sum < 0.001 ? '< 0.1 %' : percent(v / sum)]));
@@ -59,19 +59,34 @@ function saliencySection() {
     'Point at a character, or move to it with the arrow keys: the text before it is coloured by how much its ' +
       'prediction depended on each character there. The number is the length of the gradient of log P(character) ' +
       'with respect to the embedding of the earlier one; 0 means that nothing reaches it.',
+    ...(spelt
+      ? ['A character of several tokens, as a syllable of letters, is taken whole: its log P is the sum of those of its tokens, which stand behind it, and the gradient is with respect to the embeddings of all tokens of the earlier one together.']
+      : []),
   );
   const controls = make('div', { class: 'controls' });
-  const guesses = table('What the model expected there', ['character', 'P'], [], [0]);
+  const guesses = spelt
+    ? table('What the model expected there', ['letter', 'expected', 'P'], [], [0, 1])
+    : table('What the model expected there', ['character', 'P'], [], [0]);
   const rows = record.saliency;
   const overall = rows.reduce((top, row) => Math.max(top, topOf(row)), 0);
   const words = (i, values) => {
-    const p = finite(record.log_p[i]) ? `P = ${brief(Math.exp(record.log_p[i]))}, log P = ${record.log_p[i]} nats` : `log P = ${record.log_p[i]}`;
+    const { logP } = signs[i];
+    const parts = byLetter(i, (t) => record.log_p[t]);
+    const p = `${finite(logP) ? `P = ${brief(Math.exp(logP))}, log P = ${logP} nats` : `log P = ${logP}`}${parts && ` (${parts})`}`;
     if (!i) return `${named(0)}: ${p}. Nothing was read before it.`;
     const [first] = largest(values, 1);
     const what = first ? `Depends most on ${named(first[1])}, ${i - first[1]} before: ${first[0]}.` : 'It depends on nothing before it.';
     return `${named(i)}: ${p}. ${what}`;
   };
-  const expected = (i) => guesses.show(record.likeliest[i].map(([label, p]) => [`“${label}”`, String(p)]));
+  const expected = (i) =>
+    guesses.show(
+      signs[i].letters.flatMap((letter, _, all) =>
+        record.likeliest[letter.i].slice(0, all.length > 1 ? 3 : undefined).map(([label, p], k) => {
+          const guess = [`“${label}”`, String(p)];
+          return spelt ? [k ? '' : letter.label, ...guess] : guess;
+        }),
+      ),
+    );
   const { view, told, scale, best } = dependence(root, controls, 'Text', (i) => rows[i], () => overall, ['character', 'before', 'gradient', 'share'], words, [expected]);
   root.append(controls);
   columns(root, [view, scale], [told, best, guesses]);
@@ -108,8 +123,9 @@ function unitsSection() {
   const line = curve('The value of the unit along the text');
   const values = () => record.parts[part][k];
   const view = strip('Text, coloured by a unit. Arrow keys move through the text.', (i) => {
-    told.textContent = `After ${named(i)}: unit ${record.units[part][k]} of ${part} is ${values()[i]}.`;
-    line.mark(i);
+    const parts = byLetter(i, (t) => values()[t]);
+    told.textContent = `After ${named(i)}: unit ${record.units[part][k]} of ${part} is ${values()[signs[i].last]}.${parts && ` Letter by letter: ${parts}.`}`;
+    line.mark(signs[i].last);
   });
   const paint = () => {
     const sound = values().filter(finite);
@@ -120,7 +136,8 @@ function unitsSection() {
     const [from, range] = signed ? [-top, 2 * top || 1] : [low, high - low || 1];
     const map = signed ? 'both' : 'rising';
     scale.show(map, sound.length ? [0, 1, 2, 3, 4].map((q) => from + (range * q) / 4) : ['none', 'of it', 'is', 'a', 'number']);
-    view.paint((i) => ({ map, share: (values()[i] - from) / range, odd: !finite(values()[i]) }));
+    const after = (i) => values()[signs[i].last];
+    view.paint((i) => ({ map, share: (after(i) - from) / range, odd: !finite(after(i)) }));
     line.show(values());
     view.again();
   };
@@ -180,7 +197,7 @@ function gatesSection() {
   let [gate, order] = [gates[0], []];
   const heat = heatMap('Heat map of a gate: a row for each unit, a column for each character', (r, c) => {
     const k = order[r];
-    told.textContent = `Unit ${record.units[gate.name][k]} of ${gate.name} after ${named(c)}: ${record.parts[gate.name][k][c]}.`;
+    told.textContent = `Unit ${record.units[gate.name][k]} of ${gate.name} after ${namedToken(c)}: ${record.parts[gate.name][k][c]}.`;
   });
   const scale = legend('Value of the gate:');
   const dots = scatter();
@@ -266,61 +283,6 @@ function scatter() {
     choose(Math.min(chosen, dots.length - 1));
   };
   return root;
-}
-
-function attentionSection() {
-  const root = section(
-    'attention',
-    'How much each character looks at those before it and at itself when it is read. Entropy in nats is 0 where a head looks at one ' +
-      'place alone; distance is the mean number of steps back.',
-  );
-  const layers = record.attention;
-  const count = layers[0].weights[0].length;
-  let [layer, head] = [layers[0], 0];
-  const rows = () => layer.weights[head];
-  const buttons = [];
-  const heads = layers.flatMap((one) =>
-    one.weights.map((_, h) => {
-      const button = make('button', { type: 'button', 'aria-label': `${one.layer}, head ${h}: show it` }, `${one.layer}, head ${h}`);
-      button.addEventListener('click', () => pick(one.layer, h));
-      buttons.push([button, one.layer, h]);
-      return [button, String(one.entropy[h]), String(one.distance[h])];
-    }),
-  );
-  root.append(table('Heads', ['show', 'entropy, nats', 'distance, steps'], heads));
-  const words = (i, values) => {
-    const [first] = largest(values, 1);
-    return first ? `${named(i)} looks most at ${named(first[1])}, ${i - first[1]} before: ${first[0]}.` : `${named(i)}: no weights.`;
-  };
-  const controls = make('div', { class: 'controls' });
-  const { view, told, scale, best } = dependence(root, controls, 'Text, coloured by attention', (i) => rows()[i], () => 1, ['character', 'before', 'weight', 'share'], words, [], count);
-  const cell = toldLine();
-  const heat = heatMap('Heat map of a head: a row for each character that looks, a column for each that is seen', (r, c) => {
-    cell.textContent = c <= r ? `${named(r)} at ${named(c)}: ${rows()[r][c]}.` : `${named(r)} cannot see ${named(c)}: it comes later.`;
-  }, true);
-  const heatScale = legend('Weight:');
-  const paint = () => {
-    heatScale.show('rising', quarters(1));
-    heat.show(count, count, (r, c) => (c > r ? null : finite(rows()[r][c]) ? Math.sqrt(rows()[r][c]) : rows()[r][c]));
-  };
-  const pick = (name, h) => {
-    [layer, head] = [layers.find((one) => one.layer === name), h];
-    layerChoice.select.value = name;
-    headChoice.select.value = h;
-    buttons.forEach(([button, l, n]) => button.setAttribute('aria-pressed', l === name && n === h));
-    paint();
-    view.again();
-  };
-  const layerChoice = choice('Layer', layers.map((one) => [one.layer, one.layer]), (value) => pick(value, head));
-  const headChoice = choice('Head', layer.weights.map((_, h) => [h, h]), (value) => pick(layer.layer, Number(value)));
-  controls.prepend(layerChoice, headChoice);
-  root.append(controls);
-  columns(root, [view, scale], [told, best]);
-  root.append(make('h3', {}, 'All pairs: a row looks at its columns'), heat, heatScale, cell);
-  repaint.push(paint);
-  view.choose(opening(count));
-  pick(layers[0].layer, 0);
-  addEventListener('resize', paint);
 }
 
 function healthSection() {

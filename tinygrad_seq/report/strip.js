@@ -1,27 +1,49 @@
-// The text as a row of tokens that can be pointed at, clicked, and walked through with the arrow keys.
+// The text as a row of characters, each of one token or of several, that can be pointed at, clicked, and walked through with the arrow keys.
 
 const tokens = record.tokens.map(([label, first, last, kind], i) => ({ label, first, last, kind, i }));
 
-/** A token in words: “e” (12), counted from 1. */
-const named = (i) => `“${tokens[i].label}” (${i + 1})`;
 
-/** The token that is chosen first: the last, or one that is in sight before the text is scrolled. */
-const opening = (count = tokens.length) => Math.min(count - 1, 120);
+/** What a reader sees as one character, `first` to `last` of the tokens: a syllable with its letters, or one alone. */
+const signs = record.spans.map(([first, end], i) => {
+  const [label, kind, logP] = record.characters[i];
+  return { label, kind, logP, i, first, last: end - 1, letters: tokens.slice(first, end) };
+});
+const spelt = signs.length < tokens.length;
+const signOf = signs.flatMap((sign) => sign.letters.map(() => sign.i));
+
+/** A character in words: “e” (12), counted from 1. */
+const named = (i) => `“${signs[i].label}” (${i + 1})`;
+
+/** A token in words: a letter with the syllable that it is a part of. */
+const namedToken = (t) => {
+  const sign = signs[signOf[t]];
+  return sign.letters.length > 1 ? `“${tokens[t].label}” of ${named(sign.i)}` : named(sign.i);
+};
+
+/** The letters of a character with a value each, or nothing where it is one token; `value` is given the token. */
+const byLetter = (i, value) => {
+  const { letters } = signs[i];
+  return letters.length > 1 ? letters.map((one) => `${one.label} ${value(one.i)}`).join(', ') : '';
+};
+
+/** The character that is chosen first: the last, or one that is in sight before the text is scrolled. */
+const opening = (count = signs.length) => Math.min(count - 1, 120);
 
 /**
- * The text; `see(i)` is called for the token that is pointed at, or else for the one that was chosen last.
+ * The text; `see(i)` is called for the character that is pointed at, or else for the one that was chosen last.
  * `paint(of)` colours it: of(i) is null, or {map, share, odd}.
  */
-function strip(label, see, count = tokens.length) {
+function strip(label, see, count = signs.length) {
   const root = make('div', { class: 'strip', role: 'listbox', 'aria-label': label, 'aria-orientation': 'horizontal' });
   let chosen = opening(count);
-  const items = tokens.slice(0, count).map((token) => {
-    const shown = token.kind === 'space' ? ' ' : token.label;
-    const item = make('span', { role: 'option', tabindex: -1, 'aria-selected': false, class: token.kind }, shown);
-    item.setAttribute('aria-label', `${token.label}, token ${token.i + 1}`);
-    item.dataset.i = token.i;
+  const items = signs.slice(0, count).map((sign) => {
+    const shown = sign.kind === 'space' ? ' ' : sign.label;
+    const item = make('span', { role: 'option', tabindex: -1, 'aria-selected': false, class: sign.kind }, shown);
+    const inside = sign.letters.length > 1 ? `, of ${sign.letters.map((one) => one.label).join(' ')}` : '';
+    item.setAttribute('aria-label', `${sign.label}, ${spelt ? 'character' : 'token'} ${sign.i + 1}${inside}`);
+    item.dataset.i = sign.i;
     root.append(item);
-    if (token.kind === 'break') root.append(make('br'));
+    if (sign.kind === 'break') root.append(make('br'));
     return item;
   });
   const choose = (i) => {
