@@ -10,6 +10,7 @@ import pytest
 import tinygrad_seq as tgs
 from tinygrad_seq.errors import ArgumentError, RangeError
 from tinygrad_seq.inspection import (
+    attention_in_windows,
     attention_on_text,
     cannot_tell,
     find_units,
@@ -18,6 +19,7 @@ from tinygrad_seq.inspection import (
     on_text,
     saliency,
     told,
+    windows_of,
 )
 from tinygrad_seq.models import GPT, CharLM, LanguageModel
 
@@ -100,6 +102,128 @@ def test_attention_on_text_keeps_layers_and_weights() -> None:
         assert np.all(np.triu(layer.weights[0], 1) == 0)
     assert all("forward" not in vars(m) for m in one.modules())
     assert [h.layer for h in health(found.parts)] == ["l0", "l1"]
+
+
+LONG = np.random.default_rng(0).integers(0, 7, 37)
+
+
+@pytest.mark.parametrize("T", [1, 9, 10, 11, 15, 16, 37])
+@pytest.mark.parametrize("block", [1, 2, 7, 10])
+def test_windows_are_those_of_the_model(T: int, block: int) -> None:
+    """Each symbol is new in one window, none is longer than the model sees, and the chances are the model's own."""
+    one = gpt(block=block)
+    windows = windows_of(one, T)
+    assert [t for w in windows for t in range(w.first, w.stop)] == list(range(T))
+    assert all(
+        w.stop - w.start <= block and w.first - w.start == (block // 2 if w.start or w.first else 0)
+        for w in windows
+    )
+    assert windows_of(CharLM(7, 4), T) == ((0, 0, T),)
+    ids = LONG[:T]
+    found = told(one, ids, windows=True)
+    np.testing.assert_allclose(found[np.arange(T), ids], one.score(ids), rtol=1e-9)
+    for w in windows:
+        logits = one(ids[w.start : w.stop, None])[0].numpy()[w.first - w.start :, 0]
+        after = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        np.testing.assert_allclose(found[w.first + 1 : w.stop + 1], after[: T - w.first - 1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary", "alibi"])
+def test_windows_hold_what_each_holds_alone(positions: str) -> None:
+    """States and weights are those of a separate read of each window, to the bit, and lead to the model's logits."""
+    one = gpt(positions)
+    found = attention_in_windows(one, LONG)
+    assert len(found.windows) == 7
+    for w in found.windows:
+        alone = attention_on_text(one, LONG[w.start : w.stop])
+        new = slice(w.first - w.start, None)
+        for name, values in alone.parts.items():
+            np.testing.assert_array_equal(found.parts[name][w.first : w.stop], values[new])
+        for name, layer in alone.layers.items():
+            kept, wide = found.layers[name].weights[:, w.first : w.stop], w.stop - w.start
+            np.testing.assert_array_equal(kept[..., :wide], layer.weights[0][:, new])
+            assert np.all(kept[..., wide:] == 0)
+            assert found.layers[name].starts[w.first : w.stop].tolist() == [w.start] * (w.stop - w.first)
+    logits, _ = one.eval()(LONG[:, None])
+    last = one.head(one.blocks.norm(tgs.tensor(found.parts["x_l1"]))).numpy()
+    np.testing.assert_allclose(last, logits.numpy()[:, 0], rtol=1e-9)
+    short = attention_in_windows(one, IDS)
+    whole = attention_on_text(one, IDS)
+    for name, layer in found.layers.items():
+        np.testing.assert_allclose(layer.weights.sum(-1), 1.0, rtol=1e-12)
+        square = np.zeros((2, 37, 37))
+        for t, start in enumerate(layer.starts):
+            square[:, t, start : t + 1] = layer.weights[:, t, : t + 1 - start]
+        apart = np.subtract.outer(np.arange(37), np.arange(37))
+        np.testing.assert_allclose(layer.distance, (square * apart).sum(-1).mean(1), rtol=1e-12)
+        np.testing.assert_allclose(
+            layer.entropy, -(square * np.log(np.where(square > 0, square, 1))).sum(-1).mean(1), rtol=1e-12
+        )
+        np.testing.assert_array_equal(short.layers[name].weights, whole.layers[name].weights[0])
+        np.testing.assert_allclose(short.layers[name].distance, whole.layers[name].distance)
+
+
+def test_saliency_in_windows_is_that_of_each_window() -> None:
+    """Row t is that of a text of one window up to t; what is before the window is 0."""
+    one = gpt()
+    found = saliency(one, LONG, windows=True)
+    for w in windows_of(one, len(LONG)):
+        # One symbol more than the window is predicted, and its own slopes are wanted of none.
+        for t in range(w.first + 1, min(w.stop + 1, len(LONG))):
+            assert np.all(found[t, : w.start] == 0)
+            if t < w.stop:
+                alone = saliency(one, LONG[w.start : t + 1])[-1]
+                np.testing.assert_allclose(found[t, w.start : t + 1], alone, rtol=1e-9)
+            assert found[t, w.start] > 0
+    np.testing.assert_array_equal(saliency(one, IDS, windows=True), saliency(one, IDS))
+
+
+@pytest.mark.parametrize("one", [gpt(block=6), CharLM(7, 5, 2, rng=tgs.Generator(1)).double()])
+def test_saliency_of_syllables_is_what_central_differences_say(one: Any) -> None:
+    """Of the sum of log P of all letters, by all embeddings of an earlier syllable, also across windows."""
+    ids, spans = LONG[:13], [(0, 3), (3, 4), (4, 8), (8, 11), (11, 13)]
+    assert any(a <= w.stop < b - 1 for a, b in spans for w in windows_of(gpt(block=6), 13))
+    found = saliency(one, ids, spans=spans, windows=True)
+    own, windows = one.embedding, windows_of(one, len(ids))
+    e = own(ids).numpy()
+
+    def log_p(changed: np.ndarray, first: int, last: int) -> float:
+        total = 0.0
+        for t in range(first, last):
+            w = next(w for w in windows if w.first <= t - 1 < w.stop)
+            rows = changed[w.start : t]
+            vars(own)["forward"] = lambda ids, e=rows: tgs.tensor(
+                e[None] if isinstance(one, GPT) else e[:, None]
+            )
+            try:
+                logits = one(ids[w.start : t, None])[0].numpy()[-1, 0]
+            finally:
+                del vars(own)["forward"]
+            total += float(logits[ids[t]] - np.log(np.exp(logits).sum()))
+        return total
+
+    for g, (first, last) in enumerate(spans):
+        for k, (a, b) in enumerate(spans):
+            slope = np.zeros((b - a, e.shape[1]))
+            for s, n in np.ndindex(slope.shape if k < g else (0, 0)):
+                there, back = e.copy(), e.copy()
+                there[a + s, n] += 1e-6
+                back[a + s, n] -= 1e-6
+                slope[s, n] = (log_p(there, first, last) - log_p(back, first, last)) / 2e-6
+            assert found[g, k] == pytest.approx(np.linalg.norm(slope), rel=1e-5, abs=1e-8)
+    alone = saliency(one, ids, spans=[(t, t + 1) for t in range(13)], windows=True)
+    np.testing.assert_array_equal(alone, saliency(one, ids, windows=True))
+
+
+@pytest.mark.parametrize("spans", [[(0, 3), (4, 10)], [(0, 9)], [(0, 11)], [(1, 10)], [], [(0, 0), (0, 10)]])
+def test_spans_cover_the_ids(spans: Any) -> None:
+    """One after the other, none empty, none left over."""
+    with pytest.raises(ArgumentError) as error:
+        saliency(gpt(), IDS, spans=spans)
+    assert str(error.value) == (
+        f"saliency: the spans do not cover the ids.\n  spans: {spans!r}\n"
+        "  expected (first, last) of each character, one after the other, together 10 ids."
+    )
 
 
 def test_lifetime_of_a_gate() -> None:

@@ -315,6 +315,92 @@ def test_a_long_text_is_cut_kindly() -> None:
     assert of(text=WORDS, longest=len(WORDS), only=["saliency"]).record.notes == []
 
 
+def test_a_gpt_reads_a_long_text_in_windows() -> None:
+    """The unit finder has enough of it; chances are the model's own; weights are kept by window, in JSON and page."""
+    one = model("gpt")
+    record = Report.of(one, LETTERS, WORDS * 9).record
+    ids = LETTERS.encode(WORDS * 9)
+    assert {d.detector for d in record.found} == {"bracket depth", "column", "whitespace"}
+    assert {a.shape for a in record.parts.values()} == {(153, 8)}
+    np.testing.assert_allclose(record.log_p, one.score(ids), rtol=1e-9)
+    assert record.starts == [0] * 20 + [t - t % 10 - 10 for t in range(20, 153)]
+    (first, second) = record.attention
+    assert first.weights.shape == second.weights.shape == (2, 153, 20)
+    again = Record.from_json(record.to_json())
+    assert (again.starts, again.spans) == (record.starts, record.spans)
+    np.testing.assert_array_equal(again.attention[1].weights, second.weights)
+    embedded = json.loads(Parsed(page.page_of(record)).inside["script"][0])
+    for t, row in enumerate(embedded["attention"][1]["weights"][1]):
+        assert len(row) == t + 1 - record.starts[t]
+        np.testing.assert_allclose(row, second.weights[1, t, : len(row)], rtol=5e-4)
+        assert sum(row) == pytest.approx(1, abs=2e-3)
+
+
+def test_a_record_of_the_first_version_is_read() -> None:
+    """It knew one window, and no characters of several tokens."""
+    record = of("gpt").record
+    old = json.loads(record.to_json())
+    assert old["version"] == 2
+    for name in ("starts", "spans", "by_character"):
+        del old[name]
+    again = Record.from_json(json.dumps({**old, "version": 1}))
+    assert again.spans == record.spans == [(t, t + 1) for t in range(len(WORDS))]
+    np.testing.assert_array_equal(again.attention[0].weights, record.attention[0].weights)
+    assert len(json.loads(Parsed(Report(again).html()).inside["script"][0])["starts"]) == len(WORDS)
+    with pytest.raises(DataError, match="version 1 or 2 of the format"):
+        Record.from_json(json.dumps({**old, "version": 3}))
+
+
+def test_every_part_of_the_page_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saliency, units and attention hold no more numbers than each may; notes say what is left out."""
+    monkeypatch.setattr(page, "NUMBERS", 800)
+    for one in ("gpt", "lstm"):
+        report = of(one, text=WORDS * 6)
+        embedded = json.loads(Parsed(report.html()).inside["script"][0])
+        assert len(embedded["saliency"]) == 40 < len(report.record.tokens)
+        assert sum(map(len, embedded["saliency"])) <= 800
+        rows = [row for layer in embedded["attention"] for head in layer["weights"] for row in head]
+        assert sum(map(len, rows)) <= 800 + len(rows)
+        said = (
+            "What each character depended on is shown for the first 40 of 102 characters. "
+            "A .json file holds it all."
+        )
+        assert said in embedded["notes"]
+        assert len(report.record.attention) == (2 if one == "gpt" else 0)
+
+
+def test_letters_are_shown_by_syllable() -> None:
+    """Composed, with the log P of the letters added up; letters that nothing completes as they are printed."""
+    text = "한글 값 ㅋㅋ\ncafé"
+    jamo = JamoTokenizer.learn([text])
+    one = model("lstm", len(jamo))
+    record = Report.of(one, jamo, text).record
+    embedded = json.loads(Parsed(page.page_of(record)).inside["script"][0])
+    labels = [label for label, _, _ in embedded["characters"]]
+    assert labels == ["한", "글", "␣", "값", "␣", "ㅋ", "ㅋ", "⏎", "c", "a", "f", "é"]
+    assert [kind for _, kind, _ in embedded["characters"]][2:8] == ["space", "", "space", "", "", "break"]
+    score = one.score(jamo.encode(text))
+    for (a, b), (_, _, log_p) in zip(record.spans, embedded["characters"], strict=True):
+        assert log_p == pytest.approx(score[a:b].sum(), rel=1e-3)
+    assert sum(log_p for _, _, log_p in embedded["characters"]) == pytest.approx(record.log_p.sum(), rel=1e-3)
+    assert record.saliency is not None
+    assert record.by_character is not None
+    assert record.saliency.shape == (len(record.tokens),) * 2
+    assert record.by_character.shape == (12, 12)
+    # Of characters of one token each it is what it was.
+    assert record.by_character[6, 5] == pytest.approx(record.saliency[record.spans[6][0], record.spans[5][0]])
+    assert [len(row) for row in embedded["saliency"]] == list(range(12))
+    again = Record.from_json(record.to_json())
+    np.testing.assert_array_equal(again.by_character, record.by_character)
+    guesses = {label for row in record.likeliest for label, _ in row}
+    assert not re.search("[\u1100-\u11ff]", "".join(guesses))
+    lead = jamo.vocabulary.encode("\u1112")
+    assert [t.label for t in tokens_of(jamo, lead)[1]] == ["ㅎ"]
+    plain_page = json.loads(Parsed(of().html()).inside["script"][0])
+    assert [label for label, _, _ in plain_page["characters"]] == [t[0] for t in plain_page["tokens"]]
+    assert of().record.by_character is None
+
+
 def test_the_shortest_text() -> None:
     """Two characters and one unit: all sections stand, and what cannot be told from chance is said."""
     one = CharLM(2, 1, rng=tgs.Generator(1))

@@ -128,7 +128,9 @@ def test_nothing_is_asked_for_and_nothing_complained_of(
     clean(browser, pages[name])
     embedded = data(pages[name])
     shown = browser.js(f"[...{SALIENCY}.querySelectorAll('[role=option]')].map((one) => one.textContent)")
-    assert shown == [" " if kind == "space" else label for label, _, _, kind in embedded["tokens"]]
+    assert shown == [" " if kind == "space" else label for label, kind, _ in embedded["characters"]]
+    if name == "gpt":
+        assert "".join(shown).replace("⏎", "\n") == KOREAN, "syllables, no letters"
     assert browser.js("document.querySelectorAll('section').length") == len(embedded["shown"]) + 1
     words = browser.js("document.body.innerText")
     assert not re.search(r"\b(NaN|undefined|Infinity|null|\[object)", words)
@@ -173,20 +175,27 @@ def test_pointing_at_a_character_shows_the_numbers_of_the_data(
     browser.open(pages[name])
     embedded = data(pages[name])
     rest = told(browser, "saliency")
-    for i in (1, 7, len(embedded["tokens"]) // 2):
+    for i in (1, 7, len(embedded["characters"]) // 2):
         browser.mouse(*place(browser, i))
-        row, label = embedded["saliency"][i], embedded["tokens"][i][0]
+        row, label = embedded["saliency"][i], embedded["characters"][i][0]
+        first, last = embedded["spans"][i]
         best = int(np.argmax(row))
         line = told(browser, "saliency")
         assert line.startswith(f"“{label}” ({i + 1}): P = ")
-        assert float(re.findall(r"log P = (\S+) nats", line)[0]) == embedded["log_p"][i]
+        assert float(re.findall(r"log P = (\S+) nats", line)[0]) == embedded["characters"][i][2]
+        assert embedded["characters"][i][2] == pytest.approx(sum(embedded["log_p"][first:last]), rel=1e-3)
+        if last - first > 1:
+            parts = [f"{embedded['tokens'][t][0]} {number(embedded['log_p'][t])}" for t in range(first, last)]
+            assert f"nats ({', '.join(parts)})" in line
         assert line.endswith(f"({best + 1}), {i - best} before: {number(row[best])}.")
         shown = table(browser, "saliency", "Largest first")
         order = sorted(range(i), key=lambda j: -row[j])[:8]
         assert [float(cells[2]) for cells in shown] == [row[j] for j in order if row[j] > 0]
         assert [int(cells[1]) for cells in shown] == [i - j for j in order if row[j] > 0]
         guesses = table(browser, "saliency", "What the model expected there")
-        assert [float(p) for _, p in guesses] == [p for _, p in embedded["likeliest"][i]]
+        most = 3 if last - first > 1 else 5
+        wanted = [p for t in range(first, last) for _, p in embedded["likeliest"][t][:most]]
+        assert [float(one[-1]) for one in guesses] == wanted
         chosen = browser.js(f"{SALIENCY}.querySelector('.chosen').dataset.i")
         assert int(chosen) == i
     browser.mouse(2, 2)
@@ -207,7 +216,8 @@ def test_arrow_keys_walk_through_the_text(browser: Browser, pages: dict[str, Pat
     """Left, right, Home, End, and up and down to the next line; what is chosen has the focus and the one tab stop."""
     browser.open(pages["lstm"])
     embedded = data(pages["lstm"])
-    T = len(embedded["tokens"])
+    T = len(embedded["characters"])
+    assert len(embedded["tokens"]) > T, "½ is one character of two bytes"
     browser.mouse(*place(browser, 5), click=True)
 
     def chosen() -> int:
@@ -248,7 +258,7 @@ def test_tab_reaches_each_control_in_order(browser: Browser, pages: dict[str, Pa
     browser.open(pages[name])
     wanted = browser.js("""(() => {
         const all = [...document.querySelectorAll('a, button, select, summary, [tabindex="0"]')]
-            .filter((one) => one.getClientRects().length);
+            .filter((one) => one.getClientRects().length && one.getAttribute('tabindex') !== '-1');
         all.forEach((one, k) => (one.dataset.stop = k));
         return all.length;
     })()""")
@@ -306,6 +316,7 @@ def test_a_short_text_makes_no_claim(browser: Browser, pages: dict[str, Path]) -
     """No table of units that would follow something, but why there is none."""
     browser.open(pages["gpt"])
     T = len(data(pages["gpt"])["tokens"])
+    assert T < 100
     words = browser.js("document.getElementById('units').innerText")
     assert (
         f"Too short to tell which units follow something: the text has {T} tokens, 100 are needed." in words
@@ -335,14 +346,71 @@ def test_attention_and_its_numbers(browser: Browser, pages: dict[str, Path]) -> 
     assert [float(r[1]) for r in rows] == [one["entropy"][h] for one, h in heads]
     for k, (one, h) in enumerate(heads):
         browser.js(f"document.querySelectorAll('#attention td button')[{k}].click()")
-        row = one["weights"][h][-1]
+        row = by_characters(embedded, one["weights"][h])[-1]
         best = int(np.argmax(row))
-        assert told(browser, "attention").endswith(f"{len(row) - 1 - best} before: {number(row[best])}.")
-    browser.js("document.querySelector('#attention canvas').focus()")
+        line = told(browser, "attention")
+        assert f"({best + 1}), {len(row) - 1 - best} before: " in line
+        assert float(re.findall(r"before: (\S+)\.$", line)[0]) == pytest.approx(row[best], rel=1e-3)
+    browser.js("document.querySelector('#attention .heat canvas').focus()")
     browser.key("ArrowDown", DOWN)
     browser.key("ArrowRight", RIGHT)
-    assert told(browser, "attention", 1).endswith(f": {number(heads[-1][0]['weights'][1][1][1])}.")
+    assert told(browser, "attention", 1) == (
+        f"“ㅖ” of “옛” (1) at “ㅖ” of “옛” (1): {number(heads[-1][0]['weights'][1][1][1])}."
+    )
     assert "Gates: A Transformer has no gates." in browser.js("document.body.innerText")
+
+
+def by_characters(embedded: Any, weights: list[list[float]]) -> list[np.ndarray]:
+    """Weights of the characters: those of the tokens seen added up, the mean over the tokens that look."""
+    starts, spans = embedded["starts"], embedded["spans"]
+    full = np.zeros((len(weights), len(weights)))
+    for t, row in enumerate(weights):
+        full[t, starts[t] : t + 1] = row
+    return [
+        np.array([full[a:b, c:d].sum() / (b - a) for c, d in spans[: i + 1]])
+        for i, (a, b) in enumerate(spans)
+    ]
+
+
+def test_the_map_of_each_head_and_of_each_window(browser: Browser, pages: dict[str, Path]) -> None:
+    """A picture a head, walked by keys; a window alone or all; each cell tells the weight, or why there is none."""
+    browser.open(pages["gpt"])
+    embedded = data(pages["gpt"])
+    T, starts = len(embedded["tokens"]), embedded["starts"]
+    assert starts == [0] * 32 + [t - t % 16 - 16 for t in range(32, T)]
+    pictures = "[...document.querySelectorAll('#attention .heads button')]"
+    assert browser.js(f"{pictures}.map((one) => one.tabIndex)") == [0, -1, -1, -1]
+    painted = f"""{pictures}.map((one) => {{
+        const canvas = one.querySelector('canvas');
+        return new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size;
+    }})"""
+    assert min(browser.js(painted)) > 6, "there is something in each"
+    browser.js(f"{pictures}[0].focus()")
+    for _ in range(3):
+        browser.key("ArrowRight", RIGHT)
+    assert browser.js(f"{pictures}.map((one) => one.ariaPressed)") == ["false", "false", "false", "true"]
+    assert browser.js("document.activeElement.ariaLabel") == "Map of l1, head 1"
+    weights = embedded["attention"][1]["weights"][1]
+    canvas = "document.querySelector('#attention .heat canvas')"
+    size = f"[{canvas}.height, {canvas}.width]"
+    assert browser.js(size) == [T, T]
+    choose = "[...document.querySelectorAll('#attention select')].at(-1)"
+    names = browser.js(f"[...{choose}.options].map((one) => one.textContent)")
+    assert names[:4] == [f"all {T}", "1 to 32", "33 to 48", f"49 to {T}"]
+    browser.js(f"{choose}.selectedIndex = 2; {choose}.dispatchEvent(new Event('change'))")
+    assert browser.js(size) == [16, 32]
+    browser.js(f"{canvas}.focus()")
+    browser.key("ArrowDown", DOWN)
+    browser.key("ArrowRight", RIGHT)
+    assert told(browser, "attention", 1).endswith(f": {number(weights[33][1])}.")
+    browser.key("End", END)
+    assert told(browser, "attention", 1).endswith(": it comes later.")
+    browser.js(f"{choose}.selectedIndex = 0; {choose}.dispatchEvent(new Event('change'))")
+    for _ in range(40):
+        browser.key("ArrowDown", DOWN)
+    browser.key("Home", HOME)
+    assert told(browser, "attention", 1).endswith("cannot see “ㅇ” of “옛” (1): it is before its window.")
+    clean(browser, pages["gpt"])
 
 
 @pytest.mark.parametrize("name", ["lstm", "gpt"])

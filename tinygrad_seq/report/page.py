@@ -23,12 +23,12 @@ from tinygrad_seq.report.record import Record
 __all__ = ["page_of"]
 
 SCRIPTS = ("looks.js", "strip.js", "pieces.js", "attention.js", "sections.js")
-NUMBERS = 500_000  # of units, and again of attention, that a page holds
+NUMBERS = 500_000  # of units, and again of saliency and of attention, that a page holds
 DIGITS = 4
 
 
 def page_of(record: Record) -> str:
-    """The page, about 8 bytes a number; the units and the attention shown are bounded, and a note says so.
+    """The page, about 8 bytes a number; what it holds of units, saliency and attention is bounded, and a note says so.
 
     The policy names the style and the script by their SHA-256, so that no other runs, whatever a text holds.
     """
@@ -82,12 +82,24 @@ def _data(record: Record) -> dict[str, Any]:
     parts, units = _fewer_units(record, notes)
     n = _fewer_steps(record, notes)
     attention = [dataclasses.replace(one, weights=one.weights[:, :n]) for one in record.attention]
-    data = dataclasses.replace(record, notes=notes, parts=parts, attention=attention).data(DIGITS)
+    data = dataclasses.replace(
+        record, notes=notes, parts=parts, attention=attention, **_whole(record, notes)
+    ).data(DIGITS)
     data["parts"] = {name: plain(a.T, DIGITS - 1) for name, a in parts.items()}
-    own = data.pop("by_character")
-    if own is not None:
-        data["saliency"] = own  # the page shows characters
     return {**data, "units": units, "characters": _characters(record)}
+
+
+def _whole(record: Record, notes: list[str]) -> dict[str, Any]:
+    """The saliency that the page shows: of characters, of which it holds the first."""
+    own = record.saliency if record.by_character is None else record.by_character
+    most = int(math.sqrt(2 * NUMBERS))
+    if own is not None and most < len(own):
+        notes.append(
+            f"What each character depended on is shown for the first {most:,} of {len(own):,} characters. "
+            "A .json file holds it all."
+        )
+        own = own[:most, :most]
+    return {"saliency": own, "by_character": None}
 
 
 def _characters(record: Record) -> list[list[Any]]:

@@ -176,7 +176,7 @@ class Record:
             attention=[heads(one) for one in found["attention"]],
             health=[Layer(**{**one, "std": float(array_of(one["std"]))}) for one in found["health"]],
             shown=tuple(found["shown"]),
-            starts=found.get("starts", []),
+            starts=found.get("starts", [0] * len(alone)),
             spans=[(int(a), int(b)) for a, b in found.get("spans", alone)],
             by_character=None if found.get("by_character") is None else whole(found["by_character"]),
         )

@@ -87,10 +87,10 @@ function saliencySection() {
         }),
       ),
     );
-  const { view, told, scale, best } = dependence(root, controls, 'Text', (i) => rows[i], () => overall, ['character', 'before', 'gradient', 'share'], words, [expected]);
+  const { view, told, scale, best } = dependence(root, controls, 'Text', (i) => rows[i], () => overall, ['character', 'before', 'gradient', 'share'], words, [expected], rows.length);
   root.append(controls);
   columns(root, [view, scale], [told, best, guesses]);
-  view.choose(opening());
+  view.choose(opening(rows.length));
 }
 
 const KINDS = {
