@@ -354,6 +354,7 @@ def test_a_record_of_the_first_version_is_read() -> None:
 def test_every_part_of_the_page_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Saliency, units and attention hold no more numbers than each may; notes say what is left out."""
     monkeypatch.setattr(page, "NUMBERS", 800)
+    monkeypatch.setattr(page, "CHARACTERS", 40)
     for one in ("gpt", "lstm"):
         report = of(one, text=WORDS * 6)
         embedded = json.loads(Parsed(report.html()).inside["script"][0])

@@ -23,12 +23,13 @@ from tinygrad_seq.report.record import Record
 __all__ = ["page_of"]
 
 SCRIPTS = ("looks.js", "strip.js", "pieces.js", "attention.js", "sections.js")
-NUMBERS = 500_000  # of units, and again of saliency and of attention, that a page holds
+NUMBERS = 500_000  # of units, and again of attention, that a page holds
+CHARACTERS = 1000  # whose saliency a page holds, in half a million numbers
 DIGITS = 4
 
 
 def page_of(record: Record) -> str:
-    """The page, about 8 bytes a number; what it holds of units, saliency and attention is bounded, and a note says so.
+    """The page, about 8 bytes a number; units, saliency and attention are bounded, and a note says so.
 
     The policy names the style and the script by their SHA-256, so that no other runs, whatever a text holds.
     """
@@ -92,13 +93,12 @@ def _data(record: Record) -> dict[str, Any]:
 def _whole(record: Record, notes: list[str]) -> dict[str, Any]:
     """The saliency that the page shows: of characters, of which it holds the first."""
     own = record.saliency if record.by_character is None else record.by_character
-    most = int(math.sqrt(2 * NUMBERS))
-    if own is not None and most < len(own):
+    if own is not None and len(own) > CHARACTERS:
         notes.append(
-            f"What each character depended on is shown for the first {most:,} of {len(own):,} characters. "
+            f"What each character depended on is shown for the first {CHARACTERS:,} of {len(own):,} characters. "
             "A .json file holds it all."
         )
-        own = own[:most, :most]
+        own = own[:CHARACTERS, :CHARACTERS]
     return {"saliency": own, "by_character": None}
 
 
