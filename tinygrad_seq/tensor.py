@@ -54,7 +54,7 @@ def array_of(data: Any, dtype: Any = None) -> Array:
     data = plain(data)
     keep = dtype is not None or isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
     try:
-        array = np.array(data, dtype=dtype)
+        array = np.array(data, dtype=None if np.iscomplexobj(data) else dtype)  # refused below
     except (ValueError, TypeError) as error:
         raise DTypeError(
             explain("tensor: not numbers in equal rows", {"data": data}, f"NumPy says: {error}")
