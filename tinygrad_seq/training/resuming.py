@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Arrays", "course_state", "learner_state", "restore_course", "restore_learner"]
 
 Arrays = dict[str, Array]
+_OF_THE_MOMENT = ("flow", "left_range", "note")  # of a step: made anew, or told when it was made
 
 
 def course_state(course: Course) -> tuple[Arrays, dict[str, Any]]:
@@ -29,7 +30,9 @@ def course_state(course: Course) -> tuple[Arrays, dict[str, Any]]:
     assert course.folder is not None
     arrays, learnt = learner_state(course.learner)
     step = course.step and {
-        field.name: getattr(course.step, field.name) for field in fields(Step) if field.name != "flow"
+        field.name: getattr(course.step, field.name)
+        for field in fields(Step)
+        if field.name not in _OF_THE_MOMENT
     }
     facts = {
         "learner": learnt,
