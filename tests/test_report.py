@@ -653,7 +653,8 @@ def test_a_passage_goes_through_no_character(tmp_path: Path, tokenizer: str) -> 
     one = {"model": "transformer", "heads": 2, "layers": 1, "hidden": 8, "window": 14}
     config = {"tokenizer": tokenizer, **(one if tokenizer == "jamo" else {})}
     file = tmp_path / "book.txt"
-    file.write_text("옛날 옛적에 한글 " * 60, encoding="utf-8")
+    text = "옛날 옛적에 한글 " * 60
+    file.write_text(text, encoding="utf-8")
     settings = {"hidden": 4, "batch": 2, "window": 4, "steps": 2, "sample_every": 0, "split": "50,50,0"}
     list(train(Config(corpus=(str(file),), **{**settings, **config}), folder=tmp_path / "own"))
     numbers = tmp_path / "r.json"
@@ -662,6 +663,7 @@ def test_a_passage_goes_through_no_character(tmp_path: Path, tokenizer: str) -> 
         record = Record.from_json(numbers.read_text(encoding="utf-8"))
         assert record.text.strip()[0] in "옛한"
         assert "\ufffd" not in record.text
+        assert record.text in text, "no syllable has lost its last letter"
         most = int(steps)
         assert most - 3 <= len(record.tokens) <= most
 

@@ -17,6 +17,7 @@ __all__ = ["Passage", "passage_of"]
 
 _LARGEST = 64  # MB of a file
 _WRITES = 240  # characters that the model writes for its own report
+_LETTERS = 8  # tokens after a cut in which the character that it goes through ends
 _BEGINNING = 1000  # tokens in which a passage looks for the end of a line to begin after
 
 
@@ -64,8 +65,12 @@ def _own(run: str, tokenizer: Tokenizer, most: int, data: list[str] | None) -> P
     # At least a quarter of a short part is left to read.
     start = _begins(tokenizer, part[: max(min(_BEGINNING, len(part) - most), len(part) // 4)])
     ids = part[start : start + most]
+    # The cut must not go through a character: a syllable without its last letter is another one.
+    beyond = part[start : start + most + _LETTERS]
+    ends = [last for _, last in tokenizer.spans(beyond) if 3 <= last <= most]
+    ids = ids[: ends[-1]] if ends else ids
     while len(ids) > 3 and tokenizer.decode(ids).endswith("\ufffd"):
-        ids = ids[:-1]  # the cut went through a character
+        ids = ids[:-1]
     text = tokenizer.decode(ids)
     before = len(tokenizer.decode(part[:start]))
     place = f"characters {before + 1:,} to {before + len(text):,}"
