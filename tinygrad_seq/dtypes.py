@@ -80,6 +80,8 @@ def dtype_of(call: str, given: Any, x: Any = None) -> np.dtype[Any]:
     """A dtype from NumPy's, PyTorch's or Python's, or from its name; DTypeError for what holds no numbers."""
     name = str(given)
     try:
+        if isinstance(given, str) and given.lstrip("<>=|")[:1] == "a":  # of bytes; NumPy warns of the letter
+            raise TypeError
         found = np.dtype(name.removeprefix("torch.") if name.startswith("torch.") else given)
     except (TypeError, ValueError):
         found = None

@@ -107,7 +107,7 @@ class WritingMethods(Recorded):
 
     def fill_(self, value: Any) -> Tensor:
         """Put one value everywhere."""
-        if np.ndim(value.array if isinstance(value, Recorded) else value):
+        if isinstance(value, (list, tuple)) or np.ndim(value.array if isinstance(value, Recorded) else value):
             raise ShapeError(explain("fill_: expected one number", {"value": value}))
         return self._overwritten("fill_", value)
 
