@@ -111,8 +111,8 @@ def _listed(call: str, x: Any, ids: Any) -> Array:
     """Ids in lists as an array; no ids are integers too. DTypeError for rows of unequal length."""
     try:
         found = np.asarray(ids)
-    except ValueError as error:
-        rule = f"NumPy says: {error}"
+    except ValueError:
+        rule = "expected rows of one length."
         raise DTypeError(explain(f"{call}: not ids in equal rows", {"x": x, "ids": ids}, rule)) from None
     return found if found.size or found.dtype.kind in "iub" else found.astype(np.int64)
 
