@@ -220,7 +220,9 @@ def test_no_piece_of_a_line_begins_with_a_space_that_svg_leaves_out() -> None:
     """Where letters stand below the line, a line is several pieces, each put where the one before should end."""
     layer = tgs.LSTM(2, 3)
     out, _ = layer(tgs.randn(7, 1, 2))
-    for drawn in (draw(out), draw(out, level="lesson"), draw(out, view="rolled")):
+    w = Tensor([1.0], requires_grad=True)
+    cut = draw((w * (w * 2.0).detach()).sum(), which="both")
+    for drawn in (draw(out), draw(out, level="lesson"), draw(out, view="rolled"), cut):
         try:
             svg = drawn.svg()
         except RenderError:

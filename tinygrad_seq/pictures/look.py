@@ -186,7 +186,7 @@ def leaf_node(node: Node, first: bool, coloured: bool = False) -> Attributes:
             "penwidth": "1.6",
         }
     elif node.op == GROUND:
-        name = f'<font point-size="20">{_SCISSORS}</font> {name}'
+        name = f'<font point-size="20">{_SCISSORS}</font>{SPACE}{name}'
         look = {"shape": "box", "style": "dashed", "color": _GREY, "fontcolor": _INK}
     elif node.op == "saved":
         look = {"shape": "box", "style": "rounded,dotted", "color": _QUIET, "fontcolor": _QUIET}
