@@ -13,6 +13,7 @@ import pytest
 
 import tinygrad_seq as tgs
 from tinygrad_seq import functional as F
+from tinygrad_seq import nn
 
 WAYS = {"fused": contextlib.nullcontext, "composed": tgs.composed}
 each_way = pytest.mark.parametrize("way", WAYS)
@@ -32,6 +33,7 @@ def derivatives(f, x, orders):
 # ---- kinks -----------------------------------------------------------------------------------------------
 # Taylor's coefficients at 0 times n!: tanh, 1/(1+e^-x) and the normal distribution, all by hand.
 ROOT = 1 / math.sqrt(2 * math.pi)
+SLOPE = 2 * math.sqrt(2 / math.pi)
 AT_ZERO = {
     "sigmoid": (F.sigmoid, [0.5, 0.25, 0, -0.125, 0]),
     "softplus": (F.softplus, [math.log(2), 0.5, 0.25, 0, -0.125]),
@@ -50,6 +52,26 @@ AT_ZERO = {
     ),
     "softmax of ties": (lambda x: F.softmax(tgs.cat([x, -x]))[:1], [0.5, 0.5, 0, -1, 0]),
     "log_softmax of ties": (lambda x: F.log_softmax(tgs.cat([x, -x]))[:1], [-math.log(2), 1, -1, 0, 2]),
+    "gelu by tanh": (
+        lambda x: F.gelu(x, "tanh"),
+        [0, 0.5, 2 * ROOT, 0, 4 * (-(SLOPE**3) / 8 + 6 * 0.044715 * SLOPE / 4)],
+    ),
+    "layer_norm of ties": (lambda x: F.layer_norm(tgs.cat([x, -x]), 2, eps=1.0)[:1], [0, 1, 0, -3, 0]),
+    "rms_norm of ties": (lambda x: F.rms_norm(tgs.cat([x, -x]), 2, eps=1.0)[:1], [0, 1, 0, -3, 0]),
+    "norm of ties": (
+        lambda x: tgs.cat([x + 1.0, 1.0 - x, x * 0.0 + 1.0]).norm(),
+        [3**0.5, 0, 2 * 3**0.5 / 3, 0, -4 * 3**0.5 / 3],
+    ),
+    "attention of ties": (
+        lambda x: F.scaled_dot_product_attention(
+            x.reshape(1, 1), np.array([[1.0], [-1.0]]), np.array([[1.0], [0.0]])
+        ),
+        [0.5, 0.5, 0, -1, 0],
+    ),
+    "cross_entropy of three ties": (
+        lambda x: F.cross_entropy(tgs.cat([x, -x, x * 0.0]).reshape(1, 3), np.array([2])),
+        [math.log(3), 0, 2 / 3, 0, -2 / 3],
+    ),
     "cross_entropy of ties": (
         lambda x: F.cross_entropy(tgs.cat([x, -x]).reshape(1, 2), np.array([0])),
         [math.log(2), -1, 1, 0, -2],
@@ -205,6 +227,17 @@ EMPTY = {
     "softmax": (F.softmax, [0.0, 0.0, 0.0]),
     "log_softmax": (F.log_softmax, [-INF, -INF, -INF]),
     "logsumexp": (lambda x: F.logsumexp(x, keepdim=True), [-INF]),
+    "softmax method": (lambda x: x.softmax(dim=1), [0.0, 0.0, 0.0]),
+    "softmax of a mask": (lambda x: x.masked_fill(x == -INF, -INF).softmax(), [0.0, 0.0, 0.0]),
+    "log_softmax method": (lambda x: x.T.log_softmax(dim=0).T, [-INF, -INF, -INF]),
+    "logsumexp method": (lambda x: x.logsumexp(dim=1, keepdim=True), [-INF]),
+    "attention": (
+        lambda x: F.scaled_dot_product_attention(*[np.ones((n, 2), x.dtype) for n in (len(x), 3, 3)], bias=x),
+        [0.0, 0.0],
+    ),
+    "cross_entropy of a layer": (
+        lambda x: nn.CrossEntropyLoss(reduction="none")(x, np.array([1, 2][-len(x) :])).reshape(len(x), 1), [INF],
+    ),
     "cross_entropy": (lambda x: F.cross_entropy(x, np.array([1, 2]), reduction="none").reshape(2, 1), [INF]),
     "cross_entropy of weights": (
         lambda x: F.cross_entropy(x, SHARES.astype(x.dtype), reduction="none").reshape(2, 1),
