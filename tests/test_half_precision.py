@@ -85,3 +85,36 @@ def test_bfloat16_of_a_file_and_of_pytorch_is_widened(tmp_path):
     layer.load_state_dict({"weight": numbers.bfloat16(), "bias": torch.tensor([0.5, 2.0])})
     np.testing.assert_array_equal(layer.weight.numpy(), arrays["weight"])
     np.testing.assert_array_equal(tgs.tensor(numbers.bfloat16()).numpy(), arrays["weight"])
+
+
+@pytest.mark.parametrize("kind", [tgs.optim.SGD, tgs.optim.Adam, tgs.optim.AdamW], ids=lambda k: k.__name__)
+def test_an_optimizer_goes_on_in_float32(kind):
+    """From a gradient and from a saved state of float16, both widened."""
+
+    def half(state):
+        if isinstance(state, dict):
+            return {key: half(value) for key, value in state.items()}
+        if isinstance(state, list):
+            return [half(value) for value in state]
+        array = getattr(state, "array", state)
+        return array.astype(np.float16) if getattr(array, "dtype", None) == np.float32 else state
+
+    layer = nn.Linear(3, 2)
+    for _ in range(2):
+        optimizer = kind(layer.parameters(), lr=0.1)
+        for p in layer.parameters():
+            p.grad = np.ones(p.shape, np.float16)
+        assert layer.weight.grad.dtype == np.float32
+        optimizer.step()
+        optimizer.load_state_dict(half(optimizer.state_dict()))
+        optimizer.step()
+    assert layer.weight.dtype == np.float32
+    assert np.isfinite(layer.weight.numpy()).all()
+
+
+def test_draws_take_arrays_and_refuse_float16():
+    """`multinomial`, `bernoulli`, `rand_like` and `randn_like`, as every function does."""
+    for draw in (lambda p: tgs.multinomial(p, 2), tgs.bernoulli, tgs.rand_like, tgs.randn_like):
+        assert draw(np.float32([0.25, 0.25, 0.5])).shape == draw([0.25, 0.25, 0.5]).shape
+        with pytest.raises(DTypeError, match="float16 is not computed in"):
+            draw(np.float16([0.25, 0.25, 0.5]))

@@ -15,7 +15,7 @@ from tinygrad_seq.dtypes import check_device, dtype_of, int64
 from tinygrad_seq.errors import ArgumentError, RangeError, explain
 from tinygrad_seq.nodes import STATE, recording
 from tinygrad_seq.random import Generator, stream
-from tinygrad_seq.recording import FLOAT32, wrap
+from tinygrad_seq.recording import FLOAT32, input_tensor, wrap
 from tinygrad_seq.tensor import Tensor, array_of
 
 
@@ -98,12 +98,14 @@ def randperm(n: int, *, dtype: Any = int64, generator: Generator | None = None) 
 @on_cpu
 def rand_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Numbers evenly spread over [0, 1), in the shape and dtype of `x`."""
+    x = input_tensor("rand_like", x)
     return stream("default").rand(*x.shape, dtype=dtype or x.dtype).requires_grad_(requires_grad)
 
 
 @on_cpu
 def randn_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Numbers of the standard normal distribution, in the shape and dtype of `x`."""
+    x = input_tensor("randn_like", x)
     return stream("default").randn(*x.shape, dtype=dtype or x.dtype).requires_grad_(requires_grad)
 
 
@@ -116,6 +118,7 @@ def normal(mean: Any, std: Any, size: Any = None, *, generator: Generator | None
 
 def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability in each element, else 0."""
+    p = input_tensor("bernoulli", p)
     return ((generator or stream("default")).rand(*p.shape, dtype=p.dtype) < p).to(p.dtype)
 
 
@@ -126,6 +129,7 @@ def multinomial(
 
     Without `replacement` no id comes twice in a row. An id of weight 0 is never drawn.
     """
+    probs = input_tensor("multinomial", probs)
     weights = probs.array.astype(np.float64)
     good = (weights >= 0).all() and np.isfinite(weights).all() and weights.ndim in (1, 2) and weights.size
     enough = bool(good) and bool(((weights > 0).sum(-1) >= (1 if replacement else num_samples)).all())
