@@ -11,6 +11,7 @@ def _windows(x):
     return np.lib.stride_tricks.sliding_window_view(x, 3, 1)[:, ::2]
 
 
+SOME = np.array([[False, True], [True, True], [True, True]])
 PLACES = IDS[:, :2] % 3
 
 FAMILIAR = [
@@ -84,6 +85,16 @@ FAMILIAR = [
     Case("cumsum", lambda x: x.cumsum(0), [(5, 2)], numpy=lambda x: np.cumsum(x, 0)),
     Case("cumsum dim", lambda x: x.cumsum(dim=-1), [(2, 1)], numpy=lambda x: np.cumsum(x, -1)),
     Case("cumsum none", lambda x: x.cumsum(0), [(0, 2)], numpy=lambda x: np.cumsum(x, 0)),
+    Case("prod", lambda x: x.prod(1), [(2, 5)], numpy=lambda x: x.prod(1)),
+    Case("prod all", lambda x: x.prod(), [(3, 2)], numpy=np.prod),
+    Case("prod of a nought", lambda x: (x * SOME).prod(0), [(3, 2)], numpy=lambda x: (x * SOME).prod(0)),
+    Case(
+        "prod kept",
+        lambda x: x.prod((0, 2), True),
+        [(2, 3, 3)],
+        numpy=lambda x: x.prod((0, 2), keepdims=True),
+    ),
+    Case("prod none", lambda x: x.prod(0), [(0, 3)], numpy=lambda x: x.prod(0)),
     Case("norm", lambda x: x.norm(), [(3, 4)], numpy=np.linalg.norm),
     Case(
         "norm dim",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import threading
 import warnings
 import weakref
@@ -378,12 +379,11 @@ def test_each_thread_switches_for_itself() -> None:
 
 
 def test_numpy_warns_no_second_time() -> None:
-    """Inside the block NumPy's own warning does not come before the report, and afterwards it is back."""
+    """NumPy's own warning does not come before the report, nor without the block: infinity is an answer."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert report(lambda: weight(1e5).exp()).startswith("exp: 1 of 1 elements is +inf")
-        with pytest.raises(RuntimeWarning, match="overflow"):
-            weight(1e5).exp()
+        assert weight(1e5).exp().item() == math.inf
 
 
 def test_the_history_keeps_no_graph_alive() -> None:

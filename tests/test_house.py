@@ -22,8 +22,8 @@ LEVELS = {
         "absent dtypes elementwise rearranging ordering converting writing"
     ),
     2: (
-        "walk arrivals routes autodiff activations losses attention_maths functional einsum numpy_functions "
-        "anomaly fusing "
+        "walk arrivals routes autodiff activations plain_losses losses attention_maths functional einsum "
+        "numpy_functions anomaly fusing "
         "familiar functions"
     ),
     3: "tape shape_rules tape_check listing",
@@ -83,7 +83,8 @@ def test_imports_go_down(path):
             )  # public names, for the command line
             continue
         assert below <= level, f"{module_of(path)} (level {level}) imports {name} (level {below})"
-        if module_of(path) in ("nn", "optim", "functional", "activations", "attention_maths", "losses"):
+        layers = ("nn", "optim", "functional", "activations", "attention_maths", "losses", "plain_losses")
+        if module_of(path) in layers:
             assert name not in READERS, f"{module_of(path)} imports the reader {name}"
 
 

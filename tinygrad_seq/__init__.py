@@ -158,17 +158,17 @@ _HOMES = {
     ),
     "familiar": (
         "BoolTensor ByteTensor DoubleTensor FloatTensor IntTensor LongTensor accelerator as_tensor backends "
-        "bernoulli cuda empty enable_grad from_numpy inference_mode is_grad_enabled is_tensor linspace mps "
-        "multinomial normal rand_like randint randn_like randperm set_default_device set_default_dtype "
-        "set_grad_enabled"
+        "bernoulli cuda empty empty_like enable_grad from_numpy get_default_dtype inference_mode "
+        "is_floating_point is_grad_enabled is_tensor linspace mps multinomial normal rand_like randint randn_like "
+        "randperm set_default_device set_default_dtype set_grad_enabled"
     ),
     "functions": (
         "abs absolute add all allclose amax amin any argmax argmin argsort bmm ceil chunk clamp clip clone cos "
         "cumsum div divide dot eq equal erf exp flatten flip floor gather ge gt index_select isfinite isinf isnan "
-        "le log log_softmax logical_not logsumexp lt masked_fill masked_select matmul max mean min mm movedim mul "
-        "multiply mv narrow ne neg negative norm numel permute pow reciprocal relu repeat_interleave reshape roll "
-        "round rsqrt sigmoid sign sin softmax sort split sqrt square squeeze std sub subtract sum swapaxes t tanh "
-        "tile topk transpose tril triu trunc unbind unsqueeze var"
+        "le log log1p log_softmax logical_not logsumexp lt masked_fill masked_select matmul max mean min mm "
+        "movedim mul multiply mv narrow ne neg negative norm numel permute pow prod reciprocal relu "
+        "repeat_interleave reshape roll round rsqrt sigmoid sign sin softmax sort split sqrt square squeeze std "
+        "sub subtract sum swapaxes t tanh tile topk transpose tril triu trunc unbind unsqueeze var"
     ),
     "dtypes": (
         "bool device double float float16 float32 float64 half int int16 int32 int64 int8 long short uint8"

@@ -9,8 +9,13 @@ from tinygrad_seq import ops
 from tinygrad_seq.arguments import axis_of, choice, distinct_axes, flag
 from tinygrad_seq.creation import where
 from tinygrad_seq.fusing import fused
-from tinygrad_seq.recording import input_tensor
+from tinygrad_seq.recording import FLOAT32, input_tensor
 from tinygrad_seq.tensor import Tensor
+
+
+def floats(x: Tensor) -> Tensor:
+    """x, or what it is in float32 where it is of integers or booleans, which would wrap around."""
+    return x if x.dtype.kind == "f" else x.to(FLOAT32)
 
 
 @fused
@@ -70,6 +75,7 @@ def softplus(x: Tensor) -> Tensor:
 
     So there is no kink at 0, whatever the order of the derivative.
     """
+    x = floats(x)
     return where(x > 0.0, x, 0.0) + log1p_exp_minus(x)
 
 
@@ -85,6 +91,7 @@ def logsigmoid(x: Tensor) -> Tensor:
     >>> logsigmoid(Tensor([-1000.0, 0.0]))
     Tensor([-1.0000000e+03, -6.9314718e-01], f32(2,))
     """
+    x = floats(x)
     return where(x > 0.0, 0.0, x) - log1p_exp_minus(x)
 
 
@@ -100,7 +107,7 @@ def row_peak(x: Tensor) -> Tensor:
 def _along(function: Callable[[Tensor], Tensor], x: Tensor, dim: int) -> Tensor:
     """A function of the last axis, along another."""
     call = function.__name__.lstrip("_")
-    x = input_tensor(call, x)
+    x = floats(input_tensor(call, x))
     i = axis_of(call, dim, x.ndim, x)
     if not x.shape[i]:
         return x.clone()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.arguments import number_as, real, sizes_of, too_large, whole
+from tinygrad_seq.arguments import number_as, real, sizes_of, too_large
 from tinygrad_seq.dtypes import check_device, dtype_of
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
 from tinygrad_seq.numpy_protocols import may_leave
@@ -150,8 +150,11 @@ def iota(n: int) -> Tensor:
 @on_cpu
 def eye(n: int, m: int | None = None, dtype: Any = FLOAT32) -> Tensor:
     """Ones on the diagonal of an n by m matrix, zeros elsewhere."""
-    rows = whole("eye", "n", n, 0)
-    return wrap(np.eye(rows, rows if m is None else whole("eye", "m", m, 0), dtype=dtype))
+    rows, columns = sizes_of((n, n if m is None else m), "eye", 0)
+    try:
+        return wrap(np.eye(rows, columns, dtype=dtype))
+    except (MemoryError, ValueError):
+        raise too_large("eye", (rows, columns)) from None
 
 
 @on_cpu

@@ -76,6 +76,13 @@ def computed(call: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype
 
 
+def numbers(call: str, array: Any, data: Any) -> None:
+    """DTypeError for an array that came of `data` and holds no floats, integers or booleans."""
+    if array.dtype.kind not in "fiub":
+        rule = "expected floats, integers or booleans."
+        raise DTypeError(explain(f"{call}: no tensors of dtype {array.dtype}", {"data": data}, rule))
+
+
 def dtype_of(call: str, given: Any, x: Any = None) -> np.dtype[Any]:
     """A dtype from NumPy's, PyTorch's or Python's, or from its name; DTypeError for what holds no numbers."""
     name = str(given)

@@ -58,6 +58,10 @@ class ElementwiseMethods(ArithmeticMethods):
         """1 / sqrt(x)."""
         return 1.0 / self.sqrt()
 
+    def log1p(self) -> Tensor:
+        """log(1 + x), to the last places of a small x too."""
+        return unary(ops.log1p, self)
+
     def eq(self, other: Any) -> Tensor:
         """Where x equals other."""
         return self.__eq__(beside("eq", other))  # type: ignore[no-any-return]

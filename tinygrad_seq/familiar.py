@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.arguments import sizes_of
+from tinygrad_seq.arguments import flag, real, sizes_of, whole
 from tinygrad_seq.creation import on_cpu
 from tinygrad_seq.dtypes import check_device, dtype_of, int64
-from tinygrad_seq.errors import ArgumentError, RangeError, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, explain
 from tinygrad_seq.nodes import STATE, recording
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.recording import FLOAT32, input_tensor, wrap
@@ -23,15 +22,33 @@ from tinygrad_seq.tensor import Tensor, array_of
 @on_cpu
 def empty(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False) -> Tensor:
     """A tensor to be written to; zeros until then."""
-    return wrap(np.zeros(sizes_of(shape), dtype)).requires_grad_(requires_grad)
+    zeros = np.zeros(sizes_of(shape, "empty", 0), dtype_of("empty", dtype))
+    return wrap(zeros).requires_grad_(requires_grad)
 
 
 @on_cpu
 def linspace(start: float, end: float, steps: int, dtype: Any = FLOAT32) -> Tensor:
     """`steps` numbers evenly apart from `start` to `end`, both among them."""
-    if steps < 0:
-        raise ArgumentError(explain("linspace: steps below 0", {"steps": steps}))
-    return wrap(np.linspace(start, end, steps).astype(dtype))
+    first, last = real("linspace", "start", start), real("linspace", "end", end)
+    count, kind = sizes_of((steps,), "linspace", 0)[0], dtype_of("linspace", dtype)
+    return wrap(STATE.run(np.linspace, first, last, count).astype(kind))
+
+
+def is_floating_point(x: Tensor) -> bool:
+    """Whether the dtype is one of floats."""
+    return input_tensor("is_floating_point", x).dtype.kind == "f"
+
+
+def get_default_dtype() -> Any:
+    """float32, always."""
+    return FLOAT32
+
+
+def empty_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of the shape and dtype of `x`, to be written to; zeros until then."""
+    x = input_tensor("empty_like", x)
+    kind = x.dtype if dtype is None else dtype_of("empty_like", dtype)
+    return wrap(np.zeros(x.shape, kind)).requires_grad_(requires_grad)
 
 
 @on_cpu
@@ -60,7 +77,7 @@ def typed(dtype: Any) -> Callable[..., Tensor]:
     def make(*data: Any) -> Tensor:
         if len(data) == 1 and not isinstance(data[0], (int, np.integer)):
             return wrap(array_of(data[0], dtype))
-        return wrap(np.zeros(sizes_of(data), dtype))
+        return wrap(np.zeros(sizes_of(data, "tensor", 0), dtype))
 
     make.__doc__ = f"A tensor of {dtype} from a list or array; zeros where sizes are given."
     return make
@@ -69,6 +86,13 @@ def typed(dtype: Any) -> Callable[..., Tensor]:
 FloatTensor, DoubleTensor = typed(FLOAT32), typed(np.dtype(np.float64))
 LongTensor, IntTensor = typed(int64), typed(np.dtype(np.int32))
 ByteTensor, BoolTensor = typed(np.dtype(np.uint8)), typed(np.dtype(bool))
+
+
+def _floating(call: str, kind: np.dtype[Any]) -> np.dtype[Any]:
+    if kind.kind != "f":
+        rule = "expected a floating dtype."
+        raise DTypeError(explain(f"{call}: draws are floats", {"dtype": str(kind)}, rule))
+    return kind
 
 
 # ---- random numbers ---------------------------------------------------------------------------------------
@@ -80,46 +104,62 @@ def randint(
     if size is None and isinstance(high, (tuple, list)):
         high, size = None, high
     first, last = (0, low) if high is None else (low, high)
+    first, last = (
+        whole("randint", "low", first, -(2**53), 2**53),
+        whole("randint", "high", last, -(2**53), 2**53),
+    )
     if not first < last:
         rule = f"expected low below high, got {first} and {last}."
         raise RangeError(explain("randint: nothing to draw from", None, rule))
     if size is None:
         rule = "expected a shape, as in randint(0, 10, (3,))."
         raise ArgumentError(explain("randint: no size given", None, rule))
-    return (generator or stream("default")).integers(first, last, sizes_of((size,))).to(dtype)
+    return (generator or stream("default")).integers(first, last, sizes_of((size,), "randint", 0)).to(dtype)
 
 
 @on_cpu
 def randperm(n: int, *, dtype: Any = int64, generator: Generator | None = None) -> Tensor:
     """The numbers 0 to n - 1 in random order."""
-    return (generator or stream("default")).rand(n, dtype=np.float64).argsort().to(dtype)
+    count = sizes_of((n,), "randperm", 0)
+    return (generator or stream("default")).rand(*count, dtype=np.float64).argsort().to(dtype)
 
 
 @on_cpu
 def rand_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Numbers evenly spread over [0, 1), in the shape and dtype of `x`."""
     x = input_tensor("rand_like", x)
-    return stream("default").rand(*x.shape, dtype=dtype or x.dtype).requires_grad_(requires_grad)
+    kind = x.dtype if dtype is None else dtype_of("rand_like", dtype)
+    return stream("default").rand(*x.shape, dtype=_floating("rand_like", kind)).requires_grad_(requires_grad)
 
 
 @on_cpu
 def randn_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Numbers of the standard normal distribution, in the shape and dtype of `x`."""
     x = input_tensor("randn_like", x)
-    return stream("default").randn(*x.shape, dtype=dtype or x.dtype).requires_grad_(requires_grad)
+    kind = x.dtype if dtype is None else dtype_of("randn_like", dtype)
+    return (
+        stream("default").randn(*x.shape, dtype=_floating("randn_like", kind)).requires_grad_(requires_grad)
+    )
 
 
 def normal(mean: Any, std: Any, size: Any = None, *, generator: Generator | None = None) -> Tensor:
     """Numbers of a normal distribution, of shape `size` or that of `mean` and `std` together."""
-    shape = np.broadcast_shapes(np.shape(mean), np.shape(std)) if size is None else sizes_of((size,))
-    drawn: Tensor = (generator or stream("default")).randn(*shape) * std + mean
+    centre, spread = input_tensor("normal", mean), input_tensor("normal", std)
+    if (spread.array < 0).any():
+        raise ArgumentError(explain("normal: std below 0", {"std": spread}, "expected at least 0."))
+    shape = (centre + spread).shape if size is None else sizes_of((size,), "normal", 0)
+    drawn: Tensor = (generator or stream("default")).randn(*shape) * spread + centre
     return drawn
 
 
 def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability in each element, else 0."""
     p = input_tensor("bernoulli", p)
-    return ((generator or stream("default")).rand(*p.shape, dtype=p.dtype) < p).to(p.dtype)
+    kind = _floating("bernoulli", p.dtype)
+    if not ((p.array >= 0) & (p.array <= 1)).all():
+        rule = "expected probabilities from 0 to 1."
+        raise ArgumentError(explain("bernoulli: no probability", {"p": p}, rule))
+    return ((generator or stream("default")).rand(*p.shape, dtype=kind) < p).to(kind)
 
 
 def multinomial(
@@ -129,7 +169,8 @@ def multinomial(
 
     Without `replacement` no id comes twice in a row. An id of weight 0 is never drawn.
     """
-    probs = input_tensor("multinomial", probs)
+    probs, num_samples = input_tensor("multinomial", probs), whole("multinomial", "num_samples", num_samples)
+    replacement = flag("multinomial", "replacement", replacement)
     weights = probs.array.astype(np.float64)
     good = (weights >= 0).all() and np.isfinite(weights).all() and weights.ndim in (1, 2) and weights.size
     enough = bool(good) and bool(((weights > 0).sum(-1) >= (1 if replacement else num_samples)).all())
@@ -155,25 +196,35 @@ def is_grad_enabled() -> bool:
     return STATE.recording
 
 
-@contextmanager
-def enable_grad() -> Iterator[None]:
+def enable_grad(function: Any = None) -> Any:
     """Ops inside are recorded, though `no_grad` is around."""
-    with recording(True):
-        yield
+    return recording(True) if function is None else recording(True)(function)
 
 
-@contextmanager
-def set_grad_enabled(mode: bool) -> Iterator[None]:
-    """Ops inside are recorded or not."""
-    with recording(bool(mode)):
-        yield
+class set_grad_enabled(recording):
+    """Ops are recorded or not: from here on where it is called alone, inside where it is a `with` block."""
+
+    __slots__ = ()
+
+    def __init__(self, mode: bool):
+        super().__init__(flag("set_grad_enabled", "mode", mode))
+        self.__enter__()
+
+    def __enter__(self) -> None:
+        if STATE.recording is not self.on or not self.before:
+            super().__enter__()
+
+    def __call__(self, function: Any) -> Any:
+        """The function with recording switched inside; what was before holds again outside."""
+        self.__exit__()
+        return super().__call__(function)
 
 
-@contextmanager
-def inference_mode(mode: bool = True) -> Iterator[None]:
+def inference_mode(mode: Any = True) -> Any:
     """`no_grad` by another name."""
-    with recording(STATE.recording and not mode):
-        yield
+    if callable(mode):
+        return recording(False)(mode)
+    return recording(STATE.recording and not flag("inference_mode", "mode", mode))
 
 
 class Accelerator:

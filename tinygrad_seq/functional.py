@@ -15,6 +15,7 @@ import numpy as np
 from tinygrad_seq import ops
 from tinygrad_seq.absent import missing
 from tinygrad_seq.activations import (
+    floats,
     gelu,
     log_softmax,
     logsigmoid,
@@ -26,19 +27,14 @@ from tinygrad_seq.activations import (
     softplus,
     tanh,
 )
-from tinygrad_seq.arguments import real, sizes_of, whole
+from tinygrad_seq.arguments import flag, real, sizes_of, whole
 from tinygrad_seq.attention_maths import scaled_dot_product_attention
 from tinygrad_seq.creation import where
 from tinygrad_seq.errors import ArgumentError, ShapeError, describe_shape, explain
 from tinygrad_seq.fusing import fused
 from tinygrad_seq.kernel_folder import say
-from tinygrad_seq.losses import (
-    binary_cross_entropy_with_logits,
-    checked_ids,
-    cross_entropy,
-    mse_loss,
-    nll_loss,
-)
+from tinygrad_seq.losses import checked_ids, cross_entropy, nll_loss
+from tinygrad_seq.plain_losses import binary_cross_entropy_with_logits, l1_loss, mse_loss
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.recording import FLOAT32, input_tensor
 from tinygrad_seq.tensor import Tensor
@@ -50,6 +46,7 @@ __all__ = [
     "dropout",
     "embedding",
     "gelu",
+    "l1_loss",
     "layer_norm",
     "linear",
     "log_softmax",
@@ -110,7 +107,7 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axes (Ba, Kiros and Hinton, 2016)."""
-    x, eps = input_tensor("layer_norm", x), real("layer_norm", "eps", eps)
+    x, eps = floats(input_tensor("layer_norm", x)), real("layer_norm", "eps", eps)
     rows, size = _normalised_rows("layer_norm", x, normalized_shape)
     found = [input_tensor("layer_norm", t) for t in (weight, bias) if t is not None]
     scale = [t if t.ndim == 1 else t.reshape(size) for t in found]
@@ -133,13 +130,9 @@ def rms_norm(
 
     Without `eps` it is the distance from 1 to the next number of x's dtype.
     """
-    x = input_tensor("rms_norm", x)
+    x = floats(input_tensor("rms_norm", x))
     rows, size = _normalised_rows("rms_norm", x, normalized_shape)
-    eps = (
-        float(np.finfo(x.dtype if x.dtype.kind == "f" else np.float32).eps)
-        if eps is None
-        else real("rms_norm", "eps", eps)
-    )
+    eps = float(np.finfo(x.dtype).eps) if eps is None else real("rms_norm", "eps", eps)
     scale = [] if weight is None else [input_tensor("rms_norm", weight).reshape(size)]
     out = _rms_norm(rows, *scale, eps=eps)
     return out if rows is x else out.reshape(x.shape)
@@ -157,11 +150,11 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Generator | N
     Draws from `rng`, or from the stream `dropout`.
     """
     x = input_tensor("dropout", x)
+    training = flag("dropout", "training", training)
     if isinstance(p, bool) or not 0.0 <= real("dropout", "p", p) <= 1.0:
         raise ArgumentError(
             explain("dropout: p out of range", {"p": p}, "expected a probability from 0 to 1.")
         )
-    x = input_tensor("dropout", x)
     if not training or p == 0.0:
         return x
     if p == 1.0:
@@ -175,8 +168,11 @@ def _dropout(x: Tensor, key: Tensor, *, p: float) -> Tensor:
     return where(chance < p, 0.0, x * (1.0 / (1.0 - p)))
 
 
-def one_hot(ids: Any, num_classes: int, dtype: Any = np.int64) -> Tensor:
-    """1 at each id, 0 elsewhere, along a new last axis of size `num_classes`."""
+def one_hot(ids: Any, num_classes: int = -1, dtype: Any = np.int64) -> Tensor:
+    """1 at each id, 0 elsewhere, along a new last axis of size `num_classes`; -1 is the largest id and 1 more."""
+    if num_classes == -1 and not isinstance(num_classes, bool):
+        found = checked_ids("one_hot", ids, 2**31)
+        num_classes = int(found.array.max(initial=-1)) + 1
     num_classes = whole("one_hot", "num_classes", num_classes, 0, 2**31)
     ids = checked_ids("one_hot", ids, num_classes)
     hits: Tensor = ids.unsqueeze(-1) == np.arange(num_classes)

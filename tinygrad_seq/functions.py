@@ -30,7 +30,7 @@ exp, log, sqrt, rsqrt, square = (
     of(Tensor.exp), of(Tensor.log), of(Tensor.sqrt), of(Tensor.rsqrt), of(Tensor.square),
 )  # fmt: skip
 sin, cos, tanh, erf = of(Tensor.sin), of(Tensor.cos), of(Tensor.tanh), of(Tensor.erf)
-sigmoid, relu = of(Tensor.sigmoid), of(Tensor.relu)
+sigmoid, relu, log1p, prod = of(Tensor.sigmoid), of(Tensor.relu), of(Tensor.log1p), of(Tensor.prod)
 floor, ceil, trunc, round, sign = (
     of(Tensor.floor), of(Tensor.ceil), of(Tensor.trunc), of(Tensor.round), of(Tensor.sign),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import TYPE_CHECKING, Any
 
@@ -61,10 +62,10 @@ class IndexingMethods(Recorded):
                     "Build x with stack(), concat() or where(), or write value.detach().",
                 )
             )
-        array = value.array if isinstance(value, Recorded) else value
+        array = _written(self, value)
         entries = tuple(e.array if isinstance(e, Recorded) else e for e in _entries(self, key))
         try:
-            self.array[entries] = array
+            STATE.run(self.array.__setitem__, entries, array)
         except (ValueError, IndexError) as error:
             kind, what = (RangeError, "index") if isinstance(error, IndexError) else (ShapeError, "value")
             named, rule = {"x": self, "value": value}, f"NumPy says: {error}"
@@ -96,6 +97,20 @@ class IndexingMethods(Recorded):
         grid = [as_tensor(g) for g in np.ogrid[tuple(slice(n) for n in places.shape)]]
         grid[i] = places
         return ops.gather(self, *grid)  # type: ignore[no-any-return]
+
+
+def _written(x: Any, value: Any) -> Any:
+    """What is written, as an array; DTypeError for what is no number, which NumPy would read as one or as NaN."""
+    if isinstance(value, (list, tuple)) and value:
+        return Recorded.tensor_type(value).array
+    if isinstance(value, (list, tuple)):
+        return np.zeros(0, x.dtype)
+    if type(value) is float and x.dtype.kind in "iu":
+        if not math.isfinite(value):
+            rule = "expected a number that an integer holds."
+            raise ArgumentError(explain("assignment: not a whole number", {"x": x, "value": value}, rule))
+        value = math.trunc(value)
+    return as_tensor(value, x).array
 
 
 def ids_of(call: str, x: Any, ids: Any) -> Tensor:

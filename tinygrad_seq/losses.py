@@ -1,4 +1,4 @@
-"""Losses in nats, and the ids they take."""
+"""Losses in nats over classes, and the ids they take."""
 
 from __future__ import annotations
 
@@ -9,22 +9,14 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.activations import log1p_exp_minus, log_softmax, row_peak, softplus
-from tinygrad_seq.arguments import choice
+from tinygrad_seq.activations import floats, log_softmax, row_peak, softplus
+from tinygrad_seq.arguments import real, whole
 from tinygrad_seq.creation import iota, where
 from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError, describe_shape, explain
 from tinygrad_seq.fusing import fused
-from tinygrad_seq.recording import as_tensor, input_tensor, wrap
+from tinygrad_seq.plain_losses import known, reduced
+from tinygrad_seq.recording import input_tensor, wrap
 from tinygrad_seq.tensor import Tensor
-
-
-def _reduced(loss: Tensor, reduction: str) -> Tensor:
-    _known(reduction)
-    return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
-
-
-def _known(reduction: Any) -> str:
-    return choice("no such reduction", "reduction", reduction, ("mean", "sum", "none"))
 
 
 def checked_ids(call: str, ids: Any, size: int, ignore: int | None = None) -> Tensor:
@@ -80,12 +72,20 @@ def _classes_last(call: str, x: Tensor, target: Tensor, ids: bool = True) -> tup
     return rows, flat[1] if flat[1].ndim == 2 else flat[1].reshape(1, -1)
 
 
-def nll_loss(logp: Tensor, target: Any, *, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
-    """-logp[n, target[n]], over the targets that are not `ignore_index`; logp (N, C) or (N, C, ...), nats."""
-    logp = input_tensor("nll_loss", logp)
+def nll_loss(
+    input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
+    """-logp[n, target[n]], over the targets that are not `ignore_index`; logp (N, C) or (N, C, ...), nats.
+
+    `weight` (C,) is what each class counts, in the mean too, as in `cross_entropy`.
+    """
+    logp = floats(input_tensor("nll_loss", input))
+    ignore_index = whole("nll_loss", "ignore_index", ignore_index)
     size = logp.shape[min(1, logp.ndim - 1)] if logp.ndim else 0
     ids, inside = _checked("nll_loss", target, size, ignore_index)
     rows, flat = _classes_last("nll_loss", logp, ids)
+    if weight is not None:
+        return _by_class("nll_loss", rows, flat, weight, ignore_index, 0.0, reduction, ids.shape)
     share = _share(ids, ignore_index, inside, rows.dtype, reduction)
     loss = _nll(rows, _column(flat), *share, ignore=ignore_index)
     return loss if share else loss.reshape(ids.shape)
@@ -137,7 +137,7 @@ def _cross_entropy(x: Tensor, ids: Tensor, places: Tensor, *share: Tensor, ignor
 
 def _share(ids: Tensor, ignore: int, inside: bool, dtype: Any, reduction: str) -> tuple[Tensor, ...]:
     """What each loss counts in the reduced one, 1 over how many are counted for the mean; () for "none"."""
-    if _known(reduction) == "none":
+    if known(reduction) == "none":
         return ()
     if reduction == "sum":
         return (wrap(np.ones((), dtype)),)
@@ -147,9 +147,42 @@ def _share(ids: Tensor, ignore: int, inside: bool, dtype: Any, reduction: str) -
     return (wrap(np.asarray(1.0 / max(ids.array.size - ignored, 1), dtype)),)
 
 
+def _by_class(
+    call: str,
+    logp: Tensor,
+    ids: Tensor,
+    weight: Any,
+    ignore: int,
+    smoothing: float,
+    reduction: str,
+    shape: tuple[int, ...],
+) -> Tensor:
+    """The losses of rows whose classes count by `weight`: their mean is by the weights of the targets."""
+    w = _class_weights(call, weight, logp)
+    counted = ids != ignore
+    each = where(counted, ops.gather(w, where(counted, ids, 0)), 0.0)
+    loss = each * _nll(logp, _column(ids), ignore=ignore)
+    if smoothing:
+        even = where(counted, -(logp * w).sum(-1), 0.0) * (smoothing / logp.shape[-1])
+        loss = (1.0 - smoothing) * loss + even
+    if reduction != "mean":
+        return reduced(loss.reshape(shape), reduction)
+    total = each.sum()
+    return loss.sum() / where(total == 0.0, 1.0, total)
+
+
+def _class_weights(call: str, weight: Any, rows: Tensor) -> Tensor:
+    w, size = floats(input_tensor(call, weight)), rows.shape[-1]
+    if w.shape != (size,):
+        rule = f"expected one number for each of {size} classes."
+        raise ShapeError(explain(f"{call}: weight does not fit", {"weight": w}, rule))
+    return w.to(rows.dtype)
+
+
 def cross_entropy(
-    x: Tensor,
+    input: Any,
     target: Any,
+    weight: Any = None,
     *,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
@@ -158,29 +191,29 @@ def cross_entropy(
     """-log softmax(x)[target] in nats, from logits x of shape (N, C), (C,) or (N, C, d...).
 
     `target` holds ids (N, d...), or probabilities of the shape of x. The mean is over targets that are not
-    `ignore_index`; where all are ignored it is 0. `label_smoothing` e mixes the target with the uniform
-    distribution: (1 - e) target + e / C.
+    `ignore_index`; where all are ignored it is 0. `weight` (C,) is what each class counts: the loss is multiplied
+    by the weight of its target, and the mean divides by the sum of these. `label_smoothing` e mixes the target
+    with the uniform distribution: (1 - e) target + e / C.
 
     >>> cross_entropy(Tensor([[0.0, 0.0]]), Tensor([1]))
     Tensor(0.6931472, f32())
     """
-    x, target = input_tensor("cross_entropy", x), input_tensor("cross_entropy", target)
+    x, target = floats(input_tensor("cross_entropy", input)), input_tensor("cross_entropy", target)
+    label_smoothing = real("cross_entropy", "label_smoothing", label_smoothing)
+    ignore_index = whole("cross_entropy", "ignore_index", ignore_index)
     if not 0.0 <= label_smoothing <= 1.0:
         rule = f"expected a number from 0 to 1, got {label_smoothing}."
         raise ArgumentError(explain("cross_entropy: label_smoothing out of range", None, rule))
     if target.dtype.kind == "f" and target.shape == x.shape:
-        rows, p = _classes_last("cross_entropy", x, target, ids=False)
-        if label_smoothing:
-            p = p * (1.0 - label_smoothing) + label_smoothing / rows.shape[1]
-        loss = _weighed(log_softmax(rows), p)
-        axis = min(1, x.ndim - 1)
-        return _reduced(
-            loss.reshape(x.shape[:axis] + x.shape[axis + 1 :]) if _known(reduction) == "none" else loss,
-            reduction,
-        )
+        return _of_probabilities(x, target, weight, label_smoothing, reduction)
     size = x.shape[min(1, x.ndim - 1)] if x.ndim else 0
     ids, inside = _checked("cross_entropy", target, size, ignore_index)
     rows, flat = _classes_last("cross_entropy", x, ids)
+    if weight is not None:
+        logp = log_softmax(rows)
+        return _by_class(
+            "cross_entropy", logp, flat, weight, ignore_index, label_smoothing, reduction, ids.shape
+        )
     share = _share(ids, ignore_index, inside, rows.dtype, reduction)
     given = rows, _column(flat)
     if label_smoothing:
@@ -198,36 +231,21 @@ def _places(size: int, dtype: Any) -> Tensor:
     return wrap(places)
 
 
+def _of_probabilities(x: Tensor, target: Tensor, weight: Any, smoothing: float, reduction: str) -> Tensor:
+    rows, p = _classes_last("cross_entropy", x, target, ids=False)
+    if smoothing:
+        p = p * (1.0 - smoothing) + smoothing / rows.shape[1]
+    if weight is not None:
+        p = p * _class_weights("cross_entropy", weight, rows)
+    loss = _weighed(log_softmax(rows), p)
+    axis = min(1, x.ndim - 1)
+    return reduced(
+        loss.reshape(x.shape[:axis] + x.shape[axis + 1 :]) if reduction == "none" else loss, reduction
+    )
+
+
 @fused
 def _weighed(logp: Tensor, p: Tensor) -> Tensor:
     """-sum(p logp) of each row; what has neither weight nor chance counts nothing, 0 log 0 = 0."""
     nothing = where(p == 0.0, logp == -np.inf, False)
     return -(p * where(nothing, 0.0, logp)).sum(-1)
-
-
-def mse_loss(x: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
-    """(x - target)^2. The shapes must be equal: broadcasting here is nearly always a mistake."""
-    x = input_tensor("mse_loss", x)
-    target = _same_shape("mse_loss", x, target)
-    return _reduced((x - target) ** 2, reduction)
-
-
-def binary_cross_entropy_with_logits(x: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
-    """-y log sigmoid(x) - (1 - y) log(1 - sigmoid(x)), as y softplus(-x) + (1 - y) softplus(x); y in [0, 1]."""
-    x = input_tensor("binary_cross_entropy_with_logits", x)
-    target = _same_shape("binary_cross_entropy_with_logits", x, target)
-    return _reduced(_bce(x, target), reduction)
-
-
-@fused
-def _bce(x: Tensor, y: Tensor) -> Tensor:
-    # Where the answer is sure and right both terms are small, and so is what is left of either slope.
-    return where(x > 0.0, (1.0 - y) * x, -(x * y)) + log1p_exp_minus(x)
-
-
-def _same_shape(call: str, x: Tensor, target: Any) -> Tensor:
-    y = input_tensor(call, target) if isinstance(target, (list, tuple)) else as_tensor(target, x)
-    if y.shape != x.shape:
-        rule = f"expected a target of shape {describe_shape(x.shape)}."
-        raise ShapeError(explain(f"{call}: the target does not fit", {"input": x, "target": y}, rule))
-    return y

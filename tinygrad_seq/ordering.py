@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.arguments import axis_of, kept, one_of_two, whole
+from tinygrad_seq.arguments import axis_of, flag, kept, one_of_two, whole
 from tinygrad_seq.errors import ArgumentError, RangeError, explain
 from tinygrad_seq.inplace import unshared
-from tinygrad_seq.recording import Recorded, wrap
+from tinygrad_seq.recording import FLOAT32, Recorded, wrap
 from tinygrad_seq.shapes import concat
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class OrderingMethods(Recorded):
     ) -> Tensor:
         """The places of the values in order along `axis` (the last), equal ones as they stood; no gradient."""
         self._looked_at("argsort")
+        descending = flag("argsort", "descending", descending)
         at = one_of_two("argsort", axis, dim)
         if not self.array.ndim:
             return wrap(np.zeros((), np.int64))
@@ -78,9 +79,9 @@ class OrderingMethods(Recorded):
         x: Any = self
         return Ordered(x.gather(dim, places) if self.array.ndim else x, places)
 
-    def cumsum(self, axis: Any = None, *, dim: Any = None) -> Tensor:
-        """The sums of the values up to each place along `axis`."""
-        x: Any = self
+    def cumsum(self, axis: Any = None, *, dim: Any = None, dtype: Any = None) -> Tensor:
+        """The sums of the values up to each place along `axis`, of the values in `dtype`."""
+        x: Any = self if dtype is None else self.to(dtype)  # type: ignore[attr-defined]
         at = one_of_two("cumsum", axis, dim)
         if at is None:
             raise ArgumentError(explain("cumsum: along which axis?", {"x": self}, "expected axis= or dim=."))
@@ -104,7 +105,9 @@ class OrderingMethods(Recorded):
         if not isinstance(p, (int, float)) or isinstance(p, bool) or not p > 0:
             raise ArgumentError(explain("norm: no such norm", {"p": p}, "expected a number above 0."))
         # An even power needs no |x|, whose kink at 0 would take its curvature there.
-        x: Any = self if p < math.inf and p % 2 == 0 else abs(self)  # type: ignore[arg-type]
+        whole_powers = p < math.inf and p % 2 == 0
+        x: Any = self if self.array.dtype.kind == "f" else self.to(FLOAT32)  # type: ignore[attr-defined]
+        x = x if whole_powers else abs(x)
         if p == math.inf:
             return x.amax(at, keeps)  # type: ignore[no-any-return]
         if p == 1:
@@ -132,17 +135,18 @@ class OrderingMethods(Recorded):
         """max(x, 0)."""
         return functional("relu")(self)  # type: ignore[no-any-return]
 
-    def softmax(self, axis: Any = None, *, dim: Any = None) -> Tensor:
+    def softmax(self, axis: Any = None, *, dim: Any = None, dtype: Any = None) -> Tensor:
         """exp(x) / sum(exp(x)) along `dim`, the last where none is given."""
-        return self._along("softmax", axis, dim)
+        return self._along("softmax", axis, dim, dtype)
 
-    def log_softmax(self, axis: Any = None, *, dim: Any = None) -> Tensor:
+    def log_softmax(self, axis: Any = None, *, dim: Any = None, dtype: Any = None) -> Tensor:
         """x - log(sum(exp(x))) along `dim`, the last where none is given."""
-        return self._along("log_softmax", axis, dim)
+        return self._along("log_softmax", axis, dim, dtype)
 
-    def _along(self, name: str, axis: Any, dim: Any) -> Tensor:
+    def _along(self, name: str, axis: Any, dim: Any, dtype: Any) -> Tensor:
         at = one_of_two(name, axis, dim)
-        return functional(name)(self, -1 if at is None else at)  # type: ignore[no-any-return]
+        x: Any = self if dtype is None else self.to(dtype)  # type: ignore[attr-defined]
+        return functional(name)(x, -1 if at is None else at)  # type: ignore[no-any-return]
 
     def logsumexp(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False

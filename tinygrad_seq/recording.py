@@ -188,7 +188,7 @@ def unary(op: Op, x: Any, settings: dict[str, Any] | None = None) -> Tensor:
     if op.floating and a.dtype.kind != "f":
         return unary(op, ops.cast(x, dtype=FLOAT32))
     try:
-        out = op.forward(a, **settings) if settings else op.forward(a)
+        out = STATE.run(op.forward, a, **settings) if settings else STATE.run(op.forward, a)
     except _FAILURES as error:
         raise refuse(op, (x,), settings or {}, error) from None
     if type(out) is not _ndarray:
@@ -238,7 +238,7 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
         x, y = ops.cast(x, dtype=FLOAT32), ops.cast(y, dtype=FLOAT32)
         a, b = x.array, y.array
     try:
-        out = op.forward(a, b)
+        out = STATE.run(op.forward, a, b)
     except _FAILURES as error:
         raise refuse(op, (x, y), {}, error) from None
     if type(out) is not _ndarray:
@@ -276,7 +276,9 @@ def record(op: Op, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     tensors = [as_tensor(x) for x in inputs]
     arrays = [t.array for t in tensors]
     try:
-        out = op.forward(*arrays, **settings)
+        # A fused op is a function of ops, each of which comes here again.
+        run = (op.forward,) if op.kind == "fused" else (STATE.run, op.forward)
+        out = run[0](*run[1:], *arrays, **settings)
     except _FAILURES as error:
         raise refuse(op, tensors, settings, error) from None
     return finish(op, tensors, out, settings)

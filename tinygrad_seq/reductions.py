@@ -12,6 +12,7 @@ from tinygrad_seq.arguments import axis_of, distinct_axes, kept, one_of_two
 from tinygrad_seq.arithmetic import reverse
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
 from tinygrad_seq.recording import FLOAT32, VALUES_ONLY, Recorded, unary
+from tinygrad_seq.shapes import concat
 
 if TYPE_CHECKING:
     from tinygrad_seq.tensor import Tensor
@@ -62,16 +63,46 @@ class Extreme(NamedTuple):
 
 
 class ReductionMethods(Recorded):
-    """`sum mean max min var std argmax argmin all any`."""
+    """`sum prod mean max min var std argmax argmin all any`."""
 
     __slots__ = ()
 
     def sum(
-        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+        self,
+        axis: Any = None,
+        keepdims: bool = False,
+        *,
+        dim: Any = None,
+        keepdim: bool = False,
+        dtype: Any = None,
     ) -> Tensor:
-        """The sum over `axis` (all axes where None)."""
+        """The sum over `axis` (all axes where None), of the values in `dtype` where one is given."""
         axes = axes_of("sum", one_of_two("sum", axis, dim), self)
-        return unary(ops.sum_, self, {"axis": axes, "keepdims": kept(keepdims, keepdim)})
+        x: Any = self if dtype is None else self.to(dtype)  # type: ignore[attr-defined]
+        return unary(ops.sum_, x, {"axis": axes, "keepdims": kept(keepdims, keepdim)})
+
+    def prod(
+        self,
+        axis: Any = None,
+        keepdims: bool = False,
+        *,
+        dim: Any = None,
+        keepdim: bool = False,
+        dtype: Any = None,
+    ) -> Tensor:
+        """The product over `axis` (all axes where None); that of integers is int64. Zeros leave no gradient NaN."""
+        x: Any = self if dtype is None else self.to(dtype)  # type: ignore[attr-defined]
+        axes, keeps = axes_of("prod", one_of_two("prod", axis, dim), self), kept(keepdims, keepdim)
+        x = x if x.dtype.kind == "f" else x.long()
+        for i in axes:
+            before = (slice(None),) * i
+            while x.shape[i] > 1:  # halves times halves: a product that divides by nothing
+                half, odd = divmod(x.shape[i], 2)
+                y = x[(*before, slice(half))] * x[(*before, slice(half, 2 * half))]
+                x = concat([y, x[(*before, slice(2 * half, None))]], i) if odd else y
+            if not x.shape[i]:
+                x = x.new_ones((*x.shape[:i], 1, *x.shape[i + 1 :]))
+        return x if keeps else x.reshape([n for i, n in enumerate(x.shape) if i not in axes])  # type: ignore[no-any-return]
 
     def max(
         self, *place: Any, axis: Any = None, keepdims: Any = None, dim: Any = None, keepdim: Any = None
@@ -133,9 +164,17 @@ class ReductionMethods(Recorded):
         return self.min(axis=one_of_two("amin", axis, dim), keepdims=kept(keepdims, keepdim))  # type: ignore[no-any-return]
 
     def mean(
-        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+        self,
+        axis: Any = None,
+        keepdims: bool = False,
+        *,
+        dim: Any = None,
+        keepdim: bool = False,
+        dtype: Any = None,
     ) -> Tensor:
-        """The mean over `axis`; that of integers is float32, rounded once."""
+        """The mean over `axis`, of the values in `dtype` where one is given; of integers float32, rounded once."""
+        if dtype is not None:
+            return self.to(dtype).mean(one_of_two("mean", axis, dim), kept(keepdims, keepdim))  # type: ignore[attr-defined, no-any-return]
         axes = axes_of("mean", one_of_two("mean", axis, dim), self)
         x: Any = self
         if self.array.dtype.kind != "f":

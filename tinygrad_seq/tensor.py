@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_seq import origins
 from tinygrad_seq.arguments import flag
 from tinygrad_seq.converting import ConvertingMethods
-from tinygrad_seq.dtypes import computed, is_bfloat16
+from tinygrad_seq.dtypes import computed, is_bfloat16, numbers
 from tinygrad_seq.elementwise import ElementwiseMethods
 from tinygrad_seq.errors import (
     DTypeError,
@@ -25,13 +25,13 @@ from tinygrad_seq.errors import (
 from tinygrad_seq.indexing import IndexingMethods
 from tinygrad_seq.inplace import InplaceMethods
 from tinygrad_seq.memory import keep_freed_pages
-from tinygrad_seq.nodes import Node
+from tinygrad_seq.nodes import STATE, Node
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.numpy_protocols import NumpyMethods, may_leave, plain
 from tinygrad_seq.ops import Op
 from tinygrad_seq.ordering import OrderingMethods
 from tinygrad_seq.rearranging import RearrangingMethods
-from tinygrad_seq.recording import FLOAT32, WANTS, Recorded, leaf, record, wrap
+from tinygrad_seq.recording import FLOAT32, WANTS, Recorded, as_tensor, leaf, record, wrap
 from tinygrad_seq.reductions import ReductionMethods
 from tinygrad_seq.shapes import ShapeMethods
 from tinygrad_seq.watched import is_view_of, watched
@@ -54,16 +54,18 @@ def array_of(data: Any, dtype: Any = None) -> Array:
     data = plain(data)
     keep = dtype is not None or isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
     try:
-        array = np.array(data, dtype=None if np.iscomplexobj(data) else dtype)  # refused below
-    except (ValueError, TypeError) as error:
+        if dtype is not None:  # NumPy would make 1.5 of "1.5", NaN of None, and 1 of 1 + 2j
+            numbers("tensor", np.asarray(data), data)
+        array: Array = STATE.run(np.array, data, dtype=dtype)
+    except DTypeError:
+        raise
+    except (ValueError, TypeError, OverflowError) as error:
         raise DTypeError(
             explain("tensor: not numbers in equal rows", {"data": data}, f"NumPy says: {error}")
         ) from None
     if not keep and array.dtype.kind == "f":
-        array = array.astype(FLOAT32)
-    if array.dtype.kind not in "fiub":
-        rule = "expected floats, integers or booleans."
-        raise DTypeError(explain(f"tensor: no tensors of dtype {array.dtype}", {"data": data}, rule))
+        array = STATE.run(array.astype, FLOAT32)
+    numbers("tensor", array, data)
     computed("tensor", array.dtype)
     return array
 
@@ -105,8 +107,8 @@ class Tensor(
         self._grad = None
         self.viewed = ()
         self.name = name
-        if requires_grad is not False:
-            self.requires_grad = requires_grad
+        if flag("tensor", "requires_grad", requires_grad):
+            self.requires_grad = True
 
     @property
     def ndim(self) -> int:
@@ -148,7 +150,7 @@ class Tensor(
 
     def requires_grad_(self, on: bool = True) -> Tensor:
         """Set `requires_grad` and return the tensor."""
-        self.requires_grad = on
+        self.requires_grad = flag("requires_grad_", "on", on)
         return self
 
     @property
@@ -173,7 +175,7 @@ class Tensor(
             rule = f"expected shape {describe_shape(self.shape)}."
             shown = value if isinstance(value, (Tensor, np.ndarray)) else array
             raise ShapeError(explain("assign: the value does not fit", {"x": self, "value": shown}, rule))
-        self.array = array.astype(self.array.dtype)
+        self.array = STATE.run(array.astype, self.array.dtype)
         return self
 
     # ---- leaving the tape ------------------------------------------------------------------------------
@@ -279,6 +281,9 @@ class Tensor(
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self == as_tensor(value, self)).any())  # type: ignore[union-attr]
 
     def __bool__(self) -> bool:
         if self.array.size != 1:

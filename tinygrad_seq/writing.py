@@ -40,8 +40,12 @@ class WritingMethods(Recorded):
         if new.mode & WANTS and STATE.recording:
             raise _lost(call, self, new)
         array = new.array
-        if array.dtype.kind == "f" and self.array.dtype.kind != "f":
-            named, rule = {"x": self, "value": new}, "expected integers."
+        kinds = "biuf"  # what a kind holds stands before it
+        if kinds.index(array.dtype.kind.replace("u", "i")) > kinds.index(
+            self.array.dtype.kind.replace("i", "u")
+        ):
+            held = "booleans" if self.array.dtype.kind == "b" else "integers"
+            named, rule = {"x": self, "value": new}, f"expected {held}."
             raise DTypeError(explain(f"{call}: x cannot hold the result", named, rule, "Use x.float()."))
         try:
             fits = np.broadcast_shapes(array.shape, self.array.shape) == self.array.shape
@@ -53,7 +57,7 @@ class WritingMethods(Recorded):
                 f"expected what broadcasts to {describe_shape(self.shape)}.",
             )
             raise ShapeError(explain(f"{call}: the value does not fit", named, rule))
-        self.array[...] = array
+        STATE.run(np.copyto, self.array, array, casting="unsafe")
         mark_changed(self.array)
         return self  # type: ignore[return-value]
 
@@ -120,6 +124,9 @@ class WritingMethods(Recorded):
     def uniform_(self, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Tensor:
         """Draw evenly from `low` to `high`, from `generator` or the stream `init`."""
         low, high = real("uniform_", "low", low), real("uniform_", "high", high)
+        if not low <= high:
+            rule = f"expected low at most high, got {low} and {high}."
+            raise ArgumentError(explain("uniform_: nothing between the bounds", None, rule))
         rng = generator or _stream()
         return self._overwritten(
             "uniform_", rng.uniform(low, high, self.array.shape, self._floats("uniform_"))

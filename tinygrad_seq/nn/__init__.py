@@ -21,7 +21,7 @@ from tinygrad_seq.nn.basic import Dropout, Embedding, LayerNorm, Linear, RMSNorm
 from tinygrad_seq.nn.cells import GRUCell, LSTMCell, RNNCell
 from tinygrad_seq.nn.chain import Sequential
 from tinygrad_seq.nn.containers import ModuleDict, ModuleList
-from tinygrad_seq.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss, NLLLoss
+from tinygrad_seq.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from tinygrad_seq.nn.masks import generate_square_subsequent_mask
 from tinygrad_seq.nn.module import Mismatch, Module, Parameter
 from tinygrad_seq.nn.nests import detach
@@ -50,6 +50,7 @@ __all__ = [
     "Flatten",
     "GRUCell",
     "Identity",
+    "L1Loss",
     "LSTMCell",
     "LayerNorm",
     "LearnedPositions",

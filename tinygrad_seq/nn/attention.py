@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import functional as F
+from tinygrad_seq.arguments import flag
 from tinygrad_seq.attention_maths import attend, one_family
 from tinygrad_seq.creation import where
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
@@ -90,7 +91,8 @@ class MultiheadAttention(Module):
             embed_dim if n is None else size(call, "kdim or vdim", n) for n in (kdim, vdim)
         )
         self.dropout = probability(call, "dropout", dropout)
-        self.bias, self.batch_first, self.add_zero_attn = bias, batch_first, add_zero_attn
+        self.bias, self.batch_first = flag(call, "bias", bias), flag(call, "batch_first", batch_first)
+        self.add_zero_attn = flag(call, "add_zero_attn", add_zero_attn)
         self.positions, self.inner = positions, num_heads * self.head_dim
         self.packed = self.kdim == self.vdim == embed_dim
         inner, kind = self.inner, dtype or FLOAT32

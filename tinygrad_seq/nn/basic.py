@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import functional as F
+from tinygrad_seq.arguments import flag, real
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.functional import padding_row
 from tinygrad_seq.nn.module import Module, Parameter
@@ -56,6 +57,7 @@ class Linear(Module):
     ):
         self.in_features = size("Linear", "in_features", in_features)
         self.out_features = size("Linear", "out_features", out_features)
+        bias = bias is not None and flag("Linear", "bias", bias)
         bound = 1.0 / math.sqrt(self.in_features)
         self.weight = uniform_parameter(bound, (self.out_features, self.in_features), dtype, rng)
         self.bias = uniform_parameter(bound, (self.out_features,), dtype, rng) if bias else None
@@ -109,7 +111,7 @@ class Embedding(Module):
 class Dropout(Module):
     """While training, zeroes each element with probability p and divides the others by 1 - p."""
 
-    def __init__(self, p: float = 0.5, *, rng: Generator | None = None):
+    def __init__(self, p: float = 0.5, inplace: bool = False, *, rng: Generator | None = None):
         self.p = probability("Dropout", "p", p)
         self.rng = rng
 
@@ -138,8 +140,9 @@ class LayerNorm(Module):
         dtype: Any = None,
     ):
         shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        elementwise_affine = flag("LayerNorm", "elementwise_affine", elementwise_affine)
         self.normalized_shape = tuple(size("LayerNorm", "normalized_shape", n) for n in shape)
-        self.eps = eps
+        self.eps, bias = real("LayerNorm", "eps", eps), flag("LayerNorm", "bias", bias)
         kind = dtype or FLOAT32
         self.weight = Parameter(np.ones(self.normalized_shape, kind)) if elementwise_affine else None
         self.bias = Parameter(np.zeros(self.normalized_shape, kind)) if elementwise_affine and bias else None
@@ -168,8 +171,9 @@ class RMSNorm(Module):
         dtype: Any = None,
     ):
         shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        elementwise_affine = flag("RMSNorm", "elementwise_affine", elementwise_affine)
         self.normalized_shape = tuple(size("RMSNorm", "normalized_shape", n) for n in shape)
-        self.eps = eps
+        self.eps = None if eps is None else real("RMSNorm", "eps", eps)
         ones = np.ones(self.normalized_shape, dtype or FLOAT32)
         self.weight = Parameter(ones) if elementwise_affine else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
+from tinygrad_seq.arguments import sequence
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.nn.module import Module
 
@@ -37,7 +38,9 @@ class ModuleList(Module):
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         """More at the end."""
-        for module in modules:
+        for module in (
+            modules if isinstance(modules, ModuleList) else sequence("ModuleList", "modules", modules)
+        ):
             self.append(module)
         return self
 

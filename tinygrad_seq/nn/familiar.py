@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_seq.absent import missing
 from tinygrad_seq.dtypes import check_device, dtype_of, is_device
 from tinygrad_seq.errors import ArgumentError, DTypeError, explain
+from tinygrad_seq.nodes import STATE
 from tinygrad_seq.tensor import Tensor
 
 F = TypeVar("F", bound="FamiliarModule")
@@ -104,7 +105,7 @@ class FamiliarModule:
             rule = "expected a floating dtype."
             raise DTypeError(explain("to: parameters are floats", {"dtype": str(kind)}, rule))
         for p in (*self.parameters(), *(b for b in self.buffers() if b.dtype.kind == "f")):  # type: ignore[attr-defined]
-            p.array = p.array.astype(kind)
+            p.array = STATE.run(p.array.astype, kind)
             p.node, p.grad = None, None
         return self
 

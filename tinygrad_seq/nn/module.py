@@ -9,6 +9,7 @@ from weakref import ref
 
 import numpy as np
 
+from tinygrad_seq.arguments import flag
 from tinygrad_seq.dtypes import is_bfloat16
 from tinygrad_seq.errors import CheckpointError, describe_shape, explain, short_dtype
 from tinygrad_seq.nn.familiar import FamiliarModule
@@ -217,6 +218,7 @@ class Module(FamiliarModule):
     # ---- modes -----------------------------------------------------------------------------------------
     def train(self: M, mode: bool = True) -> M:
         """Training mode on or off, here and below."""
+        mode = flag("train", "mode", mode)
         for module in self.modules():
             object.__setattr__(module, "training", mode)
         return self

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.arguments import flag, real, sequence
 from tinygrad_seq.errors import ArgumentError, CheckpointError, GraphError, describe_shape, explain
 from tinygrad_seq.nodes import recording
 from tinygrad_seq.optim.flat import cut_up, gathered, parameters_of, spans
@@ -80,7 +81,8 @@ class Optimizer:
                     explain(f"{type(self).__name__}: a parameter stands in two groups", {"p": p})
                 )
             known.add(id(p))
-        self.param_groups.append({**self.defaults, **group, "params": params})
+        merged = {**self.defaults, **group, "params": params}
+        self.param_groups.append(_checked(type(self).__name__, merged))
 
     def update(self, p: Tensor, g: Tensor, state: dict[str, Tensor], group: Group) -> Tensor:
         """The parameter's new value; moments are kept in `state`."""
@@ -205,14 +207,34 @@ class Optimizer:
         return "\n".join([type(self).__name__, *rows])
 
 
-def required(call: str, **numbers: float) -> None:
-    """Each setting must be at least 0, and a beta or decay below 1."""
+def required(call: str, **numbers: Any) -> None:
+    """Each setting must be a number of at least 0, and a beta below 1."""
     for name, value in numbers.items():
         below_one = name.startswith("beta")
-        if not value >= 0.0 or (below_one and value >= 1.0):
+        number = real(call, name, value)
+        if not number >= 0.0 or (below_one and number >= 1.0):
             rule = (
                 f"expected {name} "
                 + ("from 0 to below 1" if below_one else "of at least 0")
                 + f", got {value}."
             )
             raise ArgumentError(explain(f"{call}: {name} out of range", None, rule))
+
+
+_NUMBERS = ("lr", "eps", "weight_decay", "momentum", "alpha", "lr_decay", "initial_accumulator_value")
+_FLAGS = ("nesterov", "amsgrad", "centered")
+
+
+def _checked(call: str, group: Group) -> Group:
+    """A group whose settings, of which it may bring its own, are within their bounds."""
+    required(call, **{name: group[name] for name in _NUMBERS if name in group})
+    for name in _FLAGS:
+        if name in group:
+            flag(call, name, group[name])
+    if "betas" in group:
+        betas = sequence(call, "betas", group["betas"])
+        if len(betas) != 2:
+            raise ArgumentError(explain(f"{call}: betas are two numbers", {"betas": betas}))
+        required(call, beta1=betas[0], beta2=betas[1])
+        group["betas"] = tuple(betas)
+    return group

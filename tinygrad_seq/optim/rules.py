@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.arguments import real
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.fusing import fused
 from tinygrad_seq.optim.optimiser import Group, Optimizer, required
@@ -137,7 +138,8 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ):
-        required("SGD", lr=lr, momentum=momentum, weight_decay=weight_decay)
+        required("SGD", momentum=momentum)
+        dampening = real("SGD", "dampening", dampening)
         if nesterov and (momentum <= 0.0 or dampening != 0.0):
             rule = f"expected momentum above 0 and dampening 0, got {momentum} and {dampening}."
             raise ArgumentError(explain("SGD: nesterov needs momentum without dampening", None, rule))
@@ -181,11 +183,9 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
         amsgrad: bool = False,
     ):
-        name = type(self).__name__
-        required(name, lr=lr, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay)
         defaults = {
             "lr": lr,
-            "betas": tuple(betas),
+            "betas": betas,
             "eps": eps,
             "weight_decay": weight_decay,
             "amsgrad": amsgrad,
@@ -243,7 +243,6 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         centered: bool = False,
     ):
-        required("RMSprop", lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum)
         defaults = {
             "lr": lr,
             "alpha": alpha,
@@ -283,8 +282,6 @@ class Adagrad(Optimizer):
         initial_accumulator_value: float = 0.0,
         eps: float = 1e-10,
     ):
-        required("Adagrad", lr=lr, lr_decay=lr_decay, weight_decay=weight_decay, eps=eps)
-        required("Adagrad", initial_accumulator_value=initial_accumulator_value)
         defaults = {
             "lr": lr,
             "lr_decay": lr_decay,
