@@ -42,7 +42,7 @@ ANSWERS = {
     "mean": (lambda x: tgs.tensor(BIG).mean(), INF),
     "product of all": (lambda x: tgs.tensor(BIG).prod(), INF),
     "cumsum": (lambda x: (x * 3e38).cumsum(0)[1], INF),
-    "norm": (lambda x: (x * 1e30).norm(), INF),
+    "norm": (lambda x: (x * 0 + 3e38).norm(), INF),
     "softplus": (lambda x: F.softplus(x * INF), INF),
     "logsumexp": (lambda x: F.logsumexp(x * INF), INF),
     "mse": (lambda x: F.mse_loss(x * 1e38, x * -1e38), INF),

@@ -283,7 +283,7 @@ class Tensor(
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, value: Any) -> bool:
-        return bool((self == as_tensor(value, self)).any())  # type: ignore[union-attr]
+        return bool((self == as_tensor(value, self)).any())
 
     def __bool__(self) -> bool:
         if self.array.size != 1:
