@@ -21,7 +21,7 @@ import pytest
 
 from tinygrad_seq import special
 from tinygrad_seq.fuser import scalars
-from tinygrad_seq.fuser.intrinsics import COMPILED
+from tinygrad_seq.fuser.intrinsics import COMPILED, has_fma
 from tinygrad_seq.fuser.scalars import BOUNDS, SCALARS
 from tinygrad_seq.numerics import Array
 
@@ -238,6 +238,39 @@ def test_bits_of_a_float_and_back():
     run(x, words, back)
     np.testing.assert_array_equal(words, x.view(np.int32))
     np.testing.assert_array_equal(back.view(np.int32), x.view(np.int32))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_fused_step_is_rounded_once_or_twice_as_the_processor_can(dtype):
+    """(1 + u)^2 - (1 + 2 u) is u^2 rounded once and 0 rounded twice: alike in a vector and in what is left over."""
+    kind = np.dtype(dtype).type
+    u = kind(2.0 ** -(12 if dtype == "float32" else 27))
+    x = np.full(37, 1 + u, dtype)
+    c, out = -np.full(37, 1 + 2 * u, dtype), np.full(37, np.nan, dtype)
+
+    def run(x: Array, c: Array, out: Array) -> None:
+        for j in range(x.size):
+            out[j] = scalars.fma(x[j], x[j], c[j])
+
+    once = False
+    if COMPILED:
+        import numba
+        from numba.core.registry import cpu_target
+
+        run = numba.njit(run)
+        once = has_fma(*cpu_target.target_context.codegen().magic_tuple())
+    run(x, c, out)
+    np.testing.assert_array_equal(out, u * u if once else kind(0))
+
+
+def test_which_processors_have_a_fused_step():
+    """By what numba compiles for: its list of features ends the same way with AVX switched off."""
+    assert has_fma("x86_64-unknown-linux-gnu", "znver5", "+avx,+avx2,+fma,-fma4")
+    assert has_fma("arm64-apple-darwin23", "apple-m1", "")
+    assert has_fma("aarch64-unknown-linux-gnu", "generic", "+neon")
+    assert not has_fma("x86_64-pc-windows-msvc", "generic", "")
+    assert not has_fma("x86_64-unknown-linux-gnu", "znver5", "-avx,-avx2,+fma")
+    assert not has_fma("x86_64-unknown-linux-gnu", "nehalem", "+sse4.2,-avx,-fma,+fma4")
 
 
 def test_the_tables_are_complete():

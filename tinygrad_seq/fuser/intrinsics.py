@@ -1,4 +1,4 @@
-"""The few places that touch numba's inside: bit casts, extremes that keep NaN, the choice between two bodies.
+"""The few places that touch numba's inside: bit casts, fused steps, extremes that keep NaN, one of two bodies.
 
 Each name works twice: inside compiled code as LLVM instructions and, where numba is missing or switched off
 (`NUMBA_DISABLE_JIT=1`), as plain Python on NumPy scalars. Knows nothing of kernels or of the tape.
@@ -27,7 +27,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 # The scalars' own, not those of the kernel that calls them: LLVM keeps them by instruction when it inlines. None:
 # "reassoc" would cancel the rounding trick `(x + big) - big`, "arcp" loosen a division, "nsz" lose the sign of zero;
-# "contract" makes one step of a product and a sum in one copy of a loop and not in another.
+# "contract" makes one step of a product and a sum in one copy of a loop and not in another; `fma` says where.
 FLAGS: tuple[str, ...] = ()
 
 
@@ -112,6 +112,32 @@ def _sum_in_any_order(_context: Any, x: Any, y: Any) -> Any:
     return x(x, y), lower
 
 
+def _fused(_context: Any, a: Any, b: Any, c: Any) -> Any:
+    if not a == b == c or not isinstance(a, types.Float):
+        return None
+
+    def lower(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        if has_fma(*context.codegen().magic_tuple()):
+            return builder.fma(*arguments)
+        return builder.fadd(builder.fmul(*arguments[:2]), arguments[2])
+
+    return a(a, b, c), lower
+
+
+def has_fma(triple: str, _name: str, features: str) -> bool:
+    """Whether a processor, as numba's cache knows it, makes one step of a product and a sum.
+
+    Where it does not, LLVM would call a function of the library for each number.
+    """
+    if triple.startswith(("aarch64", "arm64")):
+        return True
+    return {"+fma", "+avx"} <= set(features.split(","))
+
+
+def _plain_fma(a: Any, b: Any, c: Any) -> Any:
+    return a * b + c
+
+
 def _plain_bits_to_float(bits: Any) -> Any:
     return np.uint32(int(bits) & 0xFFFFFFFF).view(np.float32)
 
@@ -177,3 +203,7 @@ remainder_f8, floor_divide_f8 = division(np.float64)
 # x + y, where x is a running sum whose order does not matter: only so is the sum of a row vectorised. Freedom of
 # order for all sums of a kernel would fold x - x to 0 and hide that x was NaN.
 added: Callable[[Any, Any], Any] = _compiled_or(operator.add, _sum_in_any_order)
+
+# a b + c, rounded once where the processor can, else twice: in every copy of a loop alike. LLVM left to itself
+# ("contract") does it in one copy and not in another.
+fma: Callable[[Any, Any, Any], Any] = _compiled_or(_plain_fma, _fused)

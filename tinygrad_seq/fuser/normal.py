@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import special
-from tinygrad_seq.fuser.intrinsics import bits_to_float, float_to_bits, scalar
+from tinygrad_seq.fuser.intrinsics import bits_to_float, float_to_bits, fma, scalar
 from tinygrad_seq.fuser.powers import (
     HALF,
     LIFTED_LEAST,
@@ -56,16 +56,17 @@ def ndtr_f32(x: np.float32) -> Any:
     a = FARTHEST if a > FARTHEST else a
     inverse = ONE / (a + FOUR)
     s = (a - FOUR) * inverse
-    p = N0 + s * (N1 + s * (N2 + s * (N3 + s * (N4 + s * (N5 + s * (N6 + s * (N7 + s * (N8 + s * N9))))))))
+    p = fma(s, fma(s, fma(s, fma(s, fma(s, N9, N8), N7), N6), N5), N4)
+    p = fma(s, fma(s, fma(s, fma(s, p, N3), N2), N1), N0)
     high = bits_to_float(float_to_bits(a) & HIGH_BITS)
     r, power = split(-(HALF * (high * high)), TO_LIFTED_POWER)
-    e = exp_near_zero(r - HALF * ((a - high) * (a + high)))
+    e = exp_near_zero(fma(high - a, HALF * (a + high), r))
     out = (p * inverse) * (e * bits_to_float(power << 23))
     low = lowered(out)
     out = low if out < LIFTED_LEAST else out * UNLIFTED
     out = out if x < ZERO else ONE - out
     z = x * x
-    near = HALF + x * (M0 + z * (M2 + z * (M4 + z * (M6 + z * (M8 + z * M10)))))
+    near = fma(x, fma(z, fma(z, fma(z, fma(z, fma(z, M10, M8), M6), M4), M2), M0), HALF)
     return near if a < ONE else out
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.fuser.intrinsics import bits_to_float, float_to_bits, inlined
+from tinygrad_seq.fuser.intrinsics import bits_to_float, float_to_bits, fma, inlined
 
 f4, i4 = np.float32, np.int32
 
@@ -49,15 +49,15 @@ def split(y: np.float32, to_integer: np.float32) -> tuple[Any, Any]:
 
     Cody and Waite (1980): ln 2 in two parts, the first so short that n times it is exact.
     """
-    shifted = y * LOG2_E + to_integer
-    n = shifted - to_integer
-    return (y - n * LN2_HIGH) - n * LN2_LOW, float_to_bits(shifted)
+    shifted = fma(y, LOG2_E, to_integer)
+    n = to_integer - shifted
+    return fma(n, LN2_LOW, fma(n, LN2_HIGH, y)), float_to_bits(shifted)
 
 
 @inlined
 def exp_near_zero(r: np.float32) -> Any:
     """e^r for |r| <= ln(2)/2."""
-    return ONE + r * (E1 + r * (E2 + r * (E3 + r * (E4 + r * (E5 + r * E6)))))
+    return fma(r, fma(r, fma(r, fma(r, fma(r, fma(r, E6, E5), E4), E3), E2), E1), ONE)
 
 
 @inlined

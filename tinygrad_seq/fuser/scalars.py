@@ -25,6 +25,7 @@ from tinygrad_seq.fuser.intrinsics import (
     float_to_bits,
     floor_divide_f4,
     floor_divide_f8,
+    fma,
     inlined,
     maximum,
     minimum,
@@ -64,9 +65,10 @@ from tinygrad_seq.fuser.powers import (
 
 __all__ = [
     "BOUNDS", "SCALARS", "added", "bits_to_float", "erf_f32", "erf_f64", "exp_f32", "exp_f64", "expm1_f32",
-    "expm1_f64", "finite_f4", "finite_f8", "float_to_bits", "floor_divide_f4", "floor_divide_f8", "lesser_f32",
-    "lesser_f64", "log1p_f32", "log1p_f64", "log_f32", "log_f64", "maximum", "middling_f4", "middling_f8", "minimum",
-    "ndtr_f32", "ndtr_f64", "remainder_f4", "remainder_f8", "tanh_f32", "tanh_f64", "uniform_f32", "uniform_f64",
+    "expm1_f64", "finite_f4", "finite_f8", "float_to_bits", "floor_divide_f4", "floor_divide_f8", "fma",
+    "lesser_f32", "lesser_f64", "log1p_f32", "log1p_f64", "log_f32", "log_f64", "maximum", "middling_f4",
+    "middling_f8", "minimum", "ndtr_f32", "ndtr_f64", "remainder_f4", "remainder_f8", "tanh_f32", "tanh_f64",
+    "uniform_f32", "uniform_f64",
 ]  # fmt: skip
 
 # How far a float32 result may lie from the true value, in units in its last place. Behind each the worst found
@@ -153,8 +155,8 @@ def expm1_f32(x: np.float32) -> Any:
     y = EXPM1_LOWEST if x < EXPM1_LOWEST else x
     r, n = split(y, TO_HALF_POWER)
     half = bits_to_float(n << 23)  # 2^(n - 1), since there is no 2^128
-    near = r + (r * r) * (M2 + r * (M3 + r * (M4 + r * (M5 + r * M6))))
-    out = near * half + (half - HALF)
+    near = fma(r * r, fma(r, fma(r, fma(r, fma(r, M6, M5), M4), M3), M2), r)
+    out = fma(near, half, half - HALF)
     out = out + out
     out = out if abs(x) > SMALL else x
     return out if x <= HIGHEST else x + INF
@@ -167,7 +169,7 @@ def _lifted_lesser(x: np.float32) -> Any:
     y = LOWEST if y < LOWEST else y
     r, power = split(y, TO_LIFTED_POWER)
     e = exp_near_zero(r) * bits_to_float(power << 23)
-    return e / (ONE + e * UNLIFTED)
+    return e / fma(e, UNLIFTED, ONE)
 
 
 @scalar(np.float32, np.tanh)
@@ -178,13 +180,13 @@ def tanh_f32(x: np.float32) -> Any:
     """
     size = abs(x)
     y = TANH_FAR if size > TANH_FAR else size
-    shifted = y * LOG2_E_TWICE + TO_POWER
-    s = y - (shifted - TO_POWER) * LN2_HALF  # of one part: what its second would add is lost beside 1
+    shifted = fma(y, LOG2_E_TWICE, TO_POWER)
+    s = fma(TO_POWER - shifted, LN2_HALF, y)  # of one part: what its second would add is lost beside 1
     power = bits_to_float(float_to_bits(shifted) << 23)
-    grown = ONE + s * (D1 + s * (D2 + s * (D3 + s * (D4 + s * (D5 + s * D6)))))
-    far = ONE - TWO / (grown * power + ONE)
+    grown = fma(s, fma(s, fma(s, fma(s, fma(s, fma(s, D6, D5), D4), D3), D2), D1), ONE)
+    far = ONE - TWO / fma(grown, power, ONE)
     z = x * x
-    near = size + (size * z) * (T3 + z * (T5 + z * (T7 + z * T9)))
+    near = fma(size * z, fma(z, fma(z, fma(z, T9, T7), T5), T3), size)
     return signed_as(near if size < TANH_NEAR else far, x)
 
 
@@ -214,20 +216,20 @@ def erf_f32(x: np.float32) -> Any:
     """
     size = abs(x)
     y = ERF_FAR if size > ERF_FAR else size
-    q = Q3 + y * (Q4 + y * (Q5 + y * (Q6 + y * (Q7 + y * (Q8 + y * Q9)))))
-    root = ONE - y * (Q1 + y * (Q2 + y * q))
+    q = fma(y, fma(y, fma(y, fma(y, fma(y, fma(y, Q9, Q8), Q7), Q6), Q5), Q4), Q3)
+    root = fma(-y, fma(y, fma(y, q, Q2), Q1), ONE)
     square = root * root
-    far = ONE - square * square
+    far = fma(-square, square, ONE)
     z = x * x
-    near = size + size * (P1 + z * (P3 + z * (P5 + z * (P7 + z * (P9 + z * P11)))))
+    near = fma(size, fma(z, fma(z, fma(z, fma(z, fma(z, P11, P9), P7), P5), P3), P1), size)
     return signed_as(near if size < ERF_NEAR else far, x)
 
 
 @inlined
 def _log_near_one(m: np.float32, n: np.float32) -> Any:
     """log((1 + m) 2^n) for 1 + m between sqrt(1/2) and sqrt(2)."""
-    p = L3 + m * (L4 + m * (L5 + m * (L6 + m * (L7 + m * (L8 + m * (L9 + m * L10))))))
-    return n * LN2_HIGH + (m + (n * LN2_LOW + (m * m) * (m * p - HALF)))
+    p = fma(m, fma(m, fma(m, fma(m, fma(m, fma(m, fma(m, L10, L9), L8), L7), L6), L5), L4), L3)
+    return fma(n, LN2_HIGH, m + fma(m * m, fma(m, p, -HALF), n * LN2_LOW))
 
 
 @inlined
@@ -265,7 +267,7 @@ def log1p_f32(x: np.float32) -> Any:
     above = i4(float_to_bits(u) - LOWEST_MANTISSA)
     shift = i4(above & EXPONENT_BITS)
     inverse = bits_to_float(ONE_BITS - shift)
-    near = x * inverse + (inverse - ONE)
+    near = fma(x, inverse, inverse - ONE)
     far = bits_to_float(float_to_bits(u) - shift) - ONE  # at the far end 2^-n would be subnormal
     out = _log_ends(u, _log_near_one(far if x > LARGE else near, f4(i4(above >> 23))))
     return x if x == ZERO else out
