@@ -136,6 +136,8 @@ REFUSED = {
     "complex written": (lambda: tgs.ones(2).__setitem__(0, 1j), "complex cannot stand beside a tensor"),
     "out of uint8": (lambda: tgs.tensor([300], dtype=tgs.uint8), "tensor: not numbers"),
     "complex array": (lambda: tgs.ones(1).new_tensor(np.array([1j])), "no tensors of dtype complex128"),
+    "pieces of nothing": (lambda: tgs.zeros(0).chunk(2**70), "chunks out of range"),
+    "times": (lambda: tgs.ones(2).repeat_interleave(range(3)), "not a number for each"),
     "bounds": (lambda: tgs.ones(2).uniform_(1, 0), "expected low at most high, got 1.0 and 0.0"),
     "one bound": (lambda: tgs.ones(2).uniform_(2), "expected low at most high, got 2.0 and 1.0"),
     "number into truth": (lambda: tgs.tensor([True]).add_(1), "add_: x cannot hold the result"),

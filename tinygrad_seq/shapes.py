@@ -121,7 +121,7 @@ class ShapeMethods(Recorded):
     def chunk(self, chunks: int, axis: int | None = None, *, dim: int | None = None) -> tuple[Tensor, ...]:
         """At most `chunks` pieces of equal size along `axis`; the last may be shorter."""
         axis = axis_of("chunk", first_axis("chunk", axis, dim), self.array.ndim, self)
-        chunks = whole("chunk", "chunks", chunks, 1)
+        chunks = whole("chunk", "chunks", chunks, 1, 2**31)
         if not self.array.shape[axis]:  # as many empty ones as are asked for, so that they can be unpacked
             return self.split([0] * chunks, axis)
         return self.split(max(1, -(-self.array.shape[axis] // chunks)), axis)
