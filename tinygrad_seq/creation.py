@@ -152,7 +152,7 @@ def eye(n: int, m: int | None = None, dtype: Any = FLOAT32) -> Tensor:
     """Ones on the diagonal of an n by m matrix, zeros elsewhere."""
     rows, columns = sizes_of((n, n if m is None else m), "eye", 0)
     try:
-        return wrap(np.eye(rows, columns, dtype=dtype))
+        return wrap(np.eye(rows, columns, dtype=dtype_of("eye", dtype)))
     except (MemoryError, ValueError):
         raise too_large("eye", (rows, columns)) from None
 

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+from tinygrad_seq.arguments import real
 from tinygrad_seq.recording import input_tensor
 from tinygrad_seq.tensor import Tensor
 
@@ -80,5 +81,6 @@ def equal(x: Any, y: Any) -> bool:
 def allclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Whether |x - y| is at most atol + rtol |y| everywhere."""
     a, b = input_tensor("allclose", x), input_tensor("allclose", y)
+    rtol, atol = real("allclose", "rtol", rtol), real("allclose", "atol", atol)
     near = (a == b) | (abs(a - b) <= atol + rtol * abs(b))
     return bool((near | (a.isnan() & b.isnan()) if equal_nan else near).all())
