@@ -100,10 +100,10 @@ class RearrangingMethods(Recorded):
             x, at = x.reshape(-1), 0
         i = axis_of("repeat_interleave", at, x.ndim, self)
         times: Any = repeats.array if isinstance(repeats, Recorded) else repeats
-        if isinstance(times, (list, tuple, range, np.ndarray)) and np.ndim(times):
-            times = ids_of(
-                "repeat_interleave", self, list(times) if isinstance(times, range) else times
-            ).array
+        if isinstance(times, (list, tuple, range)):
+            times = np.array([whole("repeat_interleave", "repeats", n, 0, 2**31) for n in times], np.int64)
+        elif isinstance(times, np.ndarray) and times.ndim:
+            times = ids_of("repeat_interleave", self, times).array
         if np.ndim(times) != 1 or times.min(initial=0) < 0:
             times = whole("repeat_interleave", "repeats", times, 0, 2**31)
         elif len(times) not in (1, x.shape[i]):
