@@ -265,3 +265,18 @@ def test_a_row_of_minus_infinity_alone_is_an_empty_choice(name, dtype, way):
     assert y[0].tolist() == expected
     assert g[0].tolist() == [0.0, 0.0, 0.0]
     assert np.isfinite(g[1].numpy()).all()
+
+
+@pytest.mark.parametrize("how", ["fused", "composed"])
+@pytest.mark.parametrize(
+    "norm", [lambda x: F.layer_norm(x, 3), lambda x: F.rms_norm(x, 3)], ids=["layer", "rms"]
+)
+def test_a_norm_whose_squares_overflow_is_no_zero(norm, how) -> None:
+    """Rows of 1e30 came out as zeros, and looked sound; beside them a usual row is as it was."""
+    x = tgs.tensor(np.array([[1e30, 2e30, 3e30], [1.0, 2.0, 4.0]], "f4"), requires_grad=True)
+    with tgs.composed() if how == "composed" else contextlib.nullcontext():
+        y, usual = norm(x), norm(x[1:])
+    assert np.isnan(y.detach().numpy()[0]).all()
+    np.testing.assert_array_equal(y.detach().numpy()[1:], usual.detach().numpy())
+    g = tgs.grad(y[1].sum() + y[1, 0], x)
+    assert np.isfinite(g.numpy()[1]).all()

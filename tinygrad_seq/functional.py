@@ -115,10 +115,15 @@ def layer_norm(
     return out if rows is x else out.reshape(x.shape)
 
 
+def _root(squares: Tensor) -> Tensor:
+    """The square root; NaN where the squares are beyond the largest number: to divide by infinity would give 0."""
+    return where(squares == math.inf, math.nan, squares).sqrt()
+
+
 @fused
 def _layer_norm(x: Tensor, *scale: Tensor, eps: float, scaled: bool) -> Tensor:
     centred = x - x.mean(-1, keepdims=True)
-    out = centred / ((centred * centred).mean(-1, keepdims=True) + eps).sqrt()
+    out = centred / _root((centred * centred).mean(-1, keepdims=True) + eps)
     out = out * scale[0] if scaled else out
     return out + scale[-1] if len(scale) > scaled else out
 
@@ -140,7 +145,7 @@ def rms_norm(
 
 @fused
 def _rms_norm(x: Tensor, *scale: Tensor, eps: float) -> Tensor:
-    out = x / ((x * x).mean(-1, keepdims=True) + eps).sqrt()
+    out = x / _root((x * x).mean(-1, keepdims=True) + eps)
     return out * scale[0] if scale else out
 
 
