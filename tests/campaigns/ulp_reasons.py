@@ -17,7 +17,7 @@ REASONS = {
         __ifloordiv__ __imatmul__ __imod__ __imul__ __ior__ __ipow__ __isub__ __itruediv__ __ixor__""",
     TRUTH: """all any argmax argmin argsort ceil eq floor ge gt isfinite isinf isnan le logical_not lt ne round sign
         trunc one_hot checked_ids __and__ __or__ __xor__ __rand__ __ror__ __rxor__ __invert__ __bool__ __int__
-        __index__ __round__ __len__ __eq__ __ne__ __lt__ __le__ __gt__ __ge__""",
+        __index__ __round__ __len__ __eq__ __ne__ __lt__ __le__ __gt__ __ge__ __contains__""",
     LEAVES: """array assign astype backward bool clone cpu cuda data detach detach_ device dim double dtype
         element_size float grad int is_floating_point is_leaf item label learnt long mode name nbytes ndim new_empty
         new_full new_ones new_tensor new_zeros node numel numpy origin register_hook requires_grad requires_grad_

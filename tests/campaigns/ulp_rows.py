@@ -208,6 +208,8 @@ ROWS = [
     RowLine("mean", lambda x: x.mean(-1), lambda x: [_mean(x)],
             lambda x, w, o, s: (_all(_total(x) / N, o), s), N + 1, 1, ADDED, ("mean",), 30, own=False),
     RowLine("cumsum", lambda x: x.cumsum(-1), _cumsum, _cumsum_sizes, N, N, ADDED, ("cumsum",), 30),
+    RowLine("prod", lambda x: x.prod(-1), lambda x: [mp.fprod(x)], _result, N, N, "n - 1 roundings, each relative",
+            ("prod",), own=False),
     RowLine("var", lambda x: x.var(-1), lambda x: [_var(x)], _spread_sizes, N + 5, N + 5,
             "relative to the variance: deviations, twice centred; their squares; n roundings", ("var",), own=False),
     RowLine("std", lambda x: x.std(-1), lambda x: [mp.sqrt(_var(x))], _spread_sizes, N + 5, N + 8,
