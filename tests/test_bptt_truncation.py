@@ -362,7 +362,7 @@ def test_randomised_truncation_repeats_with_its_generator():
 # ---- memory -----------------------------------------------------------------------------------------------
 def peak(runner, steps):
     """The most bytes held: rows enough that arrays, not Python's own lists of free objects, make up the sum."""
-    model, rng, rows = Plain(), np.random.default_rng(0), 400
+    model, rng, rows = Plain(), np.random.default_rng(0), 1000
     rule = optim.SGD(model.params, lr=1e-3)
     stream = (tuple(tgs.tensor(rng.standard_normal((rows, n))) for n in (2, 1)) for _ in range(steps))
 

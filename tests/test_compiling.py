@@ -100,7 +100,7 @@ def test_the_name_depends_on_all_that_the_kernel_does(folder: Path, monkeypatch:
     importing = "from tinygrad_seq.fuser.scalars import exp_f32\n" + SOURCE
     compiling.build(SOURCE)
     compiling.build(SOURCE.replace("twice", "double"))
-    compiling.build(SOURCE, flags=())
+    compiling.build(SOURCE, flags=("contract",))
     compiling.build(SOURCE + "\n\nother = kernel\n", "other")
     compiling.build(SOURCE + "\n\nother = kernel\n", "kernel")
     compiling.build(importing)

@@ -203,7 +203,7 @@ def test_rolled_loops_have_a_way_back() -> None:
     assert drawn.dot.count("t−1") == 2
     back = [e for e in drawn.folded.edges if e.back]
     assert sorted((e.kind, e.back, e.count) for e in back) == [("state", 1, 11)] * 2
-    assert "slice</b> [t]" in drawn.dot
+    assert "slice</b>&#160;[t]" in drawn.dot
 
 
 def test_levels_have_ever_fewer_nodes() -> None:

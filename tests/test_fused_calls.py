@@ -64,7 +64,7 @@ CHECKS = [*COMPOSED_CASES, *RULES, *CLIPPING]
 # The names whose kernels no case of the table runs under a layer's or function's own name.
 NO_KERNEL = {
     "tanh", "mse_loss", "linear", "embedding", "einsum", "unroll", "checkpoint", "Linear", "Embedding",
-    "SinusoidalPositions", "LearnedPositions", "Identity", "Flatten", "MSELoss", "Tanh",
+    "SinusoidalPositions", "LearnedPositions", "Identity", "Flatten", "MSELoss", "Tanh", "L1Loss", "l1_loss",
 }  # fmt: skip
 
 

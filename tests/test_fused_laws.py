@@ -129,7 +129,7 @@ COMPOSED = {
     "split sizes", "chunk uneven use", "pad", "pad steps", "slice of a number", "slice loop",
     "stack numbers", "gather mask", "gather vector", "scatter", "scatter two", "scatter empty",
     "cross_entropy", "cross_entropy of one", "cross_entropy sum", "cross_entropy smoothed, ignoring",
-    "cross_entropy of probabilities", "nll_loss", "mse_loss", "binary_cross_entropy_with_logits",
+    "cross_entropy of probabilities", "nll_loss", "mse_loss", "l1_loss", "binary_cross_entropy_with_logits",
     "layer_norm of two axes", "rms_norm of two axes", "checkpoint", "_held in unroll", "held of two",
 }  # fmt: skip
 # Inputs whose leading axes do not broadcast: never a kernel.

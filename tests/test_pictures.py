@@ -91,7 +91,7 @@ def outline(dot: str) -> list[str]:
     for line in re.sub(r'tooltip="[^"]*"', "", dot).splitlines():
         words = re.sub(
             r"</?(b|i|sub|font|table|tr|td)( [^>]*)?>", "", re.sub(r"<br/>|</td></tr><tr><td>", "|", line)
-        )
+        ).replace("&#160;", " ")
         box = re.search(r"^\t*(?:color|penwidth).* label=<(.*)> labeljust", words)
         node = re.search(r"^\t*(n\w+) \[label=<(.*)> (?:color|fillcolor|width)", words)
         edge = re.search(r"^\t*(n\w+ -> n\w+)(?: \[(.*?) *\])?$", words)
