@@ -240,7 +240,7 @@ MOVES: Rows = [
     (
         lambda: X.chunk(0),
         ArgumentError,
-        "chunk: chunks out of range.\n  expected a whole number of at least 1, got 0.",
+        "chunk: chunks out of range.\n  expected a whole number from 1 to 2147483648, got 0.",
     ),
     (
         lambda: X.chunk(2, -3),

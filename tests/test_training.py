@@ -584,7 +584,7 @@ def test_failing_step_is_repeated_exactly(tmp_path: Path, monkeypatch: pytest.Mo
 def test_run_that_diverges_keeps_a_good_checkpoint(tmp_path: Path) -> None:
     """A learning rate beyond all measure ends in a NonFiniteError, without a warning of NumPy's."""
     config = replace(TINY, optimiser="SGD", lr=1e38, warmup=0, clip=0.0, weight_decay=0.0)
-    with pytest.raises(NonFiniteError, match="a number is not finite"):
+    with pytest.raises(NonFiniteError, match=r"a number is not finite|the loss is beyond all measure"):
         run(config, folder=tmp_path / "a")
     kept = load_run(tmp_path / "a").model.state_dict()
     assert all(np.isfinite(tensor.numpy()).all() for tensor in kept.values())

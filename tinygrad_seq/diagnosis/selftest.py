@@ -39,6 +39,7 @@ PRIMITIVES: list[tuple[str, Function, list[tuple[int, ...]]]] = [
     ("add, sub, mul, div, neg", lambda x, y: -(x + y) * (x - y) / y, [(3, 4), (4,)]),
     ("exp, log, sqrt, pow", lambda x, y: x.exp() * y.log() + x.sqrt() ** y, [(3, 4), (3, 4)]),
     ("sin, cos, tanh, erf", lambda x: x.sin() * x.cos() + x.tanh() * x.erf(), [(3, 4)]),
+    ("lesser, log1p, ndtr", lambda x: ops.lesser(x) * ops.log1p(x) + ops.ndtr(x), [(3, 4)]),
     ("floor_divide, remainder", lambda x, y: (x % y) * (x // y + 1.0), [(3, 4), (4,)]),
     ("sum, max, maximum", lambda x, y: x.sum(1) * x.max(1) + x.maximum(y).sum(0)[:3], [(3, 4), (3, 4)]),
     ("where, less, equal, floor", lambda x: where(x < 1.0, x * x, x + x.floor() + (x == 9.0)), [(3, 4)]),

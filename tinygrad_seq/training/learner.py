@@ -28,6 +28,10 @@ from tinygrad_seq.training.run_folder import Run
 
 __all__ = ["Learner", "Window", "drawing_from", "unwarned", "why_not_finite"]
 
+# Nats per token that no model which learns comes near. On some processors the sums of weights that have run away
+# saturate at such a number, finite, where on others they are infinite.
+ABSURD = 1e6
+
 
 @dataclass(frozen=True)
 class Window:
@@ -88,10 +92,15 @@ class Learner:
                 optim.clip_grad_value_(self.parameters, self.clip_value)
             norm = float(optim.clip_grad_norm_(self.parameters, self.clip).item())
         value = float(loss.item()) + 0.0  # what is certain costs 0, not -0
-        if not (math.isfinite(value) and math.isfinite(norm)):
+        if not (math.isfinite(value) and math.isfinite(norm) and value < ABSURD):
             self.optimiser.zero_grad()
             self.dropout.load_state_dict(begin)
             found = {"loss": value, "norm of the gradient": norm}
+            if math.isfinite(value) and math.isfinite(norm):
+                rule = f"expected a loss below {ABSURD:,.0f} nats."
+                way_out = "Weights saved before are still good. Try a lower lr."
+                what = f"train: step {self.done + 1}: the loss is beyond all measure"
+                raise NonFiniteError(explain(what, found, rule, way_out))
             raise NonFiniteError(
                 why_not_finite(f"step {self.done + 1}", found, lambda: self._backward(batch, before))
             )
