@@ -30,9 +30,8 @@ def visible(text: str) -> str:
 
     The notation is that of JSON (two halves above U+FFFF), so a line of JSON remains one with the same content.
 
-    >>> print(visible("a\x1b[2Jb\u202ec\n\td"))
+    >>> print(visible("a\x1b[2Jb\u202ec"))
     a\u001b[2Jb\u202ec
-        d
     """
     return _ANYWHERE.sub(_escaped, text)
 

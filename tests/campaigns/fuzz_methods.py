@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import importlib
 import random
 import re
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -173,8 +175,32 @@ def oddly(rng: random.Random, known: list[tuple[str, Any]]) -> tuple[str, str]:
     return name, f"{told}: {type(error).__name__}: {error!s:.120} ({at})"
 
 
+@contextlib.contextmanager
+def little_memory(more: int = 2 << 30) -> Iterator[None]:
+    """No more than so many bytes beside those that are used now, where the system can tell: a number of a billion,
+    taken for a size, is right and no fault, but would take all that the machine has.
+    """
+    try:
+        resource = importlib.import_module("resource")
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except (ImportError, OSError):
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + more, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 def run(calls: int, seed: int) -> tuple[collections.Counter[str], list[str]]:
     """How often each name was called, and what was wrong."""
+    with little_memory():
+        return _run(calls, seed)
+
+
+def _run(calls: int, seed: int) -> tuple[collections.Counter[str], list[str]]:
     rng, known = random.Random(seed), names()
     counts: collections.Counter[str] = collections.Counter()
     wrong = []

@@ -30,7 +30,7 @@ __all__ = ["Learner", "Window", "drawing_from", "unwarned", "why_not_finite"]
 
 # Nats per token that no model which learns comes near. On some processors the sums of weights that have run away
 # saturate at such a number, finite, where on others they are infinite.
-ABSURD = 1e6
+ABSURD = 1e30
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Learner:
             self.dropout.load_state_dict(begin)
             found = {"loss": value, "norm of the gradient": norm}
             if math.isfinite(value) and math.isfinite(norm):
-                rule = f"expected a loss below {ABSURD:,.0f} nats."
+                rule = f"expected a loss below {ABSURD:g} nats."
                 way_out = "Weights saved before are still good. Try a lower lr."
                 what = f"train: step {self.done + 1}: the loss is beyond all measure"
                 raise NonFiniteError(explain(what, found, rule, way_out))
