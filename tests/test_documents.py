@@ -123,7 +123,12 @@ def test_picture_is_what_the_readme_draws(tmp_path, monkeypatch):
     nodes = re.findall(r'<g id="[^"]*" class="node">\s*<title>(.*?)</title>', picture)
     boxes = re.findall(r"^\s*(\w+) \[(?!.*style=invis)", drawn, re.MULTILINE)
     assert nodes
-    assert sorted(nodes) == sorted(set(boxes) - {"graph", "node", "edge"})
+    mine = set(boxes) - {"graph", "node", "edge"}
+    if (
+        not tgs.compiling.kernels_wanted()
+    ):  # the same boxes, under other numbers than those of a kernel's recipe
+        nodes, mine = ([re.sub(r"\d+", "", name) for name in names] for names in (nodes, mine))
+    assert sorted(nodes) == sorted(mine)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
