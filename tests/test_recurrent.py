@@ -628,7 +628,7 @@ REFUSED = {
     ),
     "a word for a switch": (
         lambda: nn.LSTM(2, 3, 1, "relu"),
-        "LSTM: bias is on or off.\n  bias: 'relu'\n  expected True or False.",
+        "LSTM: bias is no flag.\n  bias: 'relu'\n  expected True or False.",
     ),
     "a projection as wide as the state": (
         lambda: nn.LSTM(2, 3, proj_size=3),

@@ -6,13 +6,14 @@ import warnings
 from typing import Any
 
 from tinygrad_seq import functional as F
+from tinygrad_seq.arguments import flag
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.nn.basic import probability, size
 from tinygrad_seq.nn.gates import RNN_STEPS, gru_gates, lstm_gates
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nn.nests import detach
 from tinygrad_seq.nn.recurrences import Elman, Gated, LongShort, Recurrence
-from tinygrad_seq.nn.starting import checked_start, flag, one_of, starting_weights, zone_of
+from tinygrad_seq.nn.starting import checked_start, one_of, starting_weights, zone_of
 from tinygrad_seq.nn.states import first_state, last_state, time_first
 from tinygrad_seq.nn.unrolling import Spans, Trace, run, sequence_mask, unroll, zoneout
 from tinygrad_seq.nodes import scope

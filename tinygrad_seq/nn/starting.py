@@ -19,13 +19,6 @@ from tinygrad_seq.recording import FLOAT32
 INITS = ("torch", "orthogonal", "identity")
 
 
-def flag(call: str, name: str, value: Any) -> bool:
-    """A setting that is on or off; what belongs to another place in the row of arguments is refused."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise DTypeError(explain(f"{call}: {name} is on or off", {name: value}, "expected True or False."))
-    return bool(value)
-
-
 def one_of(call: str, name: str, value: Any, choices: Sequence[str]) -> str:
     """A setting that is one of a few words."""
     if not isinstance(value, str) or value not in choices:
