@@ -1,15 +1,17 @@
 """Random numbers by counter: a draw depends on the seed, the stream's name and its number in the stream.
 
 One stream per purpose (`init`, `data`, `dropout`, `sampling`), so that drawing a sample or evaluating never
-changes what training draws next.
+changes what training draws next. What a `with` block here changes, it changes for its own thread alone.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,8 @@ class Generator:
     True
     """
 
+    _default = False  # True for a default stream: which generator it draws from is the thread's matter
+
     def __init__(self, seed: int | None = None, stream: str = "default"):
         if seed is not None and not isinstance(seed, (int, np.integer)):
             raise DTypeError(explain("Generator: a seed is a whole number", {"seed": seed}))
@@ -39,9 +43,12 @@ class Generator:
 
     def next_key(self) -> Tensor:
         """The key of the next draw, for the `uniform` primitive."""
-        self.drawn += 1
+        own = self._drawing()
+        with _lock:  # two threads never draw the same number
+            own.drawn += 1
+            seed, name, drawn = own.seed, own.stream, own.drawn
         # Each word is mixed into the next, so that no two streams or draws are shifts of each other.
-        word = mix(mix(mix(self.seed & 0xFFFFFFFFFFFFFFFF) ^ zlib.crc32(self.stream.encode())) ^ self.drawn)
+        word = mix(mix(mix(seed & 0xFFFFFFFFFFFFFFFF) ^ zlib.crc32(name.encode())) ^ drawn)
         return wrap(np.asarray(word, dtype=np.uint64))
 
     def rand(self, *shape: int, dtype: Any = FLOAT32) -> Tensor:
@@ -68,32 +75,99 @@ class Generator:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on from here."""
-        return {"seed": self.seed, "stream": self.stream, "drawn": self.drawn}
+        own = self._drawing()
+        return {"seed": own.seed, "stream": own.stream, "drawn": own.drawn}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved state."""
-        self.seed, self.stream, self.drawn = int(state["seed"]), str(state["stream"]), int(state["drawn"])
+        own = self._drawing()
+        own.seed, own.stream, own.drawn = int(state["seed"]), str(state["stream"]), int(state["drawn"])
+
+    def _drawing(self) -> Generator:
+        return stream(self.stream) if self._default else self
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy is a generator of its own, also that of a default stream.
+        return {name: value for name, value in vars(self).items() if name != "_default"} | self.state_dict()
 
     def __repr__(self) -> str:
         return f"Generator(seed={self.seed}, stream={self.stream!r}, drawn={self.drawn})"
 
 
-_streams: dict[str, Generator] = {}
-_seed = int.from_bytes(os.urandom(8), "little")
+class _Streams:
+    """The default streams of one seed, each made when it is first asked for."""
+
+    def __init__(self, seed: int, states: Mapping[str, dict[str, Any]] | None = None):
+        self.seed = seed
+        self.states = states or {}
+        self.made: dict[str, Generator] = {}
+
+    def of(self, name: str) -> Generator:
+        with _lock:
+            own = self.made.get(name)
+            if own is None:
+                own = Generator(self.seed, name)
+                _put(own, self.states.get(name, _start(self.seed, name)))
+                own._default = True
+                self.made[name] = own
+            return own
+
+    def restart(self, seed: int) -> None:
+        with _lock:
+            self.seed, self.states = seed, {}
+            for name, own in self.made.items():
+                _put(own, _start(seed, name))
+
+
+class _Here(threading.local):
+    """What this thread draws from in place of the process's streams."""
+
+    own: _Streams | None = None
+    instead: Mapping[str, Generator] = MappingProxyType({})
+
+
+_lock = threading.Lock()
+_process = _Streams(int.from_bytes(os.urandom(8), "little"))
+_here = _Here()
 
 
 def stream(name: str) -> Generator:
     """The default generator for a purpose: `init`, `data`, `dropout`, `sampling`, or a name of your own."""
-    if name not in _streams:
-        _streams[name] = Generator(_seed, name)
-    return _streams[name]
+    return _here.instead.get(name) or (_here.own or _process).of(name)
 
 
 def manual_seed(seed: int) -> None:
-    """Start every default stream afresh from `seed`."""
-    global _seed
-    _seed = Generator(seed).seed
-    _move((_seed, {}))
+    """Start every default stream afresh from `seed`.
+
+    The default streams are those of the process. A thread other than the main one that calls this gets streams of
+    its own, so that it draws what it would draw if it ran alone.
+    """
+    seed = Generator(seed).seed
+    for own in _here.instead.values():
+        _put(own, _start(seed, own.stream))
+    if _here.own is not None:
+        _here.own.restart(seed)
+    elif threading.current_thread() is threading.main_thread():
+        _process.restart(seed)
+    else:
+        _here.own = _Streams(seed)
+
+
+@contextmanager
+def drawing_from(*own: Generator) -> Iterator[None]:
+    """Inside, and in this thread, what draws from a default stream of a generator's name draws from that generator.
+
+    >>> with drawing_from(Generator(7, "dropout")):
+    ...     first = stream("dropout").rand(2)
+    >>> bool((first == Generator(7, "dropout").rand(2)).all())
+    True
+    """
+    before = _here.instead
+    _here.instead = {**before, **{g.stream: g for g in own}}
+    try:
+        yield
+    finally:
+        _here.instead = before
 
 
 Positions = tuple[int, dict[str, dict[str, Any]]]
@@ -104,26 +178,40 @@ def positions() -> Positions:
 
     So two that are equal mean the same draws, whichever streams were asked for and not drawn from.
     """
-    states = {name: g.state_dict() for name, g in _streams.items()}
-    return _seed, {name: state for name, state in states.items() if state != _start(_seed, name)}
+    streams = _here.own or _process
+    with _lock:
+        seed, made = streams.seed, {**streams.made, **_here.instead}
+        states = {**streams.states, **{name: _state(own) for name, own in made.items()}}
+    return seed, {name: state for name, state in states.items() if state != _start(seed, name)}
+
+
+@contextmanager
+def replayed(before: Positions) -> Iterator[None]:
+    """Draw what was drawn from `before` on once more, in this thread; afterwards no stream has moved."""
+    own, instead = _here.own, _here.instead
+    _here.own, _here.instead = _Streams(*before), MappingProxyType({})
+    try:
+        yield
+    finally:
+        _here.own, _here.instead = own, instead
 
 
 def _start(seed: int, name: str) -> dict[str, Any]:
     return {"seed": seed, "stream": name, "drawn": 0}
 
 
-def _move(to: Positions) -> None:
-    seed, states = to
-    for name, g in _streams.items():
-        g.load_state_dict(states.get(name, _start(seed, name)))
+def _state(own: Generator) -> dict[str, Any]:
+    return {"seed": own.seed, "stream": own.stream, "drawn": own.drawn}
 
 
-@contextmanager
-def replayed(before: Positions) -> Iterator[None]:
-    """Draw what was drawn from `before` on once more; afterwards the streams stand where they stood."""
-    now = positions()
-    _move(before)
-    try:
-        yield
-    finally:
-        _move(now)
+def _put(own: Generator, state: dict[str, Any]) -> None:
+    own.seed, own.stream, own.drawn = state["seed"], state["stream"], state["drawn"]
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # another thread may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

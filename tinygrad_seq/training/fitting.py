@@ -7,12 +7,14 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_seq import optim
 from tinygrad_seq.errors import ArgumentError, NonFiniteError, explain
 from tinygrad_seq.nn import Module
+from tinygrad_seq.random import Generator, replayed
 from tinygrad_seq.tensor import Tensor
 from tinygrad_seq.training.plan import never_back
 
@@ -56,6 +58,7 @@ def fit_module(
     lr: float = 1e-3,
     optimiser: str = "AdamW",
     clip: float = 1.0,
+    seed: int | None = None,
     say: Callable[[str], object] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Fitted:
@@ -64,9 +67,13 @@ def fit_module(
 
         loss(model, *batch)   of a tuple or list;   loss(model, batch)   else;   not given: model.loss(*batch)
 
-    Of a tuple that it gives, such as (loss, state), the first is taken. `say` is told a line now and then. Raises
-    `ArgumentError` where there is no loss, no batch, or an iterator that ends before the steps do, `NonFiniteError`
-    for a loss or gradient that is no finite number; the parameters are then those of the step before.
+    Of a tuple that it gives, such as (loss, state), the first is taken. `say` is told a line now and then.
+
+    With a `seed` the run has default random streams of its own, begun from it: two runs in two threads then draw
+    what they draw one after the other, in dropout and elsewhere. Without, it goes on in those that are there.
+
+    Raises `ArgumentError` where there is no loss, no batch, or an iterator that ends before the steps do,
+    `NonFiniteError` for a loss or gradient that is no finite number; the parameters are then as before that step.
     """
     told = loss if loss is not None else getattr(model, "loss", None)
     if not callable(told):
@@ -74,11 +81,37 @@ def fit_module(
         raise ArgumentError(explain("fit: this module has no loss", {"model": type(model).__name__}, rule))
     rule_of = getattr(optim, optimiser)(list(model.parameters()), lr=lr)
     clock = never_back(clock)
-    losses, begin, every = [], clock(), max(1, steps // 20)
+    begin, every = clock(), max(1, steps // 20)
+
+    def report(n: int, loss: float, norm: float) -> None:
+        if say is not None and (n % every == 0 or n in (1, steps)):
+            say(f"step {n:,}/{steps:,}  loss {loss:z.4f}  gradient {norm:.3g}  {clock() - begin:.1f} s")
+
     model.train()
+    with nullcontext() if seed is None else replayed((Generator(seed).seed, {})):
+        losses = _updates(model, data, told, loss is not None, rule_of, steps, clip, report)
+    if len(losses) < steps:
+        found = {"steps": steps, "batches": len(losses)}
+        rule = "expected a list, or an iterator with a batch for each step."
+        raise ArgumentError(explain("fit: the data ended before the steps did", found, rule))
+    return Fitted(model, tuple(losses), clock() - begin)
+
+
+def _updates(
+    model: Module,
+    data: Iterable[Any] | None,
+    told: Callable[..., Any],
+    apart: bool,
+    rule_of: optim.Optimizer,
+    steps: int,
+    clip: float,
+    report: Callable[[int, float, float], None],
+) -> list[float]:
+    """The loop of `fit_module`: the loss of each step that there was a batch for."""
+    losses = []
     for n, batch in zip(range(1, steps + 1), _again(data), strict=False):
         parts = batch if isinstance(batch, tuple | list) else (batch,)
-        given = [*([model] if loss is not None else []), *([] if data is None else parts)]
+        given = [*([model] if apart else []), *([] if data is None else parts)]
         if n == 1:
             _require_loss_of(told, given)
         found = told(*given)
@@ -98,13 +131,8 @@ def fit_module(
             )
         rule_of.step()
         losses.append(value)
-        if say is not None and (n % every == 0 or n in (1, steps)):
-            say(f"step {n:,}/{steps:,}  loss {value:z.4f}  gradient {norm:.3g}  {clock() - begin:.1f} s")
-    if len(losses) < steps:
-        found = {"steps": steps, "batches": len(losses)}
-        rule = "expected a list, or an iterator with a batch for each step."
-        raise ArgumentError(explain("fit: the data ended before the steps did", found, rule))
-    return Fitted(model, tuple(losses), clock() - begin)
+        report(n, value, norm)
+    return losses
 
 
 def _require_loss_of(loss: Callable[..., Any], given: list[Any]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,13 +20,13 @@ from tinygrad_seq.errors import NonFiniteError, explain
 from tinygrad_seq.nn import detach
 from tinygrad_seq.nodes import no_grad
 from tinygrad_seq.numerics import Array
-from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.random import Generator, drawing_from
 from tinygrad_seq.tensor import Tensor
 from tinygrad_seq.training.building import new_optimiser, new_schedule
 from tinygrad_seq.training.flow import Gauge
 from tinygrad_seq.training.run_folder import Run
 
-__all__ = ["Learner", "Window", "drawing_from", "unwarned", "why_not_finite"]
+__all__ = ["Learner", "Window", "unwarned", "why_not_finite"]
 
 # Nats per token that no model which learns comes near. On some processors the sums of weights that have run away
 # saturate at such a number, finite, where on others they are infinite.
@@ -147,19 +147,6 @@ class Learner:
                     _, before = self.model.loss(inputs[:blind], targets[:blind], before)
                 inputs, targets = inputs[blind:], targets[blind:]
             return self.model.loss(inputs, targets, before)
-
-
-@contextmanager
-def drawing_from(own: Generator) -> Iterator[None]:
-    """Inside, layers that draw from the default stream of `own`'s name draw from `own` in its place."""
-    default = stream(own.stream)
-    before = default.state_dict()
-    default.load_state_dict(own.state_dict())
-    try:
-        yield
-    finally:
-        own.load_state_dict(default.state_dict())
-        default.load_state_dict(before)
 
 
 def unwarned() -> AbstractContextManager[None]:
