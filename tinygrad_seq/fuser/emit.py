@@ -8,30 +8,16 @@ kept in a scratch row.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
 
 from tinygrad_seq.fuser.formulas import SHORT, Block, Formulas, Lane
 from tinygrad_seq.fuser.grouping import Term
+from tinygrad_seq.fuser.kernel import Kernel, Loop
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Program
 from tinygrad_seq.sums import BLOCK
 from tinygrad_seq.tape import Row
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """An emitted function: its text, and what to call it with after `lo, hi` (the rows).
-
-    `sizes` are the column counts and starts it was traced with, `numbers` the slots of constants that go with
-    the sizes; then come the inputs and the outputs, by slot.
-    """
-
-    source: str
-    sizes: tuple[int, ...]
-    numbers: tuple[int, ...]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
 
 
 class Emitter(Formulas):
@@ -50,7 +36,14 @@ class Emitter(Formulas):
         assert self.loop is not None
         self.row.write(f"for j in range({self.size(self.length)}):")
         self.row.lines += self.loop.lines
+        self.note(self.loop)
         self.loop = None
+
+    def note(self, loop: Block) -> None:
+        """Remember what stands in a loop over the columns of the open length."""
+        if self.length:
+            size = list(self.sizes).index(self.length)
+            self.loops.append(Loop(size, len(loop.lines), loop.float32, loop.float64))
 
     def reduce(self, slots: list[int]) -> None:
         """The loops for sums and maxima of one pass, those over equal columns together."""
@@ -63,9 +56,8 @@ class Emitter(Formulas):
                 groups.setdefault(stop - start, []).append((slot, start))
         for slot in looped:
             row = self.tape[slot]
-            kind = SHORT[str(row.dtype)]
-            kind = "f8" if self.widened(slot) else kind
-            self.row.write(f"s{slot} = {kind}({'0' if row.op == 'sum' else '-inf'})")
+            kind = "float64" if self.widened(slot) else row.dtype
+            self.row.write(f"s{slot} = {self.number(kind, '0' if row.op == 'sum' else '-inf')}")
         for length, members in groups.items():
             self.open(length)
             for slot, start in members:
@@ -78,7 +70,7 @@ class Emitter(Formulas):
             self.close()
         for slot in slots:
             if slot in looped and self.widened(slot):
-                self.row.write(f"s{slot} = f4(s{slot})")
+                self.row.write(f"s{slot} = {self.number('float32', f's{slot}')}")
             self.row.names[(slot, None)] = f"s{slot}"
 
     def widened(self, slot: int) -> bool:
@@ -97,7 +89,7 @@ class Emitter(Formulas):
             return False
         column = self.column(place)
         inside = self.once(f"in_{column}", f"0 <= {column} < {self.size(self.space.width(place))}")
-        zero = f"{SHORT[str(row.dtype)]}(0)"
+        zero = self.number(row.dtype, 0)
         self.row.write(f"s{slot} = {sign}{self.value(row.args[0], None)} if {inside} else {zero}")
         return True
 
@@ -107,21 +99,23 @@ class Emitter(Formulas):
             return f"{name} {'-' if negative else '+'}= {v}"
         self.calls.add("added")
         v = f"{'-' if negative else ''}{v}"
-        return f"{name} = added({name}, {f'f8({v})' if self.widened(slot) else v})"
+        return f"{name} = added({name}, {self.number('float64', v) if self.widened(slot) else v})"
 
     def rescued(self, row: Row) -> str:
         """The sum taken apart; behind it a loop for the rows in which it is not finite."""
         total, operand = row.args
-        name, kind = f"v{row.slot}", SHORT[str(row.dtype)]
-        lines = [f"{name} = {self.value(total, None)}", f"if not abs({name}) < {kind}(inf):"]
-        lines.append(f"    {name} = {'f8' if self.widened(row.slot) else kind}(0)")
+        name = f"v{row.slot}"
+        lines = [f"{name} = {self.value(total, None)}"]
+        lines.append(f"if not abs({name}) < {self.number(row.dtype, 'inf')}:")
+        lines.append(f"    {name} = {self.number('float64' if self.widened(row.slot) else row.dtype, 0)}")
         held, self.aside = (self.loop, self.length), True
         for start, stop in pairwise(self.space.cuts(operand, self.known())):
             self.loop, self.length = Block(2), stop - start
             self.loop.write(self.sum(name, self.value(operand, ("j", start)), row.slot))
             lines += [f"    for j in range({self.size(self.length)}):", *self.loop.lines]
+            self.note(self.loop)
         if self.widened(row.slot):
-            lines.append(f"    {name} = f4({name})")
+            lines.append(f"    {name} = {self.number('float32', name)}")
         (self.loop, self.length), self.aside = held, False
         for line in lines:
             self.row.write(line)
@@ -161,8 +155,8 @@ class Emitter(Formulas):
                     single.append(f"{place} {sign[term.negative]} {self.product(term, None)}")
                     continue
                 if kind == ONE:
-                    kind_of_sum = "f8" if self.widened(output) else SHORT[str(self.tape[output].dtype)]
-                    self.row.write(f"a{i}_{n} = {kind_of_sum}(0)")
+                    kind_of_sum = "float64" if self.widened(output) else self.tape[output].dtype
+                    self.row.write(f"a{i}_{n} = {self.number(kind_of_sum, 0)}")
                     totals.append(f"{self.total(i)} += a{i}_{n}")
                 known = self.known()
                 seams = self.space.cuts(output, known) if wide is None else self.space.cuts_of(term, known)
@@ -192,12 +186,10 @@ class Emitter(Formulas):
         text = self.value(term.slot, lane)
         for sign, slot, shift in term.factors:
             factor = self.value(slot, lane and (lane[0], lane[1] + shift))
-            zero = f"{SHORT[str(self.tape[term.slot].dtype)]}(0)"
-            text = (
-                f"({text} {sign} {factor} else {zero})"
-                if sign.startswith("if")
-                else f"{text} {sign} {factor}"
-            )
+            if sign.startswith("if"):
+                text = f"({text} {sign} {factor} else {self.number(self.tape[term.slot].dtype, 0)})"
+            else:
+                text = f"{text} {sign} {factor}"
         return text
 
     def store_one(self, i: int, term: Term, start: int) -> None:
@@ -230,73 +222,69 @@ class Emitter(Formulas):
             and self.tape[o].dtype.kind == "f"
             and self.space.sums_over_rows(o)
         }
-        sizes, numbers = tuple(self.sizes), tuple(self.numbers)
         inputs = tuple(s for s in self.inputs if s in self.used)
-        parameters = ["lo", "hi", *self.sizes.values(), *self.numbers.values()]
+        parameters = [*self.sizes.values(), *self.numbers.values()]
         parameters += [self.inputs[s] for s in inputs] + [f"o{i}" for i in range(len(self.outputs))]
+        inside = "over_rows" if scratch or added else "kernel"
         body = [
-            f"def {'over_rows' if scratch or added else 'kernel'}({', '.join([*parameters, *scratch])}):",
-            *[f"    total{i} = f8(0)" for i in dict.fromkeys(self.totals)],
+            f"def {inside}({', '.join(['lo', 'hi', *parameters, *scratch])}):",
+            *[f"    total{i} = {self.number('float64', 0)}" for i in dict.fromkeys(self.totals)],
             "    for r in range(lo, hi):",
             *(self.row.lines or ["        pass"]),
             *[f"    o{i}[0] += total{i}" for i in dict.fromkeys(self.totals)],
             "",
-            *(_around(parameters, scratch, added) if scratch or added else []),
+            *(self.around(["lo", "hi", *parameters], scratch, added) if scratch or added else []),
         ]
-        names = [
-            f"{short} = np.{long}"
-            for long, short in SHORT.items()
-            if any(f"{short}(" in line for line in body)
-        ]
+        return Kernel(
+            title,
+            tuple(body),
+            tuple(parameters),
+            sizes=tuple(self.sizes),
+            numbers=tuple(self.numbers),
+            inputs=inputs,
+            outputs=self.outputs,
+            summed=tuple(bool(self.space.sums_over_rows(o)) for o in self.outputs),
+            loops=tuple(self.loops),
+            math=self.math,
+            limits=self.limits,
+            scalars=tuple(sorted(self.calls)),
+            kinds=tuple((long, short) for long, short in SHORT.items() if short in self.kinds),
+        )
+
+    def around(
+        self, parameters: Sequence[str], scratch: Mapping[str, str], added: Mapping[str, str]
+    ) -> list[str]:
+        """A kernel around the loop over rows: only of an argument does LLVM take it that nothing else lies there.
+
+        Outputs that are sums over rows are summed by blocks of rows, and the blocks in float64.
+        """
         lines = [
-            f'"""{title}"""',
             "",
-            *(["import math", ""] if any("math." in line for line in body) else []),
-            "import numpy as np",
-            *(
-                ["from math import inf, nan"]
-                if any("inf)" in line or "nan)" in line for line in body)
-                else []
-            ),
-            *(
-                [f"from tinygrad_seq.fuser.scalars import {', '.join(sorted(self.calls))}"]
-                if self.calls
-                else []
-            ),
-            "",
-            *names,
-            "",
-            "",
-            *body,
+            f"def kernel({', '.join(parameters)}):",
+            *[f"    {n} = {made}" for n, made in scratch.items()],
         ]
-        return Kernel("\n".join(lines), sizes, numbers, inputs, self.outputs)
-
-
-def _around(parameters: Sequence[str], scratch: Mapping[str, str], added: Mapping[str, str]) -> list[str]:
-    """A kernel around the loop over rows: only of an argument does LLVM take it that nothing else lies there.
-
-    Outputs that are sums over rows are summed by blocks of rows, and the blocks in float64.
-    """
-    lines = [
-        "",
-        f"def kernel({', '.join(parameters)}):",
-        *[f"    {n} = {made}" for n, made in scratch.items()],
-    ]
-    call = f"over_rows({', '.join([*parameters, *scratch])})"
-    if not added:
-        return [*lines, f"    {call}", ""]
-    blocked = ["first", f"min(first + {BLOCK}, hi)", *(f"b_{n}" if n in added else n for n in parameters[2:])]
-    lines += [f"    if hi - lo <= {BLOCK}:", f"        {call}", "        return"]
-    for name, dtype in added.items():
-        lines.append(f"    b_{name}, w_{name} = np.zeros(len({name}), np.{dtype}), np.zeros(len({name}))")
-    lines.append(f"    for first in range(lo, hi, {BLOCK}):")
-    lines.append(f"        over_rows({', '.join([*blocked, *scratch])})")
-    for name in added:
-        lines += [f"        for j in range(len({name})):", f"            w_{name}[j] += b_{name}[j]"]
-        lines.append(f"            b_{name}[j] = 0")
-    for name, dtype in added.items():
-        lines += [f"    for j in range(len({name})):", f"        {name}[j] += {SHORT[dtype]}(w_{name}[j])"]
-    return [*lines, ""]
+        call = f"over_rows({', '.join([*parameters, *scratch])})"
+        if not added:
+            return [*lines, f"    {call}", ""]
+        blocked = [
+            "first",
+            f"min(first + {BLOCK}, hi)",
+            *(f"b_{n}" if n in added else n for n in parameters[2:]),
+        ]
+        lines += [f"    if hi - lo <= {BLOCK}:", f"        {call}", "        return"]
+        for name, dtype in added.items():
+            lines.append(f"    b_{name}, w_{name} = np.zeros(len({name}), np.{dtype}), np.zeros(len({name}))")
+        lines.append(f"    for first in range(lo, hi, {BLOCK}):")
+        lines.append(f"        over_rows({', '.join([*blocked, *scratch])})")
+        for name in added:
+            lines += [f"        for j in range(len({name})):", f"            w_{name}[j] += b_{name}[j]"]
+            lines.append(f"            b_{name}[j] = 0")
+        for name, dtype in added.items():
+            lines += [
+                f"    for j in range(len({name})):",
+                f"        {name}[j] += {self.number(dtype, f'w_{name}[j]')}",
+            ]
+        return [*lines, ""]
 
 
 def emit(

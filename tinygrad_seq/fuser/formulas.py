@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from tinygrad_seq.fuser.grouping import COSTLY, Space, columns_of, unfusable
+from tinygrad_seq.fuser.kernel import Loop
 from tinygrad_seq.fuser.linear import RESCUED
 from tinygrad_seq.fuser.scalars import SCALARS
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Program
@@ -17,9 +17,11 @@ from tinygrad_seq.tape import Row
 # A column variable and a start: element `start + j`. None outside of the columns.
 Lane = tuple[str, int] | None
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "less": "<", "equal": "==", "pow": "**"}
-LIBRARY = {"sqrt": "math.sqrt", "sin": "math.sin", "cos": "math.cos", "floor": "np.floor"}
+LIBRARY = {"sqrt": ("math", "sqrt"), "sin": ("math", "sin"), "cos": ("math", "cos"), "floor": ("np", "floor")}
 # One number of a row cannot share a vector with others: the library's functions answer sooner than a polynomial.
 ROW_LIBRARY = {"exp", "log", "log1p", "tanh"}
+# Scalar functions of many steps: what a loop costs is counted by them.
+POLYNOMIALS = frozenset(SCALARS) - {"maximum", "minimum"}
 SHORT = {"float32": "f4", "float64": "f8", "int64": "i8", "int32": "i4", "uint64": "u8", "bool": "b1"}
 
 
@@ -30,10 +32,18 @@ class Block:
     indent: int
     lines: list[str] = field(default_factory=list)
     names: dict[Any, str] = field(default_factory=dict)
+    float32: int = 0  # polynomials of each dtype
+    float64: int = 0
 
     def write(self, text: str) -> None:
         """One line more."""
         self.lines.append("    " * self.indent + text)
+
+    def count(self, row: Row) -> None:
+        """An op more, whose value is computed here."""
+        if row.op in POLYNOMIALS:
+            self.float32 += row.dtype == "float32"
+            self.float64 += row.dtype == "float64"
 
 
 class Formulas:
@@ -54,7 +64,11 @@ class Formulas:
         self.varying, self.scratch, self.zeros = varying, scratch, self.space.absent(zeros)
         self.sizes: dict[int, str] = {}
         self.numbers: dict[int, str] = {}
+        # What the head of the kernel must provide: functions of `scalars`, the library, inf and nan, dtypes.
         self.calls: set[str] = set()
+        self.math = self.limits = False
+        self.kinds: set[str] = set()
+        self.loops: list[Loop] = []
         self.row = Block(2)
         self.loop: Block | None = None
         self.loops_with: dict[int, list[int]] = {}
@@ -68,20 +82,23 @@ class Formulas:
         """The name of a column count or start; the kernel is not compiled for one size."""
         return "0" if n == 0 else self.sizes.setdefault(n, f"n{len(self.sizes)}")
 
+    def number(self, dtype: Any, text: object) -> str:
+        """A number of this dtype, never a bare one: float32 must not widen."""
+        short = SHORT[str(dtype)]
+        self.kinds.add(short)
+        self.limits |= text in ("inf", "-inf", "nan")
+        return f"{short}({text})"
+
     def literal(self, row: Row) -> str:
-        """A constant, never a bare number: float32 must not widen."""
+        """A constant."""
         if row.slot in self.varying:
             return self.numbers.setdefault(row.slot, f"k{len(self.numbers)}")
         value = row.value
-        kind = SHORT[str(row.dtype)]
+        if row.dtype.kind == "b":
+            return str(bool(value))
         if row.dtype.kind != "f":
-            return f"{kind}({int(value or 0)})" if row.dtype.kind != "b" else str(bool(value))
-        number = float(value or 0.0)
-        if math.isnan(number):
-            return f"{kind}(nan)"
-        if math.isinf(number):
-            return f"{kind}({'-' if number < 0 else ''}inf)"
-        return f"{kind}({number!r})"
+            return self.number(row.dtype, int(value or 0))
+        return self.number(row.dtype, repr(float(value or 0.0)))
 
     # ---- values ----------------------------------------------------------------------------------------
     def value(self, slot: int, lane: Lane) -> str:
@@ -111,6 +128,7 @@ class Formulas:
             text = f"t{slot}[j]"
         else:
             text = self.expression(row, lane)
+            block.count(row)
         if not text.isidentifier():
             where = f"_{lane[0]}{lane[1]}" if wide and lane and lane != ("j", 0) else ""
             name = f"v{slot}{where}"
@@ -124,7 +142,7 @@ class Formulas:
     def leaf(self, row: Row, lane: Lane) -> str:
         """An element of an input, or a constant."""
         if row.slot in self.zeros:
-            return f"{SHORT[str(row.dtype)]}(0)"
+            return self.number(row.dtype, 0)
         if row.slot not in self.inputs:
             if row.value is None:
                 raise unfusable(row, "an array from outside was used; every array must be an argument")
@@ -178,13 +196,15 @@ class Formulas:
             self.calls.add(name)
             return f"{name}({arg(0)}, {arg(1)})"
         if op in LIBRARY:
-            return f"{LIBRARY[op]}({arg(0)})"
+            module, name = LIBRARY[op]
+            self.math |= module == "math"
+            return f"{module}.{name}({arg(0)})"
         if op == "neg":
             return f"-{arg(0)}"
         if op == "where":
             return f"{arg(1)} if {arg(0)} else {arg(2)}"
         if op == "cast":
-            return f"{SHORT[str(row.dtype)]}({arg(0)})"
+            return self.number(row.dtype, arg(0))
         if op in ("reshape", "expand", "cut"):
             self.same_place(row)
             return arg(0)
@@ -214,7 +234,7 @@ class Formulas:
         d, kind = self.value(slot, None), str(self.tape[slot].dtype)
         self.calls.add(f"middling_{SHORT[kind]}")
         m = self.once(f"m{slot}", f"middling_{SHORT[kind]}({d})")
-        return f"{m} * {self.once(f'q{slot}', f'{SHORT[kind]}(1) / ({d} * {m})')}"
+        return f"{m} * {self.once(f'q{slot}', f'{self.number(kind, 1)} / ({d} * {m})')}"
 
     def scalar(self, row: Row) -> str:
         """The name of an op's scalar function for its dtype; the kernel imports it."""
@@ -250,7 +270,7 @@ class Formulas:
         for start, stop, part in pieces:
             if start <= lane[1] < stop:
                 return self.value(part, (lane[0], lane[1] - start))
-        return f"{SHORT[str(row.dtype)]}(0)"
+        return self.number(row.dtype, 0)
 
     def drawn(self, row: Row, lane: Lane) -> str:
         """A random number by its key and its place in the whole array, so that any part is made alike."""
@@ -265,14 +285,13 @@ class Formulas:
         x, rows, ids = row.args[0], self.tape[row.args[1]], row.args[-1]
         if len(row.args) != 3 or rows.name != "iota":
             raise unfusable(row, "only one element of each row can be gathered: x[iota(rows), ids]")
-        kind = SHORT[str(row.dtype)]
         if row.dtype.kind != "f" or self.space.kinds[x] not in (FULL, COLUMNS):
             return self.value(x, (self.place(x, ids), 0))
         place = self.place(x, ids)
         inside = self.once(f"in_{place}", f"0 <= {place} < {self.size(self.space.width(x))}")
         safe = self.once(f"at_{place}", f"{place} if {inside} else 0")
         # Nothing may be read beside the row; an id that is out of range gives NaN.
-        return f"{self.value(x, (safe, 0))} if {inside} else {kind}(nan)"
+        return f"{self.value(x, (safe, 0))} if {inside} else {self.number(row.dtype, 'nan')}"
 
     def place(self, x: int, ids: int) -> str:
         """The column that an id names; from the end, if it is negative."""
@@ -284,7 +303,7 @@ class Formulas:
         """The adjoint of `picked`: g at the named column, 0 elsewhere."""
         variable, start = lane or ("0", 0)  # one column only
         column = f"{variable} + {self.size(start)}" if start else variable
-        zero = f"{SHORT[str(row.dtype)]}(0)"
+        zero = self.number(row.dtype, 0)
         return f"{self.value(row.args[0], None)} if {column} == {self.column(row.slot)} else {zero}"
 
     def column(self, slot: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,8 +13,9 @@ import numpy as np
 
 from tinygrad_seq.compiling import build
 from tinygrad_seq.fuser import threads
-from tinygrad_seq.fuser.emit import Kernel, emit
+from tinygrad_seq.fuser.emit import emit
 from tinygrad_seq.fuser.grouping import Space
+from tinygrad_seq.fuser.kernel import Kernel
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Layout, Program
 from tinygrad_seq.numerics import Array
 
@@ -63,13 +63,9 @@ class Runner:
         self.kernel: Kernel = emit(
             traced.program, given, self.computed, title, traced.varying, zeros, quotients, traced.long
         )
-        # The steps of a polynomial wait for each other, so two vectors side by side take a quarter off its time. In a
-        # loop of several polynomials four take another tenth off; elsewhere they only leave more columns over.
-        costly = max(block.count("_f32(") for block in self.kernel.source.split("for j in"))
-        self.vectors = 2 if costly <= 2 else 4
         self.read = [given.index(s) for s in self.kernel.inputs]
         self.read_kinds = [space.kinds[s] for s in self.kernel.inputs]
-        self.summed = [bool(space.sums_over_rows(o)) for o in self.computed]
+        self.summed = self.kernel.summed
         self.numbers = [rows[s].dtype.type(rows[s].value) for s in self.kernel.numbers]
         kinds = {*self.read_kinds, *(space.kinds[o] for o in self.computed)}
         # Where every value has its own row and column, the array may be cut anywhere.
@@ -79,28 +75,21 @@ class Runner:
         self.pointwise &= not any(
             rows[s].op in OWN_COLUMNS for s in space.needed(self.computed, given) if s not in given
         )
-        # For each loop how often it runs, by the place of its size, and roughly how many nanoseconds a turn takes.
-        self.costs = [
-            (int(size), 0.8 * loop.count("_f32(") + 8.0 * loop.count("_f64(") + 0.05 * loop.count("\n"))
-            for size, loop in re.findall(r"for j in range\(n(\d+)\):((?:\n {12}.*)*)", self.kernel.source)
-        ]
 
     @functools.cached_property
     def function(self) -> Any:
         """The kernel, built when first called."""
-        return build(self.kernel.source, vectors=self.vectors)
+        return build(self.kernel.source, vectors=self.kernel.vectors)
 
     @functools.cached_property
     def pieces_at_once(self) -> Any:
         """The kernel on several threads, built when first wanted."""
-        text = threads.driver(self.kernel.source, self.summed, several=True)
-        return build(text, "pieces", parallel=True, vectors=self.vectors)
+        return build(self.kernel.pieces(several=True), "pieces", parallel=True, vectors=self.kernel.vectors)
 
     @functools.cached_property
     def pieces(self) -> Any:
         """The kernel on piece after piece, each with sums of its own, built when first wanted."""
-        text = threads.driver(self.kernel.source, self.summed, several=False)
-        return build(text, "pieces", vectors=self.vectors)
+        return build(self.kernel.pieces(several=False), "pieces", vectors=self.kernel.vectors)
 
     def bound(self, layout: Layout, width: int) -> Call:
         """The kernel for this many rows, and columns where the program serves any number of them."""
@@ -118,7 +107,7 @@ class Call:
         widths = {s: self._width(s, width) for s in (*runner.kernel.inputs, *runner.computed)}
         widest = max(widths.values())
         self.rows, self.sizes = rows, tuple(width if traced.width else n for n in runner.kernel.sizes)
-        self.cost = rows * sum(self.sizes[i] * cost for i, cost in runner.costs)
+        self.cost = rows * sum(self.sizes[loop.size] * loop.nanoseconds for loop in runner.kernel.loops)
         self.chunks = threads.CHUNKS if self.cost > threads.WORTH_THREADS and rows else 1
         flat = (rows, widest)
         if runner.pointwise:

@@ -144,24 +144,3 @@ def _on_threads(call: Call, arguments: Sequence[Any], results: Sequence[Array], 
 def _one_by_one(call: Call, arguments: Sequence[Any], results: Sequence[Array]) -> None:
     # By the same driver as on several threads: on its own LLVM optimises the kernel once and not twice.
     call.runner.pieces(call.chunks, call.rows, *call.leading, *arguments, *results)
-
-
-def driver(source: str, summed: Sequence[bool], several: bool) -> str:
-    """The kernel's text with a second function, `pieces`, that runs it on the pieces, side by side if `several`."""
-    header = next(line for line in source.splitlines() if line.startswith("def kernel("))
-    names = header.removeprefix("def kernel(").removesuffix("):").split(", ")[2:]
-    own = {f"o{i}": f"o{i}[i]" for i, s in enumerate(summed) if s}
-    if several:
-        source = source.replace("import numpy as np\n", "import numpy as np\nfrom numba import prange\n", 1)
-    return "\n".join(
-        [
-            source,
-            "",
-            f"def pieces(chunks, rows, {', '.join(names)}):",
-            "    step = (rows + chunks - 1) // chunks",
-            f"    for i in {'prange' if several else 'range'}(chunks):",
-            "        lo, hi = min(rows, i * step), min(rows, i * step + step)",
-            f"        kernel(lo, hi, {', '.join(own.get(n, n) for n in names)})",
-            "",
-        ]
-    )
