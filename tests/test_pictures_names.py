@@ -14,6 +14,7 @@ from tinygrad_seq.errors import GraphError, RenderError
 from tinygrad_seq.pictures import Graph, Picture, draw
 from tinygrad_seq.pictures.dark import with_dark
 from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.weak import Memory
 
 needs_pygraphviz = pytest.mark.skipif(find_spec("pygraphviz") is None, reason="needs the extra [graph]")
 F_T, I_T, C_NEW, O_T = "f_t", "i_t", "C\u0303_t", "o_t"
@@ -159,20 +160,24 @@ def test_norms_after_backward_are_those_of_before() -> None:
         "draw: the graph cannot be run again, for w was changed since.\n"
         "  Draw before backward(), or call backward(retain_graph=True)."
     )
-    gone = (Tensor(np.ones(3)) * Tensor(np.ones(3), requires_grad=True).exp()).sum()
+    n = Memory.KEPT // 8 + 1  # smaller ones are kept
+    gone = (Tensor(np.arange(1.0, n + 1.0)) * w.sum().exp()).sum()
     gone.backward()
-    with pytest.raises(GraphError, match="an input of shape \\(3,\\) is gone"):
+    with pytest.raises(GraphError, match=f"an input of shape \\({n},\\) is gone"):
         draw(gone, color="grad")
 
 
 def test_values_that_cannot_be_had_are_said_to_be_missing() -> None:
     """Data that is gone cannot be run again: what is left is shown."""
-    w = Tensor(np.ones(3), requires_grad=True, name="w")
-    drawn = draw((w + Tensor(np.ones(3))).exp() * 2.0, values=True)
+    w, n = Tensor(np.ones(3), requires_grad=True, name="w"), Memory.KEPT // 8 + 1
+    drawn = draw((w.sum() + Tensor(np.arange(1.0, n + 1.0))).log() * 2.0, values=True)
     assert drawn.folded.note == (
-        "the graph cannot be run again, for an input of shape (3,) is gone: some values are missing"
+        f"the graph cannot be run again, for an input of shape ({n},) is gone: some values are missing"
     )
     assert next(n for n in drawn.graph.nodes if n.label == "w").numbers[0] == (1.0, 1.0, 1.0)
+    small = draw((w + Tensor(np.ones(3))).exp() * 2.0, values=True)
+    assert small.folded.note == ""
+    assert [n.numbers[0] for n in small.graph.nodes if n.op == "add"] == [(2.0, 2.0, 2.0)]
 
 
 def test_the_way_around_a_block_is_a_line() -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_seq.errors import DTypeError, GraphError, ShapeError, TraceError, describe_shape, explain
-from tinygrad_seq.nodes import STATE, Leaf, Node, mark_changed
+from tinygrad_seq.nodes import STATE, Leaf, Node, mark_changed, next_index
+from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import TRACED, WANTS, Recorded, leaf, wrap
 
 if TYPE_CHECKING:
@@ -78,10 +79,19 @@ def become(x: Any, symbol: str, out: Any) -> Any:
             x.array[...] = out.array
             mark_changed(x.array)
             return x
-    x.array, x.viewed = out.array, ()
-    if not learnt:
-        x.node, x.mode = out.node, out.mode
+    x.viewed = ()
+    if learnt:
+        take_array(x, out.array)
+    else:
+        x.array, x.node, x.mode = out.array, out.node, out.mode
     return x
+
+
+def take_array(x: Any, array: Array) -> None:
+    """Give a leaf another array; what was recorded before is known to have read the old one."""
+    x.array = array
+    if x.node is not None:
+        x.node.replaced = next_index()
 
 
 def _is_shared(x: Any) -> bool:

@@ -24,7 +24,7 @@ from numpy.lib.array_utils import byte_bounds
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
 from tinygrad_seq.origins import Origin, origin_of
-from tinygrad_seq.weak import Held, forgotten_with
+from tinygrad_seq.weak import Held, Memory, forgotten_with
 
 if TYPE_CHECKING:
     from tinygrad_seq.marks import Marks
@@ -99,12 +99,13 @@ def next_index() -> int:
 class Leaf:
     """A tensor that no op made: a parameter, a batch, a constant. Kept by the tensor, never the reverse.
 
-    `origin` tells of a detached value what made it, `learnt` whether it is a module's parameter.
+    `origin` tells of a detached value what made it, `learnt` whether it is a module's parameter, `data` of what is
+    not learnt where its numbers lie, `replaced` when its tensor last took another array.
     """
 
     __slots__ = (
-        "__weakref__", "dtype", "hooks", "index", "learnt", "name", "origin", "shape", "tensor", "value",
-        "wants",
+        "__weakref__", "data", "dtype", "hooks", "index", "learnt", "name", "origin", "replaced", "shape",
+        "tensor", "value", "wants",
     )  # fmt: skip
     op: None = None
     parents: tuple[Any, ...] = ()
@@ -121,6 +122,8 @@ class Leaf:
         self.value = value
         self.origin: Origin | None = origin_of(tensor.array)
         self.hooks: dict[object, Callable[[Any], Any]] | None = None
+        self.replaced = -1
+        self.data = None if wants or value is not None else Memory(tensor.array)
 
 
 class Node:

@@ -23,7 +23,7 @@ from tinygrad_seq.errors import (
     explain,
 )
 from tinygrad_seq.indexing import IndexingMethods
-from tinygrad_seq.inplace import InplaceMethods
+from tinygrad_seq.inplace import InplaceMethods, take_array
 from tinygrad_seq.memory import keep_freed_pages
 from tinygrad_seq.nodes import STATE, Node
 from tinygrad_seq.numerics import Array
@@ -175,7 +175,7 @@ class Tensor(
             rule = f"expected shape {describe_shape(self.shape)}."
             shown = value if isinstance(value, (Tensor, np.ndarray)) else array
             raise ShapeError(explain("assign: the value does not fit", {"x": self, "value": shown}, rule))
-        self.array = STATE.run(array.astype, self.array.dtype)
+        take_array(self, STATE.run(array.astype, self.array.dtype))
         return self
 
     # ---- leaving the tape ------------------------------------------------------------------------------

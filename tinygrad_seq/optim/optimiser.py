@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_seq.arguments import flag, real, sequence
 from tinygrad_seq.errors import ArgumentError, CheckpointError, GraphError, describe_shape, explain
+from tinygrad_seq.inplace import take_array
 from tinygrad_seq.nodes import recording
 from tinygrad_seq.optim.flat import cut_up, gathered, parameters_of, spans
 from tinygrad_seq.recording import wrap
@@ -144,7 +145,7 @@ class Optimizer:
         new = self.update(wrap(gathered(arrays)), g, state, group).to(arrays[0].dtype)
         places = spans(arrays)
         for p, view in zip(members, cut_up(new.array, places), strict=True):
-            p.array = view
+            take_array(p, view)
         for name, value in state.items():
             if name == STEP:
                 for s in states:

@@ -12,6 +12,7 @@ from tinygrad_seq.errors import short_dtype
 from tinygrad_seq.nodes import Leaf
 from tinygrad_seq.nodes import Node as Live
 from tinygrad_seq.pictures import costs, recipes
+from tinygrad_seq.pictures.again import is_changed, value_of
 from tinygrad_seq.pictures.cuts import add_detached, add_noted
 from tinygrad_seq.pictures.labels import add_labels
 from tinygrad_seq.pictures.model import BACKWARD, CONSTANT, DATA, PARAMETER, Edge, Graph, Node, Values
@@ -278,17 +279,20 @@ def _plain(node: Node) -> Node:
 
 
 def arrays_of(nodes: Nodes) -> dict[int, Any]:
-    """The values that are still there: of leaves, and of what a gradient rule keeps."""
+    """The values that are still there and what they were: of leaves, and of what a gradient rule keeps."""
     slots = {id(node): slot for slot, node in nodes.items()}
     found: dict[int, Any] = {}
     for slot, node in nodes.items():
         if isinstance(node, Leaf):
-            tensor = node.tensor()
-            if tensor is not None:
-                found[slot] = tensor.array
+            array = value_of(node)
+            if array is not None:
+                found[slot] = array
             continue
         if isinstance(node.out, np.ndarray):
             found[slot] = node.out
+        for parent in node.parents:
+            if isinstance(parent, Leaf) and is_changed(parent, found.get(slots[id(parent)]), node):
+                found.pop(slots[id(parent)], None)
         for parent, value in zip(node.parents, node.saved or (), strict=False):
             if isinstance(value, np.ndarray):
                 found[slots[id(parent)]] = value

@@ -17,6 +17,7 @@ from tinygrad_seq.anomaly import detect_anomaly
 from tinygrad_seq.bptt import TruncatedBPTT
 from tinygrad_seq.data import Batch, RandomWindows, Streams
 from tinygrad_seq.errors import NonFiniteError, explain
+from tinygrad_seq.inplace import take_array
 from tinygrad_seq.nn import detach
 from tinygrad_seq.nodes import no_grad
 from tinygrad_seq.numerics import Array
@@ -120,13 +121,13 @@ class Learner:
             self.carry.reset()
         self.dropout.load_state_dict(dict(window.draws))
         for p, array in zip(self.parameters, window.weights, strict=True):
-            p.array = array
+            take_array(p, array)
         # The oldest starts from values, each later one from the tape of the one before.
         before = self.state if self.windows else window.before
         _, state = self._forward(window.batch, None if window.batch.fresh else before)
         self.state = self.carry.carry(state)
         for p, array in zip(self.parameters, now, strict=True):
-            p.array = array
+            take_array(p, array)
         self.windows.append(replace(window, before=before))
 
     def _backward(self, batch: Batch, before: Any) -> tuple[Tensor, Any]:
