@@ -13,8 +13,8 @@ import tinygrad_seq as tgs
 PACKAGE = Path(tgs.__file__).parent
 LEVELS = {
     0: (
-        "terminal weak errors arguments reading files memory blas kernel_folder kernel_digests noalias compiling "
-        "sums numerics special ops"
+        "terminal weak errors handles arguments reading files memory blas kernel_folder kernel_digests noalias "
+        "compiling sums numerics special ops"
     ),
     1: (
         "origins nodes marks refusals recording arithmetic shapes reductions indexing inplace watched "

@@ -24,7 +24,6 @@ _INSTEAD = {
     "index_fill_": "Write with tgs.where or x[mask] = value.",
     "scatter_": "Write with x[ids] = value, or use one_hot.",
     "scatter_add": "Use one_hot and a product.",
-    "register_forward_hook": "Use tgs.inspection, or call the layer where you need its output.",
     "cumprod": "Use x.log().cumsum(dim).exp() for numbers above 0; x.prod(dim) is the last of them.",
     "expm1": "Use x.exp() - 1; for a small x that loses digits.",
     "log2": "Use x.log() / math.log(2).",

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
+from tinygrad_seq.handles import Hooks
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
 from tinygrad_seq.origins import Origin, origin_of
@@ -121,7 +122,7 @@ class Leaf:
         self.name = name
         self.value = value
         self.origin: Origin | None = origin_of(tensor.array)
-        self.hooks: dict[object, Callable[[Any], Any]] | None = None
+        self.hooks: Hooks | None = None
         self.replaced = -1
         self.data = None if wants or value is not None else Memory(tensor.array)
 
@@ -161,7 +162,7 @@ class Node:
         self.dtype = dtype
         self.wants = wants
         self.index = next(_index)
-        self.hooks: dict[object, Callable[[Any], Any]] | None = None
+        self.hooks: Hooks | None = None
 
 
 PICK = Op("pick", lambda outs, *, i: outs[i], "pick")

@@ -22,6 +22,7 @@ from tinygrad_seq.errors import (
     describe_shape,
     explain,
 )
+from tinygrad_seq.handles import Hooks, RemovableHandle
 from tinygrad_seq.indexing import IndexingMethods
 from tinygrad_seq.inplace import InplaceMethods, take_array
 from tinygrad_seq.memory import keep_freed_pages
@@ -246,27 +247,22 @@ class Tensor(
                 kept.grad = g if kept.grad is None else kept.grad + g
 
         if not (self.is_leaf and self.mode & WANTS):
-            self._hook("retain_grad", keep)
+            self._hooks()["retain_grad"] = keep
 
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call `hook(gradient)` when the gradient here is complete; what it returns replaces it, unless None.
 
-        Returns a function that takes the hook away again.
+        Returns a handle whose `remove()` takes the hook away again.
         """
-        return self._hook(object(), hook)
+        return self._hooks().register("register_hook", hook)
 
-    def _hook(self, key: object, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+    def _hooks(self) -> Hooks:
         if not self.mode & WANTS:
             rule = "expected a tensor with requires_grad=True, or made from one."
             raise GraphError(explain("register_hook: no gradient flows here", {"x": self}, rule))
         node = self.node or leaf(self)
-        hooks = node.hooks = {} if node.hooks is None else node.hooks
-        hooks[key] = hook
-
-        def remove() -> None:
-            hooks.pop(key, None)
-
-        return remove
+        node.hooks = Hooks() if node.hooks is None else node.hooks
+        return node.hooks
 
     # ---- Python's protocols ------------------------------------------------------------------
     def __repr__(self) -> str:

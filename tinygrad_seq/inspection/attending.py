@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from tinygrad_seq.bptt.words import Shown
 from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.handles import RemovableHandle
 from tinygrad_seq.inspection.reading import require_one_window
 from tinygrad_seq.models.neural import NeuralModel, evaluating
 from tinygrad_seq.models.protocol import read_ids
@@ -58,26 +60,29 @@ def attention_of(model: Module) -> Iterator[dict[str, list[Attention]]]:
     with ExitStack() as stack:
         for name, one in model.named_modules():
             if isinstance(one, MultiheadAttention):
-                vars(one)["forward"] = _shown(one, found.setdefault(name, []))
-                stack.callback(vars(one).pop, "forward")
+                for handle in _watched(one, found.setdefault(name, [])):
+                    stack.enter_context(handle)
         yield found
 
 
-def _shown(one: MultiheadAttention, seen: list[Attention]) -> Any:
-    own: Any = one.forward
+def _watched(one: MultiheadAttention, seen: list[Attention]) -> Iterator[RemovableHandle]:
+    """Ask for the weights of each head at every call, and give the caller what it asked for."""
+    asked: list[tuple[bool, bool]] = []
 
-    def forward(
-        *args: Any, need_weights: bool = True, average_attn_weights: bool = True, **settings: Any
-    ) -> Any:
-        out, weights, *rest = own(*args, need_weights=True, average_attn_weights=False, **settings)
-        seen.append(Attention(np.asarray(weights.numpy(), np.float64)))
-        if not need_weights:
-            weights = None
-        elif average_attn_weights:
-            weights = weights.mean(-3)
-        return (out, weights, *rest)
+    def before(_: Any, args: Any, kwargs: Any) -> Any:
+        given = inspect.signature(one.forward).bind(*args, **kwargs).arguments
+        asked.append((given.get("need_weights", True), given.get("average_attn_weights", True)))
+        given |= {"need_weights": True, "average_attn_weights": False}
+        return (), given
 
-    return forward
+    def after(_: Any, args: Any, out: Any) -> Any:
+        need, average = asked.pop()
+        seen.append(Attention(np.asarray(out[1].numpy(), np.float64)))
+        return (out[0], (out[1].mean(-3) if average else out[1]) if need else None, *out[2:])
+
+    yield one.register_forward_pre_hook(before, with_kwargs=True)
+    # The first of all: those of others see what the caller sees.
+    yield one.register_forward_hook(after, prepend=True)
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,18 +113,15 @@ def attention_on_text(model: NeuralModel, ids: npt.ArrayLike) -> Attended:
     given: list[Array] = []
     with evaluating(model), attention_of(model) as found, ExitStack() as stack:
         for one in layers:
-            vars(one)["forward"] = _kept(one.forward, given)
-            stack.callback(vars(one).pop, "forward")
+            stack.enter_context(one.register_forward_hook(_kept(given)))
         model(known[:, None])
     parts = {f"x_l{k}": a.reshape(len(known), -1) for k, a in enumerate(given)}
     return Attended(parts, {f"l{k}": calls[0] for k, calls in enumerate(found.values())})
 
 
-def _kept(own: Any, given: list[Array]) -> Any:
-    def forward(*args: Any, **settings: Any) -> Any:
-        out = own(*args, **settings)
+def _kept(given: list[Array]) -> Any:
+    def hook(_: Any, args: Any, out: Any) -> None:
         x = out[0] if isinstance(out, tuple) else out
         given.append(np.asarray(x.numpy(), np.float64))
-        return out
 
-    return forward
+    return hook

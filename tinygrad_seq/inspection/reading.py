@@ -235,17 +235,13 @@ def _slopes(model: Any, read: Array, rows: Array, columns: Array, targets: Array
 def _leaves(embedding: Embedding) -> Iterator[list[Tensor]]:
     """What the embedding gives inside, each a leaf of the tape."""
     found: list[Tensor] = []
-    own = embedding.forward
 
-    def forward(ids: Any) -> Tensor:
-        found.append(own(ids).detach().requires_grad_())
+    def cut(_: Any, args: Any, out: Tensor) -> Tensor:
+        found.append(out.detach().requires_grad_())
         return found[-1]
 
-    vars(embedding)["forward"] = forward
-    try:
+    with embedding.register_forward_hook(cut):
         yield found
-    finally:
-        del vars(embedding)["forward"]
 
 
 def _log_chances(logits: Tensor, targets: Array) -> Tensor:

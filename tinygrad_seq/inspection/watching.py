@@ -1,4 +1,4 @@
-"""The states of all steps of all recurrent layers, seen as they are made; layers know nothing of it."""
+"""The states of all steps of all recurrent layers, seen as they are made; by their step hooks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from tinygrad_seq.nn import Module
-from tinygrad_seq.nn.recurrences import Recurrence
 from tinygrad_seq.nn.recurrent import Recurrent
-from tinygrad_seq.nodes import STATE
 from tinygrad_seq.tensor import Tensor
 
 __all__ = ["recurrent_layers", "seeing", "states_of"]
@@ -34,33 +32,12 @@ def seeing(model: Module, see: See) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for prefix, net in recurrent_layers(model).items():
-            own = net.kind
-            names = [f"{prefix}{s[1:]}" for k in range(net.num_layers) for s in net._suffixes(k)]
-            vars(net)["kind"] = _Seen(own, names, see)
-            stack.callback(vars(net).__setitem__, "kind", own)
+            stack.enter_context(net.register_step_hook(_named(prefix, see)))
         yield
 
 
-class _Seen:
-    """A recurrence whose steps are seen; in all else it is the one that it stands for."""
-
-    def __init__(self, own: Recurrence, names: list[str], see: See):
-        self.own, self.names, self.see, self.calls = own, names, see, 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.own, name)
-
-    def step(self, w: Any, **settings: Any) -> Any:
-        """The step of the recurrence, seen: it is asked for once for each layer and direction, in order."""
-        name, see = self.names[self.calls % len(self.names)], self.see
-        self.calls += 1
-        step = self.own.step(w, **settings)
-
-        def seen(xw: Tensor, state: Any) -> Any:
-            out, new, *rest = step(xw, state)
-            return (out, see(name, STATE.place.step or 0, new), *rest)
-
-        return seen
+def _named(prefix: str, see: See) -> Callable[..., Any]:
+    return lambda net, layer, t, state: see(prefix + layer, t, state)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinygrad_seq.arguments import flag
-from tinygrad_seq.errors import ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, ShapeError, explain
 from tinygrad_seq.nn.basic import size
 from tinygrad_seq.nn.gates import RNN_STEPS
 from tinygrad_seq.nn.module import Module
@@ -96,7 +96,18 @@ class Cell(Module):
             rule = f"expected (T, B, {self.input_size})."
             raise ShapeError(explain(f"{type(self).__name__}: the input does not fit", {"xs": xs}, rule))
         start = self._started(xs[0], state, xs.shape[1:2])
+        if self._hooked:
+            if traced:
+                rule = "expected a cell without forward hooks; unroll's step_hook= does not stand in the way."
+                raise ArgumentError(explain("unroll: return_trace beside the cell's hooks", None, rule))
+            return xs, self._called, start, self._shown
         return self.kind.project(self._weights(), xs), self._step(traced), start, self._shown
+
+    def _called(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """One step of `unroll` by way of the cell's hooks."""
+        new = self(x, self._shown(state))
+        new = new if isinstance(new, tuple) else (new,)
+        return new[0], new
 
     def describe(self) -> str:
         """Sizes."""

@@ -10,14 +10,15 @@ import numpy as np
 from tinygrad_seq.absent import missing
 from tinygrad_seq.dtypes import check_device, dtype_of, is_device
 from tinygrad_seq.errors import ArgumentError, DTypeError, explain
+from tinygrad_seq.nn.forward_hooks import HookedModule
 from tinygrad_seq.nodes import STATE
 from tinygrad_seq.tensor import Tensor
 
 F = TypeVar("F", bound="FamiliarModule")
 
 
-class FamiliarModule:
-    """Buffers, children, `apply`, `to`: the part of `Module` that is not about learning."""
+class FamiliarModule(HookedModule):
+    """Buffers, children, `apply`, `to`, hooks: the part of `Module` that is not about learning."""
 
     _buffers: dict[str, bool]  # the names of buffers, and whether they are saved
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_seq.nn.forward_hooks import Hooked
 from tinygrad_seq.tensor import Tensor
 
 Kinds = tuple[type, ...]
@@ -34,6 +35,7 @@ PLAIN = frozenset(
         type,
         np.dtype,
         types.ModuleType,
+        Hooked,
     )
 )
 _DEPTH = 4  # of objects in objects that a search for what would be lost goes down

@@ -86,10 +86,13 @@ class Module(FamiliarModule):
         leaves = [x for x in given if isinstance(x, Tensor) and not isinstance(x.node, Node)]
         self.__dict__["_given"] = [Held(x) for x in leaves]
         with scope(self._scope or type(self).__name__.lower()):
+            if self._hooked:
+                return self._hooked.call(self, args, settings)
             return self.forward(*args, **settings)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_given"}
+        hooked = {} if self._hooked is None else {"_hooked": self._hooked.copy()}
+        return {n: value for n, value in vars(self).items() if n not in ("_given", "_hooked")} | hooked
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -10,12 +10,12 @@ from tinygrad_seq.arguments import flag
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.nn.basic import probability, size
 from tinygrad_seq.nn.gates import RNN_STEPS, gru_gates, lstm_gates
-from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nn.nests import detach
 from tinygrad_seq.nn.recurrences import Elman, Gated, LongShort, Recurrence
 from tinygrad_seq.nn.starting import checked_start, one_of, starting_weights, zone_of
 from tinygrad_seq.nn.states import first_state, last_state, time_first
-from tinygrad_seq.nn.unrolling import Spans, Trace, run, sequence_mask, unroll, zoneout
+from tinygrad_seq.nn.step_hooks import SteppedModule
+from tinygrad_seq.nn.unrolling import Spans, Trace, after_hook, run, sequence_mask, unroll, zoneout
 from tinygrad_seq.nodes import scope
 from tinygrad_seq.random import Generator
 from tinygrad_seq.shapes import concat
@@ -37,7 +37,7 @@ __all__ = [
 State = tuple[Tensor, Tensor]
 
 
-class Recurrent(Module):
+class Recurrent(SteppedModule):
     """What RNN, LSTM and GRU have in common; each of them says what runs in a step.
 
     With T steps, B sequences, I inputs, H units, L layers, D directions, and an output of P numbers a step and
@@ -177,7 +177,8 @@ class Recurrent(Module):
             step = self.kind.step(
                 w, mask=mask, zone=self.zone, training=self.training, rng=self.dropout_rng, traced=traced
             )
-            return run(step, xw, start, spans, suffix.endswith("reverse"), traced)
+            hook = self._step_hook(suffix[1:], after_hook)
+            return run(step, xw, start, spans, suffix.endswith("reverse"), traced, hook)
 
     def describe(self) -> str:
         """Sizes."""

@@ -104,7 +104,7 @@ class _Layer(Module):
 
     def _feed(self, x: Tensor) -> Tensor:
         one, kernel = self.linear1, BIASED.get(self.activation)
-        if kernel is None or one.bias is None:
+        if kernel is None or one.bias is None or one._hooked:
             hidden = self.activation(one(x))
         else:
             with scope("linear1"):

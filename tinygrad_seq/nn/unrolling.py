@@ -18,6 +18,7 @@ from tinygrad_seq.fusing import fused
 from tinygrad_seq.inplace import alias
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nn.nests import detach
+from tinygrad_seq.nn.step_hooks import StepHook
 from tinygrad_seq.nodes import collector_paused, scope, time_step
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.random import Generator, stream
@@ -37,6 +38,7 @@ def unroll(
     lengths: Any = None,
     reverse: bool = False,
     return_trace: bool = False,
+    step_hook: StepHook | None = None,
 ) -> Any:
     """Run `out, state = cell(xs[t], state)` for all t: all outs stacked (T, ...) and the last state.
 
@@ -49,6 +51,9 @@ def unroll(
     `lengths` (B,), in any order, 0 .. T: row b has the steps below lengths[b] only. What stands in xs behind
     them is never read, not even NaN; outs are 0 there; the state stays as it was (and is first changed at step
     lengths[b] - 1 with `reverse`), so that each row gives what it gives alone.
+
+    `step_hook(t, state)` is called after each step with the state that goes on from it; what it returns goes on in
+    its place, unless None. The outs are those of the cell, whatever it returns.
 
     With `return_trace` the cell returns a dict of tensors as a third value (ours do: gates and states), and so
     does `unroll`: each of them stacked as outs are.
@@ -77,11 +82,11 @@ def unroll(
     if hasattr(cell, "prepare"):
         with scope(cell._scope or type(cell).__name__.lower()):
             xs, step, start, shown = cell.prepare(xs, state, return_trace)
-            outs, last, trace = run(step, xs, start, spans, reverse, return_trace)
+            outs, last, trace = run(step, xs, start, spans, reverse, return_trace, step_hook)
         last = shown(last)
     else:
         outs, last, trace = run(
-            _guarded(cell, state, spans, reverse), xs, state, spans, reverse, return_trace
+            _guarded(cell, state, spans, reverse), xs, state, spans, reverse, return_trace, step_hook
         )
     if spans is not None:
         outs, trace = spans.padded(outs, steps), {k: spans.padded(v, steps) for k, v in trace.items()}
@@ -89,7 +94,13 @@ def unroll(
 
 
 def run(
-    step: Step, xs: Tensor, state: Any, spans: Spans | None, reverse: bool, traced: bool
+    step: Step,
+    xs: Tensor,
+    state: Any,
+    spans: Spans | None,
+    reverse: bool,
+    traced: bool,
+    step_hook: StepHook | None = None,
 ) -> tuple[Tensor, Any, Trace]:
     """The loop itself, over the steps of xs: outs, the last state and the trace, 0 behind a row's end."""
     outs: list[Tensor] = []
@@ -103,6 +114,8 @@ def run(
                     raise _no_pair(made, count)
                 still = spans is not None and t >= spans.shortest
                 state = held(spans.alive(t), made[1], state) if still else made[1]  # type: ignore[union-attr]
+                if step_hook is not None:
+                    state = after_hook(step_hook(t, state), state)
             # A state that is also the output may be changed by the next step: h += x.
             outs.append(alias(made[0]) if isinstance(made[0], Tensor) else made[0])
             if traced:
@@ -131,6 +144,18 @@ def _guarded(cell: Any, first: Any, spans: Spans | None, reverse: bool) -> Step:
         return cell(x, held(spans.alive(t), state, begun) if t >= shortest else state)
 
     return step
+
+
+def after_hook(returned: Any, state: Any) -> Any:
+    """The state after a step's hook."""
+
+    def join(new: Tensor, old: Tensor) -> Tensor:
+        if new.shape != old.shape:
+            rule = f"expected {old.shape}, as the state that it was given."
+            raise ShapeError(explain("step_hook: it returned another shape", {"returned": new}, rule))
+        return new
+
+    return state if returned is None else paired("step_hook", join, returned, state)
 
 
 def _no_pair(made: Any, count: int) -> DTypeError:

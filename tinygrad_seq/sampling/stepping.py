@@ -55,13 +55,14 @@ class Stepper:
 
     With `replay` steps are recorded, without it every step is left to the model. Where nothing is said, models
     made of this package's modules alone are recorded: another's forward may branch on a value, which no record
-    shows and the proof finds out only where the first two steps take different branches.
+    shows and the proof finds out only where the first two steps take different branches. While a module has hooks,
+    the model takes the steps, so that they are called at each.
     """
 
     def __init__(self, model: NeuralModel, cached: bool = True, replay: bool | None = None):
         self.model, self.cached = model, cached
         self.replay = all(map(_is_ours, model.modules())) if replay is None else replay
-        self.parameters = list(model.parameters())
+        self.parameters, self.modules = list(model.parameters()), list(model.modules())
         self._forget()
 
     def _forget(self) -> None:
@@ -113,7 +114,8 @@ class Stepper:
         """The logits (V,) after one more symbol, and where the model stands then; `at` stays as it is."""
         if at.prefix is not None:
             return self._anew(np.append(at.prefix, symbol))
-        if at.flat is None or not self.replay or STATE.watch is not None or STATE.composed:
+        seen = STATE.watch is not None or STATE.composed or any(m.has_hooks for m in self.modules)
+        if at.flat is None or not self.replay or seen:
             return self._by_model(symbol, at)
         self.fresh()
         key = tuple([a.shape for a in at.flat])

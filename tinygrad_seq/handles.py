@@ -1,0 +1,63 @@
+"""Hooks in the order of their registration, and the handle that takes one away again."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+from weakref import ref
+
+from tinygrad_seq.errors import ArgumentError, explain
+
+_ids = itertools.count()
+
+
+class Hooks(dict[int | str, Any]):
+    """Functions by number, in the order they are called in."""
+
+    def register(self, call: str, hook: Any, entry: Any = None, prepend: bool = False) -> RemovableHandle:
+        """Add `hook`, or an `entry` that holds it; raises ArgumentError for what cannot be called."""
+        if not callable(hook):
+            rule = "expected a function."
+            raise ArgumentError(explain(f"{call}: a hook must be callable", {"hook": hook}, rule))
+        number = next(_ids)
+        if prepend:
+            later = dict(self)
+            self.clear()
+            self[number] = hook if entry is None else entry
+            self.update(later)
+        else:
+            self[number] = hook if entry is None else entry
+        return RemovableHandle(self, number)
+
+
+class RemovableHandle:
+    """What a registration returns: `remove()` takes the hook away again, once or more often.
+
+    As a `with` block it does so at the end, also where an error ends it. Calling it does the same as `remove`. It
+    does not keep alive what the hook stands on.
+
+    >>> from tinygrad_seq.nn import Linear
+    >>> layer, shapes = Linear(3, 2), []
+    >>> with layer.register_forward_hook(lambda module, args, out: shapes.append(out.shape)):
+    ...     _ = layer([[1.0, 2.0, 3.0]])
+    >>> _ = layer([[1.0, 2.0, 3.0]])
+    >>> shapes
+    [(1, 2)]
+    """
+
+    def __init__(self, hooks: Hooks, number: int):
+        self._hooks, self.id = ref(hooks), number
+
+    def remove(self) -> None:
+        """Take the hook away; nothing happens where it is gone already."""
+        hooks = self._hooks()
+        if hooks is not None:
+            hooks.pop(self.id, None)
+
+    __call__ = remove
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
