@@ -13,7 +13,7 @@ import tinygrad_seq as tgs
 PACKAGE = Path(tgs.__file__).parent
 LEVELS = {
     0: (
-        "terminal weak errors handles arguments reading files memory blas kernel_folder kernel_digests noalias "
+        "terminal weak locks errors handles arguments reading files memory blas kernel_folder kernel_digests noalias "
         "compiling sums numerics special ops"
     ),
     1: (

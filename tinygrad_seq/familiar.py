@@ -204,19 +204,24 @@ def enable_grad(function: Any = None) -> Any:
 class set_grad_enabled(recording):
     """Ops are recorded or not: from here on where it is called alone, inside where it is a `with` block."""
 
-    __slots__ = ()
+    __slots__ = ("before",)
 
     def __init__(self, mode: bool):
         super().__init__(flag("set_grad_enabled", "mode", mode))
-        self.__enter__()
+        self.before: bool | None = STATE.recording
+        STATE.recording = self.on
 
     def __enter__(self) -> None:
-        if STATE.recording is not self.on or not self.before:
-            super().__enter__()
+        self._undo()  # the end of the block is to bring back what was before it was switched
+        super().__enter__()
+
+    def _undo(self) -> None:
+        if self.before is not None:
+            STATE.recording, self.before = self.before, None
 
     def __call__(self, function: Any) -> Any:
         """The function with recording switched inside; what was before holds again outside."""
-        self.__exit__()
+        self._undo()
         return super().__call__(function)
 
 

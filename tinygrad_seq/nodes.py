@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextvars
 import functools
-import gc
 import itertools
 import threading
 import weakref
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from tinygrad_seq.handles import Hooks
+from tinygrad_seq.locks import Lock
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
 from tinygrad_seq.origins import Origin, origin_of
@@ -86,6 +86,7 @@ class State(threading.local):
         context = contextvars.Context()  # entered in a tenth of the time that `np.errstate` takes
         context.run(np.seterr, all="ignore")
         self.run = context.run
+        self.entered: list[tuple[object, Any]] = []
 
 
 STATE = State()
@@ -168,21 +169,30 @@ class Node:
 PICK = Op("pick", lambda outs, *, i: outs[i], "pick")
 
 
+def _before(block: object, now: R) -> R:
+    """What was before this thread entered a `with` block, which other threads may be in too, or it again."""
+    entered = STATE.entered
+    for i in reversed(range(len(entered))):
+        if entered[i][0] is block:
+            before: R = entered.pop(i)[1]
+            return before
+    return now  # a generator that another thread has entered it in
+
+
 class recording:
     """Recording switched on or off for a block, or inside a decorated function, which may be a generator."""
 
-    __slots__ = ("before", "on")
+    __slots__ = ("on",)
 
     def __init__(self, on: bool):
         self.on = on
-        self.before: list[bool] = []
 
     def __enter__(self) -> None:
-        self.before.append(STATE.recording)
+        STATE.entered.append((self, STATE.recording))
         STATE.recording = self.on
 
     def __exit__(self, *_: object) -> None:
-        STATE.recording = self.before.pop()
+        STATE.recording = _before(self, STATE.recording)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """The function with recording switched inside."""
@@ -236,36 +246,20 @@ def tracing() -> Iterator[None]:
         STATE.tracing, STATE.recording = before
 
 
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Python's cyclic garbage collector off for a block, and on again if it was on.
-
-    A tape holds no cycles, yet the collector goes through all of it again each time it has grown by a
-    quarter: up to half of the time of building a long one.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 class At:
     """A `with` block in another place of the model or of the sequence."""
 
-    __slots__ = ("before", "place")
+    __slots__ = ("place",)
 
     def __init__(self, place: Place):
         self.place = place
 
     def __enter__(self) -> None:
-        self.before = STATE.place
+        STATE.entered.append((self, STATE.place))
         STATE.place = self.place
 
     def __exit__(self, *_: object) -> None:
-        STATE.place = self.before
+        STATE.place = _before(self, STATE.place)
 
 
 def scope(name: str) -> At:
@@ -285,6 +279,7 @@ def time_step(t: int) -> At:
 # detached tensors share it; by bytes, for after an optimiser's step all parameters are views of one owner.
 _changed: dict[int, tuple[weakref.ref[Array], dict[tuple[int, int], int]]] = {}
 _RANGES = 64
+_marking = Lock()
 
 
 def _owner(array: Array) -> Array:
@@ -298,18 +293,17 @@ def mark_changed(array: Array) -> None:
     if not array.size:
         return
     owner = _owner(array)
-    key = id(owner)
-    entry = _changed.get(key)
-    if entry is None or entry[0]() is not owner:
-        entry = _changed[key] = (forgotten_with(owner, _changed), {})
-    ranges = entry[1]
-    written = byte_bounds(array)
-    if len(ranges) >= _RANGES and written not in ranges:
-        # One range over all, as if what lies between had been written to: rather refuse too much than too little.
-        starts, stops = zip(written, *ranges, strict=True)
-        written = min(starts), max(stops)
-        ranges.clear()
-    ranges[written] = next(_index)
+    key, written = id(owner), byte_bounds(array)
+    with _marking:
+        entry = _changed.get(key)
+        if entry is None or entry[0]() is not owner:
+            entry = _changed[key] = (forgotten_with(owner, _changed), {})
+        if len(entry[1]) >= _RANGES and written not in entry[1]:
+            # One range over all, as if what lies between had been written to: rather refuse too much than too little.
+            starts, stops = zip(written, *entry[1], strict=True)
+            _changed[key] = (entry[0], {(min(starts), max(stops)): next(_index)})
+        else:
+            entry[1][written] = next(_index)
 
 
 def changed_since(array: object, index: int) -> bool:
@@ -321,7 +315,7 @@ def changed_since(array: object, index: int) -> bool:
     if entry is None or entry[0]() is not owner:
         return False
     low, high = byte_bounds(array)
-    return any(tick > index and start < high and low < stop for (start, stop), tick in entry[1].items())
+    return any(tick > index and start < high and low < stop for (start, stop), tick in list(entry[1].items()))
 
 
 def any_changed() -> bool:

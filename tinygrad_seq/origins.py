@@ -61,4 +61,6 @@ def origin_of(array: Array) -> Origin | None:
     if _WHOLE in entry[1]:
         return entry[1][_WHOLE]
     low, high = byte_bounds(array)
-    return next((made for (start, stop), made in entry[1].items() if start <= low and high <= stop), None)
+    return next(
+        (made for (start, stop), made in list(entry[1].items()) if start <= low and high <= stop), None
+    )

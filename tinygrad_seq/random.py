@@ -19,6 +19,7 @@ import numpy as np
 from tinygrad_seq import ops
 from tinygrad_seq.dtypes import computed
 from tinygrad_seq.errors import DTypeError, ShapeError, explain
+from tinygrad_seq.locks import Lock
 from tinygrad_seq.numerics import mix
 from tinygrad_seq.recording import FLOAT32, wrap
 from tinygrad_seq.tensor import Tensor
@@ -126,7 +127,7 @@ class _Here(threading.local):
     instead: Mapping[str, Generator] = MappingProxyType({})
 
 
-_lock = threading.Lock()
+_lock = Lock()
 _process = _Streams(int.from_bytes(os.urandom(8), "little"))
 _here = _Here()
 
@@ -206,12 +207,3 @@ def _state(own: Generator) -> dict[str, Any]:
 
 def _put(own: Generator, state: dict[str, Any]) -> None:
     own.seed, own.stream, own.drawn = state["seed"], state["stream"], state["drawn"]
-
-
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.Lock()  # another thread may have held it
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

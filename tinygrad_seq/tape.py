@@ -16,7 +16,8 @@ import numpy as np
 
 from tinygrad_seq import listing, tape_check
 from tinygrad_seq.errors import DTypeError, GraphError, explain
-from tinygrad_seq.nodes import Leaf, Node, Place, collector_paused
+from tinygrad_seq.memory import collector_paused
+from tinygrad_seq.nodes import Leaf, Node, Place
 from tinygrad_seq.recording import leaf
 from tinygrad_seq.tensor import Tensor
 from tinygrad_seq.walk import reachable

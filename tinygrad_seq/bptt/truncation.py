@@ -16,8 +16,9 @@ import numpy as np
 
 from tinygrad_seq import ops
 from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError, describe_shape, explain
+from tinygrad_seq.memory import collector_paused
 from tinygrad_seq.nn.nests import mapped, tensors_in
-from tinygrad_seq.nodes import STATE, At, Leaf, Node, Place, collector_paused, next_index, time_step
+from tinygrad_seq.nodes import STATE, At, Leaf, Node, Place, next_index, time_step
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.recording import WANTS, as_tensor, wrap
 from tinygrad_seq.refusals import Made

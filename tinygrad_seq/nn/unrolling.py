@@ -16,10 +16,11 @@ from tinygrad_seq.creation import where
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, explain
 from tinygrad_seq.fusing import fused
 from tinygrad_seq.inplace import alias
+from tinygrad_seq.memory import collector_paused
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nn.nests import detach
 from tinygrad_seq.nn.step_hooks import StepHook
-from tinygrad_seq.nodes import collector_paused, scope, time_step
+from tinygrad_seq.nodes import scope, time_step
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.recording import FLOAT32, as_tensor, wrap

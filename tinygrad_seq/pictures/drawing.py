@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.errors import ArgumentError, GraphError, explain
-from tinygrad_seq.nodes import Leaf, collector_paused
+from tinygrad_seq.memory import collector_paused
+from tinygrad_seq.nodes import Leaf
 from tinygrad_seq.nodes import Node as Live
 from tinygrad_seq.pictures import reading
 from tinygrad_seq.pictures.again import is_freed, node_behind, run_again

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any
 
 from tinygrad_seq.errors import DataError, explain
-from tinygrad_seq.nodes import collector_paused
+from tinygrad_seq.memory import collector_paused
 
 FORMAT = "tinygrad_seq picture 1"
 FORWARD, BACKWARD, PARAMETER, DATA, CONSTANT = "forward", "backward", "parameter", "data", "constant"

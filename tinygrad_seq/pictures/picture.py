@@ -11,7 +11,7 @@ from typing import Any
 
 from tinygrad_seq.errors import DataError, RenderError, explain
 from tinygrad_seq.files import atomic_write_bytes
-from tinygrad_seq.nodes import collector_paused
+from tinygrad_seq.memory import collector_paused
 from tinygrad_seq.pictures import dot, render, tree
 from tinygrad_seq.pictures.dark import with_dark
 from tinygrad_seq.pictures.folding import LESSON, Wish, folded

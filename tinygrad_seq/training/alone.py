@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tinygrad_seq.errors import CheckpointError, explain
+from tinygrad_seq.locks import Lock
 
 try:
     import fcntl
@@ -18,6 +19,7 @@ except ImportError:  # Windows locks no folders
 __all__ = ["alone"]
 
 _own: set[tuple[int, int]] = set()  # folders that this process holds, by device and number
+_asking = Lock()
 
 
 @contextmanager
@@ -35,11 +37,16 @@ def alone(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY)
     facts = os.fstat(descriptor)
     key = facts.st_dev, facts.st_ino
-    first = key not in _own
+    with _asking:  # of two threads that come at once the second finds what the first holds
+        first = key not in _own
+        try:
+            if first:
+                _lock(descriptor, folder)
+                _own.add(key)
+        except BaseException:
+            os.close(descriptor)
+            raise
     try:
-        if first:
-            _lock(descriptor, folder)
-            _own.add(key)
         yield
     finally:
         os.close(descriptor)
