@@ -19,7 +19,7 @@ LEVELS = {
     1: (
         "origins nodes marks refusals recording arithmetic shapes reductions indexing inplace watched "
         "numpy_protocols tensor random creation "
-        "absent dtypes elementwise rearranging ordering converting writing"
+        "absent dtypes keywords elementwise rearranging ordering converting writing"
     ),
     2: (
         "walk arrivals routes autodiff activations plain_losses losses attention_maths functional einsum "

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from tinygrad_seq import ops
 from tinygrad_seq.arguments import axis_of, choice, distinct_axes, flag
 from tinygrad_seq.creation import where
 from tinygrad_seq.fusing import fused
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.recording import FLOAT32, input_tensor
 from tinygrad_seq.tensor import Tensor
 
@@ -97,17 +99,18 @@ def logsigmoid(x: Tensor) -> Tensor:
 
 # ---- softmax and its kin: `dim` is the axis of the classes -------------------------------------------------
 def row_peak(x: Tensor) -> Tensor:
-    """The largest of each row, to be subtracted: 0 where it is infinite."""
+    """The largest of each row, to be subtracted: 0 where it is -inf. Less inf, a row is NaN as a whole."""
     # The result does not depend on what is subtracted, so no gradient is lost by the cut. A row of -inf
     # (all masked) must not subtract it from itself.
     peak = ops.cut(x.max(-1, keepdims=True))
-    return where(abs(peak) == math.inf, 0.0, peak)
+    return where(peak == -math.inf, 0.0, peak)
 
 
-def _along(function: Callable[[Tensor], Tensor], x: Tensor, dim: int) -> Tensor:
+def _along(function: Callable[[Tensor], Tensor], x: Tensor, dim: int, dtype: Any) -> Tensor:
     """A function of the last axis, along another."""
     call = function.__name__.lstrip("_")
-    x = floats(input_tensor(call, x))
+    x = input_tensor(call, x)
+    x = floats(x if dtype is None else x.to(dtype))
     i = axis_of(call, dim, x.ndim, x)
     if not x.shape[i]:
         return x.clone()
@@ -116,13 +119,15 @@ def _along(function: Callable[[Tensor], Tensor], x: Tensor, dim: int) -> Tensor:
     return function(x.transpose(i, -1)).transpose(i, -1)
 
 
-def softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """exp(x) / sum(exp(x)) along `dim`; a row of nothing but -inf gives zeros, not NaN.
+def softmax(x: Tensor, dim: int = -1, *, dtype: Any = None) -> Tensor:
+    """exp(x) / sum(exp(x)) along `dim`, of x in `dtype` where one is given.
+
+    A row of nothing but -inf gives zeros, not NaN; a row with inf or NaN in it gives NaN.
 
     >>> softmax(Tensor([1000.0, 1000.0]))
     Tensor([0.5, 0.5], f32(2,))
     """
-    return _along(_softmax, x, dim)
+    return _along(_softmax, x, dim, dtype)
 
 
 @fused
@@ -151,6 +156,7 @@ def logsumexp(x: Tensor, dim: int | Sequence[int] = -1, keepdim: bool = False) -
 @fused
 def _logsumexp(x: Tensor) -> Tensor:
     peak = row_peak(x)
+    peak = where(peak == math.inf, 0.0, peak)  # the sum is infinite then, and no NaN
     empty, log_total = _log_total(x - peak)
     return where(empty, -math.inf, log_total + peak)
 
@@ -167,9 +173,12 @@ def _log_total(y: Tensor) -> tuple[Tensor, Tensor]:
     return empty, ops.log1p(where(empty, 0.0, rest))
 
 
-def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """x - log(sum(exp(x))) along `dim`; a row of nothing but -inf stays so, and sends no gradient."""
-    return _along(_log_softmax, x, dim)
+def log_softmax(x: Tensor, dim: int = -1, *, dtype: Any = None) -> Tensor:
+    """x - log(sum(exp(x))) along `dim`, of x in `dtype` where one is given.
+
+    A row of nothing but -inf stays so, and sends no gradient; a row with inf or NaN in it gives NaN.
+    """
+    return _along(_log_softmax, x, dim, dtype)
 
 
 @fused
@@ -177,3 +186,6 @@ def _log_softmax(x: Tensor) -> Tensor:
     y = x - row_peak(x)
     empty, log_total = _log_total(y)
     return where(empty, -math.inf, y - log_total)
+
+
+answer(globals(), "gelu", "log_softmax", "logsumexp", "softmax", "tanh")

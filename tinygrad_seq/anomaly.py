@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.errors import NonFiniteError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.nodes import PICK, STATE, Leaf, Node, Place
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
@@ -259,3 +260,6 @@ def _makers(nodes: Sequence[Any]) -> list[Any]:
         else:
             makers.append(n)
     return makers
+
+
+answer(globals(), "detect_anomaly")

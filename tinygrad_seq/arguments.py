@@ -105,6 +105,15 @@ def number_as(value: float | int | bool, dtype: np.dtype[Any]) -> np.ndarray[Any
         raise ArgumentError(explain(what, {"number": value}, rule, way_out)) from None
 
 
+def exactly_in(value: Any, dtype: np.dtype[Any]) -> Any:
+    """A number that integers or booleans hold as it is, as 2.0 or 1, as one of them; anything else as it came."""
+    if dtype.kind == "f" or type(value) is bool or not isinstance(value, (int, float, np.number)):
+        return value
+    if dtype.kind == "b":
+        return bool(value) if value in (0, 1) else value
+    return int(value) if isinstance(value, (float, np.floating)) and float(value).is_integer() else value
+
+
 def comparable(value: Any, dtype: np.dtype[Any]) -> Any:
     """A number to compare with: infinite where it lies beyond all numbers of an integer dtype or of floats."""
     if isinstance(value, np.integer):

@@ -18,6 +18,7 @@ from tinygrad_seq.activations import softmax
 from tinygrad_seq.creation import where
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, describe_shape, explain
 from tinygrad_seq.fusing import fused
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.recording import FLOAT32, as_tensor, input_tensor, wrap
@@ -254,3 +255,6 @@ def _check_operands(call: str, q: Tensor, k: Tensor, v: Tensor, grouped: bool) -
         raise refuse(
             "the leading axes do not broadcast", f"expected equal leading axes, or 1.{way}"
         ) from None
+
+
+answer(globals(), "scaled_dot_product_attention")

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError, describe_shape, explain
 from tinygrad_seq.inplace import alias
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.nodes import STATE, Leaf, Node, next_index, recording
 from tinygrad_seq.random import positions
 from tinygrad_seq.recording import WANTS, as_tensor, leaf, picked, wrap
@@ -264,3 +265,6 @@ def _value(node: AnyNode) -> Any:
     """What a replay would read where `fn` closes over this node: a leaf's array, which may be set anew."""
     tensor = node.tensor() if isinstance(node, Leaf) else None
     return node if tensor is None else tensor.array
+
+
+answer(globals())

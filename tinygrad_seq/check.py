@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_seq.autodiff import grad
 from tinygrad_seq.errors import ArgumentError, DTypeError, GradientError, GraphError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.nodes import recording
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.random import Generator, positions, replayed
@@ -155,3 +156,6 @@ def _compare(
     numeric = (totals[0] - totals[1]) / (2.0 * eps)
     analytic = float(np.sum(slope * (ends[0] - ends[1]))) / (2.0 * eps)
     return numeric, analytic, _ROUNDINGS * 2.0**-52 * size / eps
+
+
+answer(globals(), "gradcheck")

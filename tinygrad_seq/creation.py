@@ -13,6 +13,7 @@ from tinygrad_seq import ops
 from tinygrad_seq.arguments import number_as, real, sizes_of, too_large
 from tinygrad_seq.dtypes import check_device, dtype_of
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.keywords import answer, answering
 from tinygrad_seq.numpy_protocols import may_leave
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.recording import FLOAT32, as_tensor, input_tensor, wrap
@@ -23,7 +24,7 @@ R = TypeVar("R")
 
 def on_cpu(create: Callable[..., R]) -> Callable[..., R]:
     """The function with a `device`, None or the CPU, and a dtype of any library."""
-    call = create.__name__
+    call, create = create.__name__, answering(create)
 
     @functools.wraps(create)
     def placed(*args: Any, device: Any = None, dtype: Any = None, **settings: Any) -> R:
@@ -192,3 +193,6 @@ def maximum(x: Any, y: Any) -> Tensor:
 def minimum(x: Any, y: Any) -> Tensor:
     """The smaller of two, element by element; ties share the gradient."""
     return as_tensor(x, _like(x, y)).minimum(y)
+
+
+answer(globals(), "maximum", "minimum", "where")

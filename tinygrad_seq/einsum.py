@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.errors import DTypeError, ShapeError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.recording import as_tensor, wrap
 from tinygrad_seq.tensor import Tensor
 
@@ -120,3 +121,6 @@ def _product(left: str, x: Tensor, right: str, y: Tensor, later: set[str]) -> tu
 def _summed(t: Tensor, letters: str, needed: set[str]) -> tuple[Tensor, str]:
     gone = tuple(i for i, c in enumerate(letters) if c not in needed)
     return (t.sum(gone), "".join(c for c in letters if c in needed)) if gone else (t, letters)
+
+
+answer(globals(), "einsum")

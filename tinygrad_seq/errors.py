@@ -20,6 +20,10 @@ class ArgumentError(ValueError):
     """A setting outside what is allowed."""
 
 
+class SignatureError(ArgumentError, TypeError):
+    """Arguments that a function has no place for, or lacks."""
+
+
 class DTypeError(TypeError):
     """A kind of number, or of object, where another is needed."""
 

@@ -33,6 +33,7 @@ from tinygrad_seq.creation import where
 from tinygrad_seq.errors import ArgumentError, ShapeError, describe_shape, explain
 from tinygrad_seq.fusing import fused
 from tinygrad_seq.kernel_folder import say
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.losses import checked_ids, cross_entropy, nll_loss
 from tinygrad_seq.plain_losses import binary_cross_entropy_with_logits, l1_loss, mse_loss
 from tinygrad_seq.random import Generator, stream
@@ -211,3 +212,6 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         raise missing("module 'tinygrad_seq.functional'", name, lambda: __all__)
+
+
+answer(globals(), *__all__)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from tinygrad_seq.arguments import real
+from tinygrad_seq.keywords import answer, fitting
 from tinygrad_seq.recording import input_tensor
 from tinygrad_seq.tensor import Tensor
 
@@ -20,7 +21,9 @@ def of(method: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(method)
     def function(*args: P.args, **settings: P.kwargs) -> R:
-        x: Any = args[0] if args else settings.pop("input", None)
+        if not args and "input" not in settings:
+            fitting(method, args, settings)
+        x: Any = args[0] if args else settings.pop("input")
         return method(input_tensor(call, x), *args[1:], **settings)  # type: ignore[arg-type]
 
     return function
@@ -84,3 +87,6 @@ def allclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: 
     rtol, atol = real("allclose", "rtol", rtol), real("allclose", "atol", atol)
     near = (a == b) | (abs(a - b) <= atol + rtol * abs(b))
     return bool((near | (a.isnan() & b.isnan()) if equal_nan else near).all())
+
+
+answer(globals(), "allclose", "equal")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
@@ -16,6 +17,7 @@ import numpy as np
 
 from tinygrad_seq.compiling import kernels_wanted, switched_off
 from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.keywords import answer, fitting
 from tinygrad_seq.marks import made_by
 from tinygrad_seq.nodes import STATE, next_index
 from tinygrad_seq.recording import Recorded, input_tensor, is_operand
@@ -49,6 +51,12 @@ class Fused:
     def __init__(self, fn: Callable[..., Any]):
         functools.update_wrapper(self, fn)
         self.fn = fn
+        parameters = inspect.signature(fn).parameters.values()
+        placed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        self.least, self.most = sum(p.default is p.empty for p in placed), len(placed)
+        self.known = {p.name for p in parameters}
+        if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+            self.most = sys.maxsize
         self._family: Any = None
 
     @property
@@ -63,6 +71,8 @@ class Fused:
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
         """The value, by kernel where one may run, by the composition where not."""
+        if not self.least <= len(inputs) <= self.most or not settings.keys() <= self.known:
+            settings = fitting(self.fn, inputs, settings)
         if settings and any(isinstance(v, (Recorded, np.ndarray)) for v in settings.values()):
             inputs, settings = self._by_place(inputs, settings)
         for x in inputs:
@@ -118,3 +128,6 @@ def fused(fn: Callable[P, R]) -> Callable[P, R]:
     Raises TraceError for what no kernel can hold, such as a matrix product or a look at a value.
     """
     return Fused(fn)
+
+
+answer(globals(), "composed", "fused")

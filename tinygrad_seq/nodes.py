@@ -21,6 +21,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from tinygrad_seq.handles import Hooks
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.locks import Lock
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
@@ -321,3 +322,6 @@ def changed_since(array: object, index: int) -> bool:
 def any_changed() -> bool:
     """True where some array still alive was written to in place."""
     return bool(_changed)
+
+
+answer(globals(), "no_grad", "scope", "time_step")

@@ -87,14 +87,16 @@ class OrderingMethods(Recorded):
             raise ArgumentError(explain("cumsum: along which axis?", {"x": self}, "expected axis= or dim=."))
         i = axis_of("cumsum", at, x.ndim, self)
         before, size = (slice(None),) * i, x.shape[i]
-        if x.dtype.kind != "f":
-            x = x.long()
+        kind = x.dtype
+        # Sums of floats are of few at a time and in float64: what goes to infinity and back may leave no NaN.
+        x = x.to(np.float64) if kind.kind == "f" else x.long()
         for shift in (2**n for n in range(max(0, size - 1).bit_length())):
             x = concat(
                 [x[(*before, slice(shift))], x[(*before, slice(shift, None))] + x[(*before, slice(-shift))]],
                 i,
             )
-        return unshared(x) if size == 1 else x
+        x = x.to(kind) if kind.kind == "f" else x
+        return unshared(x) if x.array is self.array else x
 
     def norm(
         self, p: Any = 2, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
@@ -112,6 +114,8 @@ class OrderingMethods(Recorded):
             return x.amax(at, keeps)  # type: ignore[no-any-return]
         if p == 1:
             return x.sum(at, keeps)  # type: ignore[no-any-return]
+        if p < 1:  # 1 / p times the norm, which its gradient has in it, may overflow where the norm does not
+            x = x.to(np.float64)
         # Powers of 1e30 and 1e-30 would leave the numbers there are; those of parts of the largest do not.
         x = x / _largest(x, at, True)
         if p == 2:
@@ -124,7 +128,8 @@ class OrderingMethods(Recorded):
         none = total == 0.0
         safe = ops.where(none, 1.0, total)
         root = safe.sqrt() if p == 2 else safe ** (1.0 / p)
-        return ops.where(none, 0.0, root) * _largest(self, at, keeps)  # type: ignore[no-any-return]
+        norm = ops.where(none, 0.0, root) * _largest(self, at, keeps)
+        return norm.to(self.array.dtype if self.array.dtype.kind == "f" else FLOAT32) if p < 1 else norm  # type: ignore[no-any-return]
 
     # ---- functions as methods --------------------------------------------------------------------------
     def sigmoid(self) -> Tensor:

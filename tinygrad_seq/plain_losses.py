@@ -9,6 +9,7 @@ from tinygrad_seq.arguments import choice
 from tinygrad_seq.creation import where
 from tinygrad_seq.errors import ShapeError, describe_shape, explain
 from tinygrad_seq.fusing import fused
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.recording import as_tensor, input_tensor
 from tinygrad_seq.tensor import Tensor
 
@@ -79,3 +80,6 @@ def _weights(call: str, name: str, weight: Any, x: Tensor) -> Tensor:
         rule = f"expected what broadcasts to {describe_shape(x.shape)}."
         raise ShapeError(explain(f"{call}: {name} does not fit", {"input": x, name: w}, rule))
     return w
+
+
+answer(globals(), "binary_cross_entropy_with_logits", "l1_loss", "mse_loss")

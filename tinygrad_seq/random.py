@@ -19,6 +19,7 @@ import numpy as np
 from tinygrad_seq import ops
 from tinygrad_seq.dtypes import computed
 from tinygrad_seq.errors import DTypeError, ShapeError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.locks import Lock
 from tinygrad_seq.numerics import mix
 from tinygrad_seq.recording import FLOAT32, wrap
@@ -207,3 +208,6 @@ def _state(own: Generator) -> dict[str, Any]:
 
 def _put(own: Generator, state: dict[str, Any]) -> None:
     own.seed, own.stream, own.drawn = state["seed"], state["stream"], state["drawn"]
+
+
+answer(globals(), "Generator", "manual_seed")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.arguments import axis_of, first_axis, one_of_two, sizes_of, whole
+from tinygrad_seq.arguments import axis_of, exactly_in, first_axis, one_of_two, sizes_of, whole
 from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError, explain
 from tinygrad_seq.indexing import ids_of
 from tinygrad_seq.inplace import unshared
@@ -192,7 +192,7 @@ class RearrangingMethods(Recorded):
             rule = "expected booleans."
             way_out = "Compare first, as in mask == 0."
             raise DTypeError(explain("masked_fill: no mask", {"x": self, "mask": where}, rule, way_out))
-        return ops.where(where, value, self)  # type: ignore[no-any-return]
+        return ops.where(where, exactly_in(value, self.array.dtype), self)  # type: ignore[no-any-return]
 
     def masked_select(self, mask: Any) -> Tensor:
         """The values where the mask is True, in a row."""

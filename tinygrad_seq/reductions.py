@@ -198,17 +198,24 @@ class ReductionMethods(Recorded):
 
         The correction is 1, as in PyTorch, where it is not given; NumPy's `ddof` is the same number, and
         `unbiased=False` is 0. It is taken from the deviations themselves, so that numbers far from 0 with a
-        small spread keep it.
+        small spread keep it, and in float64, so that no square of a float32 number is lost. Where the sum of
+        the numbers overflows it is infinite.
         """
         axes = axes_of("var", one_of_two("var", axis, dim), self)
         less = _correction("var", correction, unbiased, ddof, place)
-        keeps = kept(keepdims, keepdim) or place == (True,)
+        spread = self._spread(axes, kept(keepdims, keepdim) or place == (True,), less)
+        return spread.to(self.array.dtype if self.array.dtype.kind == "f" else FLOAT32)
+
+    def _spread(self, axes: tuple[int, ...], keeps: bool, less: float) -> Tensor:
+        """The variance in float64: squares of float32 numbers neither overflow there nor vanish."""
         x: Any = self
-        if self.array.dtype.kind != "f":
-            return x.to(np.float64).var(axes, keeps, correction=less).to(FLOAT32)  # type: ignore[no-any-return]
-        deviation = x - x.mean(axes, keepdims=True)
-        # The mean is rounded: what the deviations still have in common is no spread.
-        deviation = deviation - ops.cut(deviation).mean(axes, keepdims=True)
+        wide = x.to(np.float64)
+        mean = x.mean(axes, keepdims=True) if self.array.dtype.kind == "f" else wide.mean(axes, keepdims=True)
+        deviation = wide - mean.to(np.float64)
+        # The mean is rounded: what the deviations still have in common is no spread. An infinite one, of numbers
+        # whose sum overflows, makes the variance infinite, as in PyTorch.
+        common = ops.cut(deviation).mean(axes, keepdims=True)
+        deviation = deviation - ops.where(abs(common) == math.inf, 0.0, common)
         count = math.prod(self.array.shape[a] for a in axes) - less
         total: Any = unary(ops.sum_, deviation * deviation, {"axis": axes, "keepdims": keeps})
         return total / float(count) if count > 0 else total * math.nan  # type: ignore[no-any-return]
@@ -227,10 +234,11 @@ class ReductionMethods(Recorded):
         """The square root of `var`, with its settings; its gradient over equal numbers is 0."""
         less = _correction("std", correction, unbiased, ddof, place)
         axes = axes_of("std", one_of_two("std", axis, dim), self)
-        var = self.var(axes, keepdims=kept(keepdims, keepdim) or place == (True,), correction=less)
+        var = self._spread(axes, kept(keepdims, keepdim) or place == (True,), less)
         # The root's slope at 0 is infinite, and infinite times a deviation of 0 would be NaN.
         root = ops.where(var == 0.0, 1.0, var).sqrt()
-        return ops.where(var == 0.0, 0.0, root)  # type: ignore[no-any-return]
+        kind = self.array.dtype if self.array.dtype.kind == "f" else FLOAT32
+        return ops.where(var == 0.0, 0.0, root).to(kind)  # type: ignore[no-any-return]
 
     def argmax(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False

@@ -11,6 +11,7 @@ from tinygrad_seq import ops
 from tinygrad_seq.arguments import axis_of, distinct_axes, first_axis, one_of_two, sequence, sizes_of, whole
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
 from tinygrad_seq.inplace import unshared
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.recording import Recorded, as_tensor, unary
 
 if TYPE_CHECKING:
@@ -154,3 +155,6 @@ def stack(tensors: Sequence[Any], axis: int | None = None, *, dim: int | None = 
         # One concat and one reshape for all, where a reshape for each would double a long sequence's tape.
         return ops.concat(*pieces, axis=0).reshape(len(pieces), *shape)  # type: ignore[no-any-return]
     return ops.concat(*(t.unsqueeze(axis) for t in pieces), axis=axis)  # type: ignore[no-any-return]
+
+
+answer(globals(), "cat", "concat", "stack")

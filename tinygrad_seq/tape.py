@@ -16,6 +16,7 @@ import numpy as np
 
 from tinygrad_seq import listing, tape_check
 from tinygrad_seq.errors import DTypeError, GraphError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.memory import collector_paused
 from tinygrad_seq.nodes import Leaf, Node, Place
 from tinygrad_seq.recording import leaf
@@ -222,3 +223,6 @@ def _plain(value: Any, key: str = "") -> Any:
     if value is None or value is Ellipsis or isinstance(value, (bool, int, float, str, np.dtype)):
         return value
     return getattr(value, "__qualname__", None) or type(value).__qualname__
+
+
+answer(globals(), "Tape")

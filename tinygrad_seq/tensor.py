@@ -14,17 +14,11 @@ from tinygrad_seq.arguments import flag
 from tinygrad_seq.converting import ConvertingMethods
 from tinygrad_seq.dtypes import computed, is_bfloat16, numbers
 from tinygrad_seq.elementwise import ElementwiseMethods
-from tinygrad_seq.errors import (
-    DTypeError,
-    GraphError,
-    ShapeError,
-    describe,
-    describe_shape,
-    explain,
-)
+from tinygrad_seq.errors import DTypeError, GraphError, ShapeError, describe, describe_shape, explain
 from tinygrad_seq.handles import Hooks, RemovableHandle
 from tinygrad_seq.indexing import IndexingMethods
 from tinygrad_seq.inplace import InplaceMethods, take_array
+from tinygrad_seq.keywords import answer_methods
 from tinygrad_seq.memory import keep_freed_pages
 from tinygrad_seq.nodes import STATE, Node
 from tinygrad_seq.numerics import Array
@@ -324,3 +318,4 @@ def _rebuilt(kind: type[Tensor], array: Array, wants: bool, name: str) -> Tensor
 
 Recorded.tensor_type = Tensor
 Op.recorders[Tensor] = record
+answer_methods(*Tensor.__mro__[:-1])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_seq.arguments import real, sizes_of
+from tinygrad_seq.arguments import exactly_in, real, sizes_of
 from tinygrad_seq.errors import ArgumentError, DTypeError, GraphError, ShapeError, describe_shape, explain
 from tinygrad_seq.nodes import STATE, Node, mark_changed, recording
 from tinygrad_seq.numpy_protocols import tensors_among
@@ -36,7 +36,7 @@ class WritingMethods(Recorded):
 
     def _overwritten(self, call: str, value: Any) -> Tensor:
         checked_writable(call, self)
-        new = as_tensor(value, self)
+        new = as_tensor(exactly_in(value, self.array.dtype), self)
         if new.mode & WANTS and STATE.recording:
             raise _lost(call, self, new)
         array = new.array

@@ -7,6 +7,7 @@ from typing import Any
 
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.functional import one_hot
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.models.latent import LatentAR
 from tinygrad_seq.models.protocol import count
 from tinygrad_seq.nn import GRU, LSTM, RNN, Dropout, Embedding, Linear, Module
@@ -70,3 +71,6 @@ class OneHot(Module):
     def describe(self) -> str:
         """The size."""
         return str(self.vocabulary_size)
+
+
+answer(globals())

@@ -8,6 +8,7 @@ from typing import Any
 
 from tinygrad_seq import functional as F
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.models.neural import NeuralModel, named_as
 from tinygrad_seq.nn.attention import check_heads
 from tinygrad_seq.nn.basic import Dropout, Embedding, LayerNorm, Linear, size
@@ -161,3 +162,6 @@ class GPT(NeuralModel):
         if again:
             x = x[:, again:]
         return self.head(x), (concat([seen, ids]) if seen.shape[0] else ids, cache)
+
+
+answer(globals())

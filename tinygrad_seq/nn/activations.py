@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_seq import functional as F
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.recording import input_tensor
 from tinygrad_seq.tensor import Tensor
@@ -106,3 +107,6 @@ class Flatten(Module):
     def forward(self, x: Any) -> Tensor:
         """x.flatten(start_dim, end_dim)."""
         return input_tensor("Flatten", x).flatten(self.start_dim, self.end_dim)
+
+
+answer(globals())

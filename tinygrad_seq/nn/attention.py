@@ -12,6 +12,7 @@ from tinygrad_seq.arguments import flag
 from tinygrad_seq.attention_maths import attend, one_family
 from tinygrad_seq.creation import where
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.marks import role
 from tinygrad_seq.nn.basic import Linear, probability, size, uniform_parameter
 from tinygrad_seq.nn.masks import counted, masks_of
@@ -306,3 +307,6 @@ def _xavier(rows: int, columns: int, dtype: Any, rng: Generator | None) -> Param
 def _one_more(width: int, dtype: Any, rng: Generator | None) -> Parameter:
     drawn = (rng or stream("init")).randn(1, 1, width, dtype=dtype)
     return Parameter(drawn * (1.0 / math.sqrt(width)))
+
+
+answer(globals())

@@ -12,6 +12,7 @@ from tinygrad_seq import functional as F
 from tinygrad_seq.arguments import flag, real
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.functional import padding_row
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.nn.module import Module, Parameter
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.recording import FLOAT32
@@ -184,3 +185,6 @@ class RMSNorm(Module):
     def describe(self) -> str:
         """Sizes."""
         return f"{self.normalized_shape}, eps={self.eps}"
+
+
+answer(globals())

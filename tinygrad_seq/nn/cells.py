@@ -7,6 +7,7 @@ from typing import Any
 
 from tinygrad_seq.arguments import flag
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.nn.basic import size
 from tinygrad_seq.nn.gates import RNN_STEPS
 from tinygrad_seq.nn.module import Module
@@ -189,3 +190,6 @@ class GRUCell(Cell):
     ):
         kind = Gated(hidden_size, bias, layer_norm, flag("GRUCell", "reset_after", reset_after))
         super().__init__(kind, input_size, **settings)
+
+
+answer(globals())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tinygrad_seq.errors import DTypeError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.tensor import Tensor
 
@@ -74,3 +75,6 @@ def applicable(call: str, name: Any, part: Any) -> Module:
     elif isinstance(part, (list, tuple)) or hasattr(part, "__next__"):
         way_out = f"Write {call}(*parts)."
     raise DTypeError(explain(f"{call}: part {name} cannot be applied", None, rule, way_out))
+
+
+answer(globals())

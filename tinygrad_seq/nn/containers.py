@@ -7,6 +7,7 @@ from typing import Any
 
 from tinygrad_seq.arguments import sequence
 from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.nn.module import Module
 
 
@@ -105,3 +106,6 @@ class ModuleDict(Module):
     def items(self) -> ItemsView[str, Module]:
         """Names and modules."""
         return self._all().items()
+
+
+answer(globals())

@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_seq.absent import missing
 from tinygrad_seq.dtypes import check_device, dtype_of, is_device
 from tinygrad_seq.errors import ArgumentError, DTypeError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.nn.forward_hooks import HookedModule
 from tinygrad_seq.nodes import STATE
 from tinygrad_seq.tensor import Tensor
@@ -130,3 +131,6 @@ class FamiliarModule(HookedModule):
 
         def __getattr__(self, name: str) -> Any:
             raise missing(repr(type(self).__name__), name, lambda: {*dir(type(self)), *vars(self)})
+
+
+answer(globals())

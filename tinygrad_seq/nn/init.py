@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.nodes import recording
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.tensor import Tensor
@@ -152,3 +153,6 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
 def _put(tensor: Tensor, values: Any) -> Tensor:
     with recording(False):
         return tensor.copy_(np.asarray(values))
+
+
+answer(globals())

@@ -9,6 +9,7 @@ import numpy as np
 from tinygrad_seq import ops
 from tinygrad_seq.attention_maths import given_ones
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, describe_shape, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import FLOAT32, as_tensor, wrap
 from tinygrad_seq.tensor import Tensor
@@ -135,3 +136,6 @@ def _ours(call: str, name: str, mask: Any, kind: str, shape: tuple[int, int, int
         rule = f"expected {forms}; a size may be 1."
         raise ShapeError(explain(f"{call}: {name} does not fit", {name: found}, rule))
     return wide
+
+
+answer(globals(), "generate_square_subsequent_mask")

@@ -12,6 +12,7 @@ import numpy as np
 from tinygrad_seq.arguments import flag
 from tinygrad_seq.dtypes import is_bfloat16
 from tinygrad_seq.errors import CheckpointError, describe_shape, explain, short_dtype
+from tinygrad_seq.keywords import answer_methods
 from tinygrad_seq.nn.familiar import FamiliarModule
 from tinygrad_seq.nn.holders import is_slot, is_used_up, walked
 from tinygrad_seq.nn.lost import (
@@ -300,3 +301,6 @@ def plain_array(name: str, value: Any) -> Array:
     if array.dtype.kind not in "fiub":
         raise CheckpointError(explain("load_state_dict: a value is no array of numbers", {name: value}))
     return array
+
+
+answer_methods(Parameter)

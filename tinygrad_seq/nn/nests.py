@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_seq import ops
 from tinygrad_seq.errors import DTypeError, ShapeError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.tensor import Tensor
 
 
@@ -73,3 +74,6 @@ def detach(state: Any, where: Any = None, *, axis: int | None = None) -> Any:
         return chosen
 
     return mapped(rows, state)
+
+
+answer(globals(), "detach")

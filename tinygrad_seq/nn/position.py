@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
 from tinygrad_seq.fusing import fused
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.nn.basic import size
 from tinygrad_seq.nn.module import Module, Parameter
 from tinygrad_seq.numerics import Array
@@ -206,3 +207,6 @@ class ALiBi(Module):
     def describe(self) -> str:
         """The number of heads."""
         return f"{self.heads}"
+
+
+answer(globals())

@@ -8,6 +8,7 @@ from typing import Any
 from tinygrad_seq import functional as F
 from tinygrad_seq.arguments import flag
 from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.nn.basic import probability, size
 from tinygrad_seq.nn.gates import RNN_STEPS, gru_gates, lstm_gates
 from tinygrad_seq.nn.nests import detach
@@ -296,3 +297,6 @@ class GRU(Recurrent):
     ):
         kind = Gated(hidden_size, bias, layer_norm, flag("GRU", "reset_after", reset_after))
         super().__init__(kind, input_size, num_layers, batch_first, dropout, bidirectional, **settings)
+
+
+answer(globals())

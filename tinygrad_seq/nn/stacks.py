@@ -9,6 +9,7 @@ from typing import Any
 
 from tinygrad_seq.creation import where
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.nn.basic import LayerNorm, size
 from tinygrad_seq.nn.chain import applicable
 from tinygrad_seq.nn.masks import counted, generate_square_subsequent_mask
@@ -302,3 +303,6 @@ class Transformer(Module):
         padding = (tgt_key_padding_mask, memory_key_padding_mask, tgt_is_causal, memory_is_causal)
         ours = {"allow": tgt_allow, "causal": causal, "memory_allow": memory_allow}
         return self.decoder(t, memory, tgt_mask, memory_mask, *padding, **ours)  # type: ignore[no-any-return]
+
+
+answer(globals())

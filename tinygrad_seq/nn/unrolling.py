@@ -16,6 +16,7 @@ from tinygrad_seq.creation import where
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, explain
 from tinygrad_seq.fusing import fused
 from tinygrad_seq.inplace import alias
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.memory import collector_paused
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nn.nests import detach
@@ -321,3 +322,6 @@ def sequence_mask(rows: int, size: int, p: float, dtype: Any, rng: Generator | N
     Multiply the state by it on its way into the recurrent product (Gal and Ghahramani, 2016).
     """
     return F.dropout(wrap(np.ones((rows, size), dtype)), p, True, rng)
+
+
+answer(globals(), "unroll", "zoneout")

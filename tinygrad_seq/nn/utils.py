@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tinygrad_seq.errors import ShapeError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.optim.clipping import clip_grad_norm_, clip_grad_value_
 from tinygrad_seq.shapes import concat
 from tinygrad_seq.tensor import Tensor
@@ -25,3 +26,6 @@ def vector_to_parameters(vector: Tensor, parameters: Iterable[Tensor]) -> None:
         raise ShapeError(explain("vector_to_parameters: the vector does not fit", {"vector": vector}, rule))
     for p, part in zip(own, vector.detach().split([p.numel() for p in own]), strict=True):
         p.assign(part.reshape(p.shape))
+
+
+answer(globals())

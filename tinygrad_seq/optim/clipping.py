@@ -14,6 +14,7 @@ import numpy as np
 
 from tinygrad_seq.errors import ArgumentError, NonFiniteError, explain
 from tinygrad_seq.fusing import fused
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.nodes import recording
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import where
@@ -138,3 +139,6 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     with recording(False):
         bound = wrap(np.array([clip_value], np.float64))
         _Gradients(parameters).change(lambda g, own, p: _held(wrap(g), bound.to(g.dtype)).array)
+
+
+answer(globals())

@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_seq.arguments import flag, real, sequence
 from tinygrad_seq.errors import ArgumentError, CheckpointError, GraphError, describe_shape, explain
 from tinygrad_seq.inplace import take_array
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.nodes import recording
 from tinygrad_seq.optim.flat import cut_up, gathered, parameters_of, spans
 from tinygrad_seq.recording import wrap
@@ -239,3 +240,6 @@ def _checked(call: str, group: Group) -> Group:
         required(call, beta1=betas[0], beta2=betas[1])
         group["betas"] = tuple(betas)
     return group
+
+
+answer(globals())

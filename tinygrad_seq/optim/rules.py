@@ -16,6 +16,7 @@ import numpy as np
 from tinygrad_seq.arguments import real
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.fusing import fused
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.optim.optimiser import Group, Optimizer, required
 from tinygrad_seq.recording import wrap
 from tinygrad_seq.tensor import Tensor
@@ -299,3 +300,6 @@ class Adagrad(Optimizer):
         numbers = _numbers(p, group["lr"], group["lr_decay"], group["eps"], decay)
         p, state["sum"] = adagrad(p, g, v, _count(p, state), *numbers, decays=bool(decay))
         return p
+
+
+answer(globals())

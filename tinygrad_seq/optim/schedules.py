@@ -7,6 +7,7 @@ import weakref
 from typing import Any
 
 from tinygrad_seq.errors import ArgumentError, CheckpointError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.optim.optimiser import Optimizer
 from tinygrad_seq.weak import WeakMap
 
@@ -157,3 +158,6 @@ class CosineWithWarmup(Schedule):
             return (n + 1) / self.warmup
         done = min(1.0, (n - self.warmup) / max(1, self.total - self.warmup))
         return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+answer(globals())

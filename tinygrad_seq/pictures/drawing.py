@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.errors import ArgumentError, GraphError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.memory import collector_paused
 from tinygrad_seq.nodes import Leaf
 from tinygrad_seq.nodes import Node as Live
@@ -200,3 +201,6 @@ def tensors_in(nest: Iterable[Any]) -> list[Any]:
         elif item is not None:
             found.append(item)
     return found
+
+
+answer(globals(), "draw")

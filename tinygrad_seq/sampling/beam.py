@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_seq.data import Tokenizer
 from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.models.neural import log_softmax
 from tinygrad_seq.sampling.sampler import Asked, Sampler, counted, first_allowed
@@ -116,3 +117,6 @@ def _continued(
                 found.append((path.log_prob + float(scores[i]), path, i))
     found.sort(key=lambda one: (-one[0], one[1].ids, one[2]))
     return found[:width]
+
+
+answer(globals(), "beam_search")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tinygrad_seq.data import Tokenizer
 from tinygrad_seq.data.tokenizer import PlainDecoder
 from tinygrad_seq.errors import ArgumentError, DataError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.sampling.choosing import Choosing, drawn, log_chance, truncated, uniform, weights
@@ -321,3 +322,6 @@ def counted(name: str, value: Any, least: int) -> int:
         rule = f"expected a whole number from {least} upwards."
         raise ArgumentError(explain(f"sample: {name} is no count", {name: value}, rule))
     return int(value)
+
+
+answer(globals())

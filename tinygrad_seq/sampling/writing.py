@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tinygrad_seq.data import Tokenizer
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.random import Generator
 from tinygrad_seq.sampling.choosing import Choosing
@@ -66,3 +67,6 @@ def sample_stream(
         prime, n, until=until, rng=rng, on_unknown=on_unknown
     )
     return (character for piece in pieces for character in piece)
+
+
+answer(globals(), "sample")

@@ -15,6 +15,7 @@ from typing import Any, get_args, get_type_hints
 from tinygrad_seq.data.decoding import Decoding
 from tinygrad_seq.data.tokenizer_kinds import checked_spec
 from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.training.setting_rules import (
     CHOICES,
     Kind,
@@ -249,3 +250,6 @@ def _kinds() -> dict[str, Kind]:
 
 
 KINDS = _kinds()
+
+
+answer(globals(), "Config")

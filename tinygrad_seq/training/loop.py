@@ -21,6 +21,7 @@ from tinygrad_seq.data import (
 )
 from tinygrad_seq.data.text_files import left_out_of
 from tinygrad_seq.errors import CheckpointError, explain
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.training.building import new_model
 from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.course import Course
@@ -236,3 +237,6 @@ def text_of(config: Config, progress: Report | None = None, run: str | Path | No
         return read_text(source, **how)
     kind = config.tokenizer if run is None else RunFolder.open(run)[1].vocabulary
     return stored_tokens(source, kind, progress=progress, **how)
+
+
+answer(globals(), "train", "resume")

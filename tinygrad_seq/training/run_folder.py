@@ -27,6 +27,7 @@ from typing import Any
 from tinygrad_seq.data import Tokenizer, load_tokenizer
 from tinygrad_seq.errors import CheckpointError, explain, few
 from tinygrad_seq.files import UNFINISHED, atomic_write_text
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.reading import read_file, reason_of, require_file
@@ -299,3 +300,6 @@ def _no_run(folder: Path, name: str) -> str:
         runs = sorted(str(one.parent) for one in Path("runs").glob(f"*/{CONFIG}"))
         way_out = f"There are: {few(runs)}." if runs else "Train one with: tgs train builtin:topics"
     return explain(what, None, "expected a folder that tgs train has made.", way_out)
+
+
+answer(globals(), "load_run")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, overload
 
+from tinygrad_seq.keywords import answer
 from tinygrad_seq.nn import Module
 from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.events import Event, Finished, Interrupted
@@ -56,3 +57,6 @@ def fit(
                 lines.close()
     assert isinstance(last, Finished | Interrupted)
     return last
+
+
+answer(globals(), "fit")
