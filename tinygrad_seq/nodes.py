@@ -229,8 +229,7 @@ def no_grad(function: Any = None) -> Any:
     >>> import tinygrad_seq as tgs
     >>> w = tgs.ones(2, requires_grad=True)
     >>> with tgs.no_grad():
-    ...     y = w * 2
-    >>> y.requires_grad
+    ...     print((w * 2).requires_grad)
     False
     """
     return recording(False) if function is None else recording(False)(function)
@@ -276,8 +275,7 @@ def time_step(t: int) -> At:
 
 
 # Arrays changed in place: owner's id -> (weak reference, {first byte, byte behind the last: tick of the change}).
-# Empty in nearly every program, so that the walk's check costs nothing; keyed by the owner, so that views and
-# detached tensors share it; by bytes, for after an optimiser's step all parameters are views of one owner.
+# Empty in nearly every program; keyed by the owner, for views share it; by bytes, for parameters may be views of one.
 _changed: dict[int, tuple[weakref.ref[Array], dict[tuple[int, int], int]]] = {}
 _RANGES = 64
 _marking = Lock()
