@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         ArgumentError,
         CheckpointError,
         DataError,
+        DivergedError,
         DTypeError,
         GradientError,
         GraphError,
@@ -153,7 +154,7 @@ _HOMES = {
     "creation": "arange eye full full_like maximum minimum ones ones_like rand randn tensor where zeros zeros_like",
     "einsum": "einsum",
     "errors": (
-        "ArgumentError CheckpointError DTypeError DataError GradientError GraphError NonFiniteError "
+        "ArgumentError CheckpointError DTypeError DataError DivergedError GradientError GraphError NonFiniteError "
         "RangeError RenderError ShapeError TraceError"
     ),
     "familiar": (
@@ -248,6 +249,7 @@ __all__ = [
     "Config",
     "DTypeError",
     "DataError",
+    "DivergedError",
     "Dropout",
     "Embedding",
     "GRUCell",

@@ -42,8 +42,8 @@ def whole(call: str, name: str, value: Any, low: int | None = None, high: int | 
     return number
 
 
-def real(call: str, name: str, value: Any, *, positive: bool = False) -> float:
-    """`value` as a float that is no NaN; DTypeError for what is no real number, ArgumentError for NaN."""
+def real(call: str, name: str, value: Any, *, positive: bool = False, low: float | None = None) -> float:
+    """`value` as a float that is no NaN; DTypeError for what is no real number, ArgumentError for NaN and outside."""
     try:
         if isinstance(value, (str, bytes)):
             raise TypeError
@@ -51,8 +51,9 @@ def real(call: str, name: str, value: Any, *, positive: bool = False) -> float:
     except (TypeError, ValueError, OverflowError):
         rule = "expected a number that a float holds."
         raise DTypeError(explain(f"{call}: {name} is no real number", {name: value}, rule)) from None
-    if math.isnan(number) or (positive and not number > 0):
-        rule = f"expected a number{' above 0' if positive else ''}, got {number}."
+    if math.isnan(number) or (positive and not number > 0) or (low is not None and number < low):
+        span = " above 0" if positive else "" if low is None else f" of at least {low:g}"
+        rule = f"expected a number{span}, got {number}."
         raise ArgumentError(explain(f"{call}: {name} out of range", None, rule))
     return number
 

@@ -48,6 +48,10 @@ class NonFiniteError(GraphError):
     """A NaN or an infinity, found where it first arose."""
 
 
+class DivergedError(NonFiniteError):
+    """A training loss that is finite still, and so large that nothing is learnt any more."""
+
+
 class DataError(ValueError):
     """Text, ids or files that cannot be read as what they should be."""
 

@@ -14,6 +14,7 @@ from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.reading import read_file, reason_of
 from tinygrad_seq.training import Config
 from tinygrad_seq.training.config import KINDS, USUAL_LR, set_by_words
+from tinygrad_seq.training.divergence import REPORTS, TIMES
 from tinygrad_seq.training.presets import PRESETS, preset
 from tinygrad_seq.training.setting_rules import CHOICES
 
@@ -65,6 +66,11 @@ _GROUPS: dict[str, dict[str, str]] = {
     },
 }
 
+_ABOUT = {
+    "plan": f"A run whose loss is above {TIMES:g} times the larger of its first value and ln V (V kinds of token) in "
+    f"{REPORTS} reports in a row or at its end has diverged: it ends with an error, and its good weights are kept."
+}
+
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """An option for each setting that is often set; `--set` reaches all of them."""
@@ -86,7 +92,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--config, then --preset",
     )
     for title, settings in _GROUPS.items():
-        group = parser.add_argument_group(title)
+        group = parser.add_argument_group(title, _ABOUT.get(title))
         for name, what in settings.items():
             _add(group, name, what)
     parser.add_argument(

@@ -14,10 +14,22 @@ import numpy as np
 
 from tinygrad_seq.comparing.records import Record
 from tinygrad_seq.numerics import Array
+from tinygrad_seq.training.divergence import TIMES, highest_of
 from tinygrad_seq.training.evaluation import has_risen
 from tinygrad_seq.training.small_texts import too_many_weights
 
-__all__ = ["Verdict", "clipping", "finite", "fit", "learning_rate", "length", "size", "spikes", "trend"]
+__all__ = [
+    "Verdict",
+    "clipping",
+    "diverged",
+    "finite",
+    "fit",
+    "learning_rate",
+    "length",
+    "size",
+    "spikes",
+    "trend",
+]
 
 Level = Literal["ok", "hint", "problem"]
 
@@ -55,6 +67,30 @@ def finite(record: Record) -> Verdict | None:
     first = int(record.rows[int(np.argmax(lost))]["step"])
     words = f"the loss is no finite number in {lost.sum()} of {len(loss)} reports, first at step {first:,}"
     return Verdict("loss", "problem", f"{words}. Train again with a lower lr, or clip.")
+
+
+def diverged(record: Record) -> Verdict | None:
+    """Whether the last report has a loss that is no training any more, and since when."""
+    loss, step, noted = (record.column(name) for name in ("loss", "step", "highest_loss"))
+    seen = np.isfinite(loss)
+    loss, step, noted = loss[seen], step[seen], noted[seen]
+    if not len(loss):
+        return None
+    symbols = record.facts.get("symbols")
+    usual = highest_of(float(loss[0]), symbols if isinstance(symbols, int) else None)
+    # Runs of earlier versions did not note it, and nobody knows what their first step cost.
+    above = np.isfinite(noted) | (loss > usual)
+    if not above[-1]:
+        return None
+    reports = len(above) - 1 - int(np.max(np.flatnonzero(~above), initial=-1))
+    high = float(noted[-1]) if np.isfinite(noted[-1]) else usual
+    last = "report" if reports == 1 else f"{reports} reports"
+    words = (
+        f"diverged: the loss was {loss[-1]:.4g} nats per token at step {step[-1]:,.0f}, and above {high:.4g} in the "
+        f"last {last}, {TIMES:g} times the larger of its first value and ln V, which is what knowing nothing costs. "
+        "The weights saved before are kept. Train again with a lower lr."
+    )
+    return Verdict("loss", "problem", words)
 
 
 def fit(record: Record, error: float = 0.0) -> Verdict | None:
@@ -196,7 +232,7 @@ def learning_rate(record: Record) -> Verdict | None:
     words = (
         f"an update moved the weights by {middle:.1e} of their norm at lr {lr[seen].max():.3g} (usual: 1e-3)"
     )
-    troubled = spikes(record) or finite(record)
+    troubled = diverged(record) or spikes(record) or finite(record)
     if middle > BOLD:
         if troubled and troubled.level == "problem":
             return Verdict("lr", "problem", f"too high: {words}, and the loss jumps. Try a third of it.")

@@ -15,6 +15,7 @@ from tinygrad_seq.diagnosis.course import (
     Level,
     Verdict,
     clipping,
+    diverged,
     finite,
     fit,
     learning_rate,
@@ -57,12 +58,14 @@ def verdicts(record: Record, data: Sequence[str] | None = None) -> Iterator[Verd
     except (ValueError, TypeError, LookupError, OSError, RuntimeError) as problem:
         said = (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".:")
         more.append(Verdict("weights", "hint", f"neither counting nor the gates were looked at: {said}."))
+    gone = diverged(record)  # what such losses say of validation is nothing
     course = (
         finite(record),
+        gone,
         length(record),
         size(record),
-        fit(record, error),
-        trend(record),
+        None if gone else fit(record, error),
+        None if gone else trend(record),
         learning_rate(record),
     )
     for one in (*course, clipping(record), spikes(record), *more):

@@ -6,13 +6,25 @@ import math
 import re
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tinygrad_seq.data import Corpus, Rates, Tokens
+from tinygrad_seq.data import Corpus, Rates, Tokens, rates
 from tinygrad_seq.terminal import one_line
 from tinygrad_seq.training.live import clock
 from tinygrad_seq.training.run_folder import Run
 
-__all__ = ["card"]
+if TYPE_CHECKING:
+    from tinygrad_seq.training.course import Course
+
+__all__ = ["card", "describe"]
+
+
+def describe(course: Course) -> None:
+    """Write what the folder of a run is for whoever finds it; without a folder nothing."""
+    if folder := course.folder:
+        size, done, seconds = course.validation_size, course.learner.done, course.plan.elapsed()
+        found, error = rates(course.validation, size), rates(course.error, size).bits_per_character
+        folder.write_card(card(course.run, course.text, done, seconds, folder.path, found, error))
 
 
 def card(

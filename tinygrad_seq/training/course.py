@@ -9,11 +9,11 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from tinygrad_seq.data import Corpus, Tokens, let_go, rates
-from tinygrad_seq.errors import NonFiniteError
 from tinygrad_seq.random import Generator as Stream
 from tinygrad_seq.sampling import sample
 from tinygrad_seq.training.alone import alone
-from tinygrad_seq.training.card import card
+from tinygrad_seq.training.card import describe
+from tinygrad_seq.training.divergence import Divergence, diverged
 from tinygrad_seq.training.evaluation import Measured
 from tinygrad_seq.training.events import (
     Evaluated,
@@ -26,7 +26,7 @@ from tinygrad_seq.training.events import (
     Step,
 )
 from tinygrad_seq.training.interrupt import number_of, stoppable, undisturbed, uninterrupted
-from tinygrad_seq.training.learner import Learner, unwarned, why_not_finite
+from tinygrad_seq.training.learner import Learner
 from tinygrad_seq.training.neighbour import ProductThreads, tried
 from tinygrad_seq.training.plan import Plan, never_back
 from tinygrad_seq.training.priming import prime_of
@@ -34,7 +34,7 @@ from tinygrad_seq.training.records import metrics_of, start_of
 from tinygrad_seq.training.resuming import Arrays, course_state, restore_course
 from tinygrad_seq.training.run_folder import Run, RunFolder
 from tinygrad_seq.training.small_texts import too_many_weights
-from tinygrad_seq.training.validation import parts_of, validate
+from tinygrad_seq.training.validation import parts_of, validated
 
 __all__ = ["Course"]
 
@@ -72,6 +72,7 @@ class Course:
         self.error = math.nan
         self.waited = self.best_step = 0
         """Validations since the best one, and its step."""
+        self.divergence = Divergence(len(run.vocabulary))
         # Since the last report: the losses, and the seconds that their steps took.
         self.losses, self.seconds = list[float](), 0.0
         self.step: Step | None = None
@@ -113,7 +114,7 @@ class Course:
                 raise
             with undisturbed():
                 saved = list(self._save_now())
-                self._describe()
+                describe(self)
             yield from saved
             path = self.folder.path if self.folder else None
             yield Interrupted(
@@ -143,12 +144,19 @@ class Course:
             yield step
             yield from self._do_chores()
             last = last or self.spent
-        self._describe()
+        if self.wild:  # no spike: it does not come down any more
+            raise diverged(self)
+        describe(self)
         size, done = self.validation_size, self.learner.done
         found = rates(self.validation, size), rates(self.best, size), rates(self.error, size)
         early = self.spent and done != self.plan.total(done)
         numbers = self.validation, self.best, self.plan.elapsed()
         yield Finished(self.run, done, *numbers, path, *found, early, *self._told, self.best_step)
+
+    @property
+    def wild(self) -> bool:
+        """Whether its loss is no training any more."""
+        return self.divergence.wild(self.losses) or self.divergence.above(self.learner.loss_now())
 
     @contextmanager
     def _undivided(self) -> Iterator[None]:
@@ -193,6 +201,7 @@ class Course:
             with self.threads.step():
                 loss, gradient = learner.step()
             self.losses.append(loss)
+            self.divergence.see(loss)
             self.seconds += self.plan.stepped(self.clock() - begin)
             n, total = learner.done, self.plan.total(learner.done)
             last = total is not None and n >= total
@@ -247,9 +256,10 @@ class Course:
             self.waited, self.best_step = (0, step.step) if better else (self.waited + 1, self.best_step)
             self._report(step, found)  # first: no weights are in the folder whose line is not
             path = None
-            if better and self.folder:
+            if better and self.folder and not self.wild:
                 facts = {"step": str(step.step), "validation": repr(self.validation)}
                 path = self.folder.save(self.run, facts, best=True)
+                self.divergence.saved(step.step, path.name)
             self.chores.remove("evaluate")
         size = self.validation_size
         per, errors = found.rates(size), found.errors(size)
@@ -259,17 +269,7 @@ class Course:
             yield Saved(step.step, path)
 
     def _measured(self, step: Step) -> Measured:
-        config, model, ids = self.run.config, self.run.model, self.parts.validation
-
-        def look() -> Measured:
-            return validate(model, config, ids, config.eval_tokens)
-
-        with unwarned():
-            try:
-                return look()
-            except NonFiniteError as error:
-                found: dict[str, object] = {"validation": math.nan}
-                raise NonFiniteError(why_not_finite(f"step {step.step}", found, look)) from error
+        return validated(self.run.model, self.run.config, self.parts.validation, step.step)
 
     def _record(self, step: Step) -> Iterator[Event]:
         with self._undivided():
@@ -294,36 +294,37 @@ class Course:
 
     def _save(self, step: Step) -> Iterator[Event]:
         self.chores.remove("save")
-        yield from self._save_now()
+        yield from self._save_now(stopped=False)
 
-    def _save_now(self) -> Iterator[Event]:
-        """The run as it is now: the weights as the last ones, and all that is needed to go on."""
+    def _save_now(self, stopped: bool = True) -> Iterator[Event]:
+        """The run as it is now: the weights as the last ones and all that is needed to go on. Of a run that is wild
+        nothing replaces what is good, except where it is stopped: then all but the weights is saved.
+        """
         now = self.learner.done, tuple(self.chores)
         if not self.folder or self.saved_at == now:
             return
-        facts = {"step": str(self.learner.done)}
-        if math.isfinite(self.validation):
-            facts["validation"] = repr(self.validation)
-        path = self.folder.save(self.run, facts)
+        path, wild = None, self.wild
+        if wild and not stopped:
+            return
+        if not wild:
+            measured = {"validation": repr(self.validation)} if math.isfinite(self.validation) else {}
+            facts = {"step": str(self.learner.done), **measured}
+            path = self.folder.save(self.run, facts)
+            self.divergence.saved(self.learner.done, path.name)
         self.folder.save_state(*course_state(self))
         self.saved_at = now
-        yield Saved(self.learner.done, path)
+        if path is not None:
+            yield Saved(self.learner.done, path)
 
     # ---- what is written down --------------------------------------------------------------------------
     def _report(self, step: Step, found: Measured | None = None) -> None:
         """A line of the metrics; the means start anew."""
-        row = metrics_of(step, found, self.validation_size)
-        self.rows.append(row)
+        last = self.divergence.report(step.recent)
+        self.rows.append(metrics_of(step, found, self.validation_size, self.divergence))
         if self.folder:
-            self.folder.add_metrics(row)
+            self.folder.add_metrics(self.rows[-1])
         self.losses.clear()
         self.learner.gauge.reset()
         self.seconds = 0.0
-
-    def _describe(self) -> None:
-        """Write what this is for whoever finds the folder."""
-        if self.folder:
-            size, done, seconds = self.validation_size, self.learner.done, self.plan.elapsed()
-            found, error = rates(self.validation, size), rates(self.error, size).bits_per_character
-            text = card(self.run, self.text, done, seconds, self.folder.path, found, error)
-            self.folder.write_card(text)
+        if last:
+            raise diverged(self)

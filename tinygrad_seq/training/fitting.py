@@ -12,13 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_seq import optim
-from tinygrad_seq.errors import ArgumentError, NonFiniteError, explain
-from tinygrad_seq.nn import Module
+from tinygrad_seq.arguments import real
+from tinygrad_seq.errors import ArgumentError, DivergedError, NonFiniteError, explain
+from tinygrad_seq.nn import Module, Parameter
+from tinygrad_seq.numerics import Array
 from tinygrad_seq.random import Generator, replayed
 from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.training.divergence import REPORTS, TIMES, Divergence
 from tinygrad_seq.training.plan import never_back
 
 __all__ = ["Fitted", "fit_module"]
+
+_AT_THE_END = 2  # reports: of one batch alone nobody knows whether it is only a hard one
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,6 +64,7 @@ def fit_module(
     optimiser: str = "AdamW",
     clip: float = 1.0,
     seed: int | None = None,
+    diverged: float = TIMES,
     say: Callable[[str], object] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Fitted:
@@ -72,16 +78,21 @@ def fit_module(
     With a `seed` the run has default random streams of its own, begun from it: two runs in two threads then draw
     what they draw one after the other, in dropout and elsewhere. Without, it goes on in those that are there.
 
-    Raises `ArgumentError` where there is no loss, no batch, or an iterator that ends before the steps do,
-    `NonFiniteError` for a loss or gradient that is no finite number; the parameters are then as before that step.
+    Raises `ArgumentError` where there is no loss, no batch, or an iterator that ends before the steps do;
+    `NonFiniteError` for a loss or gradient that is no finite number, the parameters are then as before that
+    step; `DivergedError` where the loss is above `diverged` times the size of its first value (0: never) in 5
+    reports in a row, each the mean of a twentieth of the steps, or in the last two. The parameters are then those
+    with which the last good report was made.
     """
     told = loss if loss is not None else getattr(model, "loss", None)
     if not callable(told):
         rule = "expected a method `loss` of the module, or loss=, a function of the module and a batch."
         raise ArgumentError(explain("fit: this module has no loss", {"model": type(model).__name__}, rule))
-    rule_of = getattr(optim, optimiser)(list(model.parameters()), lr=lr)
+    parameters = list(model.parameters())
+    rule_of = getattr(optim, optimiser)(parameters, lr=lr)
+    watch = _Watch(parameters, steps, real("fit", "diverged", diverged, low=0))
     clock = never_back(clock)
-    begin, every = clock(), max(1, steps // 20)
+    begin, every = clock(), watch.every
 
     def report(n: int, loss: float, norm: float) -> None:
         if say is not None and (n % every == 0 or n in (1, steps)):
@@ -89,7 +100,7 @@ def fit_module(
 
     model.train()
     with nullcontext() if seed is None else replayed((Generator(seed).seed, {})):
-        losses = _updates(model, data, told, loss is not None, rule_of, steps, clip, report)
+        losses = _updates([] if loss is None else [model], data, told, rule_of, watch, clip, report)
     if len(losses) < steps:
         found = {"steps": steps, "batches": len(losses)}
         rule = "expected a list, or an iterator with a batch for each step."
@@ -98,41 +109,79 @@ def fit_module(
 
 
 def _updates(
-    model: Module,
+    first: list[Module],
     data: Iterable[Any] | None,
     told: Callable[..., Any],
-    apart: bool,
     rule_of: optim.Optimizer,
-    steps: int,
+    watch: _Watch,
     clip: float,
     report: Callable[[int, float, float], None],
 ) -> list[float]:
-    """The loop of `fit_module`: the loss of each step that there was a batch for."""
+    """The loop of `fit_module`: the loss of each step that there was a batch for; `first` stands before the batch."""
     losses = []
-    for n, batch in zip(range(1, steps + 1), _again(data), strict=False):
+    for n, batch in zip(range(1, watch.steps + 1), _again(data), strict=False):
         parts = batch if isinstance(batch, tuple | list) else (batch,)
-        given = [*([model] if apart else []), *([] if data is None else parts)]
+        given = [*first, *([] if data is None else parts)]
         if n == 1:
             _require_loss_of(told, given)
-        found = told(*given)
-        found = found[0] if isinstance(found, tuple) else found
-        if not isinstance(found, Tensor) or found.size != 1:
-            raise ArgumentError(
-                explain("fit: the loss is not one number", {"loss": found}, "expected a tensor of one.")
-            )
+        found = _number(told(*given))
         rule_of.zero_grad()
         found.backward()
-        norm = float(optim.clip_grad_norm_(model.parameters(), clip or math.inf).item())
+        norm = float(optim.clip_grad_norm_(watch.parameters, clip or math.inf).item())
         value = float(found.item()) + 0.0
         if not (math.isfinite(value) and math.isfinite(norm)):
             numbers = {"loss": value, "norm of the gradient": norm}
             raise NonFiniteError(
                 explain(f"fit: step {n}: a number is not finite", numbers, "Try a lower lr.")
             )
+        watch.see(n, value)
         rule_of.step()
         losses.append(value)
         report(n, value, norm)
     return losses
+
+
+def _number(found: Any) -> Tensor:
+    """The loss, from itself or from a tuple such as (loss, state)."""
+    found = found[0] if isinstance(found, tuple) else found
+    if not isinstance(found, Tensor) or found.size != 1:
+        rule = "expected a tensor of one."
+        raise ArgumentError(explain("fit: the loss is not one number", {"loss": found}, rule))
+    return found
+
+
+class _Watch:
+    """Looks whether the losses are those of a training, and keeps the parameters of the last report that was good."""
+
+    def __init__(self, parameters: list[Parameter], steps: int, times: float):
+        self.parameters, self.steps, self.every = parameters, steps, max(1, steps // 20)
+        self.divergence, self.losses = Divergence(times=times), list[float]()
+        self.kept, self.good = self._now(), 1
+
+    def see(self, step: int, loss: float) -> None:
+        """The loss of a step before its update. Raises `DivergedError`."""
+        watch, last = self.divergence, step == self.steps
+        watch.see(loss)
+        self.losses.append(loss)
+        if step % self.every and not last:
+            return
+        mean = math.fsum(self.losses) / len(self.losses)
+        self.losses.clear()
+        if watch.report(mean) or (last and watch.count >= _AT_THE_END):
+            for p, values in zip(self.parameters, self.kept, strict=True):
+                p.assign(values)
+            found = {"loss": mean, "loss of the first step": watch.first}
+            rule = f"expected at most {watch.highest:.4g}, {watch.times:g} times the size of the first,\n"
+            rule += f"  in one of {REPORTS} reports in a row and in one of the last {_AT_THE_END}."
+            way_out = (
+                f"The parameters are again those before step {self.good:,}. Try a lower lr, or diverged=0."
+            )
+            raise DivergedError(explain(f"fit: step {step:,}: the loss has diverged", found, rule, way_out))
+        if not watch.count:
+            self.kept, self.good = self._now(), step
+
+    def _now(self) -> list[Array]:
+        return [p.array for p in self.parameters]  # an update makes new ones
 
 
 def _require_loss_of(loss: Callable[..., Any], given: list[Any]) -> None:

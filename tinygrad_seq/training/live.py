@@ -205,14 +205,19 @@ def ending(event: Finished | Interrupted) -> str:
 def row(step: Step, validation: float | None) -> str:
     """One line of the table; `~` before the number of steps where it is about that many."""
     done = f"{step.step:,}" + (f"/{'~' * step.about}{step.steps:,}" if step.steps is not None else "")
-    measured = f"{validation:z.3f}" if validation is not None else ""
+    measured = _decimal(validation) if validation is not None else ""
     left = clock(step.left) if step.left is not None else "?"
     if step.left_range is not None:
         left = span(*step.left_range) or left
     return (
-        f"{done:>13}  {step.recent:>z6.3f}  {step.bits:>z6.3f}  {measured:>10}  "
+        f"{done:>13}  {_decimal(step.recent):>6}  {_decimal(step.bits):>6}  {measured:>10}  "
         f"{step.gradient:>8.3g}  {step.rate:>z8,.0f}  {left:>7}"
     )
+
+
+def _decimal(loss: float) -> str:
+    """With three decimals, or shortened where that would be many digits."""
+    return f"{loss:z.3f}" if abs(loss) < 1e5 else f"{loss:.2g}"
 
 
 def strip(flow: Flow, plain: bool = False) -> str:

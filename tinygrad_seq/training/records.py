@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tinygrad_seq
 from tinygrad_seq.data import Corpus, Splits, TextSize, Tokens
+from tinygrad_seq.training.divergence import Divergence
 from tinygrad_seq.training.evaluation import Measured, bits
 from tinygrad_seq.training.events import Step
 from tinygrad_seq.training.finding import begun_in
@@ -15,8 +16,12 @@ from tinygrad_seq.training.run_folder import Run
 __all__ = ["metrics_of", "start_of"]
 
 
-def metrics_of(step: Step, found: Measured | None, size: TextSize) -> dict[str, float | bool | None]:
-    """The line of the metrics about a step, and about its validation, whose text has this size."""
+def metrics_of(
+    step: Step, found: Measured | None, size: TextSize, divergence: Divergence
+) -> dict[str, float | bool | None]:
+    """The line of the metrics about a step, and about its validation, whose text has this size. Where the loss is no
+    training any more, the line says how high it might be.
+    """
     values: dict[str, float | bool | None] = {
         "step": step.step,
         "loss": step.recent,
@@ -27,6 +32,7 @@ def metrics_of(step: Step, found: Measured | None, size: TextSize) -> dict[str, 
         "seconds": round(step.seconds, 3),
     }
     values |= step.flow.scalars() if step.flow else {}
+    values |= {"highest_loss": divergence.highest} if divergence.count else {}
     if found is not None:
         error = found.error if math.isfinite(found.error) else None
         values |= {"validation": found.nats, "validation_bits": bits(found.nats)}

@@ -15,6 +15,7 @@ from tinygrad_seq.tensor import Tensor
 from tinygrad_seq.training.events import Step
 from tinygrad_seq.training.learner import Learner, Window
 from tinygrad_seq.training.plan import lasted
+from tinygrad_seq.training.run_folder import BEST, LAST
 
 if TYPE_CHECKING:
     from tinygrad_seq.training.course import Course
@@ -44,6 +45,7 @@ def course_state(course: Course) -> tuple[Arrays, dict[str, Any]]:
         "best": course.best,
         "best_step": course.best_step,
         "waited": course.waited,
+        "divergence": course.divergence.state_dict(),
         "losses": course.losses,
         "step": step,
         "chores": course.chores,
@@ -67,6 +69,11 @@ def restore_course(
         course.validation, course.best, course.error = (facts[k] for k in ("validation", "best", "error"))
         # Runs of earlier versions count from here on.
         course.best_step, course.waited = facts.get("best_step", 0), facts.get("waited", 0)
+    if "divergence" in facts:
+        course.divergence.load_state_dict(facts["divergence"])
+    else:  # a run of an earlier version: the first loss is that of its next step
+        best = course.best_step
+        course.divergence.saved(best or course.learner.done, BEST if best else LAST)
     return lasted(facts["seconds"])
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tinygrad_seq.data import Splits, split, split_columns
+from tinygrad_seq.errors import NonFiniteError
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.evaluation import Measured, measure
+from tinygrad_seq.training.learner import unwarned, why_not_finite
 from tinygrad_seq.training.setting_rules import checked_split
 
-__all__ = ["parts_of", "validate"]
+__all__ = ["parts_of", "validate", "validated"]
 
 _WINDOW = 64
 
@@ -34,3 +37,17 @@ def validate(model: NeuralModel, config: Config, ids: Any, most: int | None = No
     if config.reading == "random":
         return measure(model, ids, window=config.window, carried=False, most=most)
     return measure(model, ids, window=_WINDOW, most=most)
+
+
+def validated(model: NeuralModel, config: Config, ids: Any, step: int) -> Measured:
+    """`validate` on `eval_tokens` tokens after a step. Raises `NonFiniteError`, which names the first op at fault."""
+
+    def look() -> Measured:
+        return validate(model, config, ids, config.eval_tokens)
+
+    with unwarned():
+        try:
+            return look()
+        except NonFiniteError as error:
+            found: dict[str, object] = {"validation": math.nan}
+            raise NonFiniteError(why_not_finite(f"step {step}", found, look)) from error
