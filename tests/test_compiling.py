@@ -122,6 +122,21 @@ def test_the_name_depends_on_all_that_the_kernel_does(folder: Path, monkeypatch:
     assert len(list(folder.glob("k_*.py"))) == 8
 
 
+@COMPILER
+@pytest.mark.parametrize(("variable", "value"), [("NUMBA_CPU_NAME", "generic"), ("NUMBA_CPU_FEATURES", "")])
+def test_code_for_another_processor_has_a_name_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    """These tell numba what processor to compile for: each has its kernels, and finds them again."""
+    for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    counts = []
+    for chosen in ({}, {variable: value}, {}, {variable: value}):
+        assert run(TINYGRAD_SEQ_CACHE=str(tmp_path / "k"), **chosen).stdout == "0.0 2.0 4.0 False\n"
+        counts.append(len(list((tmp_path / "k").glob("k_*.py"))))
+    assert counts == [1, 2, 2, 2]
+
+
 def test_modules_are_followed_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through `import`, `from`, modules of a package, relative names and circles; nothing foreign."""
     texts = {

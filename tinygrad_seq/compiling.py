@@ -73,6 +73,7 @@ def _surroundings() -> str:
 
     from tinygrad_seq import __version__
 
+    config = numba.config  # NUMBA_CPU_NAME and NUMBA_CPU_FEATURES: what to compile for, if not this processor
     parts = (
         __version__,
         numba.__version__,
@@ -81,6 +82,7 @@ def _surroundings() -> str:
         platform.machine(),
         llvmlite.binding.get_host_cpu_name(),
         llvmlite.binding.get_host_cpu_features().flatten(),
+        repr((getattr(config, "CPU_NAME", None), getattr(config, "CPU_FEATURES", None))),
     )
     return "\0".join(parts)
 
