@@ -6,9 +6,10 @@ import shutil
 import tempfile
 from importlib.util import find_spec
 
+import pytest
 from hypothesis import settings
 
-from tinygrad_seq import kernel_folder
+from tinygrad_seq import blas, kernel_folder
 
 # What is compared with PyTorch wants it at import.
 collect_ignore_glob = [] if find_spec("torch") else ["campaigns/fuzz_torch*.py"]
@@ -21,6 +22,11 @@ if "TINYGRAD_SEQ_CACHE" not in os.environ:
 # may take it away.
 os.environ.setdefault("NUMBA_NUM_THREADS", str(os.cpu_count() or 1))
 
+# OpenBLAS itself begins with no more threads than there are cores; CI runs the laws with more.
+_asked = os.environ.get("OPENBLAS_NUM_THREADS", "")
+if _asked.isdigit() and int(_asked) > (blas.threads() or int(_asked)):
+    blas.set_threads(int(_asked))
+
 # What a process says once about building kernels is tested in test_compiling; elsewhere it would come or not come
 # with the order of the tests.
 kernel_folder._said.add("building")
@@ -28,3 +34,9 @@ kernel_folder._said.add("building")
 # How long an example takes is no matter of right and wrong, least of all on a busy machine.
 settings.register_profile("any load", deadline=None)
 settings.load_profile("any load")
+
+
+def pytest_runtest_setup(item):
+    """A test that is marked `extra` is skipped where the package that it names is not installed."""
+    for mark in item.iter_markers("extra"):
+        pytest.importorskip(*mark.args)

@@ -38,9 +38,11 @@ def weights(count: int = 1) -> list[nn.Parameter]:
 
 
 # ---- schedules -------------------------------------------------------------------------------------------
+@pytest.mark.extra("torch")
 def test_two_schedules_multiply() -> None:
     """As PyTorch's StepLR and ExponentialLR on one optimiser; in whichever order they step."""
-    torch = pytest.importorskip("torch")
+    import torch
+
     ours = optim.SGD(weights(2), lr=0.8)
     mine = [optim.StepLR(ours, 2, 0.5), optim.ExponentialLR(ours, 0.9)]
     theirs = torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.8)

@@ -7,7 +7,6 @@ import json
 import math
 import unicodedata
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,8 +19,7 @@ from tinygrad_seq.training import Config, Evaluated, Finished, Started, bits, lo
 
 TEXT = "천이백삼십사, 닭이 값을 했다!\n" * 60
 SMALL = {"corpus": "a.txt", "hidden": 8, "batch": 2, "window": 8, "steps": 3, "sample_length": 20, "seed": 5}
-NEEDS_BPE = pytest.mark.skipif(not find_spec("tokenizers"), reason="the extra 'bpe' is not installed")
-KINDS = ["char", "byte", "jamo", pytest.param("bpe:270", marks=NEEDS_BPE)]
+KINDS = ["char", "byte", "jamo", pytest.param("bpe:270", marks=pytest.mark.extra("tokenizers"))]
 
 
 @pytest.fixture(autouse=True)

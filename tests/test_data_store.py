@@ -11,7 +11,6 @@ import time
 import tracemalloc
 import unicodedata
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +38,7 @@ from tinygrad_seq.errors import ArgumentError, DataError, DTypeError
 
 TEXT = unicodedata.normalize("NFD", "한글 닭이, café.\r\n") * 40 + "end"
 READ = "한글 닭이, café.\n" * 40 + "end"
-NEEDS_BPE = pytest.mark.skipif(not find_spec("tokenizers"), reason="the extra 'bpe' is not installed")
-KINDS = ["char", "byte", "jamo", pytest.param("bpe:270", marks=NEEDS_BPE)]
+KINDS = ["char", "byte", "jamo", pytest.param("bpe:270", marks=pytest.mark.extra("tokenizers"))]
 
 
 @pytest.fixture(autouse=True)
@@ -362,7 +360,7 @@ def test_one_line_of_some_megabytes() -> None:
     assert same(stored("line.txt", chunk=1 << 18), tokenize(read_text("line.txt")))
 
 
-@NEEDS_BPE
+@pytest.mark.extra("tokenizers")
 @pytest.mark.parametrize("text", ["abcabd" * 60_000, ("word " * 9 + "x" * 200_000 + "  y\n") * 2])
 def test_long_words_are_merged_alike_in_all_pieces(text: str) -> None:
     """A run without a space is cut at fixed places, wherever the pieces of the text end."""

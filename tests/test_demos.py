@@ -24,7 +24,6 @@ SMALL = {
     "linear_rnn": "--steps 500",
     "vanishing": "--size 16 --steps 20 --long 60",
 }
-NEEDS = {"digits_rows": "sklearn"}
 NEVER = {
     "adding_problem": ("--length 6 --hidden 4 --steps 2 --reach 0", "the error is "),
     "copy_memory": ("--blanks 1 --hidden 4 --steps 2 --reach 0", "the loss is "),
@@ -40,6 +39,12 @@ NEVER = {
     ),
     "char_lstm": ("--steps 2 --hidden 4 --reach 0", "the loss is "),
 }
+EXTRAS = {"digits_rows": pytest.mark.extra("sklearn")}
+
+
+def named(table):
+    """The names of a table of demos, marked where one wants a package that is not the project's."""
+    return [pytest.param(name, marks=EXTRAS.get(name, ())) for name in table]
 
 
 def load(name):
@@ -55,22 +60,18 @@ def test_every_demo_is_run_here():
     assert {path.stem for path in DEMOS.glob("*.py")} - {"draw_everything"} == set(SMALL)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", named(SMALL))
 def test_small(name, capsys):
     """At a small size it reaches what is asked of it."""
-    if name in NEEDS:
-        pytest.importorskip(NEEDS[name])
     load(name).main(SMALL[name].split())
     told = capsys.readouterr()
     assert told.out.strip()
     assert "\x1b" not in told.out
 
 
-@pytest.mark.parametrize("name", NEVER)
+@pytest.mark.parametrize("name", named(NEVER))
 def test_what_is_not_reached_is_said_in_one_sentence(name, capsys):
     """With a threshold that nothing reaches it ends with exit code 1 and one line."""
-    if name in NEEDS:
-        pytest.importorskip(NEEDS[name])
     arguments, said = NEVER[name]
     with pytest.raises(SystemExit) as ended:
         load(name).main(arguments.split())
@@ -78,7 +79,7 @@ def test_what_is_not_reached_is_said_in_one_sentence(name, capsys):
     assert "\n" not in ended.value.code
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", named(SMALL))
 def test_docstring(name):
     """It says what is learnt and how it is called, with commands that are its own."""
     told = load(name).__doc__

@@ -419,9 +419,11 @@ def test_float64_data_is_said_once(capsys):
     assert capsys.readouterr().err.count("a float64 input meets float32 weights") == 1
 
 
+@pytest.mark.extra("torch")
 def test_pytorchs_tensors_are_named():
     """They are refused beside ours and in layers; their values are taken where that is asked for."""
-    torch = pytest.importorskip("torch")
+    import torch
+
     theirs, x = torch.ones(1, 2), tgs.ones(1, 2)
     uses = (
         lambda: x + theirs, lambda: theirs * x, lambda: tgs.nn.Linear(2, 3)(theirs), lambda: tgs.exp(theirs),

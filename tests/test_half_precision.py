@@ -71,13 +71,15 @@ def test_float16_weights_are_widened():
     assert (layer.weight.dtype, layer.bias.tolist()) == (np.float32, [0.5, 2.0])
 
 
+@pytest.mark.extra("torch")
 def test_bfloat16_of_a_file_and_of_pytorch_is_widened(tmp_path):
     """Exactly: it is the upper half of a float32."""
-    torch = pytest.importorskip("torch")
-    save = pytest.importorskip("safetensors.torch").save_file
+    import torch
+    from safetensors.torch import save_file
+
     numbers = torch.tensor([[1.5, -2.25, 3e38], [1e-40, float("inf"), 0.0]])
     path = tmp_path / "x.safetensors"
-    save({"weight": numbers.bfloat16(), "bias": torch.tensor([0.5, 2.0])}, path)
+    save_file({"weight": numbers.bfloat16(), "bias": torch.tensor([0.5, 2.0])}, path)
     arrays, _ = checkpoint._read(str(path))
     np.testing.assert_array_equal(arrays["weight"], numbers.bfloat16().float().numpy())
     assert arrays["weight"].dtype == np.float32

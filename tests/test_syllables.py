@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,7 @@ def test_spans_of_syllables_that_are_none() -> None:
         tokenizer.spans([999])
 
 
-@pytest.mark.skipif(not find_spec("tokenizers"), reason="the extra 'bpe' is not installed")
+@pytest.mark.extra("tokenizers")
 def test_spans_of_bytes_that_are_none() -> None:
     """Bytes of one character stand together, also where it is cut; others alone."""
     byte = ByteTokenizer()

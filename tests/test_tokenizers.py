@@ -9,7 +9,6 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +35,7 @@ from tinygrad_seq.errors import ArgumentError, CheckpointError, DataError, DType
 KOREAN = "천이백삼십사. 닭이 값을 했다 ㅋㅋ! naïve café, ﬁn — 한글 😀\n"
 PLAIN = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 TRICKY = st.text(st.sampled_from("aé\u0301\u0327\u0344가각각ᆨ\u1112ㅋ\u09c7\u09beÅ\u212b \n"), max_size=40)
-NEEDS_BPE = pytest.mark.skipif(not find_spec("tokenizers"), reason="the extra 'bpe' is not installed")
-KINDS = ["char", "byte", "jamo", pytest.param("bpe:300", marks=NEEDS_BPE)]
+KINDS = ["char", "byte", "jamo", pytest.param("bpe:300", marks=pytest.mark.extra("tokenizers"))]
 
 
 @pytest.fixture(autouse=True)
@@ -297,7 +295,7 @@ def test_last_letter_ends_a_syllable() -> None:
 # ---------------------------------------------------------------- bpe
 
 
-@NEEDS_BPE
+@pytest.mark.extra("tokenizers")
 def test_merges_shorten_what_is_frequent() -> None:
     """Fewer ids than bytes, never across a space, the same merges every time; unseen text is encoded too."""
     text = "the cat and the dog and the cow and the hen\n" * 50
@@ -317,7 +315,7 @@ def test_merges_shorten_what_is_frequent() -> None:
     assert repr(one) == f"BPETokenizer({len(one)} ids)"
 
 
-@NEEDS_BPE
+@pytest.mark.extra("tokenizers")
 @pytest.mark.parametrize("at_once", [16, 64])
 def test_pieces_are_merged_as_the_whole(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a text is cut for the package has no part in its ids, as long as a word ends there."""
@@ -329,7 +327,7 @@ def test_pieces_are_merged_as_the_whole(at_once: int, monkeypatch: pytest.Monkey
     assert tokenizer.encode(text).tolist() == whole
 
 
-@NEEDS_BPE
+@pytest.mark.extra("tokenizers")
 def test_sizes_and_texts_that_merges_cannot_have() -> None:
     """At least one id for each byte, at least one character."""
     assert message(ArgumentError, BPETokenizer.learn, ["a"], 255) == (
@@ -365,7 +363,9 @@ def test_import_does_not_bring_the_package() -> None:
 # ---------------------------------------------------------------- files
 
 
-@pytest.mark.parametrize("kind", ["byte", "jamo", pytest.param("bpe:260", marks=NEEDS_BPE)])
+@pytest.mark.parametrize(
+    "kind", ["byte", "jamo", pytest.param("bpe:260", marks=pytest.mark.extra("tokenizers"))]
+)
 def test_what_save_did_not_write_is_refused(kind: str) -> None:
     """Each damage by itself; the undamaged file loads."""
     learn_tokenizer(kind, "aaab").save("t.json")
