@@ -441,6 +441,30 @@ def test_without_the_compiler_the_composition_runs(tmp_path: Path) -> None:
     assert float(with_it.stdout.split()[0]) == pytest.approx(float(without.stdout.split()[0]), abs=1e-7)
 
 
+TRAINED = """
+import tinygrad_seq as tgs
+from tinygrad_seq.data import Corpus
+from tinygrad_seq.training import Config, fit
+text = Corpus("to be or not to be, that is the question:\\n" * 40, "hamlet")
+for model in ("lstm", "gru", "transformer"):
+    config = Config(model=model, hidden=8, heads=2, batch=3, window=6, steps=3, eval_every=2, sample_every=2)
+    end = fit(config, corpus=text, quiet=True)
+    print(model, *(float(p.numpy().sum()) for p in end.run.model.parameters()))
+"""
+
+
+def test_switched_off_is_not_installed(tmp_path: Path) -> None:
+    """Training, validation and sampling come out alike to the bit.
+
+    So CI runs the engine's tests without numba, and switched off only those that tell the two apart.
+    """
+    cache = str(tmp_path / "k")
+    switched_off = run(TRAINED, TINYGRAD_SEQ_CACHE=cache, NUMBA_DISABLE_JIT="1").stdout
+    hidden = run("import sys; sys.modules['numba'] = None\n" + TRAINED, TINYGRAD_SEQ_CACHE=cache).stdout
+    assert switched_off == hidden
+    assert switched_off.count("\n") == 3
+
+
 BROKEN = {
     "hidden": "import sys; sys.modules['numba'] = None",
     "a stand-in": "import sys, types; sys.modules['numba'] = types.ModuleType('numba')",
