@@ -12,6 +12,8 @@ from tests.campaigns.ulp_table import DTYPES, EVERY, PAGE, WAYS, measured, units
 from tinygrad_seq import Tensor
 from tinygrad_seq import functional as F
 
+pytestmark = pytest.mark.laws
+
 PYTHONS = {  # what classes have that has nothing to do with numbers
     "__annotations__", "__getattr__", "__module__", "__slots__", "__weakref__", "__static_attributes__",
     "__firstlineno__", "__annotate_func__", "__annotations_cache__",

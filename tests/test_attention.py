@@ -15,6 +15,8 @@ from tinygrad_seq.nn.position import (
     sinusoidal,
 )
 
+pytestmark = [pytest.mark.engine, pytest.mark.laws]
+
 attention = F.scaled_dot_product_attention
 
 

@@ -18,6 +18,8 @@ from tinygrad_seq.data import Vocabulary
 from tinygrad_seq.models import CharLM
 from tinygrad_seq.random import Generator
 
+pytestmark = pytest.mark.engine
+
 
 def text_of(error: type[Exception], call: Callable[[], object]) -> str:
     """The full text of the error that a call raises."""

@@ -1,11 +1,18 @@
 """The threads of NumPy's matrix products: asked, set, and left alone where the library is another."""
 
+import ctypes
+import os
+import subprocess
+import sys
 import types
 
 import numpy as np
 import pytest
 
-from tinygrad_seq import blas
+from tinygrad_seq import blas, compiling
+from tinygrad_seq.fuser import threads
+
+pytestmark = pytest.mark.laws
 
 
 @pytest.fixture
@@ -52,3 +59,45 @@ def test_another_library_is_left_alone(another, library):
     another(library)
     assert blas.threads() is None
     assert blas.set_threads(1) is False
+
+
+# ---- under which conditions the tests run -------------------------------------------------------------------------
+CORE = """
+import ctypes
+from tinygrad_seq import blas
+name = blas._function("get_corename")
+name.restype = ctypes.c_char_p
+print(name().decode())
+"""
+
+
+@pytest.mark.skipif("OPENBLAS_CORETYPE" not in os.environ, reason="products by this processor's own kernels")
+def test_other_kernels_of_products_are_others():
+    """CI runs the laws with OPENBLAS_CORETYPE; were it ignored, nothing would be tested."""
+    name = blas._function("get_corename")
+    if name is None:
+        pytest.skip("this NumPy brings another library")
+    name.restype = ctypes.c_char_p
+    plain = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
+    own = subprocess.run([sys.executable, "-c", CORE], env=plain, capture_output=True, text=True, check=True)
+    assert name().decode() != own.stdout.strip()
+
+
+@pytest.mark.skipif("NUMBA_CPU_NAME" not in os.environ, reason="kernels for this processor")
+@pytest.mark.skipif(not compiling.kernels_wanted(), reason="numba is switched off or not installed")
+def test_kernels_are_built_for_the_processor_that_was_named():
+    """With NUMBA_CPU_NAME=generic there is no fused step."""
+    from numba.core.registry import cpu_target
+
+    _, name, features = cpu_target.target_context.codegen().magic_tuple()
+    assert name == os.environ["NUMBA_CPU_NAME"]
+    assert name != "generic" or "+fma" not in features
+
+
+def test_there_are_as_many_threads_as_were_asked_for():
+    """Also more than there are cores."""
+    asked = os.environ.get("OPENBLAS_NUM_THREADS")
+    if asked is not None and blas.threads() is not None:
+        assert blas.threads() == int(asked)
+    if compiling.kernels_wanted():
+        assert threads.count() == int(os.environ["NUMBA_NUM_THREADS"])

@@ -11,6 +11,8 @@ from tinygrad_seq import bptt, nn
 from tinygrad_seq.bptt import Fading, TruncatedBPTT
 from tinygrad_seq.nn import nests
 
+pytestmark = [pytest.mark.engine, pytest.mark.laws]
+
 CELLS = [nn.RNNCell, nn.GRUCell, nn.LSTMCell]
 
 

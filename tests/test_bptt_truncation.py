@@ -12,6 +12,8 @@ import tinygrad_seq as tgs
 from tinygrad_seq import bptt, nn, optim
 from tinygrad_seq.bptt import TruncatedBPTT
 
+pytestmark = pytest.mark.engine
+
 H, B = 4, 3
 
 

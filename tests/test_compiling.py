@@ -20,6 +20,8 @@ import tinygrad_seq
 from tinygrad_seq import compiling, kernel_folder
 from tinygrad_seq.kernel_digests import is_sound, write_digest
 
+pytestmark = [pytest.mark.switched_off, pytest.mark.engine]
+
 ROOT = Path(tinygrad_seq.__file__).parent.parent
 COMPILER = pytest.mark.skipif(not compiling.kernels_wanted(), reason="numba is switched off or not installed")
 POSIX = pytest.mark.skipif(os.name == "nt", reason="owners, modes and limits are POSIX")

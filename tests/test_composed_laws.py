@@ -7,6 +7,8 @@ import tinygrad_seq as tgs
 from tests.composed_cases import COMPOSED_CASES, FUNCTIONS, LAYERS
 from tinygrad_seq import functional, nn
 
+pytestmark = [pytest.mark.engine, pytest.mark.laws]
+
 each_case = pytest.mark.parametrize("case", COMPOSED_CASES, ids=lambda c: c.name)
 
 

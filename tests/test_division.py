@@ -12,6 +12,8 @@ import pytest
 import tinygrad_seq as tgs
 from tinygrad_seq import ArgumentError, DTypeError, Tensor, fused
 
+pytestmark = pytest.mark.engine
+
 HARD = [
     0.0,
     -0.0,

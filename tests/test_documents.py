@@ -21,6 +21,8 @@ from tinygrad_seq.compiling import FLAGS, kernels_wanted
 from tinygrad_seq.fuser.scalars import BOUNDS
 from tinygrad_seq.nn.recurrent import lstm_gates
 
+pytestmark = pytest.mark.engine
+
 ROOT = Path(__file__).resolve().parent.parent
 README, KERNELS = ROOT / "README.md", ROOT / "docs" / "kernels.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -29,6 +29,8 @@ from tinygrad_seq.training.evaluation import (
     scored,
 )
 
+pytestmark = pytest.mark.laws
+
 TEXT = "to be or not to be, that is the question:\n" * 40
 WAY_OUT = "Name it where it is now: --data PATH. Other files are measured by: tgs eval RUN FILE..."
 V = len(set(TEXT))

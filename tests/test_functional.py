@@ -8,6 +8,8 @@ import pytest
 import tinygrad_seq as tgs
 from tinygrad_seq import functional as F
 
+pytestmark = [pytest.mark.engine, pytest.mark.laws]
+
 ENDS = np.array([[1e4, 0.0, -1e4, 1e4], [-1e4, -1e4, -1e4, -1e4], [1e4, 1e4, 1e4, 1e4]])
 ONE_EACH = {
     "sigmoid": F.sigmoid,

@@ -10,7 +10,10 @@ from tinygrad_seq.creation import iota
 from tinygrad_seq.fusing import composed, fused, kernels_wanted
 from tinygrad_seq.nodes import STATE
 
-pytestmark = pytest.mark.skipif(not kernels_wanted(), reason="numba is switched off or not installed")
+pytestmark = [
+    pytest.mark.laws,
+    pytest.mark.skipif(not kernels_wanted(), reason="numba is switched off or not installed"),
+]
 
 
 @fused

@@ -25,7 +25,10 @@ from tinygrad_seq.fusing import composed, fused, kernels_wanted
 from tinygrad_seq.nn.recurrent import lstm_gates
 from tinygrad_seq.optim import clipping, rules
 
-pytestmark = pytest.mark.skipif(not kernels_wanted(), reason="numba is switched off or not installed")
+pytestmark = [
+    pytest.mark.laws,
+    pytest.mark.skipif(not kernels_wanted(), reason="numba is switched off or not installed"),
+]
 
 
 # ---- every fused function of the package has its gradient checked, through kernels -------------------------

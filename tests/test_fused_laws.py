@@ -26,7 +26,10 @@ from tinygrad_seq.fusing import Fused, composed, fused, kernels_wanted
 from tinygrad_seq.nodes import STATE
 from tinygrad_seq.recording import wrap
 
-pytestmark = pytest.mark.skipif(not kernels_wanted(), reason="numba is switched off or not installed")
+pytestmark = [
+    pytest.mark.laws,
+    pytest.mark.skipif(not kernels_wanted(), reason="numba is switched off or not installed"),
+]
 LIBRARY = types.SimpleNamespace(sqrt=np.sqrt, sin=np.sin, cos=np.cos, floor=np.floor)
 
 

@@ -9,7 +9,10 @@ from tinygrad_seq import functional as F
 from tinygrad_seq.fuser.linear import RESCUED
 from tinygrad_seq.fusing import fused, kernels_wanted
 
-pytestmark = pytest.mark.skipif(not kernels_wanted(), reason="numba is switched off or not installed")
+pytestmark = [
+    pytest.mark.laws,
+    pytest.mark.skipif(not kernels_wanted(), reason="numba is switched off or not installed"),
+]
 
 
 @fused

@@ -13,6 +13,8 @@ import tinygrad_seq as tgs
 from tinygrad_seq import kernel_folder
 from tinygrad_seq.errors import ArgumentError, RangeError
 
+pytestmark = pytest.mark.engine
+
 A = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
 
 

@@ -10,6 +10,8 @@ from tinygrad_seq import DTypeError, nn
 from tinygrad_seq import functional as F
 from tinygrad_seq.training import checkpoint
 
+pytestmark = [pytest.mark.engine, pytest.mark.laws]
+
 HALF = np.ones((2, 3), np.float16)
 MAKERS = {
     "tensor": lambda: tgs.tensor(HALF),

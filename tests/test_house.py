@@ -10,6 +10,8 @@ import pytest
 
 import tinygrad_seq as tgs
 
+pytestmark = pytest.mark.house
+
 PACKAGE = Path(tgs.__file__).parent
 LEVELS = {
     0: (

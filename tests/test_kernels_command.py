@@ -15,6 +15,8 @@ import tinygrad_seq
 from tinygrad_seq import compiling, kernel_folder
 from tinygrad_seq.cli import main
 
+pytestmark = [pytest.mark.switched_off, pytest.mark.engine]
+
 ROOT = Path(tinygrad_seq.__file__).parent.parent
 FORWARD, BACKWARD, OTHER = (f"k_{digit * 24}" for digit in "1a2")
 SOURCES = {

@@ -22,6 +22,8 @@ from tinygrad_seq.ops import OPS, Op
 from tinygrad_seq.random import stream
 from tinygrad_seq.recording import wrap
 
+pytestmark = pytest.mark.laws
+
 CASES = [*ENGINE, *FAMILIAR]
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 EPS32 = float(np.finfo(np.float32).eps)

@@ -6,6 +6,8 @@ import pytest
 import tinygrad_seq as tgs
 from tinygrad_seq import nn
 
+pytestmark = [pytest.mark.engine, pytest.mark.laws]
+
 N, H, T = 2, 3, 5
 LENGTHS = [3, 0, 5, 1, 3]
 B = len(LENGTHS)

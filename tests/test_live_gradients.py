@@ -24,6 +24,8 @@ from tinygrad_seq.training.learner import Learner
 from tinygrad_seq.training.live import HEAD, TerminalLines, strip
 from tinygrad_seq.training.run_folder import Run, new_model
 
+pytestmark = pytest.mark.laws
+
 TEXT = Corpus("the cat sat on the mat, a dog ran. " * 60)
 TINY = Config(
     hidden=6, layers=2, batch=4, window=12, steps=12, eval_every=5, sample_every=0, lr=0.01, clip=0.5

@@ -17,6 +17,8 @@ import tinygrad_seq as tgs
 from tinygrad_seq import ArgumentError, CheckpointError, DTypeError, Tensor, optim
 from tinygrad_seq.nn import Linear, Module, Parameter
 
+pytestmark = pytest.mark.engine
+
 
 def text_of(error: type[Exception], call: Callable[[], object]) -> str:
     """The full text of the error that a call raises."""

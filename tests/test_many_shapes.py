@@ -10,6 +10,8 @@ from tinygrad_seq import functional as F
 from tinygrad_seq.fuser import kernels
 from tinygrad_seq.fusing import fused, kernels_wanted
 
+pytestmark = pytest.mark.engine
+
 
 def passes(count: int, rng: np.random.Generator, lstm: tgs.LSTM) -> None:
     """So many forward and backward passes, each with shapes of its own."""

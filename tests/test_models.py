@@ -26,6 +26,8 @@ from tinygrad_seq.models import (
 )
 from tinygrad_seq.random import Generator
 
+pytestmark = [pytest.mark.engine, pytest.mark.laws]
+
 IDS = np.random.default_rng(0).integers(0, 3, 60)
 ROWS = [IDS[:4], IDS[4:9], IDS[9:10], IDS[10:]]
 

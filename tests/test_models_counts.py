@@ -12,6 +12,8 @@ import tinygrad_seq as tgs
 from tinygrad_seq.models import Markov, Naive, NeuralMarkov
 from tinygrad_seq.random import Generator
 
+pytestmark = pytest.mark.engine
+
 IDS = np.random.default_rng(3).choice(4, 400, p=[0.5, 0.3, 0.15, 0.05])
 ROWS = [IDS[:3].tolist(), IDS[3:4].tolist(), IDS[4:200].tolist(), IDS[200:].tolist()]
 

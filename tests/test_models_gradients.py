@@ -9,6 +9,8 @@ import tinygrad_seq as tgs
 from tinygrad_seq.models import MLPAR, CharLM, NeuralMarkov, NeuralModel, SymbolAR
 from tinygrad_seq.random import Generator
 
+pytestmark = [pytest.mark.engine, pytest.mark.laws]
+
 IDS = np.random.default_rng(0).integers(0, 3, (5, 2))
 MODELS = {
     "bigram": lambda: NeuralMarkov(3, rng=Generator(1)),

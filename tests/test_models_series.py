@@ -11,6 +11,8 @@ from tinygrad_seq.errors import ArgumentError, DataError, DTypeError, ShapeError
 from tinygrad_seq.models import MLPAR, LinearAR, Markov, Normal, SeriesModel, select_order
 from tinygrad_seq.random import Generator
 
+pytestmark = [pytest.mark.engine, pytest.mark.laws]
+
 
 def ar_series(coefficients: list[float], n: int, seed: int = 0, std: float = 0.5, start: float = 1.0):
     """A series of known coefficients, after 200 values of running in."""

@@ -7,6 +7,8 @@ import tinygrad_seq as tgs
 from tinygrad_seq import nn
 from tinygrad_seq.models import CharLM
 
+pytestmark = [pytest.mark.engine, pytest.mark.laws]
+
 
 def numpy_lstm(weights, x, h, c):
     """The LSTM as a plain NumPy loop over one layer."""

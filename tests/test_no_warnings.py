@@ -9,6 +9,8 @@ import pytest
 import tinygrad_seq as tgs
 from tinygrad_seq import functional as F
 
+pytestmark = pytest.mark.engine
+
 X = np.float32([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 BIG = np.float32([3e38, 3e38])
 INF, NAN = np.inf, np.nan

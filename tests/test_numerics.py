@@ -15,6 +15,8 @@ from tinygrad_seq import DTypeError, Generator, Tensor, compiling, kernel_folder
 from tinygrad_seq.numerics import erf, gather, mix, scatter, uniform
 from tinygrad_seq.random import manual_seed, positions, replayed, stream
 
+pytestmark = [pytest.mark.engine, pytest.mark.laws, pytest.mark.switched_off]
+
 SWEEP = np.concatenate(
     [
         np.linspace(-6.5, 6.5, 400_001),

@@ -9,6 +9,8 @@ import tinygrad_seq as tgs
 from tinygrad_seq import errors, nn, optim
 from tinygrad_seq import functional as F
 
+pytestmark = pytest.mark.engine
+
 OWN = tuple(e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, Exception))
 WHOLE = [[1, 2, 3], [4, 5, 200]]
 

@@ -14,6 +14,8 @@ from tinygrad_seq.errors import ShapeError, describe
 from tinygrad_seq.fusing import composed, kernels_wanted
 from tinygrad_seq.optim import flat, rules
 
+pytestmark = [pytest.mark.engine, pytest.mark.laws, pytest.mark.switched_off]
+
 
 def parameter(value=1.0):
     return tgs.tensor([value, -value], requires_grad=True)

@@ -14,6 +14,8 @@ from tinygrad_seq import nn
 from tinygrad_seq.nn.gates import lstm_gates, lstm_variant
 from tinygrad_seq.nn.unrolling import sequence_mask
 
+pytestmark = [pytest.mark.engine, pytest.mark.laws]
+
 N, H, T, B = 2, 3, 4, 2
 
 LAYERS = {

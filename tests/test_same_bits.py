@@ -13,9 +13,10 @@ from tinygrad_seq.attention_maths import attention_weights
 from tinygrad_seq.fuser import threads
 from tinygrad_seq.recording import wrap
 
-pytestmark = pytest.mark.skipif(
-    not compiling.kernels_wanted(), reason="numba is switched off or not installed"
-)
+pytestmark = [
+    pytest.mark.laws,
+    pytest.mark.skipif(not compiling.kernels_wanted(), reason="numba is switched off or not installed"),
+]
 
 
 # ---- where arrays lie ------------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from tinygrad_seq.random import Generator
 from tinygrad_seq.sampling import sample
 from tinygrad_seq.sampling.stepping import Stepper
 
+pytestmark = pytest.mark.laws
+
 V = 11
 VOCABULARY = Vocabulary("abcdefghij\n")
 

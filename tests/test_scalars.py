@@ -25,6 +25,8 @@ from tinygrad_seq.fuser.intrinsics import COMPILED, has_fma
 from tinygrad_seq.fuser.scalars import BOUNDS, SCALARS
 from tinygrad_seq.numerics import Array
 
+pytestmark = pytest.mark.laws
+
 KERNEL = {"fastmath": {"contract", "reassoc", "arcp", "afn", "nsz"}, "error_model": "numpy", "nogil": True}
 F4 = np.float32
 TOP = 2.0**128  # stands for infinity, so that an overflow too early or too late is a distance like any other

@@ -16,6 +16,8 @@ from tinygrad_seq.nn import gates
 from tinygrad_seq.nodes import STATE
 from tinygrad_seq.recording import wrap
 
+pytestmark = pytest.mark.switched_off
+
 Tgs = Callable[..., tuple[int, str, str]]
 
 

@@ -7,6 +7,8 @@ import tinygrad_seq as tgs
 from tinygrad_seq import bptt, models, nn
 from tinygrad_seq import functional as F
 
+pytestmark = pytest.mark.laws
+
 
 def series(steps=4000):
     """x_t = 0.6 x_(t-1) - 0.3 x_(t-2) + noise of size 1."""

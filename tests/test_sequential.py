@@ -13,6 +13,8 @@ from tinygrad_seq import DTypeError, nn
 from tinygrad_seq import functional as F
 from tinygrad_seq.nn import Linear, Sequential
 
+pytestmark = pytest.mark.engine
+
 
 def text_of(call: Callable[[], object]) -> str:
     """The full text of the DTypeError that a call raises."""

@@ -14,6 +14,8 @@ import tinygrad_seq as tgs
 from tinygrad_seq import Tensor, numerics, sums
 from tinygrad_seq import functional as F
 
+pytestmark = [pytest.mark.engine, pytest.mark.laws]
+
 MANY = 10**7
 TENTH = np.float32(0.1)
 

@@ -15,6 +15,8 @@ import tinygrad_seq as tgs
 from tinygrad_seq import functional as F
 from tinygrad_seq import nn
 
+pytestmark = [pytest.mark.engine, pytest.mark.laws]
+
 WAYS = {"fused": contextlib.nullcontext, "composed": tgs.composed}
 each_way = pytest.mark.parametrize("way", WAYS)
 INF = math.inf

@@ -16,6 +16,8 @@ from tinygrad_seq.nn.position import ALiBi, RotaryPositions
 from tinygrad_seq.nn.stacks import Transformer, TransformerDecoder, TransformerEncoder
 from tinygrad_seq.nn.transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
+pytestmark = [pytest.mark.engine, pytest.mark.laws]
+
 E, HEADS = 4, 2
 
 

@@ -16,6 +16,8 @@ import tinygrad_seq as tgs
 from tinygrad_seq import DTypeError, GraphError, nn
 from tinygrad_seq.absent import missing
 
+pytestmark = pytest.mark.engine
+
 A = np.arange(1.0, 7.0).reshape(2, 3)
 VIEWS: dict[str, Callable[[Any], Any]] = {
     "entry": lambda x: x[0], "part": lambda x: x[:, 1:], "whole": lambda x: x[...], "new axis": lambda x: x[None],
