@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError, describe_shape, explain
 from tinygrad_seq.inplace import alias
 from tinygrad_seq.keywords import answer
-from tinygrad_seq.nodes import STATE, Leaf, Node, next_index, recording
+from tinygrad_seq.nodes import STATE, Leaf, new_node, next_index, recording
 from tinygrad_seq.random import positions
 from tinygrad_seq.recording import WANTS, as_tensor, leaf, picked, wrap
 from tinygrad_seq.tensor import Tensor
@@ -58,7 +58,7 @@ def backward(output: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
             continue
         if not create_graph:
             g = wrap(_own(node, g, mine))
-        target.grad = g if target.grad is None else target.grad + g
+        target._grad = g if target._grad is None else target._grad + g
 
 
 def _own(node: AnyNode, g: Any, mine: set[AnyNode]) -> Any:
@@ -255,7 +255,7 @@ def checkpoint(fn: Function, *inputs: Any) -> Any:
     parents = (*given, *outside)
     saved = (*(t.array for t in tensors), *(_value(n) for n in outside))
     settings = {"fn": fn, "inputs": len(tensors), "before": before}
-    node = Node(CHECKPOINT, parents, settings, saved, None, STATE.place, (), outs[0].dtype, True)
+    node = new_node(CHECKPOINT, parents, settings, saved, None, STATE.place, (), outs[0].dtype, True)
     picks = picked(node, tuple(o.array for o in outs), WANTS)
     results = tuple(p if o.mode & WANTS else o.detach() for p, o in zip(picks, outs, strict=True))
     return results if isinstance(value, tuple) else results[0]

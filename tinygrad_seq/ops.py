@@ -34,6 +34,7 @@ class Op:
     gradient (or None) per input. `kind` is the op's family: map, reduce, move, index, matmul, random, call.
     `again(node, wanted, gs)` is the joint rule for Tensors where that is another: the gradients, recorded.
     `floating` ops turn integers into float32 first; `marks`: on the tape though no gradient flows (`cut`).
+    The result of one that `views` may be a part of its input's memory; nothing in it is computed.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Op:
     joint_reads: tuple[int, ...] = ()
     floating: bool = False
     marks: bool = False
+    views: bool = False
     plans: dict[tuple[bool, ...], Plan] = field(default_factory=dict, repr=False)
     flowing: tuple[tuple[int, Rule], ...] = ()
     again: Rule | None = None
@@ -73,6 +75,7 @@ class Op:
 
 
 OPS: dict[str, Op] = {}
+VIEWS = frozenset({"reshape", "permute", "expand", "slice"})
 FLOATING = frozenset({"div", "exp", "log", "log1p", "sqrt", "sin", "cos", "tanh", "lesser", "erf", "ndtr"})
 
 
@@ -85,10 +88,11 @@ def define(name: str, forward: Callable[..., Any], kind: str, *rules: Rule | Non
         else ()
         for rule, words in zip(rules, wanted, strict=False)
     )
-    floating = name in FLOATING
     flowing = tuple((i, rule) for i, rule in enumerate(rules) if rule)
-    marks = name == "cut"
-    OPS[name] = Op(name, forward, kind, rules, places, floating=floating, marks=marks, flowing=flowing)
+    OPS[name] = Op(
+        name, forward, kind, rules, places,
+        floating=name in FLOATING, marks=name == "cut", views=name in VIEWS, flowing=flowing,
+    )  # fmt: skip
     return OPS[name]
 
 
@@ -217,7 +221,7 @@ def _max_rule(g: Any, out: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool
     return winners * (_spread(g, x, axis, keepdims) / sum_(winners, axis=axis, keepdims=True))
 
 
-sum_ = define("sum", lambda x, *, axis, keepdims: sums.total(x, axis, keepdims), "reduce", _sum_rule)
+sum_ = define("sum", sums.total, "reduce", _sum_rule)
 max_ = define(
     "max",
     lambda x, *, axis, keepdims: np.maximum.reduce(x, axis, keepdims=keepdims),

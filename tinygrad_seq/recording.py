@@ -12,7 +12,7 @@ from tinygrad_seq.arguments import number_as
 from tinygrad_seq.dtypes import computed
 from tinygrad_seq.errors import DTypeError, TraceError, explain
 from tinygrad_seq.marks import rename
-from tinygrad_seq.nodes import PICK, STATE, Leaf, Node
+from tinygrad_seq.nodes import PICK, STATE, Leaf, Node, new_node
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
 from tinygrad_seq.refusals import foreign, refuse, refuse_foreign
@@ -73,12 +73,8 @@ class Recorded:
 def wrap(array: Array, node: Node | Leaf | None = None, mode: int = 0) -> Tensor:
     """A tensor around an array, without a copy."""
     t = _new(Recorded.tensor_type)
-    t.array = array
-    t.node = node
-    t.mode = mode
-    t._grad = None
-    t.label = ""
-    t.viewed = ()
+    t.array, t.node, t.mode = array, node, mode
+    t._grad, t.label, t.viewed = None, "", ()
     return t  # type: ignore[no-any-return]
 
 
@@ -187,30 +183,31 @@ def unary(op: Op, x: Any, settings: dict[str, Any] | None = None) -> Tensor:
     a = x.array
     if op.floating and a.dtype.kind != "f":
         return unary(op, ops.cast(x, dtype=FLOAT32))
+    here, views = STATE.__dict__, op.views
     try:
-        out = STATE.run(op.forward, a, **settings) if settings else STATE.run(op.forward, a)
+        if not settings:
+            out = here["run"](op.forward, a)
+        else:  # a view computes nothing that NumPy could warn of
+            out = op.forward(a, **settings) if views else here["run"](op.forward, a, **settings)
     except _FAILURES as error:
         raise refuse(op, (x,), settings or {}, error) from None
     if type(out) is not _ndarray:
         out = np.asarray(out)
-    mode, state, node = x.mode, STATE, None
-    if mode and state.recording:
-        places, flows = op.plans.get(_WANTING[mode & 1]) or op.plan(_WANTING[mode & 1])
-        if flows or op.marks or mode & TRACED:
+    mx, mode, node = x.mode, 0, None
+    if mx and here["recording"]:
+        places, flows = op.plans.get(_WANTING[mx & 1]) or op.plan(_WANTING[mx & 1])
+        if flows or op.marks or mx & TRACED:
             parents = (x.node or leaf(x),)
             saved, kept = (a,) if 0 in places else parents, out if -1 in places else None
-            node = Node(op, parents, settings, saved, kept, state.place, out.shape, out.dtype, flows)
-            mode = (mode & TRACED) | flows
-        else:
-            mode = 0
-    else:
-        mode = 0
-    if state.watch is not None:
-        state.watch.made(node, op, (x,), out)
-    made = wrap(out, node, mode)
-    if op.kind == "move":
-        made.viewed = (ref(x), *x.viewed) if x.viewed else (ref(x),)
-    return made
+            node = new_node(op, parents, settings, saved, kept, here["place"], out.shape, out.dtype, flows)
+            mode = (mx & TRACED) | flows
+    if here["watch"] is not None:
+        here["watch"].made(node, op, (x,), out)
+    made = _new(Recorded.tensor_type)
+    made.array, made.node, made.mode = out, node, mode
+    made._grad, made.label = None, ""
+    made.viewed = () if not views else (ref(x), *x.viewed) if x.viewed else (ref(x),)
+    return made  # type: ignore[no-any-return]
 
 
 _WANTING = ((False,), (True,))
@@ -237,30 +234,30 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
     if op.floating and a.dtype.kind != "f":
         x, y = ops.cast(x, dtype=FLOAT32), ops.cast(y, dtype=FLOAT32)
         a, b = x.array, y.array
+    here = STATE.__dict__
     try:
-        out = STATE.run(op.forward, a, b)
+        out = here["run"](op.forward, a, b)
     except _FAILURES as error:
         raise refuse(op, (x, y), {}, error) from None
     if type(out) is not _ndarray:
         out = np.asarray(out)
-    mx, my, state, node = x.mode, y.mode, STATE, None
-    mode = mx | my
-    if mode and state.recording:
+    mx, my = x.mode, y.mode
+    mode, node = 0, None
+    if (mx or my) and here["recording"]:
         wants = _WANTING_TWO[(mx & 1) | (my & 1) << 1]
         places, flows = op.plans.get(wants) or op.plan(wants)
-        if flows or mode & TRACED:
+        if flows or (mx | my) & TRACED:
             px, py = parents = x.node or leaf(x), y.node or leaf(y)
             saved = (a if 0 in places else px, b if 1 in places else py) if places else parents
             kept = out if -1 in places else None
-            node = Node(op, parents, None, saved, kept, state.place, out.shape, out.dtype, flows)
-            mode = (mode & TRACED) | flows
-        else:
-            mode = 0
-    else:
-        mode = 0
-    if state.watch is not None:
-        state.watch.made(node, op, (x, y), out)
-    return wrap(out, node, mode)
+            node = new_node(op, parents, None, saved, kept, here["place"], out.shape, out.dtype, flows)
+            mode = ((mx | my) & TRACED) | flows
+    if here["watch"] is not None:
+        here["watch"].made(node, op, (x, y), out)
+    made = _new(Recorded.tensor_type)
+    made.array, made.node, made.mode = out, node, mode
+    made._grad, made.label, made.viewed = None, "", ()
+    return made  # type: ignore[no-any-return]
 
 
 def record(op: Op, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
@@ -303,7 +300,7 @@ def finish(op: Op, tensors: list[Tensor], out: Any, settings: dict[str, Any]) ->
             )
             kept = out if -1 in places else None
             shape, dtype = ((), None) if several else (out.shape, out.dtype)
-            node = Node(op, parents, settings, saved, kept, state.place, shape, dtype, flows)  # type: ignore[arg-type]
+            node = new_node(op, parents, settings, saved, kept, state.place, shape, dtype, flows)
             mode = (mode & TRACED) | flows
         else:
             mode = 0
@@ -322,7 +319,7 @@ def picked(node: Node | None, outs: tuple[Array, ...], mode: int) -> tuple[Tenso
     node.shape = tuple(o.shape for o in outs)
     node.dtype = tuple(o.dtype for o in outs)  # type: ignore[assignment]
     picks = (
-        Node(PICK, (node,), {"i": i}, (node,), None, node.place, o.shape, o.dtype, node.wants)
+        new_node(PICK, (node,), {"i": i}, (node,), None, node.place, o.shape, o.dtype, node.wants)
         for i, o in enumerate(outs)
     )
     return tuple(wrap(o, pick, mode) for o, pick in zip(outs, picks, strict=True))

@@ -15,7 +15,7 @@ from tinygrad_seq.fuser.plan import Plan
 from tinygrad_seq.fuser.runner import Call, Runner
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Layout, layout_of, name_of
 from tinygrad_seq.fuser.trial import alike, drawn, slopes, tried
-from tinygrad_seq.nodes import PICK, STATE, Node
+from tinygrad_seq.nodes import PICK, STATE, Node, new_node
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.ops import Op
 from tinygrad_seq.recording import WANTS, as_tensor, leaf, picked, wrap
@@ -201,7 +201,7 @@ class Fitting:
         saved = tuple([a if k else p for a, k, p in zip(arrays, self.kept, parents, strict=True)])
         beside = tuple([values[i] for i in self.plan.beside_from])
         first = values[0]
-        node = Node(
+        node = new_node(
             self.op, parents, self.settings, saved, beside, STATE.place, first.shape, first.dtype, True
         )
         if not self.hung:
@@ -296,7 +296,9 @@ class Fitting:
 
     def _pick(self, node: Node, place: int, value: Array) -> Node:
         settings = {"i": place}
-        return Node(PICK, (node,), settings, (node,), None, node.place, value.shape, value.dtype, node.wants)
+        return new_node(
+            PICK, (node,), settings, (node,), None, node.place, value.shape, value.dtype, node.wants
+        )
 
     def _flat(self, slot: int, value: Tensor) -> Tensor:
         """A tensor of the call as the program sees it, over (rows, columns)."""
