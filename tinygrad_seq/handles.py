@@ -56,6 +56,13 @@ class RemovableHandle:
 
     __call__ = remove
 
+    def __getstate__(self) -> tuple[Hooks | None, int]:
+        return self._hooks(), self.id  # that of a module that is copied with it removes the copy's hook
+
+    def __setstate__(self, state: tuple[Hooks | None, int]) -> None:
+        hooks, self.id = state
+        self._hooks = ref(Hooks() if hooks is None else hooks)
+
     def __enter__(self) -> RemovableHandle:
         return self
 

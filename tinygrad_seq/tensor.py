@@ -297,23 +297,28 @@ class Tensor(
         return self.__deepcopy__({})
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if not self.is_leaf:
-            rule = "only leaves can be copied with their gradient setting."
-            raise GraphError(
-                explain("deepcopy: x was made by a recorded op", {"x": self}, rule, "Use x.detach().")
-            )
-        twin = type(self).__new__(type(self))
-        twin.array, twin.node, twin.mode, twin.name = self.array.copy(), None, self.mode, self.name
-        twin.viewed = ()
+        self._refuse_copy("deepcopy")
+        twin = _rebuilt(type(self), self.array.copy(), bool(self.mode & WANTS), self.name)
         twin._grad = None if self._grad is None else wrap(self._grad.array.copy())
         return twin
 
     def __reduce__(self) -> Any:
+        self._refuse_copy("pickle")
         return (_rebuilt, (type(self), self.array, self.requires_grad, self.name))
+
+    def _refuse_copy(self, call: str) -> None:
+        if not self.is_leaf:
+            what = f"{call}: x was made by a recorded op"
+            rule = "only leaves can be copied with their gradient setting."
+            raise GraphError(explain(what, {"x": self}, rule, "Use x.detach()."))
 
 
 def _rebuilt(kind: type[Tensor], array: Array, wants: bool, name: str) -> Tensor:
-    return kind(array, requires_grad=wants, name=name)
+    """A leaf of that class, made without its `__init__`, whose arguments a subclass may have changed."""
+    made = kind.__new__(kind)
+    made.array, made.node, made.mode, made._grad = array, None, WANTS if wants else 0, None
+    made.label, made.viewed = name, ()
+    return made
 
 
 Recorded.tensor_type = Tensor

@@ -48,7 +48,7 @@ class CharLM(LatentAR):
             raise ArgumentError(explain("CharLM: no such cell", {"cell": cell}, rule))
         self.vocabulary_size, self._net = count("CharLM", "vocabulary_size", vocabulary_size, 1), cell
         width = hidden if embedding is None else embedding
-        self.embedding = OneHot(self.vocabulary_size, lambda: self.head.weight.dtype)
+        self.embedding = OneHot(self.vocabulary_size, self._dtype)
         if width:
             self.embedding = Embedding(vocabulary_size, width, rng=rng)
         width = width or self.vocabulary_size
@@ -56,6 +56,9 @@ class CharLM(LatentAR):
         setattr(self, cell, CELLS[cell](width, hidden, layers, dropout=between, rng=rng))
         self.dropout = Dropout(dropout)
         self.head = Linear(hidden, vocabulary_size, rng=rng)
+
+    def _dtype(self) -> Any:
+        return self.head.weight.dtype
 
 
 class OneHot(Module):

@@ -92,8 +92,14 @@ class Module(FamiliarModule):
             return self.forward(*args, **settings)
 
     def __getstate__(self) -> dict[str, Any]:
-        hooked = {} if self._hooked is None else {"_hooked": self._hooked.copy()}
-        return {n: value for n, value in vars(self).items() if n not in ("_given", "_hooked")} | hooked
+        return {name: value for name, value in vars(self).items() if name != "_given"}
+
+    def __copy__(self: M) -> M:
+        twin = type(self).__new__(type(self))
+        vars(twin).update(self.__getstate__())
+        if self._hooked is not None:  # the copy's hooks come and go by themselves
+            vars(twin)["_hooked"] = self._hooked.copy()
+        return twin
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -39,16 +39,29 @@ class Schedule:
         raise TypeError(f"{type(self).__name__} defines no factor().")
 
     def _set(self) -> None:
-        schedules, groups = _schedules_of(self.optimizer), self.optimizer.param_groups
-        if not any(s is self for s in schedules):  # new, or a copy that came with a copy of the optimiser
-            schedules = [*schedules, self]
-            _SCHEDULES[self.optimizer] = [weakref.ref(s) for s in schedules]
+        schedules, groups = self._enrolled(), self.optimizer.param_groups
         for schedule in schedules:
             schedule.base_lrs += [group["lr"] for group in groups[len(schedule.base_lrs) :]]
         for group, lr in zip(groups, self.base_lrs, strict=True):
             for schedule in schedules:
                 lr *= schedule.factor(schedule.n)
             group["lr"] = lr
+
+    def _enrolled(self) -> list[Schedule]:
+        """All schedules of the optimiser, this one among them."""
+        schedules = _schedules_of(self.optimizer)
+        if not any(s is self for s in schedules):
+            schedules = [*schedules, self]
+            _SCHEDULES[self.optimizer] = [weakref.ref(s) for s in schedules]
+        return schedules
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._enrolled()  # a copy that came with a copy of the optimiser has its say before its first step
+
+    def __copy__(self) -> Schedule:
+        what = "copy: two schedules of one optimiser would both act on its rates"
+        raise ArgumentError(explain(what, None, "", "Use copy.deepcopy((schedule, optimizer))."))
 
     def step(self) -> None:
         """Count one update and set the rates of the next."""
