@@ -162,8 +162,8 @@ def forward_alone(case: Case) -> dict[str, float]:
     fn, inputs, _ = case
     with tgs.no_grad():
         found = in_turn.repeated(lambda: {"us": lap(fn, *inputs)})
-    family = {activations.gelu: activations._gelu, activations.softmax: activations._softmax}[fn].family
-    return found | {"work": list(family.fittings.values())[-1].plain.cost}
+    cache = {activations.gelu: activations._gelu, activations.softmax: activations._softmax}[fn].kernels
+    return found | {"work": list(cache.specializations.values())[-1].plain.cost}
 
 
 def lap(fn: Callable[..., Any], *inputs: Any) -> float:
@@ -186,26 +186,26 @@ def beside_composition(case: Case) -> dict[str, float]:
     found["fused both"] = in_turn.repeated(lambda: timed(case, tgs.grad))["both"]
     with tgs.composed():
         found["composed both"] = in_turn.repeated(lambda: timed(case, tgs.grad))["both"]
-    family = case[0].family  # type: ignore[attr-defined]
+    cache = case[0].kernels  # type: ignore[attr-defined]
     for which in ("forward", "backward"):
-        kernel, arguments = caught(family.last[which], lambda: timed(case, tgs.grad))
+        kernel, arguments = caught(cache.last[which], lambda: timed(case, tgs.grad))
         found[f"kernel {which}"] = in_turn.repeated(lambda k=kernel, a=arguments: {"us": lap(k, *a)})["us"]
     return found
 
 
-def caught(runner: Any, run: Callable[[], Any]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+def caught(kernel_of_plan: Any, run: Callable[[], Any]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """A built kernel and what it is called with inside `run`."""
-    kernel, seen = runner.function, []
+    kernel, seen = kernel_of_plan.function, []
 
     def watching(*arguments: Any) -> None:
         seen.append(arguments)
         kernel(*arguments)
 
-    runner.function = watching
+    kernel_of_plan.function = watching
     try:
         run()
     finally:
-        runner.function = kernel
+        kernel_of_plan.function = kernel
     return kernel, seen[-1]
 
 

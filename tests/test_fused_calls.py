@@ -73,9 +73,9 @@ NO_KERNEL = {
 
 def ran():
     """The package's functions whose backward kernel has run since this was last asked."""
-    names = {n for n, f in PACKAGE.items() if f._family is not None and "backward" in f.family.last}
+    names = {n for n, f in PACKAGE.items() if f._kernels is not None and "backward" in f.kernels.last}
     for name in names:
-        PACKAGE[name].family.last.clear()
+        PACKAGE[name].kernels.last.clear()
     return names
 
 
@@ -137,7 +137,7 @@ def test_growing_widths_and_rows_share_kernels():
     with uncompiled():
         for n in range(2, 200, 11):
             agree(softmax, tensors([(1 + n % 4, n)], "float32", n))
-    plans = [p for p in softmax.family.plans.values() if p]
+    plans = [p for p in softmax.kernels.plans.values() if p]
     assert len(plans) <= 8  # tried again whenever the width has doubled
     assert len({p.keeping.kernel.source for p in plans}) == 1
     assert len({r.kernel.source for p in plans for r in p._backward.values()}) == 1
@@ -149,7 +149,7 @@ def test_settings_have_kernels_of_their_own():
     x = tgs.ones(2, 3)
     for by, expected in ((True, 2.0), (1, 1.0), ("b", 3.0), (1.5, 1.5), (1, 1.0)):
         assert function(x, by=by).numpy()[0, 0] == expected
-    assert len(function.family.plans) == 4
+    assert len(function.kernels.plans) == 4
 
 
 def test_tensors_may_be_given_by_name():
@@ -255,7 +255,9 @@ def test_threads_change_no_bit(name, always_several):
     inputs = large(width=1 if name == "a number" else 24)
     several = all_results(function, inputs)
     assert any(
-        call.chunks == threads.CHUNKS for f in function.family.fittings.values() for call in [f.keeping]
+        call.chunks == threads.CHUNKS
+        for f in function.kernels.specializations.values()
+        for call in [f.keeping]
     )
     try:
         numba.set_num_threads(1)

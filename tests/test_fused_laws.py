@@ -66,16 +66,16 @@ def as_python(source, function="kernel", *_, **__):
 def uncompiled():
     """Kernels are run as the Python that they are written in."""
     build = runner.build
-    families = {f: f._family for f in PACKAGE.values()}
+    caches = {f: f._kernels for f in PACKAGE.values()}
     try:
         runner.build = as_python
-        for f in families:
-            f._family = None
+        for f in caches:
+            f._kernels = None
         yield
     finally:
         runner.build = build
-        for f, family in families.items():
-            f._family = family
+        for f, cache in caches.items():
+            f._kernels = cache
 
 
 # ---- the whole table ---------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def outcome(case, dtype):
         agree(function, case.tensors(dtype))
     except tgs.TraceError:
         return "refused"
-    if function.family.last:
+    if function.kernels.last:
         assert "def kernel(" in function.source("forward")
         return "kernel"
     with pytest.raises(tgs.ArgumentError, match="no forward kernel has run yet"):
@@ -199,8 +199,8 @@ def test_every_op_agrees_when_compiled(case):
     """What LLVM makes of a kernel is what the kernel says: float32, one case for each op."""
     function = fused(outputs_of(case))
     agree(function, case.tensors("float32"))
-    assert function.family.last
-    plans = [plan for plan in function.family.plans.values() if plan]
+    assert function.kernels.last
+    plans = [plan for plan in function.kernels.plans.values() if plan]
     seen[case.name] = {row.op for plan in plans for row in plan.program.tape}
 
 
@@ -346,8 +346,8 @@ def check_a_tree(source, arrays, ids):
     function = fused(compose)
     agree(function, inputs, moved=3)
     if arrays[0].ndim == 2 or "taken" not in source:  # which counts its axes
-        ran = function.family.last or function.family.reason.startswith("its gradient has")
-        assert ran, function.family.reason
+        ran = function.kernels.last or function.kernels.reason.startswith("its gradient has")
+        assert ran, function.kernels.reason
 
 
 # A tree is small as it is drawn; to make it smaller takes minutes.

@@ -34,7 +34,7 @@ def objects() -> int:
 
 def test_memory_is_bounded_over_many_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two hundred new shapes leave no trace; without the bound they leave sixty objects each."""
-    monkeypatch.setattr(kernels, "MOST_FITTINGS", 60)
+    monkeypatch.setattr(kernels, "MOST_SPECIALIZATIONS", 60)
     monkeypatch.setattr(kernels, "MOST_PLANS", 12)
     rng, lstm = np.random.default_rng(0), tgs.LSTM(3, 4)
     passes(100, rng, lstm)
@@ -63,4 +63,4 @@ def test_kernels_for_each_width_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
         x = np.arange(2.0 * width).reshape(2, width)
         expected = x[:, : width // 2] * x[:, width // 2 :]
         np.testing.assert_array_equal(halves(tgs.tensor(x)).numpy(), expected)
-        assert len(halves.family.plans) <= 3
+        assert len(halves.kernels.plans) <= 3

@@ -238,14 +238,14 @@ def test_a_schedule_needs_no_new_kernel():
     x.grad = tgs.ones(2)
     optimizer = optim.AdamW([x])
     optimizer.step()
-    known = len(rules.adam.family.plans)
+    known = len(rules.adam.kernels.plans)
     for k in range(1, 4):
         optimizer.param_groups[0].update(
             lr=0.1 / k, betas=(0.9 / k, 0.99 / k), eps=1e-8 / k, weight_decay=0.1 / k
         )
         optimizer.step()
-    assert len(rules.adam.family.plans) == known
-    assert None not in rules.adam.family.plans.values()
+    assert len(rules.adam.kernels.plans) == known
+    assert None not in rules.adam.kernels.plans.values()
     assert "derived from the tape of `adam`" in rules.adam.source().lower()
 
 

@@ -11,7 +11,8 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -20,10 +21,18 @@ from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.keywords import answer, fitting
 from tinygrad_seq.marks import made_by
 from tinygrad_seq.nodes import STATE, next_index
-from tinygrad_seq.recording import Recorded, input_tensor, is_operand
+from tinygrad_seq.numerics import Array
+from tinygrad_seq.ops import Op
+from tinygrad_seq.recording import WANTS, Recorded, as_tensor, input_tensor, is_operand
+
+if TYPE_CHECKING:
+    from tinygrad_seq.fuser.kernels import KernelCache
+    from tinygrad_seq.fuser.specialization import Specialization
+    from tinygrad_seq.tensor import Tensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_UNKNOWN: Any = object()
 
 
 @contextmanager
@@ -46,7 +55,11 @@ def composed() -> Iterator[None]:
 
 
 class Fused:
-    """A fused function. `fn` is the composition; `source("forward")` shows the kernel made of it."""
+    """A fused function. `fn` is the composition; `source("forward")` shows the kernel made of it.
+
+    A call goes through three layers: this function, which finds the specialization for the shapes and dtypes of its
+    arguments; the specialization, which records it as one op; the kernel bound to those shapes.
+    """
 
     def __init__(self, fn: Callable[..., Any]):
         functools.update_wrapper(self, fn)
@@ -57,32 +70,58 @@ class Fused:
         self.known = {p.name for p in parameters}
         if any(p.kind is p.VAR_POSITIONAL for p in parameters):
             self.most = sys.maxsize
-        self._family: Any = None
+        self._kernels: KernelCache | None = None
 
     @property
-    def family(self) -> Any:
+    def kernels(self) -> KernelCache:
         """The kernels of this function."""
-        if self._family is None:
-            # The fuser is a reader of tapes and lies above; it is had when a kernel is first wanted.
-            from importlib import import_module
-
-            self._family = import_module("tinygrad_seq.fuser.kernels").Family(self.fn)
-        return self._family
+        if self._kernels is None:
+            # With them numba is imported, which takes a moment: not before a kernel is wanted.
+            self._kernels = import_module("tinygrad_seq.fuser.kernels").KernelCache(self.fn)
+        return self._kernels
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
         """The value, by kernel where one may run, by the composition where not."""
+        # Written for speed: a step of a small model waits for this as long as for its kernel.
         if not self.least <= len(inputs) <= self.most or not settings.keys() <= self.known:
             settings = fitting(self.fn, inputs, settings)
         if settings and any(isinstance(v, (Recorded, np.ndarray)) for v in settings.values()):
             inputs, settings = self._by_place(inputs, settings)
+        state = STATE
+        if state.composed or state.tracing or state.watch is not None or not kernels_wanted():
+            return self._composed(inputs, settings)
+        tensors: list[Tensor] = []
+        arrays: list[Array] = []
+        signs: list[Any] = []
+        mode = 0
         for x in inputs:
-            if not is_operand(x):
-                inputs = tuple([input_tensor(self.fn.__name__.lstrip("_"), i) for i in inputs])
-                break
-        if STATE.composed or STATE.tracing or STATE.watch is not None or not kernels_wanted():
-            start = next_index()
-            return made_by(self.fn.__name__.lstrip("_"), start, self.fn(*inputs, **settings))
-        return self.family.call(inputs, settings)
+            t = x if isinstance(x, Recorded) else self._operand(x)
+            a = t.array
+            mode |= t.mode
+            tensors.append(t)  # type: ignore[arg-type]
+            arrays.append(a)
+            signs += a.shape, a.dtype
+        if settings:
+            # By the kind of a setting too: 1, 1.0 and True are equal, and a composition may tell them apart.
+            signs += [(k, type(v), repr(v)) for k, v in settings.items()]
+        records = mode & WANTS and state.recording
+        cache = self._kernels or self.kernels
+        key = tuple(signs)
+        specialization = cache.specializations.get(key, _UNKNOWN)
+        if specialization is _UNKNOWN:
+            specialization = cache.specialize(key, arrays, settings, bool(records))
+        if specialization is None:
+            return self.fn(*tensors, **settings)
+        return specialization.record(tensors, arrays) if records else specialization.value(arrays)
+
+    def _operand(self, x: Any) -> Tensor:
+        return as_tensor(x) if is_operand(x) else input_tensor(self.fn.__name__.lstrip("_"), x)
+
+    def _composed(self, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+        if not all(map(is_operand, inputs)):
+            inputs = tuple([self._operand(x) for x in inputs])
+        start = next_index()
+        return made_by(self.fn.__name__.lstrip("_"), start, self.fn(*inputs, **settings))
 
     def _by_place(
         self, inputs: tuple[Any, ...], settings: dict[str, Any]
@@ -110,7 +149,7 @@ class Fused:
         if not kernels_wanted():
             why = f"expected a compiler: {switched_off() or 'numba cannot be imported'}."
             raise ArgumentError(explain("source: there are no kernels, compositions run", None, why))
-        return str(self.family.source(which))
+        return str(self.kernels.source(which))
 
 
 def fused(fn: Callable[P, R]) -> Callable[P, R]:
@@ -128,6 +167,11 @@ def fused(fn: Callable[P, R]) -> Callable[P, R]:
     Raises TraceError for what no kernel can hold, such as a matrix product or a look at a value.
     """
     return Fused(fn)
+
+
+def specialization_of(op: Op) -> Specialization | None:
+    """The specialization that recorded a fused op; None for another op."""
+    return getattr(op.joint, "__self__", None) if op.kind == "fused" else None
 
 
 answer(globals(), "composed", "fused")

@@ -10,7 +10,7 @@ from tinygrad_seq.fuser.emit import emit
 from tinygrad_seq.fuser.grouping import Space, Unfusable
 from tinygrad_seq.fuser.keeping import choose, inputs_kept, quotients
 from tinygrad_seq.fuser.linear import taken_apart
-from tinygrad_seq.fuser.runner import OWN_COLUMNS, Runner, Traced
+from tinygrad_seq.fuser.runner import OWN_COLUMNS, CompiledKernel, Traced
 from tinygrad_seq.fuser.trace import Program, name_of, trace
 
 # Columns from which on the sums along a row are kept in float64: a vector's worth of running sums is too few then.
@@ -52,14 +52,16 @@ class Plan:
                 dict.fromkeys((*read, *p.hidden, *stats, *(q for q, _ in self.quotients.values())))
             )
             inside = tuple(s for s in self.beside if s not in p.outputs)
-            self.plain = Runner(self.traced, p.inputs, p.outputs, "forward")
+            self.plain = CompiledKernel(self.traced, p.inputs, p.outputs, "forward")
             self.keeping = (
-                Runner(self.traced, p.inputs, (*p.outputs, *inside), "forward") if inside else self.plain
+                CompiledKernel(self.traced, p.inputs, (*p.outputs, *inside), "forward")
+                if inside
+                else self.plain
             )
             made = (*p.outputs, *inside)
             self.beside_from = tuple(made.index(s) for s in self.beside)
             self.at_hand = (*(s if s in self.kept else -1 for s in p.inputs), *self.beside, *p.seeds)
-            self._backward: dict[Any, Runner] = {}
+            self._backward: dict[Any, CompiledKernel] = {}
             self.refused = self._refusal_of_the_gradient()
             # What the kernels were tried on, and the gradients that were found right there.
             self.tried_on: Any = None
@@ -90,20 +92,20 @@ class Plan:
         backward |= space.needed([d for _, d in self.quotients.values()], wall)
         return tuple(s for s in sorted(forward & backward) if space.is_row_reduction(p.tape[s]))
 
-    def backward(self, wanted: tuple[bool, ...], given: tuple[bool, ...]) -> Runner:
+    def backward(self, wanted: tuple[bool, ...], given: tuple[bool, ...]) -> CompiledKernel:
         """The kernel for the gradients of the wanted inputs from those of the outputs that have one."""
-        runner = self._backward.get((wanted, given))
-        if runner is None:
+        kernel = self._backward.get((wanted, given))
+        if kernel is None:
             p = self.program
             outputs = tuple(g for g, want in zip(p.gradients, wanted, strict=True) if want and g is not None)
             missing = frozenset(s for s, there in zip(p.seeds, given, strict=True) if not there)
             at_hand = tuple(-1 if s in missing else s for s in self.at_hand)
             try:
-                runner = Runner(self.traced, at_hand, outputs, "backward", missing, self.quotients)
+                kernel = CompiledKernel(self.traced, at_hand, outputs, "backward", missing, self.quotients)
             except Unfusable as error:
                 raise TraceError(error.told(p.lines)) from None
-            self._backward[wanted, given] = runner
-        return runner
+            self._backward[wanted, given] = kernel
+        return kernel
 
 
 def _wider(

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,8 +40,11 @@ class Traced:
     long: bool = False
 
 
-class Runner:
-    """A kernel, built: `given` are the slots that are at hand, `outputs` those that it computes."""
+class CompiledKernel:
+    """A kernel of a plan, compiled when first called.
+
+    `given` are the slots that are at hand, `outputs` those that it computes.
+    """
 
     def __init__(
         self,
@@ -91,26 +94,48 @@ class Runner:
         """The kernel on piece after piece, each with sums of its own, built when first wanted."""
         return build(self.kernel.pieces(several=False), "pieces", vectors=self.kernel.vectors)
 
-    def bound(self, layout: Layout, width: int) -> Call:
+    def bound(self, layout: Layout, width: int) -> BoundKernel:
         """The kernel for this many rows, and columns where the program serves any number of them."""
-        return Call(self, layout, width)
+        return BoundKernel(self, layout, width)
 
 
-class Call:
-    """A kernel with all that the shapes of a call settle."""
+class Read(NamedTuple):
+    """An array that a kernel reads: its place among those that are given, the shape it is read in, and its kind."""
 
-    def __init__(self, runner: Runner, layout: Layout, width: int):
-        self.runner, self.layout = runner, layout
-        if not runner.computed:
+    place: int
+    shape: tuple[int, ...]
+    kind: str
+
+
+class Made(NamedTuple):
+    """An array that a kernel makes: the shape it writes, the shape the caller sees; `zeroed`, if it adds to it."""
+
+    written: tuple[int, ...]
+    seen: tuple[int, ...]
+    dtype: Any
+    zeroed: bool
+
+
+class BoundKernel:
+    """A kernel with all that the shapes of a call settle.
+
+    `inputs` are the arrays that it reads and `made` those that it makes; `leading` stands before them in a call of
+    `function`, behind the first and the last row. `simple`, where it runs in one piece and writes every result
+    whole. `places` says which of those made is which output.
+    """
+
+    def __init__(self, compiled: CompiledKernel, layout: Layout, width: int):
+        self.compiled, self.layout = compiled, layout
+        if not compiled.computed:
             return
-        traced, rows = runner.traced, layout.rows
-        widths = {s: self._width(s, width) for s in (*runner.kernel.inputs, *runner.computed)}
+        traced, rows = compiled.traced, layout.rows
+        widths = {s: self._width(s, width) for s in (*compiled.kernel.inputs, *compiled.computed)}
         widest = max(widths.values())
-        self.rows, self.sizes = rows, tuple(width if traced.width else n for n in runner.kernel.sizes)
-        self.cost = rows * sum(self.sizes[loop.size] * loop.nanoseconds for loop in runner.kernel.loops)
+        self.rows, self.sizes = rows, tuple(width if traced.width else n for n in compiled.kernel.sizes)
+        self.cost = rows * sum(self.sizes[loop.size] * loop.nanoseconds for loop in compiled.kernel.loops)
         self.chunks = threads.CHUNKS if self.cost > threads.WORTH_THREADS and rows else 1
         flat = (rows, widest)
-        if runner.pointwise:
+        if compiled.pointwise:
             whole = rows * widest
             cut = self.chunks if whole % self.chunks == 0 else 1
             flat, self.rows, self.chunks = (cut, whole // cut), cut if whole else 0, cut
@@ -119,15 +144,25 @@ class Call:
             self.chunks = 1
         self.flat = flat
         self.inputs = [
-            (i, self._flat(kind, widths[s]), kind)
-            for i, kind, s in zip(runner.read, runner.read_kinds, runner.kernel.inputs, strict=True)
+            Read(i, self._flat(kind, widths[s]), kind)
+            for i, kind, s in zip(compiled.read, compiled.read_kinds, compiled.kernel.inputs, strict=True)
         ]
-        self.made = [self._made(o, widths[o], i) for i, o in enumerate(runner.computed)]
-        self.leading = (*self.sizes, *runner.numbers)
+        self.made = [self._made(o, widths[o], i) for i, o in enumerate(compiled.computed)]
+        self.leading = (*self.sizes, *compiled.numbers)
         self.one_chunk = self.chunks == 1
         # Most calls: every result is written as it is seen, whole.
         self.simple = self.one_chunk and self.rows > 0
-        self.simple &= all(written == seen and not zero for written, seen, _, zero in self.made)
+        self.simple &= all(m.written == m.seen and not m.zeroed for m in self.made)
+
+    @property
+    def function(self) -> Any:
+        """The kernel, compiled when first called."""
+        return self.compiled.function
+
+    @property
+    def places(self) -> list[int]:
+        """Which of the arrays made each output is."""
+        return self.compiled.places
 
     @functools.cached_property
     def race(self) -> threads.Race:
@@ -135,7 +170,7 @@ class Call:
         return threads.Race()
 
     def _width(self, slot: int, width: int) -> int:
-        traced = self.runner.traced
+        traced = self.compiled.traced
         if traced.width and traced.space.kinds[slot] in (FULL, COLUMNS):
             return width
         return traced.space.width(slot)
@@ -143,13 +178,13 @@ class Call:
     def _flat(self, kind: str, width: int) -> tuple[int, ...]:
         """How a kernel sees a value of this kind."""
         rows = self.layout.rows
-        full = self.flat if self.runner.pointwise else (rows, width)
+        full = self.flat if self.compiled.pointwise else (rows, width)
         return {FULL: full, ROW: (rows,), COLUMNS: (width,), ONE: (1,)}[kind]
 
-    def _made(self, slot: int, width: int, i: int) -> tuple[Any, ...]:
-        """The shape a kernel writes, the shape the caller sees, the dtype, and whether it sums up."""
-        runner, lead = self.runner, self.layout.lead
-        kind, row = runner.traced.space.kinds[slot], runner.traced.program.tape[slot]
+    def _made(self, slot: int, width: int, i: int) -> Made:
+        """What becomes of an output."""
+        compiled, lead = self.compiled, self.layout.lead
+        kind, row = compiled.traced.space.kinds[slot], compiled.traced.program.tape[slot]
         rank = len(row.shape)
         written = self._flat(kind, width)
         seen = {
@@ -158,15 +193,15 @@ class Call:
             COLUMNS: (width,),
             ONE: (1,) if rank else (),
         }[kind]
-        summed = runner.summed[i]
+        summed = compiled.summed[i]
         if summed and self.chunks > 1:
             written = (self.chunks, *written)
-        return written, seen, row.dtype, summed or not self.layout.rows
+        return Made(written, seen, row.dtype, summed or not self.layout.rows)
 
     def __call__(self, at_hand: Sequence[Any]) -> list[Array]:
         """Arrays in the order of `given` in, results in the order of the outputs."""
-        runner = self.runner
-        if not runner.computed:
+        compiled = self.compiled
+        if not compiled.computed:
             return []
         arguments = []
         for i, shape, kind in self.inputs:
@@ -176,8 +211,8 @@ class Call:
             arguments.append(a)
         if self.simple:
             results = [np.empty(shape, dtype) for _, shape, dtype, _ in self.made]
-            runner.function(0, self.rows, *self.leading, *arguments, *results)
-            return [results[i] for i in runner.places] if runner.repeats else results
+            compiled.function(0, self.rows, *self.leading, *arguments, *results)
+            return [results[i] for i in compiled.places] if compiled.repeats else results
         # Made as the caller sees them and handed over in the kernel's shape, so that each owns its memory.
         results = [np.zeros(s, d) if zero else np.empty(s, d) for _, s, d, zero in self.made]
         written = [
@@ -185,13 +220,13 @@ class Call:
             for r, (w, _, d, zero) in zip(results, self.made, strict=True)
         ]
         if self.rows and self.one_chunk:
-            runner.function(0, self.rows, *self.leading, *arguments, *written)
+            compiled.function(0, self.rows, *self.leading, *arguments, *written)
         elif self.rows:
             threads.run(self, arguments, written)
             for result, parts, (_, _, _, zero) in zip(results, written, self.made, strict=True):
                 if zero:
                     np.add.reduce(parts, 0, out=result.reshape(parts.shape[1:]))
-        return [results[i] for i in runner.places]
+        return [results[i] for i in compiled.places]
 
     def _laid(self, array: Array, shape: tuple[int, ...], kind: str) -> Array:
         """An array as the kernel reads it: contiguous, of this shape, aligned and not read-only.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_seq.numerics import Array
 
 if TYPE_CHECKING:
-    from tinygrad_seq.fuser.runner import Call
+    from tinygrad_seq.fuser.runner import BoundKernel
 
 CHUNKS = 8
 # Nanoseconds of one core, as estimated, from which on a call is cut into pieces and several threads are tried
@@ -110,20 +110,20 @@ def count() -> int:
     return int(numba.get_num_threads())
 
 
-def run(call: Call, arguments: Sequence[Any], results: Sequence[Array]) -> None:
+def run(kernel: BoundKernel, arguments: Sequence[Any], results: Sequence[Array]) -> None:
     """The kernel over all pieces; outputs that sum up have a place for each piece."""
-    race, start = call.race, time.perf_counter()
+    race, start = kernel.race, time.perf_counter()
     wanted = race.choose() and not _forked
-    several = wanted and _on_threads(call, arguments, results, first=not race.seconds[True])
+    several = wanted and _on_threads(kernel, arguments, results, first=not race.seconds[True])
     if not several:
-        _one_by_one(call, arguments, results)
+        _one_by_one(kernel, arguments, results)
     if several or not wanted:
         race.note(several, time.perf_counter() - start)
     elif race.on and count() == 1:
         race.note(True, float("inf"))  # there is nobody to race
 
 
-def _on_threads(call: Call, arguments: Sequence[Any], results: Sequence[Array], first: bool) -> bool:
+def _on_threads(kernel: BoundKernel, arguments: Sequence[Any], results: Sequence[Array], first: bool) -> bool:
     """Run the pieces side by side; False, and nothing done, where there is one thread or others use them."""
     global _started
     if not _free.acquire(blocking=False):
@@ -135,12 +135,12 @@ def _on_threads(call: Call, arguments: Sequence[Any], results: Sequence[Array], 
             if count() == 1:
                 return False
             _started = True
-            call.runner.pieces_at_once(call.chunks, call.rows, *call.leading, *arguments, *results)
+            kernel.compiled.pieces_at_once(kernel.chunks, kernel.rows, *kernel.leading, *arguments, *results)
         return True
     finally:
         _free.release()
 
 
-def _one_by_one(call: Call, arguments: Sequence[Any], results: Sequence[Array]) -> None:
+def _one_by_one(kernel: BoundKernel, arguments: Sequence[Any], results: Sequence[Array]) -> None:
     # By the same driver as on several threads: on its own LLVM optimises the kernel once and not twice.
-    call.runner.pieces(call.chunks, call.rows, *call.leading, *arguments, *results)
+    kernel.compiled.pieces(kernel.chunks, kernel.rows, *kernel.leading, *arguments, *results)

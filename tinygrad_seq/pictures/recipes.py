@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.fusing import composed
+from tinygrad_seq.fusing import composed, specialization_of
 from tinygrad_seq.nodes import STATE, At, Leaf, Node, Place, tracing
 from tinygrad_seq.pictures.labels import in_step
 from tinygrad_seq.pictures.model import Edge, Graph
@@ -27,8 +27,7 @@ def is_fused(node: object) -> bool:
 
 def recipe_key(node: Node) -> str:
     """A name for the composition of a fused op at these shapes."""
-    settings = getattr(_fitting(node), "plan", None)
-    given = getattr(settings, "settings", {}) or {}
+    given = _settings(node)
     sizes = ",".join("x".join(map(str, p.shape)) + f":{p.dtype}" for p in node.parents)
     chosen = ",".join(f"{name}={value}" for name, value in given.items())
     return f"{node.op.name}({sizes}{';' if chosen else ''}{chosen})"
@@ -36,8 +35,7 @@ def recipe_key(node: Node) -> str:
 
 def composition(node: Node) -> tuple[Tape, dict[int, Node | Leaf]] | None:
     """The tape of a fused op's composition, over numbers that mean nothing, with its nodes; None if there is none."""
-    fitting = _fitting(node)
-    settings = getattr(getattr(fitting, "plan", None), "settings", {}) or {}
+    settings = _settings(node)
     inputs = [wrap(np.ones(p.shape, p.dtype), None, TRACED) for p in node.parents]
     watch, STATE.watch = STATE.watch, None
     try:
@@ -51,8 +49,9 @@ def composition(node: Node) -> tuple[Tape, dict[int, Node | Leaf]] | None:
         STATE.watch = watch
 
 
-def _fitting(node: Node) -> Any:
-    return getattr(node.op.joint, "__self__", None)
+def _settings(node: Node) -> dict[str, Any]:
+    made_by = specialization_of(node.op)
+    return made_by.settings if made_by else {}
 
 
 def opened(graph: Graph, wanted: Callable[[Drawn], bool], boxed: bool = True) -> Graph:

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from tinygrad_seq.nodes import no_grad
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import wrap
 from tinygrad_seq.sampling.recipe import FIXED, STATE, Flat, Recipe, Step, settled
+
+if TYPE_CHECKING:
+    from tinygrad_seq.fuser.runner import BoundKernel
 
 Row = tuple[Callable[[Any, Any], Any], int, int, int]
 MEMO_BYTES = 1 << 26
@@ -127,17 +130,17 @@ class Program:
         """A fused function: the kernel that fits these shapes, or its composition where there is none."""
         slots, args = self.slots, step.args
         arrays = [slots[a] for a in args]
-        call = _fitting(step.fused, arrays, settings)
+        kernel = step.fused.bound(arrays, settings)
         out = step.out
-        if call is None:
+        if kernel is None:
             forward = _in_slots(partial(_composition, step, settings))
-        elif _plain(call) and all(_fits(arrays[i], shape) for i, shape, _ in call.inputs):
-            args = tuple([self._in_shape(step, args[i], shape, rows) for i, shape, _ in call.inputs])
-            forward, (written, seen, *_) = _direct(call, step.several), call.made[0]
+        elif _plain(kernel) and all(_fits(arrays[i], shape) for i, shape, _ in kernel.inputs):
+            args = tuple([self._in_shape(step, args[i], shape, rows) for i, shape, _ in kernel.inputs])
+            forward, (written, seen, *_) = _direct(kernel, step.several), kernel.made[0]
             # Handed out as it was written, for the next kernel to read it so.
-            out = out if step.several or len(call.made) > 1 or written == seen else self._constant(None)
+            out = out if step.several or len(kernel.made) > 1 or written == seen else self._constant(None)
         else:
-            forward = _in_slots(call if step.several else lambda given: call(given)[0])
+            forward = _in_slots(kernel if step.several else lambda given: kernel(given)[0])
         self._add("fused", step.kind, (forward, self.home, self._constant(args), out), args, rows)
         if out != step.out:
             view = np.ndarray.reshape, out, self._constant(seen), step.out
@@ -231,29 +234,17 @@ def _fits(array: Array, shape: tuple[int, ...]) -> bool:
     return array.flags.c_contiguous and array.size == math.prod(shape)
 
 
-def _fitting(family: Any, arrays: list[Array], settings: dict[str, Any]) -> Any:
-    """The kernel of a fused function for arrays of these shapes and dtypes; None where there is none."""
-    signs: list[Any] = []
-    for a in arrays:
-        signs += a.shape, a.dtype
-    signs += [(k, type(v), repr(v)) for k, v in settings.items()]
-    if tuple(signs) not in family.fittings:
-        family.call(tuple(arrays), settings)
-    fitting = family.fittings.get(tuple(signs))
-    return None if fitting is None else fitting.plain
-
-
-def _plain(call: Any) -> bool:
+def _plain(kernel: BoundKernel) -> bool:
     """Whether a kernel runs in one piece and writes its results whole."""
-    return bool(call.one_chunk and call.rows > 0 and not any(zero for *_, zero in call.made))
+    return kernel.one_chunk and kernel.rows > 0 and not any(made.zeroed for made in kernel.made)
 
 
-def _direct(call: Any, several: bool) -> Callable[[Any, Any], Any]:
+def _direct(kernel: BoundKernel, several: bool) -> Callable[[Any, Any], Any]:
     """A kernel whose inputs come as it reads them; one result is handed out as it was written, several as seen."""
-    function, rows, leading, places = call.runner.function, call.rows, call.leading, call.runner.places
+    function, rows, leading, places = kernel.function, kernel.rows, kernel.leading, kernel.places
     empty = np.empty
-    if len(call.made) == 1 and not several:
-        ((shape, _, dtype, _),) = call.made
+    if len(kernel.made) == 1 and not several:
+        ((shape, _, dtype, _),) = kernel.made
 
         def single(slots: Any, args: Any) -> Any:
             made = empty(shape, dtype)
@@ -261,8 +252,8 @@ def _direct(call: Any, several: bool) -> Callable[[Any, Any], Any]:
             return made
 
         return single
-    kinds = [(written, dtype) for written, _, dtype, _ in call.made]
-    seen = [call.made[i][1] for i in places]
+    kinds = [(written, dtype) for written, _, dtype, _ in kernel.made]
+    seen = [kernel.made[i][1] for i in places]
 
     def run(slots: Any, args: Any) -> Any:
         made = [empty(shape, dtype) for shape, dtype in kinds]

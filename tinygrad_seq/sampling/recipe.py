@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import nodes, recording
-from tinygrad_seq.fuser.kernels import fitting_of
+from tinygrad_seq.fusing import specialization_of
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.nodes import PICK, Node
 from tinygrad_seq.nodes import recording as switched
@@ -154,12 +154,10 @@ def _step(node: Node, args: tuple[int, ...], out: int, kind: int) -> Step:
     op, settings = node.op, dict(node.settings or {})
     if op is PICK:
         return Step("pick", op.forward, args, out, settings, kind)
-    fitting = fitting_of(op)
-    if fitting is None:
+    made_by = specialization_of(op)
+    if made_by is None:
         return Step(op.name, op.forward, args, out, settings, kind)
-    return Step(
-        "fused", op.forward, args, out, dict(fitting.plan.settings), kind, fitting.family, fitting.hung
-    )
+    return Step("fused", op.forward, args, out, dict(made_by.settings), kind, made_by.cache, made_by.hung)
 
 
 _SAME = ("name", "args", "out", "kind", "fused", "several")
