@@ -21,8 +21,6 @@ from tinygrad_seq.ops import Op
 from tinygrad_seq.recording import record
 from tinygrad_seq.tensor import Tensor
 
-pytestmark = pytest.mark.engine
-
 INF, NAN = float("inf"), float("nan")
 
 

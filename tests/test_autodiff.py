@@ -11,8 +11,6 @@ import tinygrad_seq as tgs
 from tinygrad_seq import Tensor, grad, hvp, jacobian, jvp, value_and_grad, vjp
 from tinygrad_seq.numerics import Array
 
-pytestmark = pytest.mark.engine
-
 A = np.array([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]])
 P = np.array([0.3, -0.7, 1.1])
 V = np.array([1.0, 2.0, -0.5])

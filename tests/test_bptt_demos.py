@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.engine
-
 DEMOS = Path(__file__).resolve().parent.parent / "demos"
 
 

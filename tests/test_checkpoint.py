@@ -13,8 +13,6 @@ import tinygrad_seq as tgs
 from tinygrad_seq import GraphError, Tensor, checkpoint, gradcheck, ops
 from tinygrad_seq.random import manual_seed, stream
 
-pytestmark = pytest.mark.engine
-
 Step = Callable[..., Any]
 
 

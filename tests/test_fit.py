@@ -14,7 +14,7 @@ from tinygrad_seq.data import Corpus
 from tinygrad_seq.errors import ArgumentError, DataError, NonFiniteError
 from tinygrad_seq.training import Config, Finished, Fitted, fit
 
-pytestmark = pytest.mark.laws
+pytestmark = [pytest.mark.engine, pytest.mark.laws]
 
 TEXT = Corpus("to be or not to be, that is the question:\n" * 40, "hamlet")
 SMALL = Config(hidden=6, batch=3, window=6, steps=4, eval_every=2, sample_every=0)

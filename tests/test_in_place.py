@@ -16,8 +16,6 @@ from tinygrad_seq import DTypeError, GraphError, ShapeError, Tensor, TraceError,
 from tinygrad_seq.nodes import tracing
 from tinygrad_seq.recording import TRACED
 
-pytestmark = pytest.mark.engine
-
 A = np.array([[1.5, -2.0], [3.0, 0.5]])
 B = np.array([[2.0, 4.0], [0.5, -1.0]])
 OPERATORS: list[Callable[[Any, Any], Any]] = [

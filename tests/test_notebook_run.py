@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -12,11 +11,8 @@ from pathlib import Path
 import pytest
 
 NOTEBOOK = Path(__file__).parent.parent / "demos" / "gradient_through_time.ipynb"
-NEEDED = ("nbconvert", "ipykernel", "matplotlib")
 
-pytestmark = pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in NEEDED), reason=f"wants {', '.join(NEEDED)}"
-)
+pytestmark = [pytest.mark.extra(name) for name in ("nbconvert", "ipykernel", "matplotlib")]
 
 
 def kinds_of(cell: dict) -> set[str]:

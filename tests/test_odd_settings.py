@@ -6,8 +6,6 @@ import pytest
 import tinygrad_seq as tgs
 from tinygrad_seq import functional as F
 
-pytestmark = pytest.mark.engine
-
 X = tgs.tensor([[0.0, 1.0], [2.0, 3.0]])
 ARRAY, RAGGED = np.zeros(3), [[1], [2, 3]]
 

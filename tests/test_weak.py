@@ -15,8 +15,6 @@ from tinygrad_seq import nodes, origins
 from tinygrad_seq.optim import flat
 from tinygrad_seq.weak import WeakMap, forgotten_with
 
-pytestmark = pytest.mark.engine
-
 PACKAGE = Path(tgs.__file__).parent
 
 
