@@ -39,6 +39,12 @@ def lesson() -> Picture:
     return tgs.draw(nn.LSTM(3, 4, rng=RNG), sequence(1), level="lesson")
 
 
+def lstm_cell() -> Picture:
+    """The same of a cell, narrow enough for a telephone."""
+    with tgs.time_step(0):
+        return tgs.draw(nn.LSTMCell(8, 16, bias=False, rng=RNG), RNG.randn(1, 8), level="lesson")
+
+
 def named_values() -> Picture:
     """Names of one's own, and the numbers of values and gradients."""
     x, h = tgs.Tensor([[1.0, -2.0]], name="x"), tgs.zeros(1, 2)
@@ -159,7 +165,7 @@ def char_model() -> Picture:
 PICTURES: dict[str, Callable[[], Picture]] = {
     fn.__name__: fn
     for fn in (
-        lesson, named_values, step_of_ops, step_as_cell, folded, unrolled, rolled, truncated,
+        lesson, lstm_cell, named_values, step_of_ops, step_as_cell, folded, unrolled, rolled, truncated,
         gradients_behind_cuts, backward,
         rnn_beside_lstm, gru, transformer, char_model,
     )

@@ -138,6 +138,21 @@ def test_picture_is_what_the_readme_draws(tmp_path, monkeypatch):
     assert sorted(filter(None, map(bare, shown))) == sorted(map(bare, labels))
 
 
+def test_pictures_can_be_read_on_a_telephone():
+    """All scale, and scroll where their small print would be below 9 pixels; the README's first has a narrow form."""
+    folder = ROOT / "docs" / "pictures"
+    for path in sorted(folder.glob("*.svg")):
+        opening = re.search(r"<svg [^>]*>", path.read_text(encoding="utf-8"))[0]
+        width = float(re.search(r'width="([\d.]+)pt"', opening)[1])
+        assert re.search(r'viewBox="[\d. ]+"', opening), path.name
+        least = float(re.search(r"max-width: 100%; min-width: (\d+)px; height: auto", opening)[1])
+        assert least >= width * 9 / 8 - 0.5, path.name
+    narrow = re.findall(r'media="\(max-width: 600px\)" srcset="([^"]+)"', README.read_text(encoding="utf-8"))
+    assert narrow == ["docs/pictures/lstm_cell.svg"]
+    text = (ROOT / narrow[0]).read_text(encoding="utf-8")
+    assert float(re.search(r'width="([\d.]+)pt"', text)[1]) * 9 / 8 <= 360
+
+
 def bare(label):
     """The words of a label without markup and spaces."""
     return re.sub(r"\s", "", html.unescape(re.sub(r"<[^>]*>", "", label)))

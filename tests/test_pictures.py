@@ -651,12 +651,15 @@ def test_wide_characters_fit_their_boxes() -> None:
 
 @needs_pygraphviz
 def test_a_notebook_gets_svg_and_text() -> None:
-    """Both forms are offered, or those asked for; the SVG is no wider than its page."""
+    """Both forms are offered, or those asked for; the SVG shrinks with its page down to small print of 9 pixels."""
     y = weight(2).exp()
     drawn = draw(y)
     bundle = drawn._repr_mimebundle_()
     assert bundle == {"text/plain": drawn.text, "image/svg+xml": drawn.svg()}
-    assert '<svg style="max-width: 100%; height: auto" class="tgs-picture" width=' in drawn.svg()
+    style = r'<svg style="max-width: 100%; min-width: (\d+)px; height: auto" class="tgs-picture" width="([\d.]+)pt"'
+    found = re.search(style, drawn.svg())
+    assert found is not None
+    assert abs(float(found[1]) - float(found[2]) * (4 / 3) * 9 / (8 * 4 / 3)) <= 0.5
     assert set(drawn._repr_mimebundle_(include=["text/plain"])) == {"text/plain"}
     assert set(drawn._repr_mimebundle_(exclude={"text/plain"})) == {"image/svg+xml"}
 

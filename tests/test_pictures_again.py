@@ -199,8 +199,11 @@ def test_memory_of_arrays() -> None:
     """Views of what lives are had again; small arrays and one number many times are kept; the rest is not."""
     size = Memory.KEPT // 8 + 1
     large = np.arange(float(size * 4)).reshape(2, -1)
+    repeated = np.broadcast_to(large[1], large.shape)
     for view in (
         large,
+        large.reshape(-1, 2),
+        repeated,
         large[0],
         large[:, ::-2],
         large.T,
@@ -213,7 +216,7 @@ def test_memory_of_arrays() -> None:
         assert found.strides == view.strides
         assert not view.size or np.shares_memory(found, large)
     kept = [Memory(large[:, 5:9]), Memory(large)]
-    del large, view, found
+    del large, view, found, repeated
     gc.collect()
     assert [m.array() for m in kept] == [None, None]
     small = Memory(np.arange(6.0)[::2])

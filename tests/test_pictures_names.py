@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_a_lesson_is_the_diagram_of_the_notes(composed: bool) -> None:
         ("", "matmul"), ("", "add"), (F_T, "sigmoid"), ("", "mul"), (I_T, "sigmoid"), (C_NEW, "tanh"), ("", "mul"),
         ("C_t", "add"), (O_T, "sigmoid"), ("", "tanh"), ("h_t", "mul"),
     ]  # fmt: skip
-    assert not {"slice", "permute"} & {n.op for n in drawn.folded.nodes}
+    assert not {"slice", "permute", "reshape", "concat"} & {n.op for n in drawn.folded.nodes}
     states = sorted((e.label, e.kind) for e in drawn.folded.edges if e.kind == "state")
     assert states == [("C", "state")] * 2 + [("h", "state")] * 2
     assert "\u251c\u2500 f_t = sigmoid" in drawn.text
@@ -45,6 +46,35 @@ def test_a_lesson_is_the_diagram_of_the_notes(composed: bool) -> None:
     by_name = {f"n{n.id}": n.label for n in drawn.folded.nodes}
     gates = [[by_name[n] for n in row] for row in order if by_name.get(row[0])]
     assert gates == [[F_T, I_T, C_NEW, O_T]] * 3
+
+
+@pytest.mark.parametrize(
+    ("how", "marked"), [({}, 3), ({"bidirectional": True}, 6), ({"batch_first": True}, 2)]
+)
+@pytest.mark.parametrize("view", ["auto", "rolled"])
+def test_a_lesson_ends_in_what_its_result_is_made_of(how: dict[str, Any], marked: int, view: str) -> None:
+    """Each h_t of the last layer is marked, no concat or reshape of them drawn; every op is still in one box."""
+    out = nn.GRU(3, 4, 2, **how)(tgs.randn(3, 2, 3))[0]
+    drawn = draw(out, level="lesson", view=view)
+    ends = [n for n in drawn.folded.nodes if n.result]
+    assert [n.label for n in ends] == ["h_t"] * (marked if view == "auto" else 1 + ("bidirectional" in how))
+    assert {n.result for n in ends} == {"result"}
+    assert set(drawn.folded.outputs) >= {n.id for n in ends}
+    read = {e.src for e in drawn.folded.edges}
+    assert not [n.op for n in drawn.folded.nodes if n.id not in read and not n.result and not n.is_leaf]
+    counted, whole = (draw(out, level=level, expand="gru_gates").folded for level in ("lesson", "op"))
+    assert (counted.ops(), counted.totals) == (whole.ops(), whole.totals)
+    folded = draw(nn.LSTM(3, 4), tgs.randn(20, 2, 3), level="lesson").folded
+    assert [n.result for n in folded.nodes if n.result] == ["result", "result", "17 results", "result"]
+    assert [n.op for n in draw(out[-1], level="lesson").folded.nodes if n.result] == [
+        "slice"
+    ]  # of three, one
+    out.name = "out"
+    assert [n.label for n in draw(out, level="lesson").folded.nodes if n.result] == ["out"]
+    w = Tensor(np.ones((2, 3)), requires_grad=True, name="w")
+    assert draw(w.T.reshape(6), level="lesson").folded.nodes[-1].result == "result"
+    later = draw(tgs.concat([w, w * 2.0]).tanh(), w * 2.0, level="lesson").folded
+    assert [n.op for n in later.nodes if not n.is_leaf] == ["mul", "concat", "tanh", "mul"]
 
 
 @pytest.mark.parametrize("composed", [True, False])

@@ -6,6 +6,7 @@ printed and lost ("Exception ignored in ..."), and so is the wish to stop. Here 
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 from collections.abc import Iterator
 from functools import partial
@@ -94,7 +95,9 @@ class Memory:
             self._held = weakref.ref(array) if same is None else same
         else:
             self._held = weakref.ref(owner)
-            self._layout = array.shape, array.dtype, _start(array), array.strides
+            # A view of the whole begins where its owner does; to ask for an address takes longer than all else here.
+            whole = array.nbytes == owner.nbytes and array.flags.forc and owner.flags.forc
+            self._layout = array.shape, array.dtype, None if whole else _start(array), array.strides
 
     def array(self) -> Any:
         """The array, or None where its memory is gone.
@@ -113,10 +116,13 @@ class Memory:
         shape, dtype, start, strides = self._layout
         if not found.flags.forc:  # foreign memory; NumPy's own is in one piece
             return None
-        return np.ndarray(shape, dtype, found, start - _start(found), strides)
+        return np.ndarray(shape, dtype, found, 0 if start is None else start - _start(found), strides)
 
 
 def _start(array: Any) -> int:
+    """The address of the first element."""
+    if array.flags.carray and array.size:  # a fifth of the time
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))
     return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""Functions that ran op by op, such as a sigmoid, as one box each."""
+"""Functions that ran op by op, such as a sigmoid, as one box each; results without what only lays them out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tinygrad_seq.pictures.model import Edge, Graph, Node
+
+_ENDS = ("reshape", "permute", "expand", "cast", "concat")
 
 
 def closed(graph: Graph, is_open: Callable[[Node], bool]) -> Graph:
@@ -56,3 +58,45 @@ def _edges(graph: Graph, home: dict[int, int]) -> list[Edge]:
             found.append(replace(e, src=src, dst=dst, arg=len(sources)))
             sources.append(src)
     return found
+
+
+def ended(graph: Graph) -> Graph:
+    """The graph without the moves at its end: what a concat or a reshape lays out as the result is the result itself.
+
+    A move that is left out is counted with the last of what it read.
+    """
+    nodes, into, read = graph.by_id(), dict[int, list[Edge]](), Counter[int]()
+    for e in graph.edges:
+        into.setdefault(e.dst, []).append(e)
+        read[e.src] += 1
+    outputs, todo = dict.fromkeys(graph.outputs), list(graph.outputs)
+    while todo:
+        n = nodes[todo.pop(0)]
+        ways = sorted(into.get(n.id, ()), key=lambda e: e.arg)
+        sources = list(dict.fromkeys(e.src for e in ways))
+        if n.op not in _ENDS or n.label or n.phase != "forward" or read[n.id] or not sources:
+            continue
+        if any(nodes[s].is_leaf for s in sources) or any(e.kind == "cut" for e in ways):
+            continue
+        del nodes[n.id], outputs[n.id]
+        for s in sources:
+            nodes[s] = replace(nodes[s], result=nodes[s].result or n.result)
+        nodes[sources[-1]] = _with(nodes[sources[-1]], n)
+        read.subtract(e.src for e in ways)
+        outputs |= dict.fromkeys(sources)
+        todo += sources
+    edges = [e for e in graph.edges if e.dst in nodes]
+    return Graph(
+        [nodes[n.id] for n in graph.nodes if n.id in nodes], edges, tuple(outputs), graph.recipes, graph.note
+    )
+
+
+def _with(n: Node, move: Node) -> Node:
+    """A node that counts a move of its result too."""
+    ops = Counter(n.ops or {n.op: 1})
+    ops.update(move.ops or {move.op: 1})
+    saved = [m.saved for m in (n, move) if m.saved is not None]
+    return replace(
+        n, made=n.made + move.made, saved=sum(saved) if saved else None, ops=dict(ops),
+        members=(*(n.members or (n.id,)), *(move.members or (move.id,))),
+    )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 
 from tinygrad_seq.pictures import levels, signatures
 from tinygrad_seq.pictures.choosing import Choice
-from tinygrad_seq.pictures.closing import closed
+from tinygrad_seq.pictures.closing import closed, ended
 from tinygrad_seq.pictures.cuts import reach_line
 from tinygrad_seq.pictures.gathering import Box, Folded, gathered
 from tinygrad_seq.pictures.labels import WHOLE
@@ -47,6 +47,7 @@ def folded(graph: Graph, wish: Wish) -> Folded:
     if lesson:
         graph = opened(graph, lambda n: n.op.lstrip("_") not in (*WHOLE, *_ONE_BOX), boxed=False)
     graph = closed(graph, lambda n: wish.expand.takes(n, ()))
+    graph = ended(graph) if lesson else graph
     folder = Folder(graph, wish)
     found = folder.at(LEVELS[-1] if lesson else wish.level or LEVELS[-1])
     for level in () if wish.level else reversed(LEVELS[:-1]):

@@ -140,7 +140,7 @@ def only_backward(graph: Graph) -> Graph:
         if e.src in kept and e.dst in kept and (kept[e.dst].phase == BACKWARD or e.dst in weights)
     ]
     for e in edges:
-        if kept[e.src].op == "input" and not kept[e.src].label and kept[e.dst].op == "add":
+        if kept[e.src].op == "input" and kept[e.src].label in ("", "ones") and kept[e.dst].op == "add":
             kept[e.src].label = "from the loss"
     outputs = tuple(slot for slot in graph.outputs if slot in kept and kept[slot].result.startswith("d "))
     return Graph(nodes, edges, outputs, graph.recipes, graph.note)

@@ -23,6 +23,9 @@ from tinygrad_seq.pictures.slimming import slimmed
 MOST_NODES = 4000
 MOVES = ("reshape", "permute", "slice", "expand", "cast", "pad")
 _MOST_LINES = 200
+_WIDTH = re.compile(r'<svg [^>]*?width="([\d.]+)pt"')
+# Pixels for each point of the width at which the small print of boxes, 8 points, is 9 pixels high.
+_READABLE = 9 / 8
 
 
 class Picture:
@@ -67,12 +70,14 @@ class Picture:
         return tree.text(self._folded)
 
     def svg(self) -> str:
-        """The picture as SVG text, no wider than the page it is put in.
+        """The picture as SVG text: it shrinks with its page as long as it can be read; then the page scrolls.
 
         Raises RenderError where it is too large or no Graphviz is installed.
         """
         found = self._rendered("svg").decode()
-        return re.sub(r"<svg ", '<svg style="max-width: 100%; height: auto" ', found, count=1)
+        wide = _WIDTH.search(found)
+        least = f" min-width: {float(wide[1]) * _READABLE:.0f}px;" if wide else ""
+        return re.sub(r"<svg ", f'<svg style="max-width: 100%;{least} height: auto" ', found, count=1)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the picture; the name's ending decides.
