@@ -160,7 +160,7 @@ def test_the_documents_show_what_is_there_and_no_more() -> None:
     assert sum(path.stat().st_size for path in found) < 600_000
     assert [path.name for path in found if f"({path.name})" not in page] == []
     readme = (folder.parent.parent / "README.md").read_text(encoding="utf-8")
-    shown = re.findall(r"\]\(docs/pictures/(\w+\.svg)\)", readme)
+    shown = re.findall(r'(?:\]\(|src=")docs/pictures/(\w+\.svg)[)"]', readme)
     assert len(shown) == 6
     assert set(shown) <= {path.name for path in found}
 
