@@ -139,11 +139,13 @@ def sizes_of(sizes: tuple[Any, ...], call: str = "shape", low: int = -1) -> tupl
         sizes = tuple(sizes[0])
     elif len(sizes) == 1 and isinstance(sizes[0], np.ndarray) and sizes[0].ndim == 1:
         sizes = tuple(sizes[0].tolist())
+    count = 1
     for n in sizes:
         if type(n) is not int or n < low:
-            sizes = tuple([whole(call, "size", n, low) for n in sizes])
-            break
-    if len(sizes) > MOST_AXES or math.prod([n for n in sizes if n > 0]) >= 2**59:
+            return sizes_of(tuple([whole(call, "size", n, low) for n in sizes]), call, low)
+        if n > 0:
+            count *= n
+    if len(sizes) > MOST_AXES or count >= 2**59:
         given = {"shape": sizes} if len(sizes) <= MOST_AXES else {}
         rule = f"expected at most {MOST_AXES} axes and fewer than 2^59 elements."
         raise ShapeError(explain(f"{call}: a shape beyond all memory", given, rule))

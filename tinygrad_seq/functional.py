@@ -70,8 +70,9 @@ __all__ = [
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b; x (..., I), W (O, I), b (O,)."""
     x, weight = input_tensor("linear", x), input_tensor("linear", weight)
-    if x.ndim == 0 or weight.ndim == 0 or x.shape[-1] != weight.shape[-1]:
-        size, width = (t.shape[-1] if t.ndim else "none" for t in (x, weight))
+    rows, table = x.array.shape, weight.array.shape
+    if not rows or not table or rows[-1] != table[-1]:
+        size, width = (shape[-1] if shape else "none" for shape in (rows, table))
         rule = f"expected the last size of x ({size}) to equal the last size of weight ({width})."
         raise ShapeError(explain("linear: x does not fit the weight", {"x": x, "weight": weight}, rule))
     say_wide(x, weight)

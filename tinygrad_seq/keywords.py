@@ -89,7 +89,10 @@ def answering(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def answered(*args: Any, **settings: Any) -> Any:
         try:
-            return function(*args, **settings)
+            # Python's quick ways, for the shortest calls are the most frequent ones.
+            if settings:
+                return function(*args, **settings)
+            return function(args[0]) if len(args) == 1 else function(*args)
         except TypeError as error:
             if type(error) is not TypeError:
                 raise

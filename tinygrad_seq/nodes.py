@@ -263,10 +263,14 @@ class At:
         STATE.place = _before(self, STATE.place)
 
 
+def inside(here: Place, name: str) -> Place:
+    """The place `name` below another."""
+    return Place(f"{here.scope}/{name}" if here.scope else name, here.step, here.phase)
+
+
 def scope(name: str) -> At:
     """Ops inside carry `name` below the enclosing scope: `lstm`, then `lstm/gates`."""
-    here = STATE.place
-    return At(Place(f"{here.scope}/{name}" if here.scope else name, here.step, here.phase))
+    return At(inside(STATE.place, name))
 
 
 def time_step(t: int) -> At:

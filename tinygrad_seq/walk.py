@@ -85,9 +85,14 @@ def walk(
         if root in useful:
             arrivals.add(root, seed if create_graph else seed.array)
     trip = Walk(set(roots), ends, useful, arrivals, create_graph, release)
-    # `At`, for a rule or a hook that raises must not leave us in the place of its node.
-    with recording(create_graph), At(STATE.place), np.errstate(all="ignore"):
-        trip.visit(order)
+    here = STATE.__dict__
+    before, place = here["recording"], here["place"]
+    here["recording"] = create_graph
+    try:
+        with np.errstate(all="ignore"):
+            trip.visit(order)
+    finally:  # a rule or a hook that raises must not leave us in the place of its node
+        here["recording"], here["place"] = before, place
     return trip.found, arrivals.mine
 
 

@@ -28,7 +28,7 @@ from tinygrad_seq.nn.lost import (
     two_values_for_one,
     used_up,
 )
-from tinygrad_seq.nodes import Node, scope
+from tinygrad_seq.nodes import STATE, Node, inside
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import wrap
 from tinygrad_seq.tensor import Tensor
@@ -86,10 +86,15 @@ class Module(FamiliarModule):
         given = (*args, *settings.values()) if settings else args
         leaves = [x for x in given if isinstance(x, Tensor) and not isinstance(x.node, Node)]
         self.__dict__["_given"] = [Held(x) for x in leaves]
-        with scope(self._scope or type(self).__name__.lower()):
+        state = STATE.__dict__
+        before = state["place"]
+        state["place"] = inside(before, self._scope or type(self).__name__.lower())
+        try:
             if self._hooked:
                 return self._hooked.call(self, args, settings)
             return self.forward(*args, **settings)
+        finally:
+            state["place"] = before
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_given"}
