@@ -10,30 +10,16 @@ The losses of all rows must be the same to the bit.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import itertools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-SPIN = "import os; parent = os.getppid()\nwhile os.getppid() == parent: sum(range(10_000))"
 TEXT = "the wind went over the water and the moon stood over the stone. " * 2000
-
-
-@contextlib.contextmanager
-def spinning(programs: int) -> Iterator[None]:
-    """So many programs that keep a core busy each."""
-    spinners = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(programs)]
-    try:
-        yield
-    finally:
-        for spinner in spinners:
-            spinner.kill()
-            spinner.wait()
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
@@ -82,6 +68,9 @@ def main() -> int:
     if options.child:
         print(json.dumps(measured(options)))
         return 0
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from tests.campaigns.same_result import spinning
+
     digests = set()
     for busy in (0, options.programs):
         for way in ("all", "chosen"):

@@ -621,12 +621,12 @@ REFUSED = {
     "a nonlinearity": (
         lambda: nn.RNN(2, 3, 1, True),
         "RNN: no such nonlinearity.\n  nonlinearity: True\n"
-        "  expected one of 'tanh', 'relu', 'sigmoid', 'identity'.",
+        "  expected 'tanh', 'relu', 'sigmoid' or 'identity'.",
     ),
     "a cell's nonlinearity": (
         lambda: nn.RNNCell(2, 3, nonlinearity="gelu"),
         "RNNCell: no such nonlinearity.\n  nonlinearity: 'gelu'\n"
-        "  expected one of 'tanh', 'relu', 'sigmoid', 'identity'.",
+        "  expected 'tanh', 'relu', 'sigmoid' or 'identity'.",
     ),
     "a word for a switch": (
         lambda: nn.LSTM(2, 3, 1, "relu"),
@@ -655,7 +655,7 @@ REFUSED = {
     ),
     "init": (
         lambda: nn.GRU(2, 3, init="xavier"),
-        "GRU: no such init.\n  init: 'xavier'\n  expected one of 'torch', 'orthogonal', 'identity'.",
+        "GRU: no such init.\n  init: 'xavier'\n  expected 'torch', 'orthogonal' or 'identity'.",
     ),
     "a forget bias without biases": (
         lambda: nn.LSTM(2, 3, bias=False, forget_bias=1.0),

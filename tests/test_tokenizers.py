@@ -205,6 +205,21 @@ def test_vocabulary_in_form_nfc_knows_both_forms() -> None:
     )
 
 
+def test_unknown_characters_are_counted_as_characters_where_letters_are_tokens() -> None:
+    """한글 is six letters and two characters; an accent that is unknown makes its letter unknown."""
+    tokenizer = learn_tokenizer("jamo", "abce ?")
+    for text in ("한글XéX", unicodedata.normalize("NFD", "한글XéX")):
+        assert message(DataError, tokenizer.encode, text).startswith(
+            "encode: the vocabulary does not hold 'X', 'é'.\n  position of the first: 2\n"
+        )
+    assert message(DataError, tokenizer.encode, "닭é").startswith(
+        "encode: the vocabulary does not hold 'é'.\n  position of the first: 1\n"
+    )
+    assert tokenizer.decode(tokenizer.encode("한é", "skip")) == "한e"
+    with pytest.raises(DataError, match="nothing to replace unknown characters with"):
+        learn_tokenizer("jamo", "a").encode("한X", "replace")
+
+
 @pytest.mark.parametrize("kind", ["char", "jamo"])
 def test_unknown_characters_are_listed_skipped_or_replaced(kind: str) -> None:
     """All of them are in the message; the known ones stay in their order."""

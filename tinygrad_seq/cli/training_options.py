@@ -47,7 +47,8 @@ _GROUPS: dict[str, dict[str, str]] = {
     "plan": {
         "steps": f"updates (default {_DEFAULTS.steps:,}, unless epochs or minutes are given)",
         "epochs": "passes over the text",
-        "minutes": "time to train, with --resume from now on; of steps, epochs and minutes, what ends first",
+        "minutes": "time to train, building kernels included, with --resume from now on; of steps, epochs and minutes, "
+        "what ends first",
         "patience": "end after N validations in a row without a better one, 0 for never",
         "optimiser": "update rule",
         "lr": f"highest learning rate (default {USUAL_LR['lstm']:g}, for a transformer {USUAL_LR['transformer']:g})",

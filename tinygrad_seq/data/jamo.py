@@ -12,6 +12,7 @@ from unicodedata import normalize
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import DataError
 from .normal_form import composed
 from .tokenizer import Ids, Tokenizer, require_text
 from .vocabulary import Vocabulary, distinct
@@ -72,10 +73,16 @@ class JamoTokenizer(Tokenizer):
     def encode(self, text: str, on_unknown: str = "error") -> npt.NDArray[np.int64]:
         """Ids of the letters of a text, i64(T,); `on_unknown` as `Vocabulary.encode` has it.
 
-        Raises `DataError` for unknown characters, which are listed.
+        Raises `DataError` for unknown characters, which are listed as they are in form NFC and counted so.
         """
         require_text("encode", text)
-        return self.vocabulary.encode(normalize("NFD", text), on_unknown)
+        letters = normalize("NFD", text)
+        try:
+            return self.vocabulary.encode(letters, on_unknown)
+        except DataError:
+            if on_unknown != "error":
+                raise  # nothing can replace them
+            raise DataError(self.vocabulary.refusal(normalize("NFC", text), "NFD")) from None
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """Text of a row of ids, composed: form NFC.

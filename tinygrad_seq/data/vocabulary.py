@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, TypeGuard
+from typing import Any, ClassVar, Literal, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -102,12 +102,13 @@ class Vocabulary(Tokenizer):
         """
         require_text("encode", text)
         checked_on_unknown(on_unknown)
-        codes = _code_points(unicodedata.normalize("NFC", text) if self.form == "NFC" else text)
+        text = unicodedata.normalize("NFC", text) if self.form == "NFC" else text
+        codes = _code_points(text)
         # "clip" sends every code beyond the table to its last entry, which stands for "unknown".
         ids: npt.NDArray[np.int64] = self._table.take(codes, mode="clip")
         if ids.size and ids.min() < 0:
             if on_unknown == "error":
-                raise DataError(self._unknown(text, codes[ids < 0], int(np.argmin(ids))))
+                raise DataError(self.refusal(text))
             return ids[ids >= 0] if on_unknown == "skip" else np.where(ids < 0, self._replacement(), ids)
         return ids
 
@@ -204,9 +205,17 @@ class Vocabulary(Tokenizer):
             )
         )
 
-    def _unknown(self, text: str, codes: npt.NDArray[np.uint32], first: int) -> str:
-        found, places = np.unique(codes, return_index=True)
-        unknown = [chr(code) for code in found[np.argsort(places)]]
+    def refusal(self, text: str, form: Literal["NFD"] | None = None) -> str:
+        """Why a text with unknown characters cannot be encoded; with `form`, each is looked at in this Unicode form,
+        where it may be several symbols.
+        """
+        symbols = set(self.symbols)
+        unknown = [
+            one
+            for one in dict.fromkeys(text)
+            if not symbols.issuperset(unicodedata.normalize(form, one) if form else one)
+        ]
+        first = text.index(unknown[0])
         shown = few([repr(one) for one in unknown], 10)
         way_out = (
             "Leave them out or replace them: on_unknown 'skip' or 'replace' (--on-unknown). "

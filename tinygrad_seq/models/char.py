@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.arguments import choice
 from tinygrad_seq.functional import one_hot
 from tinygrad_seq.keywords import answer
 from tinygrad_seq.models.latent import LatentAR
@@ -43,9 +43,7 @@ class CharLM(LatentAR):
         cell: str = "lstm",
         rng: Generator | None = None,
     ):
-        if cell not in CELLS:
-            rule = f"expected one of {', '.join(map(repr, CELLS))}."
-            raise ArgumentError(explain("CharLM: no such cell", {"cell": cell}, rule))
+        choice("CharLM: no such cell", "cell", cell, tuple(CELLS))
         self.vocabulary_size, self._net = count("CharLM", "vocabulary_size", vocabulary_size, 1), cell
         width = hidden if embedding is None else embedding
         self.embedding = OneHot(self.vocabulary_size, self._dtype)

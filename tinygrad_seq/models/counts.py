@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_seq.arguments import choice
 from tinygrad_seq.errors import ArgumentError, DataError, explain
 from tinygrad_seq.models.protocol import Floats, Ids, SymbolModel, count, read_sequences
 
@@ -167,9 +168,7 @@ class Markov(SymbolModel):
     ):
         self.vocabulary_size = count("Markov", "vocabulary_size", vocabulary_size, 1)
         self.order = count("Markov", "order", order, 0)
-        if smoothing not in SMOOTHINGS:
-            rule = f"expected one of {', '.join(map(repr, SMOOTHINGS))}."
-            raise ArgumentError(explain("Markov: no such smoothing", {"smoothing": smoothing}, rule))
+        choice("Markov: no such smoothing", "smoothing", smoothing, tuple(SMOOTHINGS))
         if alpha is not None and smoothing != "additive":
             rule = f"expected none, because smoothing is {smoothing!r}."
             raise ArgumentError(explain("Markov: alpha is of no use here", {"alpha": alpha}, rule))

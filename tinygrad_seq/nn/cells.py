@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_seq.arguments import flag
+from tinygrad_seq.arguments import choice, flag
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
 from tinygrad_seq.keywords import answer
 from tinygrad_seq.nn.basic import size
 from tinygrad_seq.nn.gates import RNN_STEPS
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nn.recurrences import Elman, Gated, LongShort, Recurrence, Weights
-from tinygrad_seq.nn.starting import checked_start, one_of, starting_weights, zone_of
+from tinygrad_seq.nn.starting import checked_start, starting_weights, zone_of
 from tinygrad_seq.nn.states import given_state, zero_state
 from tinygrad_seq.nn.unrolling import Step
 from tinygrad_seq.random import Generator
@@ -142,7 +142,7 @@ class RNNCell(Cell):
         layer_norm: bool = False,
         **settings: Any,
     ):
-        one_of("RNNCell", "nonlinearity", nonlinearity, tuple(RNN_STEPS))
+        choice("RNNCell: no such nonlinearity", "nonlinearity", nonlinearity, tuple(RNN_STEPS))
         super().__init__(Elman(hidden_size, bias, layer_norm, nonlinearity), input_size, **settings)
 
 

@@ -6,14 +6,14 @@ import warnings
 from typing import Any
 
 from tinygrad_seq import functional as F
-from tinygrad_seq.arguments import flag
+from tinygrad_seq.arguments import choice, flag
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.keywords import answer
 from tinygrad_seq.nn.basic import probability, size
 from tinygrad_seq.nn.gates import RNN_STEPS, gru_gates, lstm_gates
 from tinygrad_seq.nn.nests import detach
 from tinygrad_seq.nn.recurrences import Elman, Gated, LongShort, Recurrence
-from tinygrad_seq.nn.starting import checked_start, one_of, starting_weights, zone_of
+from tinygrad_seq.nn.starting import checked_start, starting_weights, zone_of
 from tinygrad_seq.nn.states import first_state, last_state, time_first
 from tinygrad_seq.nn.step_hooks import SteppedModule
 from tinygrad_seq.nn.unrolling import Spans, Trace, after_hook, run, sequence_mask, unroll, zoneout
@@ -224,7 +224,7 @@ class RNN(Recurrent):
         layer_norm: bool = False,
         **settings: Any,
     ):
-        one_of("RNN", "nonlinearity", nonlinearity, tuple(RNN_STEPS))
+        choice("RNN: no such nonlinearity", "nonlinearity", nonlinearity, tuple(RNN_STEPS))
         kind = Elman(hidden_size, bias, layer_norm, nonlinearity)
         super().__init__(kind, input_size, num_layers, batch_first, dropout, bidirectional, **settings)
 

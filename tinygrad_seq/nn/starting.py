@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.arguments import choice
 from tinygrad_seq.errors import ArgumentError, DTypeError, explain
 from tinygrad_seq.nn.basic import probability, uniform_parameter
 from tinygrad_seq.nn.module import Parameter
@@ -17,14 +17,6 @@ from tinygrad_seq.random import Generator, stream
 from tinygrad_seq.recording import FLOAT32
 
 INITS = ("torch", "orthogonal", "identity")
-
-
-def one_of(call: str, name: str, value: Any, choices: Sequence[str]) -> str:
-    """A setting that is one of a few words."""
-    if not isinstance(value, str) or value not in choices:
-        rule = f"expected one of {', '.join(map(repr, choices))}."
-        raise ArgumentError(explain(f"{call}: no such {name}", {name: value}, rule))
-    return value
 
 
 def zone_of(call: str, value: Any, states: tuple[str, ...]) -> tuple[float, ...]:
@@ -68,7 +60,7 @@ def starting_weights(
 
 def checked_start(call: str, kind: Recurrence, init: Any, forget_bias: Any) -> None:
     """Refuse an `init` that is none, and a forget bias where there is nothing to hold it."""
-    one_of(call, "init", init, INITS)
+    choice(f"{call}: no such init", "init", init, INITS)
     if forget_bias is None:
         return
     if isinstance(forget_bias, bool) or not isinstance(forget_bias, (int, float)):
