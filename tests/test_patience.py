@@ -157,6 +157,22 @@ def test_small_texts_get_what_they_have_room_for(
     assert events[0].run.config.window == window  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("length", "every", "steps"),
+    [
+        (3000, 250, [25, 50, 75, 80]),
+        (12_000, 250, [50, 80]),
+        (3000, 240, [80]),
+        (60_000, 250, [80]),
+    ],
+)
+def test_small_texts_are_validated_sooner(length: int, every: int, steps: list[int]) -> None:
+    """After ten passes, 25 steps at least, of B 32 and T 64; as it is said where it is said."""
+    text = Corpus(("to be or not to be\n" * (length // 19 + 1))[:length])
+    config = Config(hidden=2, steps=80, eval_every=every, report_every=1000, sample_every=0)
+    assert [one.step.step for one in evaluated(train(config, corpus=text))] == steps
+
+
 def test_reach_keeps_its_ratio() -> None:
     """Twice the window stays twice, shorter than it stays at most it."""
     ids = np.zeros(100, np.int64)

@@ -47,8 +47,8 @@ _GROUPS: dict[str, dict[str, str]] = {
     "plan": {
         "steps": f"updates (default {_DEFAULTS.steps:,}, unless epochs or minutes are given)",
         "epochs": "passes over the text",
-        "minutes": "time to train, building kernels included, with --resume from now on; of steps, epochs and minutes, "
-        "what ends first",
+        "minutes": "time to train, building kernels included, with --resume from now on; what ends first of steps, "
+        "epochs and minutes",
         "patience": "end after N validations in a row without a better one, 0 for never",
         "optimiser": "update rule",
         "lr": f"highest learning rate (default {USUAL_LR['lstm']:g}, for a transformer {USUAL_LR['transformer']:g})",
@@ -61,7 +61,7 @@ _GROUPS: dict[str, dict[str, str]] = {
         "seed": "the same seed and settings give the same run",
     },
     "looking": {
-        "eval_every": "steps from one validation to the next",
+        "eval_every": "steps from one validation to the next; unless it is given, ten passes over a small text",
         "save_every": "steps from one saving to the next, 0 for at validations",
         "sample_every": "steps from one sample to the next, 0 for none",
     },

@@ -205,7 +205,7 @@ class Course:
             self.seconds += self.plan.stepped(self.clock() - begin)
             n, total = learner.done, self.plan.total(learner.done)
             last = total is not None and n >= total
-            measured = last or n % config.eval_every == 0
+            measured = last or self.plan.validates(n)
             reported = not measured and n % config.report_every == 0
             saved = measured or (config.save_every and n % config.save_every == 0)
             sampled = config.sample_every and (last or n % config.sample_every == 0)

@@ -14,6 +14,7 @@ __all__ = ["Plan", "lasted", "never_back"]
 
 _MEASURED = 5  # steps until the rate means something
 _RECENT = 64  # steps that tell how fast it goes now
+_PASSES, _SOONEST = 10, 25  # over the text, and steps, from one validation to the next
 _FAR = 10**9  # a total so large that the cosine stays at its top
 
 
@@ -58,7 +59,7 @@ class Plan:
     def __init__(
         self, config: Config, clock: Callable[[], float], per_pass: int, used: float = 0.0, begun: int = 0
     ):
-        self.config = config
+        self.config, self.per_pass = config, per_pass
         self.clock = clock
         self.used, self.begun = used, begun
         self.start: float | None = None
@@ -69,6 +70,15 @@ class Plan:
         """Seconds to keep for the evaluation after the last step: as many as the one before took."""
         by_epochs = [] if config.epochs is None else [max(1, math.ceil(config.epochs * per_pass))]
         self.steps = min([*by_epochs, *([] if config.steps is None else [config.steps])], default=None)
+
+    def validates(self, done: int) -> bool:
+        """Whether validation is due after so many steps: every `eval_every` of them; where that is the usual number,
+        also as often as the text has been read ten times, for a small one is soon known by heart.
+        """
+        every = self.config.eval_every
+        if every == Config.eval_every:
+            every = min(every, max(_SOONEST, _PASSES * self.per_pass))
+        return done % every == 0
 
     def begin(self) -> None:
         """The time counts from now on."""
