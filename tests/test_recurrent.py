@@ -350,6 +350,7 @@ def test_one_unit(layer, layer_norm):
     np.testing.assert_allclose(one(x)[0].numpy(), out.numpy(), atol=1e-14)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("layer", [nn.RNN, nn.LSTM, nn.GRU])
 def test_ten_thousand_steps(layer):
     """The walk and the freeing have no depth; the gradient of the first input has vanished, not failed."""

@@ -304,6 +304,7 @@ def test_float64_is_no_argument_of_a_float32_function(name):
         getattr(scalars, f"{name}_f32")(1.5)
 
 
+@pytest.mark.once
 @compiled_only
 @pytest.mark.parametrize(
     "start", ["", "import sys; sys.modules['numba'] = None; "], ids=["JIT off", "no numba"]
