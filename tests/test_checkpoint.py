@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tgs
-from tinygrad_seq import GraphError, Tensor, checkpoint, gradcheck, ops
-from tinygrad_seq.random import manual_seed, stream
+from tinygrad_seq import GraphError, Tensor, checkpoint, gradcheck, nn, ops
+from tinygrad_seq import functional as F
+from tinygrad_seq.random import Generator, manual_seed, stream
 
 Step = Callable[..., Any]
 
@@ -108,6 +109,52 @@ def test_random_draws_are_repeated_after_another_seed() -> None:
         manual_seed(4)
         results.append([tgs.grad(loss, x).array, stream("first drawn inside").rand(3).array])
     assert_bit_equal(*results)
+
+
+def test_draws_of_any_generator_are_repeated() -> None:
+    """One's own, of a layer, seeded by the system, or made inside; also where checkpoints are nested."""
+    results = []
+    for run in (checkpoint, plainly):
+        manual_seed(3)
+        own, drop = Generator(5), nn.Dropout(0.5, rng=Generator(6))
+        x, w = weights()
+
+        def inner(h: Tensor, own: Generator = own, drop: Any = drop) -> Tensor:
+            return drop(h * own.rand(4, 3)) + stream("dropout").rand(3) * Generator(8).rand(3)
+
+        def outer(
+            h: Tensor, own: Generator = own, w: Tensor = w, run: Any = run, inner: Any = inner
+        ) -> Tensor:
+            return run(inner, (h @ w) * own.rand(3)) * own.rand(3)
+
+        h = run(outer, x)
+        gradients = tgs.grad((h * h).sum(), [x, w])
+        results.append([h.array, *(g.array for g in gradients), own.rand(2).array, tgs.rand(2).array])
+    assert_bit_equal(*results)
+    x, _ = weights()
+    y = checkpoint(lambda h: h * Generator().rand(4, 3), x)
+    np.testing.assert_array_equal(tgs.grad(y.sum(), x).numpy() * x.numpy(), y.numpy())
+
+
+@pytest.mark.parametrize(("first", "then", "how"), [(1, 2, "more"), (2, 1, "fewer"), (1, 0, "fewer")])
+def test_other_draws_than_at_first_are_refused(first: int, then: int, how: str) -> None:
+    """As where the model was switched to evaluation between the two passes."""
+    x, _ = weights()
+    count = [first]
+
+    def noisy(h: Tensor) -> Tensor:
+        for _ in range(count[0]):
+            h = F.dropout(h, 0.5)
+        return h
+
+    y = checkpoint(noisy, x)
+    count[0] = then
+    with pytest.raises(GraphError) as caught:
+        tgs.grad(y.sum(), x)
+    assert str(caught.value) == (
+        "checkpoint: the function does not do the same again.\n"
+        f"  expected as many random draws as in the forward pass, got {how}."
+    )
 
 
 def test_derivatives_of_any_order_pass_through() -> None:

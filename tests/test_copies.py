@@ -19,6 +19,8 @@ from tinygrad_seq.models import GPT, CharLM
 from tinygrad_seq.nn import Module, Parameter
 from tinygrad_seq.random import Generator, drawing_from, manual_seed, stream
 
+pytestmark = pytest.mark.engine
+
 
 def pickled(x: Any) -> Any:
     """What comes out of a pickle."""

@@ -23,6 +23,8 @@ from tinygrad_seq.nodes import STATE, Place
 from tinygrad_seq.random import Generator
 from tinygrad_seq.sampling.stepping import Stepper
 
+pytestmark = pytest.mark.engine
+
 
 class Scaled(Module):
     """y = k x, which can be told to fail."""

@@ -21,6 +21,8 @@ from tinygrad_seq.random import Generator, drawing_from, manual_seed, replayed, 
 from tinygrad_seq.training.alone import alone
 from tinygrad_seq.training.learner import unwarned
 
+pytestmark = pytest.mark.engine
+
 
 def beside(block: Any, look: Callable[[], Any]) -> tuple[Any, Any]:
     """What `look` finds in a thread that is inside the block, and in one that is not, at the same time."""

@@ -11,7 +11,7 @@ from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError, describe_
 from tinygrad_seq.inplace import alias
 from tinygrad_seq.keywords import answer
 from tinygrad_seq.nodes import STATE, Leaf, new_node, next_index, recording
-from tinygrad_seq.random import positions
+from tinygrad_seq.random import noted
 from tinygrad_seq.recording import WANTS, as_tensor, leaf, picked, wrap
 from tinygrad_seq.tensor import Tensor
 from tinygrad_seq.walk import CHECKPOINT, AnyNode, is_inside, reachable, walk
@@ -239,12 +239,13 @@ def checkpoint(fn: Function, *inputs: Any) -> Any:
 
     Trades one more forward pass for memory: T steps in segments of sqrt(T) need memory of order sqrt(T).
     Gradients are bit-equal to those without it. Tensors that `fn` closes over (parameters) get theirs too.
-    `fn` must compute the same again: the default random streams are put back to where they stood, and a
-    parameter that took a new value before the backward pass is an error.
+    `fn` must compute the same again: its random draws, of whatever generator, are repeated; more draws or fewer,
+    and a parameter that took a new value before the backward pass, are a GraphError.
     """
     tensors = [as_tensor(x) for x in inputs]
-    before, start = positions(), next_index()
-    value = fn(*map(alias, tensors))  # for fn may write x += y
+    start = next_index()
+    with noted() as words:
+        value = fn(*map(alias, tensors))  # for fn may write x += y
     outs = value if isinstance(value, tuple) else (value,)
     if not any(o.mode & WANTS for o in outs):
         return value
@@ -254,7 +255,7 @@ def checkpoint(fn: Function, *inputs: Any) -> Any:
     outside = [n for n in inside if n.wants and not is_inside(n, start) and n not in given]
     parents = (*given, *outside)
     saved = (*(t.array for t in tensors), *(_value(n) for n in outside))
-    settings = {"fn": fn, "inputs": len(tensors), "before": before}
+    settings = {"fn": fn, "inputs": len(tensors), "words": words}
     node = new_node(CHECKPOINT, parents, settings, saved, None, STATE.place, (), outs[0].dtype, True)
     picks = picked(node, tuple(o.array for o in outs), WANTS)
     results = tuple(p if o.mode & WANTS else o.detach() for p, o in zip(picks, outs, strict=True))

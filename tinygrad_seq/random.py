@@ -18,7 +18,7 @@ import numpy as np
 
 from tinygrad_seq import ops
 from tinygrad_seq.dtypes import computed
-from tinygrad_seq.errors import DTypeError, ShapeError, explain
+from tinygrad_seq.errors import DTypeError, GraphError, ShapeError, explain
 from tinygrad_seq.keywords import answer
 from tinygrad_seq.locks import Lock
 from tinygrad_seq.numerics import mix
@@ -45,13 +45,19 @@ class Generator:
 
     def next_key(self) -> Tensor:
         """The key of the next draw, for the `uniform` primitive."""
+        here = _here
+        word = self._next_word() if here.again is None else _once_more(here.again)
+        for words in here.noting:
+            words.append(word)
+        return wrap(np.asarray(word, dtype=np.uint64))
+
+    def _next_word(self) -> int:
         own = self._drawing()
         with _lock:  # two threads never draw the same number
             own.drawn += 1
             seed, name, drawn = own.seed, own.stream, own.drawn
         # Each word is mixed into the next, so that no two streams or draws are shifts of each other.
-        word = mix(mix(mix(seed & 0xFFFFFFFFFFFFFFFF) ^ zlib.crc32(name.encode())) ^ drawn)
-        return wrap(np.asarray(word, dtype=np.uint64))
+        return mix(mix(mix(seed & 0xFFFFFFFFFFFFFFFF) ^ zlib.crc32(name.encode())) ^ drawn)
 
     def rand(self, *shape: int, dtype: Any = FLOAT32) -> Tensor:
         """Numbers evenly spread over [0, 1)."""
@@ -126,6 +132,8 @@ class _Here(threading.local):
 
     own: _Streams | None = None
     instead: Mapping[str, Generator] = MappingProxyType({})
+    noting: tuple[list[int], ...] = ()
+    again: Iterator[int] | None = None
 
 
 _lock = Lock()
@@ -196,6 +204,46 @@ def replayed(before: Positions) -> Iterator[None]:
         yield
     finally:
         _here.own, _here.instead = own, instead
+
+
+@contextmanager
+def noted() -> Iterator[list[int]]:
+    """Note in this thread what every generator draws inside, for `drawn_again`."""
+    before, words = _here.noting, list[int]()
+    _here.noting = (*before, words)
+    try:
+        yield words
+    finally:
+        _here.noting = before
+
+
+@contextmanager
+def drawn_again(words: list[int]) -> Iterator[None]:
+    """Inside, and in this thread, draws are those that were noted, in this order; no generator moves.
+
+    Raises GraphError where there are more draws or fewer.
+    """
+    before = _here.noting, _here.again
+    rest = iter(words)
+    _here.noting, _here.again = (), rest
+    try:
+        yield
+        if next(rest, None) is not None:
+            raise _other_draws("fewer")
+    finally:
+        _here.noting, _here.again = before
+
+
+def _once_more(again: Iterator[int]) -> int:
+    word = next(again, None)
+    if word is None:
+        raise _other_draws("more")
+    return word
+
+
+def _other_draws(how: str) -> GraphError:
+    rule = f"expected as many random draws as in the forward pass, got {how}."
+    return GraphError(explain("checkpoint: the function does not do the same again", None, rule))
 
 
 def _start(seed: int, name: str) -> dict[str, Any]:

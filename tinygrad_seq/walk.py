@@ -17,7 +17,7 @@ from tinygrad_seq.arrivals import Arrivals
 from tinygrad_seq.errors import ShapeError, describe_shape, explain
 from tinygrad_seq.nodes import PICK, STATE, At, Leaf, Node, next_index, recording
 from tinygrad_seq.ops import Op
-from tinygrad_seq.random import replayed
+from tinygrad_seq.random import drawn_again
 from tinygrad_seq.recording import TRACED, WANTS, leaf, picked, wrap
 from tinygrad_seq.refusals import refuse_assigned, refuse_changed, released
 from tinygrad_seq.tensor import Tensor
@@ -215,7 +215,7 @@ class Walk:
         refuse_assigned(node)
         pairs = zip(saved[:count], node.parents[:count], strict=True)
         inputs = [x if isinstance(x, Tensor) else at_node(x, p) for x, p in pairs]
-        with recording(True), At(node.place), replayed(settings["before"]):
+        with recording(True), At(node.place), drawn_again(settings["words"]):
             value = settings["fn"](*inputs)
         outs = value if isinstance(value, tuple) else (value,)
         roots = [o.node for o in outs if o.mode & WANTS]
