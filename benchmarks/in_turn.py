@@ -24,16 +24,19 @@ from typing import Any
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 # Threads spin for some milliseconds after their last loop (OpenMP's own habit); a turn begins after that.
 REST = 0.02
+THIS_TREE = Path(__file__).resolve().parent.parent
 
 
 class Child:
-    """The same program again, as one side: it answers each request, a line of JSON, with a line of JSON."""
+    """The same program again, as one side: it answers each request, a line of JSON, with a line of JSON.
 
-    def __init__(self, side: str, threads: int):
+    `tree` is the source tree whose package it imports.
+    """
+
+    def __init__(self, side: str, threads: int, tree: Path = THIS_TREE):
         self.side = side
         env = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
-        package = str(Path(__file__).resolve().parent.parent)
-        env["PYTHONPATH"] = os.pathsep.join([package, *filter(None, [env.get("PYTHONPATH")])])
+        env["PYTHONPATH"] = os.pathsep.join([str(tree.resolve()), *filter(None, [env.get("PYTHONPATH")])])
         process = subprocess.Popen(
             [sys.executable, sys.argv[0], "--child", side],
             env=env,
@@ -62,12 +65,12 @@ class Child:
 
 
 @contextmanager
-def children(sides: list[str], threads: int) -> Iterator[list[Child]]:
-    """One process for each side, with so many threads."""
+def children(sides: list[str], threads: int, trees: list[Path] | None = None) -> Iterator[list[Child]]:
+    """One process for each side, with so many threads; `trees` where their source trees differ."""
     with ExitStack() as stack:
         made = []
-        for side in sides:
-            made.append(Child(side, threads))
+        for side, tree in zip(sides, trees or [THIS_TREE] * len(sides), strict=True):
+            made.append(Child(side, threads, tree))
             stack.callback(made[-1].close)
         yield made
 

@@ -240,6 +240,8 @@ def matmul(x: Any, y: Any) -> Tensor:
     """
     x, y = as_tensor(x), as_tensor(y)
     nx, ny = x.array.ndim, y.array.ndim
+    if nx == ny == 2:
+        return binary(ops.matmul, x, y)
     if nx == 0 or ny == 0:
         rule = "expected at least one axis each."
         raise ShapeError(explain("matmul: a number is no matrix", {"x": x, "y": y}, rule, "Use * instead."))

@@ -52,19 +52,19 @@ class Arrivals:
             total = self.sums[node] = before + g
             if type(total) is np.ndarray:
                 self.mine.add(node)
-        self.count(node, BLOCK)
-
-    def count(self, node: Any, most: int) -> None:
-        """One contribution more; after `most` of them the sum so far is put by."""
         count = self.counts[node] = self.counts.get(node, 0) + 1
-        if count >= most:
-            self.counts[node] = 0
-            heap, g = self.heaps.get(node), self.sums[node]
-            if not isinstance(g, Tensor):
-                g = np.asarray(g, np.float64)
-            self.heaps[node] = g if heap is None else heap + g
-            self.sums[node] = None
-            self.mine.discard(node)
+        if count >= BLOCK:
+            self.put_by(node)
+
+    def put_by(self, node: Any) -> None:
+        """The sum so far goes to the heap, and the next starts anew."""
+        self.counts[node] = 0
+        heap, g = self.heaps.get(node), self.sums[node]
+        if not isinstance(g, Tensor):
+            g = np.asarray(g, np.float64)
+        self.heaps[node] = g if heap is None else heap + g
+        self.sums[node] = None
+        self.mine.discard(node)
 
     def gathered(self, node: Any, g: Any) -> Any:
         """What is put by for a node together with what came since, in the node's dtype; it is forgotten here."""
@@ -107,7 +107,9 @@ class Arrivals:
             self.mine.add(node)
         buffer[index] += g  # type: ignore[index]
         # Parts that tile the array are no long sum, and to look at the whole after each would take too long.
-        self.count(node, max(BLOCK, SHARE * (buffer.size // max(g.size, 1))))  # type: ignore[union-attr]
+        count = self.counts[node] = self.counts.get(node, 0) + 1
+        if count >= BLOCK and count >= SHARE * (buffer.size // max(g.size, 1)):  # type: ignore[union-attr]
+            self.put_by(node)
 
     def take(self, node: Any) -> Any:
         """The whole gradient of a node, or None; it is forgotten here."""

@@ -226,10 +226,8 @@ def cross_entropy(
 
 @functools.lru_cache(16)
 def _places(size: int, dtype: Any) -> Tensor:
-    """0 to size - 1 as floats that hold them."""
-    places = np.arange(size, dtype=dtype if size <= 2**24 else np.float64)
-    places.flags.writeable = False
-    return wrap(places)
+    """0 to size - 1 as floats that hold them. Not read-only, for a kernel would be handed a copy each time."""
+    return wrap(np.arange(size, dtype=dtype if size <= 2**24 else np.float64))
 
 
 def _of_probabilities(x: Tensor, target: Tensor, weight: Any, smoothing: float, reduction: str) -> Tensor:

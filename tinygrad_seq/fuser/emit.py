@@ -65,8 +65,8 @@ class Emitter(Formulas):
                 if self.tape[slot].op == "sum":
                     self.loop.write(self.sum(f"s{slot}", v, slot))  # type: ignore[union-attr]
                 else:
-                    self.calls.add("maximum")
-                    self.loop.write(f"s{slot} = maximum(s{slot}, {v})")  # type: ignore[union-attr]
+                    self.calls.add("greatest")
+                    self.loop.write(f"s{slot} = greatest(s{slot}, {v})")  # type: ignore[union-attr]
             self.close()
         for slot in slots:
             if slot in looped and self.widened(slot):

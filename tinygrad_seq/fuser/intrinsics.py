@@ -86,7 +86,7 @@ def _float_as_word(_context: Any, x: Any) -> Any:
     return types.int32(x), lower
 
 
-def _extreme(name: str) -> Callable[[Any, Any, Any], Any]:
+def _extreme(name: str, flags: tuple[str, ...] = ()) -> Callable[[Any, Any, Any], Any]:
     def typed(_context: Any, x: Any, y: Any) -> Any:
         if x != y or not isinstance(x, types.Float):
             return None
@@ -95,7 +95,7 @@ def _extreme(name: str) -> Callable[[Any, Any, Any], Any]:
             kind = arguments[0].type
             signature = ir.FunctionType(kind, [kind, kind])
             function = builder.module.declare_intrinsic(name, [kind], signature)
-            return builder.call(function, arguments)
+            return builder.call(function, arguments, fastmath=flags)
 
         return x(x, y), lower
 
@@ -158,6 +158,9 @@ float_to_bits: Callable[[Any], Any] = _compiled_or(_plain_float_to_bits, _float_
 # and `min` lose NaN and keep the reduction of a row from vectorising; these do neither.
 maximum: Callable[[Any, Any], Any] = _compiled_or(np.maximum, _extreme("llvm.maximum"))
 minimum: Callable[[Any, Any], Any] = _compiled_or(np.minimum, _extreme("llvm.minimum"))
+
+# The same for the greatest of a row, in half the time: of 0.0 and -0.0 it is either, as it is for `np.max`.
+greatest: Callable[[Any, Any], Any] = _compiled_or(np.maximum, _extreme("llvm.maximum", ("nsz",)))
 
 
 def division(dtype: type[np.floating[Any]]) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:

@@ -26,6 +26,7 @@ from tinygrad_seq.fuser.intrinsics import (
     floor_divide_f4,
     floor_divide_f8,
     fma,
+    greatest,
     inlined,
     maximum,
     minimum,
@@ -66,7 +67,7 @@ from tinygrad_seq.fuser.powers import (
 __all__ = [
     "BOUNDS", "SCALARS", "added", "bits_to_float", "erf_f32", "erf_f64", "exp_f32", "exp_f64", "expm1_f32",
     "expm1_f64", "finite_f4", "finite_f8", "float_to_bits", "floor_divide_f4", "floor_divide_f8", "fma",
-    "lesser_f32", "lesser_f64", "log1p_f32", "log1p_f64", "log_f32", "log_f64", "maximum", "middling_f4",
+    "greatest", "lesser_f32", "lesser_f64", "log1p_f32", "log1p_f64", "log_f32", "log_f64", "maximum", "middling_f4",
     "middling_f8", "minimum", "ndtr_f32", "ndtr_f64", "remainder_f4", "remainder_f8", "tanh_f32", "tanh_f64",
     "uniform_f32", "uniform_f64",
 ]  # fmt: skip

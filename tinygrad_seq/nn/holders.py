@@ -38,6 +38,8 @@ PLAIN = frozenset(
         Hooked,
     )
 )
+# Attributes of every module that hold neither parameters nor modules.
+BOOKKEEPING = frozenset(("_buffers", "_given", "_scope", "_within"))
 _DEPTH = 4  # of objects in objects that a search for what would be lost goes down
 _MOST = 1000  # the parts of one object that it looks at
 
@@ -56,7 +58,9 @@ def walked(name: str, value: Any, kinds: Kinds, above: tuple[int, ...] = ()) -> 
         yield name, value
     elif type(value) not in PLAIN and id(value) not in above:
         for key, part in _nested(value):
-            if type(part) not in PLAIN:
+            if isinstance(part, kinds):
+                yield f"{name}.{key}", part
+            elif type(part) not in PLAIN:
                 yield from walked(f"{name}.{key}", part, kinds, (*above, id(value)))
 
 
@@ -87,7 +91,7 @@ def strays(path: str, value: Any, kinds: Kinds, above: tuple[int, ...] = ()) -> 
     nested = False
     for key, part in _nested(value):
         nested = True
-        if type(part) not in PLAIN:
+        if type(part) not in PLAIN and not isinstance(part, kinds):
             yield from strays(f"{path}.{key}", part, kinds, above)
     if nested:
         return

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.errors import ArgumentError, DTypeError, describe, explain
-from tinygrad_seq.nn.holders import PLAIN, Kinds, closed_over, strays, walked
+from tinygrad_seq.nn.holders import Kinds, closed_over, strays, walked
 from tinygrad_seq.numerics import Array
 from tinygrad_seq.recording import WANTS
 from tinygrad_seq.tensor import Tensor
@@ -56,9 +56,9 @@ def remember(module: Any, path: str) -> None:
         object.__setattr__(module, "_within", frozenset((path, *vars(module).get("_within", ()))))
 
 
-def refuse_dropped(module: Any, own: Mapping[str, Any]) -> None:
+def refuse_dropped(module: Any, children: Iterable[tuple[str, Any]]) -> None:
     """Raise where a list or dict has a plain tensor or array in the place of a parameter that it had."""
-    gone = vars(module).get("_within", frozenset()) - set(own)
+    gone = vars(module)["_within"] - {path for path, _ in children}
     if gone:
         for name, value in vars(module).items():
             for path, found in walked(name, value, (Tensor, np.ndarray)):
@@ -67,9 +67,6 @@ def refuse_dropped(module: Any, own: Mapping[str, Any]) -> None:
                     way_out = "New values: .assign(x), or .data = x. Another parameter: Parameter(x)."
                     what = f"{type(module).__name__}.{path}: a parameter was lost"
                     raise DTypeError(explain(what, None, rule, way_out))
-    for path, child in own.items():
-        if isinstance(child, Tensor):
-            remember(module, path)
 
 
 def _named(value: Any) -> str:
@@ -92,8 +89,8 @@ def _parameters(held: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if isinstance(child, Tensor):
             yield path, child
         else:
-            for below, module in child._tree(path):
-                for name, p in module._children():
+            for below, _, children, _ in child._tree(path):
+                for name, p in children:
                     if isinstance(p, Tensor):
                         yield f"{below}.{name}", p
 
@@ -138,19 +135,27 @@ def two_values_for_one(own: Mapping[str, Any], arrays: Mapping[str, Array]) -> l
     return found
 
 
-def refuse_strays(modules: Iterable[tuple[str, Any]], known: set[int], kinds: Kinds) -> None:
+def refuse_strays(levels: Iterable[tuple[str, Any, Any, Any]], known: set[int], kinds: Kinds) -> None:
     """Raise where a module holds a parameter, a module or a tensor that wants a gradient, and it is not known."""
-    for path, module in modules:
-        for name, value in vars(module).items():
-            if type(value) in PLAIN:
-                continue
+    classes = set()
+    for path, module, _, others in levels:
+        for name, value in others:
             full = f"{path}.{name}" if path else name
-            for at, t in walked(full, value, (Tensor,)):
-                if t.mode & WANTS and t.is_leaf and id(t) not in known and not _was_given(module, t):
+            for at, t in walked(full, value, (Tensor, *kinds)):
+                if (
+                    isinstance(t, Tensor)
+                    and t.mode & WANTS
+                    and t.is_leaf
+                    and id(t) not in known
+                    and not _was_given(module, t)
+                ):
                     raise _no_parameter(module, at, t)
             for stray in strays(full, value, kinds):
                 if id(stray.child) not in known:
                     raise _unseen(module, stray.path, stray.holder, stray.child)
+        if type(module) in classes:
+            continue
+        classes.add(type(module))
         for name, function in _functions(type(module)):
             for stray in strays(name, function, kinds):
                 if id(stray.child) not in known:

@@ -14,7 +14,7 @@ from tinygrad_seq.dtypes import is_bfloat16
 from tinygrad_seq.errors import CheckpointError, describe_shape, explain, short_dtype
 from tinygrad_seq.keywords import answer_methods
 from tinygrad_seq.nn.familiar import FamiliarModule
-from tinygrad_seq.nn.holders import is_slot, is_used_up, walked
+from tinygrad_seq.nn.holders import BOOKKEEPING, PLAIN, is_slot, is_used_up, walked
 from tinygrad_seq.nn.lost import (
     in_slot,
     one_name_for_two,
@@ -84,8 +84,8 @@ class Module(FamiliarModule):
         """Run `forward` in the module's scope."""
         # What the module is handed it may keep, as for a saliency map: that is no parameter which would be lost.
         given = (*args, *settings.values()) if settings else args
-        leaves = [x for x in given if isinstance(x, Tensor) and not isinstance(x.node, Node)]
-        self.__dict__["_given"] = [Held(x) for x in leaves]
+        leaves = [Held(x) for x in given if isinstance(x, Tensor) and type(x.node) is not Node]
+        self.__dict__["_given"] = leaves
         state = STATE.__dict__
         before = state["place"]
         state["place"] = inside(before, self._scope or type(self).__name__.lower())
@@ -133,21 +133,34 @@ class Module(FamiliarModule):
                 remember(self, key)
 
     # ---- the tree --------------------------------------------------------------------------------------
-    def _children(self) -> Iterator[tuple[str, Module | Parameter]]:
+    def _looked_through(self) -> tuple[Children, list[tuple[str, Any]]]:
+        """What is found in the attributes, and those attributes that may hold something out of sight."""
+        children: Children = []
+        others = []
         for name, value in vars(self).items():
-            yield from walked(name, value, KINDS)
+            if isinstance(value, KINDS):
+                children.append((name, value))
+            elif type(value) not in PLAIN and name not in BOOKKEEPING:
+                children.extend(walked(name, value, KINDS))
+                others.append((name, value))
+        return children, others
 
-    def _tree(self, prefix: str = "", above: tuple[Module, ...] = ()) -> Iterator[tuple[str, Module]]:
-        """Every path to every module; one that holds itself is not gone through again."""
-        yield prefix, self
-        for name, child in self._children():
-            if isinstance(child, Module) and not any(child is m for m in (*above, self)):
-                yield from child._tree(f"{prefix}.{name}" if prefix else name, (*above, self))
+    def _children(self) -> Children:
+        return self._looked_through()[0]
+
+    def _tree(self, prefix: str = "", above: tuple[int, ...] = ()) -> Iterator[Level]:
+        """Every path to every module, with what it holds; one that holds itself is not gone through again."""
+        children, others = self._looked_through()
+        yield prefix, self, children, others
+        above = (*above, id(self))
+        for name, child in children:
+            if isinstance(child, Module) and id(child) not in above:
+                yield from child._tree(f"{prefix}.{name}" if prefix else name, above)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """The module itself and all below it, each once, with their paths."""
         seen: set[int] = set()
-        for path, module in self._tree(prefix):
+        for path, module, *_ in self._tree(prefix):
             if id(module) not in seen:
                 seen.add(id(module))
                 yield path, module
@@ -160,12 +173,14 @@ class Module(FamiliarModule):
         """Every path to every parameter. Raises where one would be neither learnt nor saved, or two share a path."""
         modules = list(self._tree())
         found: dict[str, Parameter] = {}
-        known = {id(module) for _, module in modules}
-        for path, module in modules:
-            own = dict(module._children())
-            refuse_dropped(module, own)
-            for name, child in module._children():
+        known = {id(level[1]) for level in modules}
+        for path, module, children, _ in modules:
+            if "_within" in vars(module):
+                refuse_dropped(module, children)
+            for name, child in children:
                 if isinstance(child, Parameter):
+                    if "." in name:
+                        remember(module, name)
                     full = f"{path}.{name}" if path else name
                     if found.setdefault(full, child) is not child:
                         raise one_name_for_two(self, full, found[full], child)
@@ -179,7 +194,8 @@ class Module(FamiliarModule):
         for name, p in self._all_parameters().items():
             if id(p) not in seen:
                 seen.add(id(p))
-                p.name = name
+                if p.label != name:
+                    p.name = name
                 yield name, p
 
     def parameters(self) -> Iterator[Parameter]:
@@ -195,9 +211,9 @@ class Module(FamiliarModule):
         """What is saved: of each module its parameters, then its buffers."""
         self._all_parameters()  # refuses what would be lost
         saved: dict[str, Tensor] = {}
-        for path, module in self._tree():
+        for path, module, children, _ in self._tree():
             dot = f"{path}." if path else ""
-            saved |= {dot + name: p for name, p in module._children() if isinstance(p, Parameter)}
+            saved |= {dot + name: p for name, p in children if isinstance(p, Parameter)}
             saved |= {dot + name: b for name, b in module._own_buffers(False)}
         return saved
 
@@ -300,6 +316,8 @@ class Module(FamiliarModule):
 
 
 KINDS = (Module, Parameter)
+Children = list[tuple[str, Module | Parameter]]
+Level = tuple[str, Module, Children, list[tuple[str, Any]]]
 
 
 def plain_array(name: str, value: Any) -> Array:

@@ -88,7 +88,7 @@ def unroll(
         last = shown(last)
     else:
         outs, last, trace = run(
-            _guarded(cell, state, spans, reverse), xs, state, spans, reverse, return_trace, step_hook
+            _guarded(cell, state, spans, reverse), xs, state, spans, reverse, return_trace, step_hook, True
         )
     if spans is not None:
         outs, trace = spans.padded(outs, steps), {k: spans.padded(v, steps) for k, v in trace.items()}
@@ -103,8 +103,11 @@ def run(
     reverse: bool,
     traced: bool,
     step_hook: StepHook | None = None,
+    theirs: bool = False,
 ) -> tuple[Tensor, Any, Trace]:
     """The loop itself, over the steps of xs: outs, the last state and the trace, 0 behind a row's end."""
+    # A user's step or hook may change a state that is also the output: h += x.
+    theirs = theirs or step_hook is not None
     outs: list[Tensor] = []
     traces: list[Trace] = []
     count = 3 if traced else 2
@@ -118,8 +121,7 @@ def run(
                 state = held(spans.alive(t), made[1], state) if still else made[1]  # type: ignore[union-attr]
                 if step_hook is not None:
                     state = after_hook(step_hook(t, state), state)
-            # A state that is also the output may be changed by the next step: h += x.
-            outs.append(alias(made[0]) if isinstance(made[0], Tensor) else made[0])
+            outs.append(alias(made[0]) if theirs and isinstance(made[0], Tensor) else made[0])
             if traced:
                 traces.append(made[2])
     if reverse:
