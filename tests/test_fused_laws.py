@@ -56,7 +56,7 @@ def as_python(source, function="kernel", *_, **__):
     """The kernel of a source text, uncompiled; NumPy's scalar maths keeps the dtype and raises nothing."""
     scope = {}
     exec(compile(source, "<kernel>", "exec"), scope)
-    plain = {"math": LIBRARY, "maximum": np.maximum, "added": lambda x, y: x + y}
+    plain = {"math": LIBRARY, "maximum": np.maximum, "greatest": np.maximum, "added": lambda x, y: x + y}
     scope |= {name: plain[name] for name in plain if name in scope}
     scope |= {name: narrow(f) for name, f in scope.items() if name.endswith("_f32")}
     return scope[function]

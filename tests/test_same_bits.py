@@ -195,3 +195,19 @@ def test_one_thread_or_several_change_no_bit(name, monkeypatch):
     results_of(getattr(F, name), x)
     assert len(found) >= 2
     assert all(found)
+
+
+@pytest.mark.parametrize("width", [1, 7, 64, 257])
+def test_the_greatest_of_a_row_is_that_of_numpy(width):
+    """Wherever it stands, and NaN wherever one stands; of 0.0 and -0.0 it is either."""
+    greatest = tgs.fusing.fused(lambda x: x.max(-1, keepdims=True) * 1.0)
+    for dtype in ("float32", "float64"):
+        rows = np.random.default_rng(width).standard_normal((3 * width + 3, width)).astype(dtype)
+        for place in range(width):
+            rows[3 * place, place] = np.nan
+            rows[3 * place + 1, place] = 9.0
+            rows[3 * place + 2, place] = np.inf
+        rows[-1], rows[-2], rows[-3] = -np.inf, -1e-45, np.where(np.arange(width) % 2, 0.0, -0.0)
+        with np.errstate(invalid="ignore"):
+            expected = np.max(rows, -1, keepdims=True)
+        np.testing.assert_array_equal(greatest(tgs.tensor(rows)).numpy(), expected)
