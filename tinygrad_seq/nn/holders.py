@@ -64,6 +64,18 @@ def walked(name: str, value: Any, kinds: Kinds, above: tuple[int, ...] = ()) -> 
                 yield from walked(f"{name}.{key}", part, kinds, (*above, id(value)))
 
 
+def looked_through(module: Any, kinds: Kinds) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
+    """What is found in a module's attributes, and those attributes that may hold something out of sight."""
+    found, others = [], []
+    for name, value in vars(module).items():
+        if isinstance(value, kinds):
+            found.append((name, value))
+        elif type(value) not in PLAIN and name not in BOOKKEEPING:
+            found.extend(walked(name, value, kinds))
+            others.append((name, value))
+    return found, others
+
+
 def _nested(value: Any) -> Iterator[tuple[Any, Any]]:
     if isinstance(value, (list, tuple)):
         return iter(enumerate(value))

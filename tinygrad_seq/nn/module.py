@@ -14,7 +14,7 @@ from tinygrad_seq.dtypes import is_bfloat16
 from tinygrad_seq.errors import CheckpointError, describe_shape, explain, short_dtype
 from tinygrad_seq.keywords import answer_methods
 from tinygrad_seq.nn.familiar import FamiliarModule
-from tinygrad_seq.nn.holders import BOOKKEEPING, PLAIN, is_slot, is_used_up, walked
+from tinygrad_seq.nn.holders import is_slot, is_used_up, looked_through, walked
 from tinygrad_seq.nn.lost import (
     in_slot,
     one_name_for_two,
@@ -133,24 +133,12 @@ class Module(FamiliarModule):
                 remember(self, key)
 
     # ---- the tree --------------------------------------------------------------------------------------
-    def _looked_through(self) -> tuple[Children, list[tuple[str, Any]]]:
-        """What is found in the attributes, and those attributes that may hold something out of sight."""
-        children: Children = []
-        others = []
-        for name, value in vars(self).items():
-            if isinstance(value, KINDS):
-                children.append((name, value))
-            elif type(value) not in PLAIN and name not in BOOKKEEPING:
-                children.extend(walked(name, value, KINDS))
-                others.append((name, value))
-        return children, others
-
     def _children(self) -> Children:
-        return self._looked_through()[0]
+        return looked_through(self, KINDS)[0]
 
     def _tree(self, prefix: str = "", above: tuple[int, ...] = ()) -> Iterator[Level]:
         """Every path to every module, with what it holds; one that holds itself is not gone through again."""
-        children, others = self._looked_through()
+        children, others = looked_through(self, KINDS)
         yield prefix, self, children, others
         above = (*above, id(self))
         for name, child in children:
