@@ -159,8 +159,11 @@ def test_tensors_may_be_given_by_name():
     np.testing.assert_array_equal(scale(x, y=y).numpy(), scale(x, y).numpy())
     np.testing.assert_array_equal(scale(x, z=z, y=y).numpy(), scale(x, y, z).numpy())
     assert tgs.grad(scale(x, y=y).sum(), [y])[0].shape == (2, 3)
-    with pytest.raises(tgs.ArgumentError, match="tensors given by name leave a gap"):
+    with pytest.raises(tgs.ArgumentError, match="missing a required argument: 'y'"):
         scale(x, z=z)
+    late = fused(lambda x, y=None, z=None: x * y if z is None else x * z)
+    with pytest.raises(tgs.ArgumentError, match="tensors given by name leave a gap"):
+        late(x, z=z)
 
 
 # ---- the record ----------------------------------------------------------------------------------------------
