@@ -104,7 +104,7 @@ class KernelCache:
         for key, sizes in (*ways, ((*pattern, widths), widths)):
             if key not in self.plans:
                 if len(self.plans) >= MOST_PLANS:
-                    self.plans.pop(next(iter(self.plans)))
+                    self.plans.pop(next(iter(list(self.plans))), None)
                 self.plans[key] = self._planned(
                     arrays, layout, sizes, settings, key is pattern and bool(wide), records
                 )
