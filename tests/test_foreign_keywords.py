@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tgs
+from tinygrad_seq import errors, nn, optim
 from tinygrad_seq import functional as F
-from tinygrad_seq import nn, optim
 from tinygrad_seq.errors import SignatureError
+
+OWN = tuple(e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, Exception))
 
 X = tgs.tensor([1.0, 2.0])
 PARAMETERS = list(nn.Linear(2, 2).parameters())
@@ -112,3 +114,58 @@ def test_every_public_callable_answers_in_our_words(name):
         return
     with pytest.raises(SignatureError, match="no such setting: of_no_library"):
         call(of_no_library=1)
+
+
+# ---- arguments of another kind --------------------------------------------------------------------------------
+LAYER = nn.Linear(2, 2)
+ODD = ["a", None, [1, 2], {"a": 1}, 2**70, -(2**70), 10**400, float("nan"), 1j, object()]
+TAKEN = {
+    "clip_grad_norm_": lambda odd: nn.utils.clip_grad_norm_(PARAMETERS, odd),
+    "clip_grad_norm_ norm_type": lambda odd: nn.utils.clip_grad_norm_(PARAMETERS, 1.0, odd),
+    "clip_grad_value_": lambda odd: nn.utils.clip_grad_value_(PARAMETERS, odd),
+    "Module.load_state_dict": lambda odd: LAYER.load_state_dict(odd),
+    "Optimizer.load_state_dict": lambda odd: optim.SGD(PARAMETERS, 0.1).load_state_dict(odd),
+    "Generator.load_state_dict": lambda odd: tgs.Generator(0).load_state_dict(odd),
+    "Generator.rand": lambda odd: tgs.Generator(0).rand(odd if odd != [1, 2] else "a"),
+    "new_tensor": lambda odd: X.new_tensor(odd if odd != [1, 2] else "a"),
+    "dropout rng": lambda odd: F.dropout(X, 0.5, rng="none" if odd is None else odd),
+    "linear bias": lambda odd: F.linear(X, tgs.ones(2, 2), odd if odd != [1, 2] else "a"),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_an_odd_argument_meets_an_error_of_ours(name):
+    """Strings, None, lists, dicts and numbers beyond all: a few are taken, none leads to Python's own words."""
+    wrong = []
+    for odd in ODD:
+        try:
+            with np.errstate(all="ignore"):
+                TAKEN[name](odd)
+        except OWN:
+            continue
+        except Exception as error:
+            wrong.append(f"{name}({odd!r:.40}): {type(error).__name__}: {error}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda n: tgs.normal(0, 1, n),
+        lambda n: tgs.zeros(n),
+        lambda n: tgs.rand(n),
+        lambda n: tgs.randint(0, 2, (n,)),
+        lambda n: tgs.linspace(0, 1, n),
+        lambda n: tgs.arange(n),
+        lambda n: tgs.randperm(n),
+        lambda n: X.repeat(n),
+        lambda n: X.tile(n),
+        lambda n: X.new_ones(n),
+        lambda n: nn.Linear(n, 2),
+        lambda n: nn.Embedding(n, 8),
+    ],
+)
+def test_what_no_memory_holds_is_refused(call):
+    """Each says so in our words, and is a MemoryError or a ShapeError all the same."""
+    with pytest.raises(tgs.ShapeError, match="there is no memory for so many elements"):
+        call(2**46)

@@ -141,7 +141,7 @@ def logsumexp(x: Tensor, dim: int | Sequence[int] = -1, keepdim: bool = False) -
     """log(sum(exp(x))) along `dim`, one axis or several; -inf for a row of nothing but -inf, or of nothing at
     all, which gets no gradient.
     """
-    x, keepdim = input_tensor("logsumexp", x), flag("logsumexp", "keepdim", keepdim)
+    x, keepdim = floats(input_tensor("logsumexp", x)), flag("logsumexp", "keepdim", keepdim)
     axes = distinct_axes("logsumexp", dim if isinstance(dim, (tuple, list)) else (dim,), x.ndim, x)
     if not axes:
         return x.clone()

@@ -20,7 +20,7 @@ from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, describe_
 from tinygrad_seq.fusing import fused
 from tinygrad_seq.keywords import answer
 from tinygrad_seq.numerics import Array
-from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.random import Generator, given_or
 from tinygrad_seq.recording import FLOAT32, as_tensor, input_tensor, wrap
 from tinygrad_seq.tensor import Tensor
 
@@ -102,7 +102,7 @@ def _weights(
         terms.append(wrap(_causal(length, size, scores.dtype.name)))
     given = [functools.reduce(operator.add, terms)] if terms else []
     if p:
-        given.append((rng or stream("dropout")).next_key())
+        given.append(given_or(rng, "dropout").next_key())
     return attention_weights(scores, *given, scale=float(scale), biased=bool(terms), p=float(p))
 
 

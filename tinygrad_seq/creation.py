@@ -15,7 +15,7 @@ from tinygrad_seq.dtypes import check_device, dtype_of
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
 from tinygrad_seq.keywords import answer, answering
 from tinygrad_seq.numpy_protocols import may_leave
-from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.random import Generator, given_or
 from tinygrad_seq.recording import FLOAT32, as_tensor, input_tensor, wrap
 from tinygrad_seq.tensor import Tensor
 
@@ -35,6 +35,8 @@ def on_cpu(create: Callable[..., R]) -> Callable[..., R]:
         try:
             return create(*args, **settings)
         except MemoryError:
+            if call not in ("empty", "ones", "rand", "randn", "zeros"):  # whose arguments are sizes
+                raise
             sizes = tuple(n for n in args if isinstance(n, int))
             raise too_large(call, sizes_of(args, call) if not sizes and args else sizes) from None
 
@@ -163,7 +165,7 @@ def rand(
     *shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False, rng: Generator | None = None
 ) -> Tensor:
     """Numbers evenly spread over [0, 1), from `rng` or the default stream."""
-    return _wants((rng or stream("default")).rand(*sizes_of(shape, "rand", 0), dtype=dtype), requires_grad)
+    return _wants(given_or(rng, "default").rand(*sizes_of(shape, "rand", 0), dtype=dtype), requires_grad)
 
 
 @on_cpu
@@ -171,7 +173,7 @@ def randn(
     *shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False, rng: Generator | None = None
 ) -> Tensor:
     """Numbers of the standard normal distribution, from `rng` or the default stream."""
-    return _wants((rng or stream("default")).randn(*sizes_of(shape, "randn", 0), dtype=dtype), requires_grad)
+    return _wants(given_or(rng, "default").randn(*sizes_of(shape, "randn", 0), dtype=dtype), requires_grad)
 
 
 def where(condition: Any, x: Any, y: Any) -> Tensor:

@@ -24,6 +24,14 @@ class SignatureError(ArgumentError, TypeError):
     """Arguments that a function has no place for, or lacks."""
 
 
+class TooLargeError(ShapeError, MemoryError):
+    """An array that there is no memory for."""
+
+
+class BeyondError(ArgumentError, OverflowError):
+    """A number that no float or integer of the machine holds."""
+
+
 class DTypeError(TypeError):
     """A kind of number, or of object, where another is needed."""
 

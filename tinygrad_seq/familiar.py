@@ -14,7 +14,7 @@ from tinygrad_seq.dtypes import check_device, dtype_of, int64
 from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, explain
 from tinygrad_seq.keywords import answer
 from tinygrad_seq.nodes import STATE, recording
-from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.random import Generator, given_or, stream
 from tinygrad_seq.recording import FLOAT32, input_tensor, wrap
 from tinygrad_seq.tensor import Tensor, array_of
 
@@ -115,14 +115,14 @@ def randint(
     if size is None:
         rule = "expected a shape, as in randint(0, 10, (3,))."
         raise ArgumentError(explain("randint: no size given", None, rule))
-    return (generator or stream("default")).integers(first, last, sizes_of((size,), "randint", 0)).to(dtype)
+    return given_or(generator, "default").integers(first, last, sizes_of((size,), "randint", 0)).to(dtype)
 
 
 @on_cpu
 def randperm(n: int, *, dtype: Any = int64, generator: Generator | None = None) -> Tensor:
     """The numbers 0 to n - 1 in random order."""
     count = sizes_of((n,), "randperm", 0)
-    return (generator or stream("default")).rand(*count, dtype=np.float64).argsort().to(dtype)
+    return given_or(generator, "default").rand(*count, dtype=np.float64).argsort().to(dtype)
 
 
 @on_cpu
@@ -149,7 +149,7 @@ def normal(mean: Any, std: Any, size: Any = None, *, generator: Generator | None
     if (spread.array < 0).any():
         raise ArgumentError(explain("normal: std below 0", {"std": spread}, "expected at least 0."))
     shape = (centre + spread).shape if size is None else sizes_of((size,), "normal", 0)
-    drawn: Tensor = (generator or stream("default")).randn(*shape) * spread + centre
+    drawn: Tensor = given_or(generator, "default").randn(*shape) * spread + centre
     return drawn
 
 
@@ -160,7 +160,7 @@ def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
     if not ((p.array >= 0) & (p.array <= 1)).all():
         rule = "expected probabilities from 0 to 1."
         raise ArgumentError(explain("bernoulli: no probability", {"p": p}, rule))
-    return ((generator or stream("default")).rand(*p.shape, dtype=kind) < p).to(kind)
+    return (given_or(generator, "default").rand(*p.shape, dtype=kind) < p).to(kind)
 
 
 def multinomial(
@@ -179,7 +179,7 @@ def multinomial(
         rule = "expected (C,) or (N, C) of weights of at least 0, finite, and enough of them above 0 in each row."
         given = {"probs": probs, "num_samples": num_samples}
         raise ArgumentError(explain("multinomial: cannot draw from these", given, rule))
-    rng = generator or stream("sampling")
+    rng = given_or(generator, "sampling")
     if replacement:
         ends = weights.cumsum(-1)
         u = rng.rand(*weights.shape[:-1], num_samples, dtype=np.float64).array * ends[..., -1:]

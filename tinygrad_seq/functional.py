@@ -36,7 +36,7 @@ from tinygrad_seq.kernel_folder import say
 from tinygrad_seq.keywords import answer
 from tinygrad_seq.losses import checked_ids, cross_entropy, nll_loss
 from tinygrad_seq.plain_losses import binary_cross_entropy_with_logits, l1_loss, mse_loss
-from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.random import Generator, given_or
 from tinygrad_seq.recording import FLOAT32, input_tensor
 from tinygrad_seq.tensor import Tensor
 
@@ -77,7 +77,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise ShapeError(explain("linear: x does not fit the weight", {"x": x, "weight": weight}, rule))
     say_wide(x, weight)
     out = x @ weight.T
-    return out if bias is None else out + bias
+    return out if bias is None else out + input_tensor("linear", bias)
 
 
 def say_wide(x: Tensor, weight: Tensor) -> None:
@@ -166,7 +166,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Generator | N
         return x
     if p == 1.0:
         return x * 0.0
-    return _dropout(x, (rng or stream("dropout")).next_key(), p=float(p))
+    return _dropout(x, given_or(rng, "dropout").next_key(), p=float(p))
 
 
 @fused

@@ -13,7 +13,7 @@ from types import FunctionType
 from typing import Any
 
 from tinygrad_seq.dtypes import check_device, device
-from tinygrad_seq.errors import SignatureError, explain
+from tinygrad_seq.errors import BeyondError, SignatureError, TooLargeError, explain
 
 # Words of PyTorch and NumPy, and the values at which they ask for what is done here anyway.
 _NOTHING_ASKED: dict[str, tuple[Any, ...]] = {
@@ -97,6 +97,10 @@ def answering(function: Callable[..., Any]) -> Callable[..., Any]:
             if type(error) is not TypeError:
                 raise
             settings = fitting(function, args, settings, error)
+        except (MemoryError, OverflowError) as error:
+            if isinstance(error, (TooLargeError, BeyondError)):
+                raise
+            raise _beyond(_name(function, args), error) from error
         return function(*args, **settings)
 
     return answered
@@ -131,6 +135,13 @@ def fitting(
     if error is not None and not unknown:
         raise error  # from inside the function
     return kept
+
+
+def _beyond(call: str, error: Exception) -> Exception:
+    """What Python or NumPy said of a size or a number, as an error of ours that is one of theirs too."""
+    if isinstance(error, MemoryError):
+        return TooLargeError(explain(f"{call}: there is no memory for so many elements", None, f"{error}"))
+    return BeyondError(explain(f"{call}: a number is too large", None, f"{error}"))
 
 
 def _name(function: Callable[..., Any], args: tuple[Any, ...]) -> str:

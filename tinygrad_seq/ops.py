@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_seq import numerics, special, sums
+from tinygrad_seq.errors import DTypeError, explain
 from tinygrad_seq.numerics import Array
 
 Rule = Callable[..., Any]
@@ -59,7 +60,12 @@ class Op:
             recorder = Op.recorders.get(type(x))
             if recorder is not None:
                 return recorder(self, inputs, settings)
-        return self.forward(*inputs, **settings)
+        try:
+            return self.forward(*inputs, **settings)
+        except TypeError as error:
+            operands = {f"x{i}": x for i, x in enumerate(inputs)}
+            rule = f"Python says: {error}"
+            raise DTypeError(explain(f"{self.name}: the arguments do not fit", operands, rule)) from None
 
     def plan(self, wants: tuple[bool, ...]) -> Plan:
         """For inputs that want a gradient or not: (places the rules read, does any gradient flow)."""

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import ops
-from tinygrad_seq.dtypes import computed
-from tinygrad_seq.errors import DTypeError, GraphError, ShapeError, explain
+from tinygrad_seq.arguments import sizes_of
+from tinygrad_seq.dtypes import dtype_of
+from tinygrad_seq.errors import CheckpointError, DTypeError, GraphError, explain
 from tinygrad_seq.keywords import answer
 from tinygrad_seq.locks import Lock
 from tinygrad_seq.numerics import mix
@@ -61,11 +62,8 @@ class Generator:
 
     def rand(self, *shape: int, dtype: Any = FLOAT32) -> Tensor:
         """Numbers evenly spread over [0, 1)."""
-        if any(n < 0 for n in shape):
-            raise ShapeError(
-                explain("rand: a size below 0", {"shape": shape}, "expected sizes of at least 0.")
-            )
-        dtype = computed("rand", np.dtype(dtype))
+        shape = sizes_of(shape, "rand", 0)
+        dtype = dtype_of("rand", dtype)
         return ops.uniform(self.next_key(), shape=shape, dtype=dtype)  # type: ignore[no-any-return]
 
     def uniform(self, low: float, high: float, shape: tuple[int, ...], dtype: Any = FLOAT32) -> Tensor:
@@ -88,6 +86,11 @@ class Generator:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved state."""
+        if not isinstance(state, Mapping) or not {"seed", "stream", "drawn"} <= state.keys():
+            rule = (
+                "expected what state_dict() of a Generator gives: a dict with 'seed', 'stream' and 'drawn'."
+            )
+            raise CheckpointError(explain("load_state_dict: no state of a generator", {"state": state}, rule))
         own = self._drawing()
         own.seed, own.stream, own.drawn = int(state["seed"]), str(state["stream"]), int(state["drawn"])
 
@@ -144,6 +147,16 @@ _here = _Here()
 def stream(name: str) -> Generator:
     """The default generator for a purpose: `init`, `data`, `dropout`, `sampling`, or a name of your own."""
     return _here.instead.get(name) or (_here.own or _process).of(name)
+
+
+def given_or(rng: Any, name: str) -> Generator:
+    """The generator that is given, or the default one for a purpose; DTypeError for what draws no numbers of ours."""
+    if rng is None:
+        return stream(name)
+    if not isinstance(rng, Generator):
+        rule = "expected None or a Generator, as tgs.Generator(0)."
+        raise DTypeError(explain("no generator of random numbers", {"rng": rng}, rule))
+    return rng
 
 
 def manual_seed(seed: int) -> None:

@@ -95,7 +95,7 @@ class WritingMethods(Recorded):
 
     def relu_(self) -> Tensor:
         """Put 0 where it is negative."""
-        return self._written("relu")
+        return self._written("relu") if self.array.dtype.kind == "f" else self._written("clamp", 0)
 
     def clamp_(self, low: Any = None, high: Any = None, *, min: Any = None, max: Any = None) -> Tensor:
         """Hold between bounds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -97,16 +98,25 @@ def entry(name: str, draw: Draw, floats: bool = False, **more: Any) -> Call:
     )
 
 
-def wild(*given: Any) -> bool:
-    """NaN, infinities or huge numbers: what a mean of them leaves is noise on either side."""
-    return any(
-        not (np.abs(a) < 1e6).all() for a in given if isinstance(a, np.ndarray) and a.dtype.kind == "f"
-    )
+def numbers(*given: Any) -> list[np.ndarray]:
+    """The arrays of floats among the arguments."""
+    return [a for a in given if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
 
 
-def overflowing(x: np.ndarray) -> bool:
-    """Numbers whose cube is infinite: gelu's slope by tanh is 1 or 0 there, PyTorch's NaN."""
-    return x.dtype.kind == "f" and bool((np.abs(x) > 1e12).any())
+def cancelling(*given: Any) -> bool:
+    """1e30 or infinite beside numbers of size 1: a mean of them, taken off, leaves rounding errors on either side."""
+    return any((np.abs(a) > 1e6).any() for a in numbers(*given))
+
+
+def infinite(*given: Any) -> bool:
+    """An infinity: a product of it and of 0 is NaN, and which of them is formed is each library's own."""
+    return any(np.isinf(a).any() for a in numbers(*given))
+
+
+def cube_overflows(x: np.ndarray) -> bool:
+    """A cube that is infinite, of which PyTorch makes a slope of NaN where it is 1 or 0."""
+    with np.errstate(over="ignore"):
+        return any(np.isinf(a * a * a).any() and not np.isnan(a).any() for a in numbers(x))
 
 
 def zero_base(x: np.ndarray, number: Any) -> bool:
@@ -116,15 +126,16 @@ def zero_base(x: np.ndarray, number: Any) -> bool:
 
 def root_of_zero(x: np.ndarray, number: Any) -> bool:
     """x ** -0.5 by 1 / sqrt in PyTorch: NaN for -inf and -inf for -0, where C's pow has 0 and inf."""
-    return number == -0.5 and (wild(x) or not x.all())
+    return number == -0.5 and bool((np.isneginf(x) | (x == 0)).any())
 
 
 def alone(x: np.ndarray, *settings: Any) -> bool:
-    """Noise, or a variance of one element (of 2 or 3, every second is one), which is NaN."""
-    axes = settings[0] if settings else tuple(range(x.ndim))
-    return (
-        wild(x) or not x.ndim or any(x.shape[i] < 4 for i in (axes if isinstance(axes, tuple) else (axes,)))
-    )
+    """Infinities, whose slopes are NaN or infinite by the way taken; one element, whose variance is NaN."""
+    for seen in (x, x[..., 1::2], x.swapaxes(0, -1)) if x.ndim else (x,):
+        axes = settings[0] if settings else tuple(range(x.ndim))
+        if math.prod(seen.shape[i] for i in (axes if isinstance(axes, tuple) else (axes,))) == 1:
+            return True
+    return infinite(x)
 
 
 def with_nan(*given: Any) -> bool:
@@ -134,13 +145,12 @@ def with_nan(*given: Any) -> bool:
 
 def beyond_the_root(x: np.ndarray, y: np.ndarray) -> bool:
     """A base of 0 or less under a power that is learnt: there is no logarithm of it."""
-    return not (x > 0).all() or wild(x, y)
+    return not (x > 0).all() or infinite(x, y)
 
 
 def nothing_left(x: np.ndarray, *settings: Any) -> bool:
-    """A row of nothing but -inf, for which our rule (no gradient, no weight) is written in the docs, or inf."""
-    rows = [v for v in (x, x[..., 1::2]) if x.dtype.kind == "f"]
-    return any(np.isneginf(v).all(a).any() or np.isposinf(v).any() for v in rows for a in range(x.ndim))
+    """A row of nothing but -inf, for which our rule (no gradient, no weight) is written in the docs."""
+    return any(np.isneginf(v).all(a).any() for v in (x, x[..., 1::2]) for a in range(x.ndim))
 
 
 def a_kink_or_nan(x: np.ndarray, p: Any, *_: Any) -> bool:
@@ -192,7 +202,7 @@ for n, ours, theirs in (
 ):  # fmt: skip
     CALLS[n] = Call(one(), ours, theirs, True)
 CALLS["gelu_tanh"] = Call(
-    one(), lambda x: F.gelu(x, "tanh"), lambda x: TF.gelu(x, approximate="tanh"), True, apart=overflowing
+    one(), lambda x: F.gelu(x, "tanh"), lambda x: TF.gelu(x, approximate="tanh"), True, apart=cube_overflows
 )
 
 # ---- two operands ------------------------------------------------------------------------------------------

@@ -17,12 +17,13 @@ from tests.campaigns.fuzz_torch_calls import (
     Make,
     along,
     axis,
+    cancelling,
     entry,
     ids,
+    infinite,
     nothing_left,
     one,
     sizes,
-    wild,
 )
 from tinygrad_seq import functional as F
 
@@ -207,7 +208,6 @@ CALLS["bce_with_logits"] = Call(
     lambda x, y, r: F.binary_cross_entropy_with_logits(x, y.sigmoid().detach(), reduction=r),
     lambda x, y, r: TF.binary_cross_entropy_with_logits(x, y.sigmoid().detach(), reduction=r),
     True,
-    apart=wild,
 )
 
 
@@ -219,11 +219,11 @@ def normal(rng: random.Random, make: Make) -> Drawn:
 
 CALLS["layer_norm"] = Call(
     normal, lambda x, w, b, n, e: F.layer_norm(x, n, w, b, e), lambda x, w, b, n, e: TF.layer_norm(x, n, w, b, e),
-    True, apart=wild,
+    True, apart=cancelling,
 )  # fmt: skip
 CALLS["rms_norm"] = Call(
     normal, lambda x, w, b, n, e: F.rms_norm(x, n, w, e) + b, lambda x, w, b, n, e: TF.rms_norm(x, n, w, e) + b,
-    True, apart=wild,
+    True, apart=cancelling,
 )  # fmt: skip
 
 
@@ -267,5 +267,5 @@ CALLS["scaled_dot_product_attention"] = Call(
     lambda q, k, v, m, c: TF.scaled_dot_product_attention(q, k, v, plain(m), is_causal=c),
     True,
     False,
-    apart=wild,
+    apart=infinite,
 )

@@ -19,7 +19,7 @@ from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError, describe_
 from tinygrad_seq.memory import collector_paused
 from tinygrad_seq.nn.nests import mapped, tensors_in
 from tinygrad_seq.nodes import STATE, At, Leaf, Node, Place, next_index, time_step
-from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.random import Generator, given_or
 from tinygrad_seq.recording import WANTS, as_tensor, wrap
 from tinygrad_seq.refusals import Made
 from tinygrad_seq.tensor import Tensor
@@ -189,7 +189,7 @@ class TruncatedBPTT:
         closes = 1.0 / mean
         if self.alpha is not None:
             closes = (self.alpha - 1.0) / ((self.alpha - 2.0) * mean + self.since)
-        draw = (self.rng or stream("truncation")).rand(1, dtype=np.float64).item()
+        draw = given_or(self.rng, "truncation").rand(1, dtype=np.float64).item()
         if draw < closes:
             self.since = 1
             return mapped(Tensor.detach, state)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CheckpointError, DataError, explain
-from ..random import Generator, stream
+from ..random import Generator, given_or
 from .splitting import Ids, counted, row_of
 
 __all__ = ["Batch", "RandomWindows", "Streams", "windows"]
@@ -136,7 +136,7 @@ class RandomWindows:
         self._ids = row_of("RandomWindows", ids)
         self.batch = counted("RandomWindows", "batch", batch)
         self.window = counted("RandomWindows", "window", window)
-        self.rng = rng or stream("data")
+        self.rng = given_or(rng, "data")
         if len(self._ids) <= self.window:
             rule = f"expected at least {self.window:,} + 1 ids, got {len(self._ids):,}."
             way_out = f"Use a window of at most {len(self._ids) - 1:,}, or a longer text."

@@ -16,7 +16,7 @@ from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nn.position import ALiBi, LearnedPositions, RotaryPositions, SinusoidalPositions
 from tinygrad_seq.nn.stacks import TransformerEncoder
 from tinygrad_seq.nn.transformer import TransformerEncoderLayer
-from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.random import Generator, given_or
 from tinygrad_seq.recording import as_tensor
 from tinygrad_seq.shapes import concat
 from tinygrad_seq.tensor import Tensor
@@ -106,7 +106,7 @@ class GPT(NeuralModel):
             if p.ndim > 1:
                 adds = name.endswith(("out_proj.weight", "linear2.weight"))
                 scale = 0.02 / math.sqrt(2 * self.layers) if adds else 0.02
-                p.assign((rng or stream("init")).randn(*p.shape, dtype=p.dtype) * scale)
+                p.assign(given_or(rng, "init").randn(*p.shape, dtype=p.dtype) * scale)
             elif name.endswith("bias"):
                 p.array[...] = 0.0
 

@@ -18,7 +18,7 @@ from tinygrad_seq.nn.basic import Linear, probability, size, uniform_parameter
 from tinygrad_seq.nn.masks import counted, masks_of
 from tinygrad_seq.nn.module import Module, Parameter
 from tinygrad_seq.nn.position import ALiBi, RotaryPositions
-from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.random import Generator, given_or
 from tinygrad_seq.recording import FLOAT32, input_tensor, wrap
 from tinygrad_seq.shapes import concat
 from tinygrad_seq.tensor import Tensor
@@ -305,7 +305,7 @@ def _xavier(rows: int, columns: int, dtype: Any, rng: Generator | None) -> Param
 
 
 def _one_more(width: int, dtype: Any, rng: Generator | None) -> Parameter:
-    drawn = (rng or stream("init")).randn(1, 1, width, dtype=dtype)
+    drawn = given_or(rng, "init").randn(1, 1, width, dtype=dtype)
     return Parameter(drawn * (1.0 / math.sqrt(width)))
 
 

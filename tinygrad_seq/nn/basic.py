@@ -14,7 +14,7 @@ from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.functional import padding_row
 from tinygrad_seq.keywords import answer
 from tinygrad_seq.nn.module import Module, Parameter
-from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.random import Generator, given_or
 from tinygrad_seq.recording import FLOAT32
 from tinygrad_seq.tensor import Tensor
 
@@ -37,7 +37,7 @@ def probability(call: str, name: str, value: Any) -> float:
 
 def uniform_parameter(bound: float, shape: tuple[int, ...], dtype: Any, rng: Generator | None) -> Parameter:
     """A parameter drawn from U(-bound, bound), from `rng` or the stream `init`."""
-    return Parameter((rng or stream("init")).uniform(-bound, bound, shape, dtype or FLOAT32))
+    return Parameter(given_or(rng, "init").uniform(-bound, bound, shape, dtype or FLOAT32))
 
 
 class Linear(Module):
@@ -94,7 +94,7 @@ class Embedding(Module):
         if padding_idx is not None:
             self.padding_idx = padding_row("Embedding", padding_idx, self.num_embeddings)
         self.weight = Parameter(
-            (rng or stream("init")).randn(num_embeddings, embedding_dim, dtype=dtype or FLOAT32)
+            given_or(rng, "init").randn(num_embeddings, embedding_dim, dtype=dtype or FLOAT32)
         )
         if self.padding_idx is not None:
             self.weight.array[self.padding_idx] = 0.0

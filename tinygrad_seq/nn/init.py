@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
 from tinygrad_seq.keywords import answer
 from tinygrad_seq.nodes import recording
-from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.random import Generator, given_or
 from tinygrad_seq.tensor import Tensor
 
 
@@ -64,7 +64,7 @@ def trunc_normal_(
     if not a < b or std <= 0:
         rule = f"expected a below b and std above 0, got {a}, {b} and {std}."
         raise ArgumentError(explain("trunc_normal_: no such distribution", None, rule))
-    rng, drawn = generator or stream("init"), np.full(tensor.shape, np.nan)
+    rng, drawn = given_or(generator, "init"), np.full(tensor.shape, np.nan)
     for _ in range(1000):
         open_ = ~((drawn >= a) & (drawn <= b))
         if not open_.any():
@@ -144,7 +144,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
     """gain times a matrix whose rows, or columns if they are fewer, are orthonormal (Saxe et al., 2014)."""
     _fans("orthogonal_", tensor)
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
-    drawn = (generator or stream("init")).randn(rows, columns, dtype=np.float64).array
+    drawn = given_or(generator, "init").randn(rows, columns, dtype=np.float64).array
     q, r = np.linalg.qr(drawn if rows >= columns else drawn.T)
     q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)  # else the signs would not be even
     return _put(tensor, gain * (q if rows >= columns else q.T).reshape(tensor.shape))

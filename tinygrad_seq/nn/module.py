@@ -211,6 +211,9 @@ class Module(FamiliarModule):
         Raises CheckpointError that lists every missing and unexpected name (where `strict`) and every shape
         that does not fit.
         """
+        if not isinstance(state, Mapping):
+            rule = "expected what state_dict() of a module gives: a dict of arrays by name."
+            raise CheckpointError(explain("load_state_dict: no state of a module", {"state": state}, rule))
         own = self._saved()
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own]

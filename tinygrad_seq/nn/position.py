@@ -16,7 +16,7 @@ from tinygrad_seq.keywords import answer
 from tinygrad_seq.nn.basic import size
 from tinygrad_seq.nn.module import Module, Parameter
 from tinygrad_seq.numerics import Array
-from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.random import Generator, given_or
 from tinygrad_seq.recording import FLOAT32, input_tensor, wrap
 from tinygrad_seq.shapes import concat
 from tinygrad_seq.tensor import Tensor
@@ -117,7 +117,7 @@ class LearnedPositions(_Added):
         self.max_len = size("LearnedPositions", "max_len", max_len)
         self.width = size("LearnedPositions", "width", width)
         self.batch_first = batch_first
-        self.weight = Parameter((rng or stream("init")).randn(max_len, width, dtype=dtype or FLOAT32))
+        self.weight = Parameter(given_or(rng, "init").randn(max_len, width, dtype=dtype or FLOAT32))
 
     def forward(self, x: Any, offset: int = 0) -> Tensor:
         """X with the positions from `offset` on added."""

@@ -15,7 +15,7 @@ from tinygrad_seq.nn.chain import applicable
 from tinygrad_seq.nn.masks import counted, generate_square_subsequent_mask
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nn.transformer import Activation, TransformerDecoderLayer, TransformerEncoderLayer
-from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.random import Generator, given_or
 from tinygrad_seq.recording import as_tensor, input_tensor, wrap
 from tinygrad_seq.tensor import Tensor
 
@@ -261,7 +261,7 @@ class Transformer(Module):
         for p in self.parameters():
             if p.ndim > 1:
                 bound = math.sqrt(6.0 / sum(p.shape))
-                p.assign((rng or stream("init")).uniform(-bound, bound, p.shape, p.dtype))
+                p.assign(given_or(rng, "init").uniform(-bound, bound, p.shape, p.dtype))
 
     def forward(
         self,

@@ -13,7 +13,7 @@ from tinygrad_seq.nn.basic import probability, uniform_parameter
 from tinygrad_seq.nn.module import Parameter
 from tinygrad_seq.nn.recurrences import LongShort, Recurrence
 from tinygrad_seq.numerics import Array
-from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.random import Generator, given_or
 from tinygrad_seq.recording import FLOAT32
 
 INITS = ("torch", "orthogonal", "identity")
@@ -80,7 +80,7 @@ def _blocks(kind: Recurrence, init: str, rng: Generator | None) -> Array:
 
 def _orthogonal(rows: int, columns: int, rng: Generator | None) -> Array:
     """Columns (or rows, if these are fewer) of length 1 at right angles, all directions equally likely."""
-    drawn = (rng or stream("init")).randn(max(rows, columns), min(rows, columns), dtype=np.float64)
+    drawn = given_or(rng, "init").randn(max(rows, columns), min(rows, columns), dtype=np.float64)
     q, r = np.linalg.qr(drawn.numpy())
     q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)  # without this, QR prefers some directions
     return q if rows >= columns else q.T

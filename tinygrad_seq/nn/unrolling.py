@@ -23,7 +23,7 @@ from tinygrad_seq.nn.nests import detach
 from tinygrad_seq.nn.step_hooks import StepHook
 from tinygrad_seq.nodes import scope, time_step
 from tinygrad_seq.numerics import Array
-from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.random import Generator, given_or
 from tinygrad_seq.recording import FLOAT32, as_tensor, wrap
 from tinygrad_seq.shapes import concat, stack
 from tinygrad_seq.tensor import Tensor
@@ -302,7 +302,7 @@ def zoneout(new: Any, old: Any, p: float, training: bool = True, rng: Generator 
     if p == 0.0:
         return new
     if training:
-        draws = rng or stream("dropout")
+        draws = given_or(rng, "dropout")
         return paired("zoneout", lambda n, o: _zoned(n, o, draws.next_key(), p=float(p)), new, old)
     return paired("zoneout", lambda n, o: _mean_zoned(n, o, p=float(p)), new, old)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.arguments import real
 from tinygrad_seq.errors import ArgumentError, NonFiniteError, explain
 from tinygrad_seq.fusing import fused
 from tinygrad_seq.keywords import answer
@@ -73,7 +74,7 @@ class _Gradients:
 
     def norm(self, norm_type: float) -> Tensor:
         """The norm of all, float32 unless there are float64 gradients."""
-        if not norm_type > 0:
+        if not real("clip_grad_norm_", "norm_type", norm_type) > 0:
             rule = f"expected a number above 0, got {norm_type}."
             raise ArgumentError(explain("clip_grad_norm_: norm_type out of range", None, rule))
         if norm_type == math.inf:
@@ -114,6 +115,7 @@ def clip_grad_norm_(
 
     g = g min(1, max_norm / (norm + 1e-6)) (Pascanu, Mikolov and Bengio, 2013).
     """
+    max_norm = real("clip_grad_norm_", "max_norm", max_norm)
     with recording(False):
         gradients = _Gradients(parameters)
         norm = gradients.norm(norm_type)
@@ -136,6 +138,7 @@ def clip_grad_norm_(
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Hold each element of each gradient between -clip_value and clip_value."""
+    clip_value = real("clip_grad_value_", "clip_value", clip_value)
     with recording(False):
         bound = wrap(np.array([clip_value], np.float64))
         _Gradients(parameters).change(lambda g, own, p: _held(wrap(g), bound.to(g.dtype)).array)

@@ -170,6 +170,11 @@ class Optimizer:
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from a saved state of the same groups."""
+        if not isinstance(saved, Mapping) or not {"state", "param_groups"} <= saved.keys():
+            rule = "expected what state_dict() of an optimiser gives: a dict with 'state' and 'param_groups'."
+            raise CheckpointError(
+                explain("load_state_dict: no state of an optimiser", {"state": saved}, rule)
+            )
         sizes = [len(g["params"]) for g in self.param_groups]
         theirs = [len(g["params"]) for g in saved["param_groups"]]
         if sizes != theirs:

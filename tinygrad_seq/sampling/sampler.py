@@ -16,7 +16,7 @@ from tinygrad_seq.data.tokenizer import PlainDecoder
 from tinygrad_seq.errors import ArgumentError, DataError, explain
 from tinygrad_seq.keywords import answer
 from tinygrad_seq.models import NeuralModel
-from tinygrad_seq.random import Generator, stream
+from tinygrad_seq.random import Generator, given_or, stream
 from tinygrad_seq.sampling.choosing import Choosing, drawn, log_chance, truncated, uniform, weights
 from tinygrad_seq.sampling.stepping import Position, Stepper
 
@@ -141,7 +141,7 @@ class Sampler:
         """
         asked = Asked(n, until, explain)
         begin = self.prime(prime, on_unknown)
-        return self._tokens(begin, asked, rng or stream("sampling"), True)
+        return self._tokens(begin, asked, given_or(rng, "sampling"), True)
 
     def text(self, prime: str | Prime = "", n: int = 500, **settings: Any) -> Iterator[str]:
         """The text alone, in pieces as they become whole; settings are those of `tokens`."""
@@ -177,7 +177,7 @@ class Sampler:
         for name, value, least in (("count", count, 1), ("first", first, 0)):
             counted(name, value, least)
         begin = self.prime(prime, on_unknown)
-        streams = self.streams(rng or stream("sampling"), count, first)
+        streams = self.streams(given_or(rng, "sampling"), count, first)
         return [self._gathered(prime, asked, self._tokens(begin, asked, own, True)) for own in streams]
 
     @staticmethod
