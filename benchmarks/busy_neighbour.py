@@ -32,9 +32,9 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     from tinygrad_seq.training.estimate import estimate
 
     if options.child == "all":
-        from tinygrad_seq.training import neighbour
+        from tinygrad_seq.training import busy_cores
 
-        neighbour.ProductThreads._choice = lambda self: 0  # type: ignore[method-assign]
+        busy_cores.ProductThreads._choice = lambda self: 0  # type: ignore[method-assign]
     config = Config(
         model=options.model, hidden=options.hidden, window=options.window, batch=options.batch, steps=options.steps,
         sample_every=0, eval_every=10**9, lr=1e-3,

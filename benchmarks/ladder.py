@@ -4,7 +4,7 @@
     python benchmarks/ladder.py --corpus book.txt --steps 4000
 
 `tgs compare --ladder` with its circumstances, and with exit code 1 where the order of the rungs does not hold.
-What is done is said in `tinygrad_seq/comparing/ladder.py`.
+What is done is said in `tinygrad_seq/analysis/compare/rungs.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import in_turn
 
 from tinygrad_seq import data
-from tinygrad_seq.comparing import Protocol, broken, ladder
+from tinygrad_seq.analysis.compare import Protocol, broken, ladder
 
 
 def main() -> None:

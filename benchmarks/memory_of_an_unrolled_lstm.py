@@ -24,7 +24,7 @@ from contextlib import nullcontext
 
 import tinygrad_seq as tgs
 from tinygrad_seq import nn
-from tinygrad_seq.compiling import kernels_wanted
+from tinygrad_seq.runtime.jit import kernels_wanted
 
 BATCH, HIDDEN = 32, 128
 # How the gates run, and the arrays that a step then keeps, on paper.

@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 import tinygrad_seq as tgs
 from tinygrad_seq import nn
-from tinygrad_seq.nodes import collector_paused, recording
-from tinygrad_seq.pictures import draw
-from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.engine.node import collector_paused, recording
+from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.viz import draw
 
 
 def lstm(steps: int, layers: int, composed: bool) -> Tensor:

@@ -30,8 +30,8 @@ Side = tuple[Callable[[int], float], Callable[[Any], Any]]
 
 
 def model_of(name: str) -> Any:
+    from tinygrad_seq.engine.random import Generator
     from tinygrad_seq.models import GPT, CharLM
-    from tinygrad_seq.random import Generator
 
     size = SIZES[name]
     return GPT(SYMBOLS, rng=Generator(0)) if size is None else CharLM(SYMBOLS, *size, rng=Generator(0))
@@ -39,9 +39,9 @@ def model_of(name: str) -> Any:
 
 def ours(name: str, replay: bool) -> Side:
     from tinygrad_seq.data import Vocabulary
-    from tinygrad_seq.random import Generator
+    from tinygrad_seq.engine.random import Generator
     from tinygrad_seq.sampling import Choosing, Sampler
-    from tinygrad_seq.sampling.stepping import Stepper
+    from tinygrad_seq.sampling.stepper import Stepper
 
     model, vocabulary = model_of(name), Vocabulary("".join(map(chr, range(33, 33 + SYMBOLS))))
 

@@ -4,7 +4,7 @@
 
 Nanoseconds per float32 element of a row that fits the first cache, one thread; the three take turns, medians and
 quartiles over repeats. `worst` is the greatest error found over every 2039th float32, in units in its last place;
-`below` is the bound that `tests/test_scalars.py` holds it to.
+`below` is the bound that `tests/fuser/scalars/test_maths.py` holds it to.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from tinygrad_seq import numerics
-from tinygrad_seq.fuser import scalars
+from tinygrad_seq.fuser.scalars import maths
+from tinygrad_seq.runtime import arrays
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Loop = Callable[[Array, Array], object]
@@ -67,7 +67,7 @@ FUNCTIONS: dict[str, tuple[Loop, Any, Callable[[Array], Array]]] = {
     "expm1": (with_out(np.expm1), math.expm1, np.expm1),
     "tanh": (with_out(np.tanh), math.tanh, np.tanh),
     "sigmoid": (numpy_sigmoid, libm_sigmoid, exact_sigmoid),
-    "erf": (lambda x, out: numerics.erf(x), math.erf, numerics.erf),
+    "erf": (lambda x, out: arrays.erf(x), math.erf, arrays.erf),
     "log": (with_out(np.log), math.log, np.log),
     "log1p": (with_out(np.log1p), math.log1p, np.log1p),
 }
@@ -121,11 +121,11 @@ def main() -> None:
         f"{'ns per element':14s} " + " ".join(f"{c:>24s}" for c in columns) + f" {'worst':>7s} {'below':>6s}"
     )
     for name, (vectors, libm, reference) in FUNCTIONS.items():
-        ours = looped(getattr(scalars, f"{name}_f32"))
+        ours = looped(getattr(maths, f"{name}_f32"))
         row = np.abs(x) if name.startswith("log") else x
         times = take_turns(dict(zip(columns, (ours, vectors, looped(libm)), strict=True)), row, args.repeats)
         cells = " ".join(f"{cell(times[c]):>24s}" for c in columns)
-        print(f"{name:14s} {cells} {worst_error(ours, reference):7.2f} {scalars.BOUNDS[name]:6.2f}")
+        print(f"{name:14s} {cells} {worst_error(ours, reference):7.2f} {maths.BOUNDS[name]:6.2f}")
 
 
 if __name__ == "__main__":

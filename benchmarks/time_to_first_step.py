@@ -31,7 +31,7 @@ def child() -> None:
     import runpy
 
     # The command imports it too, so that nothing is loaded that would not be.
-    from tinygrad_seq.training import learner
+    from tinygrad_seq.training import step as learner
 
     step = learner.Learner.step
 

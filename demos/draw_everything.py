@@ -13,7 +13,7 @@ from pathlib import Path
 import tinygrad_seq as tgs
 from tinygrad_seq import nn
 from tinygrad_seq.models import CharLM
-from tinygrad_seq.pictures import Picture
+from tinygrad_seq.viz import Picture
 
 RNG = tgs.Generator(0, "init")
 BEGUN = RNG.state_dict()

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 import tinygrad_seq as tgs
-from tinygrad_seq import Tensor, ops
-from tinygrad_seq.numerics import Array
-from tinygrad_seq.recording import wrap
+from tinygrad_seq import Tensor
+from tinygrad_seq.engine import ops
+from tinygrad_seq.engine.apply import wrap
+from tinygrad_seq.runtime.arrays import Array
 
 Function = Callable[..., Any]
 

@@ -9,7 +9,7 @@ from tests.cases import Case
 from tinygrad_seq import functional as F
 from tinygrad_seq import nn
 from tinygrad_seq.models import CharLM
-from tinygrad_seq.nn import gates, unrolling
+from tinygrad_seq.nn.rnn import gates, unrolling
 
 IDS = np.array([2, 0, 1])
 SOME = np.array([2, -100, 1])

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import pytest
 from hypothesis import settings
 
-from tinygrad_seq import blas, kernel_folder
+from tinygrad_seq.runtime import blas, kernel_cache
 
 # What is compared with PyTorch wants it at import.
 collect_ignore_glob = [] if find_spec("torch") else ["campaigns/fuzz_torch*.py"]
@@ -29,7 +29,7 @@ if _asked.isdigit() and int(_asked) > (blas.threads() or int(_asked)):
 
 # What a process says once about building kernels is tested in test_compiling; elsewhere it would come or not come
 # with the order of the tests.
-kernel_folder._said.add("building")
+kernel_cache._said.add("building")
 
 # How long an example takes is no matter of right and wrong, least of all on a busy machine.
 settings.register_profile("any load", deadline=None)

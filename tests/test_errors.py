@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tgs
-from tinygrad_seq import ArgumentError, DTypeError, Generator, GraphError, RangeError, ShapeError, Tensor, ops
+from tinygrad_seq import ArgumentError, DTypeError, Generator, GraphError, RangeError, ShapeError, Tensor
+from tinygrad_seq.engine import ops
 
 Rows = list[tuple[Callable[[], object], type[Exception], str]]
 

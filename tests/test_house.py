@@ -1,96 +1,98 @@
-"""The rules of the house: who may import whom, what is public, how long a file may be."""
+"""The rules of the house: who may import whom, what is public, where a file is, how long it may be."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import tinygrad_seq as tgs
-
-pytestmark = pytest.mark.house
+from docs import folders
 
 PACKAGE = Path(tgs.__file__).parent
-LEVELS = {
-    0: (
-        "terminal weak locks errors handles arguments reading files memory blas kernel_folder kernel_digests noalias "
-        "compiling sums numerics special ops"
-    ),
-    1: (
-        "origins nodes marks refusals recording arithmetic shapes reductions indexing inplace watched "
-        "numpy_protocols tensor random creation "
-        "absent dtypes keywords elementwise rearranging ordering converting writing"
-    ),
-    2: (
-        "walk arrivals routes autodiff activations plain_losses losses attention_maths functional einsum "
-        "numpy_functions anomaly fusing "
-        "familiar functions"
-    ),
-    3: "tape shape_rules tape_check listing",
-    4: "pictures check fuser",
-    5: "nn optim",
-    6: "bptt models",
-    7: "data training inspection charts comparing diagnosis sampling",
-    8: "report",
-    9: "cli __main__",
-}
-LEVEL_OF = {name: level for level, names in LEVELS.items() for name in names.split()}
-READERS = {"tape", "shape_rules", "tape_check", "listing", "pictures", "check", "fuser"}
-FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+TESTS = Path(__file__).parent
+MODULES = folders.modules()
+EDGES = folders.graph()
+FILES = [path for name, path in MODULES.items() if name != "tinygrad_seq"]
+# Folders of tests that are about something else than a folder of the package.
+OTHER_TESTS = {"parity", "browser", "campaigns", "demos", "docs", "ported"}
 
 
-def module_of(path: Path) -> str:
-    """The module or folder directly below the package that a file belongs to."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def named(path: Path) -> str:
+    """A file as it is called in a report of the tests."""
+    return path.relative_to(PACKAGE).as_posix()
 
 
-def imported(path: Path) -> set[str]:
-    """The package's modules that a file imports anywhere, not counting those for type checkers alone."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    typing_only = {
-        id(n)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
-        for n in ast.walk(block)
+def test_the_root_holds_folders_and_few_files():
+    """What is loose beside the folders is needed by all of them."""
+    loose = {p.name for p in PACKAGE.iterdir() if p.is_file()}
+    assert loose == {
+        *("__init__.py", "__main__.py", "arguments.py", "errors.py", "terminal.py", "version.py", "py.typed"),
     }
-    found = set()
-    for node in ast.walk(tree):
-        if id(node) in typing_only:
+    assert {p.name for p in PACKAGE.iterdir() if p.is_dir()} - {"__pycache__"} == {*folders.ORDER} - {"root"}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in MODULES if name not in ("tinygrad_seq", "tinygrad_seq.__main__")]
+)
+def test_imports_go_down(name):
+    """A file imports from its own folder and from lower ones, for type checkers alone too."""
+    level = folders.ORDER.index(folders.folder(name))
+    for other in EDGES[name] - {"tinygrad_seq"}:
+        below = folders.ORDER.index(folders.folder(other))
+        assert below <= level, f"{name} imports {other}"
+
+
+def test_no_circle():
+    """No file imports, by whatever way round, a file that imports it."""
+    inside = {name: others - {"tinygrad_seq"} for name, others in EDGES.items() if name != "tinygrad_seq"}
+    assert folders.circles(inside) == []
+
+
+def test_circles_are_found():
+    """The search itself: a ring of three, a pair, and nothing else."""
+    edges = {"a": {"b"}, "b": {"c", "d"}, "c": {"a"}, "d": {"e"}, "e": {"d"}, "f": {"a", "e"}}
+    assert sorted(folders.circles(edges)) == [["a", "b", "c"], ["d", "e"]]
+
+
+def test_names_of_files_are_unique():
+    """A file's name says which file is meant."""
+    names = Counter(p.stem for p in FILES if p.stem not in ("__init__", "__main__"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_no_module_hides_a_public_name():
+    """Importing a module binds its name in its folder: there it must not hide what the folder exports."""
+    for name, path in MODULES.items():
+        if path.name in ("__init__.py", "__main__.py"):
             continue
-        if isinstance(node, ast.ImportFrom) and node.module == "tinygrad_seq":
-            found |= {a.name for a in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tinygrad_seq."):
-            found.add(node.module.split(".")[1])
-        elif isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("tinygrad_seq.")}
-    return found
+        home, _, leaf = name.rpartition(".")
+        package = importlib.import_module(home)
+        if leaf in getattr(package, "__all__", []):
+            assert isinstance(getattr(package, leaf), ModuleType), f"{name} hides {home}'s {leaf}"
 
 
-def test_every_module_has_a_level():
-    """A new file must say where it stands."""
-    assert {module_of(p) for p in FILES} == set(LEVEL_OF)
+def test_tests_mirror_the_package():
+    """Each folder of tests is a folder of the package, but for those that are about something else."""
+    for path in TESTS.rglob("test_*.py"):
+        parts = path.relative_to(TESTS).parts[:-1]
+        assert not parts or parts[0] in OTHER_TESTS or (PACKAGE / Path(*parts)).is_dir(), path
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
-def test_imports_go_down(path):
-    """A module imports from its own level or a lower one; layers never import readers of the tape."""
-    level = LEVEL_OF[module_of(path)]
-    for name in imported(path):
-        below = LEVEL_OF.get(name)
-        if below is None:
-            assert level >= 7 or hasattr(tgs, name), (
-                f"{name} is no module"
-            )  # public names, for the command line
-            continue
-        assert below <= level, f"{module_of(path)} (level {level}) imports {name} (level {below})"
-        layers = ("nn", "optim", "functional", "activations", "attention_maths", "losses", "plain_losses")
-        if module_of(path) in layers:
-            assert name not in READERS, f"{module_of(path)} imports the reader {name}"
+def test_layers_reach_kernels_by_one_door():
+    """Formulas and layers know of the fuser only `fuser.decorator`."""
+    for name, others in EDGES.items():
+        if folders.folder(name) in ("functional", "nn", "optim", "bptt", "models"):
+            inside = {o for o in others if folders.folder(o) == "fuser"}
+            assert inside <= {"tinygrad_seq.fuser.decorator"}, name
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+@pytest.mark.parametrize("path", FILES, ids=named)
 def test_files_and_functions_are_short(path):
     """About 300 lines a file and 50 a function, docstrings included."""
     text = path.read_text(encoding="utf-8")
@@ -101,7 +103,7 @@ def test_files_and_functions_are_short(path):
 
 
 def test_all_lists_what_is_there():
-    """`__all__` is sorted by kind and each name exists."""
+    """Each name of `__all__` is there once and exists."""
     assert len(set(tgs.__all__)) == len(tgs.__all__)
     for name in tgs.__all__:
         assert getattr(tgs, name) is not None
@@ -110,10 +112,10 @@ def test_all_lists_what_is_there():
 
 
 def test_names_come_when_they_are_asked_for():
-    """`import tinygrad_seq` imports not even NumPy; functions keep their names though modules have them too."""
+    """`import tinygrad_seq` imports not even NumPy."""
     code = (
-        "import sys, tinygrad_seq as tgs; assert 'numpy' not in sys.modules; import tinygrad_seq.tensor; "
-        "import tinygrad_seq.einsum; from tinygrad_seq import einsum, tensor; "
+        "import sys, tinygrad_seq as tgs; assert 'numpy' not in sys.modules; "
+        "import tinygrad_seq.engine.tensor; from tinygrad_seq import einsum, tensor; "
         "print(einsum('i,i->', tensor([1.0, 2.0]), tgs.tensor([3.0, 4.0])).item(), set(dir(tgs)) >= set(tgs.__all__))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -134,10 +136,10 @@ def test_nothing_is_unpickled_or_executed():
 
 def test_durations_are_of_clocks_that_are_never_set_back():
     """The time of day is asked for where it is kept in a file, and nowhere else."""
-    dated = {"compiling.py", "kernels.py", "cache_folder.py"}
+    dated = {"runtime/jit.py", "cli/kernels.py", "data/store/cache_folder.py"}
     for path in FILES:
         text = path.read_text(encoding="utf-8")
-        assert path.name in dated or not re.search(
+        assert named(path) in dated or not re.search(
             r"\btime\.time\(|datetime|from time import time\b", text
         ), path
 

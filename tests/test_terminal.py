@@ -12,10 +12,10 @@ import pytest
 
 import tinygrad_seq as tgs
 from tinygrad_seq.cli import COMMANDS, main
-from tinygrad_seq.cli.following import resume_command
+from tinygrad_seq.cli.progress import resume_command
 from tinygrad_seq.errors import explain
 from tinygrad_seq.terminal import VisibleStream, bare, one_line, visible
-from tinygrad_seq.training.toml_text import to_toml
+from tinygrad_seq.training.toml import to_toml
 
 PACKAGE = Path(tgs.__file__).parent
 POSIX = pytest.mark.skipif(os.name == "nt", reason="signals, /dev/full and closed descriptors of POSIX")

@@ -7,43 +7,15 @@
 Tensor([2., 4.], f32(2,))
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_seq.version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from tinygrad_seq import (
-        bptt,
-        charts,
-        comparing,
-        data,
-        diagnosis,
-        functional,
-        inspection,
-        models,
-        nn,
-        optim,
-        pictures,
-        report,
-        training,
-    )
-    from tinygrad_seq.anomaly import (
-        detect_anomaly,
-    )
-    from tinygrad_seq.autodiff import (
-        checkpoint,
-        grad,
-        hvp,
-        jacobian,
-        jvp,
-        value_and_grad,
-        vjp,
-    )
-    from tinygrad_seq.check import (
-        gradcheck,
-    )
-    from tinygrad_seq.creation import (
+    from tinygrad_seq import analysis, bptt, data, functional, models, nn, optim, training, viz
+    from tinygrad_seq.engine.anomaly import detect_anomaly
+    from tinygrad_seq.engine.creation import (
         arange,
         eye,
         full,
@@ -59,10 +31,16 @@ if TYPE_CHECKING:
         zeros,
         zeros_like,
     )
-    from tinygrad_seq.dtypes import *  # noqa: F403
-    from tinygrad_seq.einsum import (
-        einsum,
-    )
+    from tinygrad_seq.engine.derivatives import checkpoint, grad, hvp, jacobian, jvp, value_and_grad, vjp
+    from tinygrad_seq.engine.dtypes import *  # noqa: F403
+    from tinygrad_seq.engine.functions import *  # noqa: F403
+    from tinygrad_seq.engine.gradcheck import gradcheck
+    from tinygrad_seq.engine.node import no_grad, scope, time_step
+    from tinygrad_seq.engine.ops import cut
+    from tinygrad_seq.engine.random import Generator, manual_seed
+    from tinygrad_seq.engine.shapes import cat, concat, stack
+    from tinygrad_seq.engine.tensor import Tensor
+    from tinygrad_seq.engine.torch_names import *  # noqa: F403
     from tinygrad_seq.errors import (
         ArgumentError,
         CheckpointError,
@@ -77,12 +55,8 @@ if TYPE_CHECKING:
         ShapeError,
         TraceError,
     )
-    from tinygrad_seq.familiar import *  # noqa: F403
-    from tinygrad_seq.functions import *  # noqa: F403
-    from tinygrad_seq.fusing import (
-        composed,
-        fused,
-    )
+    from tinygrad_seq.functional.contraction import einsum
+    from tinygrad_seq.fuser.decorator import composed, fused
     from tinygrad_seq.models import (
         GPT,
         CharLM,
@@ -104,36 +78,11 @@ if TYPE_CHECKING:
         detach,
         unroll,
     )
-    from tinygrad_seq.nodes import (
-        no_grad,
-        scope,
-        time_step,
-    )
-    from tinygrad_seq.ops import (
-        cut,
-    )
-    from tinygrad_seq.pictures import (
-        draw,
-    )
-    from tinygrad_seq.random import (
-        Generator,
-        manual_seed,
-    )
     from tinygrad_seq.sampling import (
         Sampler,
         beam_search,
     )
-    from tinygrad_seq.shapes import (
-        cat,
-        concat,
-        stack,
-    )
-    from tinygrad_seq.tape import (
-        Tape,
-    )
-    from tinygrad_seq.tensor import (
-        Tensor,
-    )
+    from tinygrad_seq.tape.tape import Tape
     from tinygrad_seq.training import (
         Config,
         fit,
@@ -142,28 +91,29 @@ if TYPE_CHECKING:
         sample,
         train,
     )
-
-__version__ = "0.1.0"
+    from tinygrad_seq.viz import draw
 
 # Nothing is imported before it is asked for: `tgs --help` needs no more than Python, and what a program does not use
 # costs it nothing. Each public name stands behind the module that it comes from.
 _HOMES = {
-    "anomaly": "detect_anomaly",
-    "autodiff": "checkpoint grad hvp jacobian jvp value_and_grad vjp",
-    "check": "gradcheck",
-    "creation": "arange eye full full_like maximum minimum ones ones_like rand randn tensor where zeros zeros_like",
-    "einsum": "einsum",
+    "engine.anomaly": "detect_anomaly",
+    "engine.derivatives": "checkpoint grad hvp jacobian jvp value_and_grad vjp",
+    "engine.gradcheck": "gradcheck",
+    "engine.creation": (
+        "arange eye full full_like maximum minimum ones ones_like rand randn tensor where zeros zeros_like"
+    ),
+    "functional.contraction": "einsum",
     "errors": (
         "ArgumentError CheckpointError DTypeError DataError DivergedError GradientError GraphError NonFiniteError "
         "RangeError RenderError ShapeError TraceError"
     ),
-    "familiar": (
+    "engine.torch_names": (
         "BoolTensor ByteTensor DoubleTensor FloatTensor IntTensor LongTensor accelerator as_tensor backends "
         "bernoulli cuda empty empty_like enable_grad from_numpy get_default_dtype inference_mode "
         "is_floating_point is_grad_enabled is_tensor linspace mps multinomial normal rand_like randint randn_like "
         "randperm set_default_device set_default_dtype set_grad_enabled"
     ),
-    "functions": (
+    "engine.functions": (
         "abs absolute add all allclose amax amin any argmax argmin argsort bmm ceil chunk clamp clip clone cos "
         "cumsum div divide dot eq equal erf exp flatten flip floor gather ge gt index_select isfinite isinf isnan "
         "le log log1p log_softmax logical_not logsumexp lt masked_fill masked_select matmul max mean min mm "
@@ -171,72 +121,44 @@ _HOMES = {
         "repeat_interleave reshape roll round rsqrt sigmoid sign sin softmax sort split sqrt square squeeze std "
         "sub subtract sum swapaxes t tanh tile topk transpose tril triu trunc unbind unsqueeze var"
     ),
-    "dtypes": (
+    "engine.dtypes": (
         "bool device double float float16 float32 float64 half int int16 int32 int64 int8 long short uint8"
     ),
-    "fusing": "composed fused",
+    "fuser.decorator": "composed fused",
     "models": "CharLM GPT",
     "nn": (
         "Dropout Embedding GRU GRUCell LSTM LSTMCell LayerNorm Linear Module Parameter RNN RNNCell "
         "Sequential detach unroll"
     ),
-    "nodes": "no_grad scope time_step",
-    "ops": "cut",
-    "pictures": "draw",
-    "random": "Generator manual_seed",
+    "engine.node": "no_grad scope time_step",
+    "engine.ops": "cut",
+    "viz": "draw",
+    "engine.random": "Generator manual_seed",
     "sampling": "Sampler beam_search",
-    "shapes": "cat concat stack",
-    "tape": "Tape",
-    "tensor": "Tensor",
+    "engine.shapes": "cat concat stack",
+    "tape.tape": "Tape",
+    "engine.tensor": "Tensor",
     "training": "Config fit load_run resume sample train",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
-_MODULES = (
-    *("bptt", "charts", "comparing", "data", "diagnosis", "functional"),
-    *("inspection", "models", "nn", "optim", "pictures", "report", "training"),
-)
+_MODULES = ("analysis", "bptt", "data", "functional", "models", "nn", "optim", "training", "viz")
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"tinygrad_seq.{name}")
     if name not in _HOME_OF:
-        raise import_module("tinygrad_seq.absent").missing(
+        raise import_module("tinygrad_seq.engine.unknown_names").missing(
             "module 'tinygrad_seq'", name, lambda: [*_HOME_OF, *_MODULES]
         )
     value = getattr(import_module(f"tinygrad_seq.{_HOME_OF[name]}"), name)
-    if name not in vars(_Package):
-        globals()[name] = value
+    globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
-
-class _Package(ModuleType):
-    """The package: two of its functions have names of modules, which importing these would put in their place."""
-
-    @property
-    def tensor(self) -> Any:
-        """The function `creation.tensor`."""
-        return __getattr__("tensor")
-
-    @tensor.setter
-    def tensor(self, module: ModuleType) -> None:
-        """The module `tensor` has been imported."""
-
-    @property
-    def einsum(self) -> Any:
-        """The function `einsum.einsum`."""
-        return __getattr__("einsum")
-
-    @einsum.setter
-    def einsum(self, module: ModuleType) -> None:
-        """The module `einsum` has been imported."""
-
-
-sys.modules[__name__].__class__ = _Package
 
 __all__ = [
     "GPT",
@@ -271,20 +193,18 @@ __all__ = [
     "Tape",
     "Tensor",
     "TraceError",
+    "analysis",
     "arange",
     "beam_search",
     "bptt",
     "cat",
-    "charts",
     "checkpoint",
-    "comparing",
     "composed",
     "concat",
     "cut",
     "data",
     "detach",
     "detect_anomaly",
-    "diagnosis",
     "draw",
     "einsum",
     "eye",
@@ -296,7 +216,6 @@ __all__ = [
     "grad",
     "gradcheck",
     "hvp",
-    "inspection",
     "jacobian",
     "jvp",
     "load_run",
@@ -309,10 +228,8 @@ __all__ = [
     "ones",
     "ones_like",
     "optim",
-    "pictures",
     "rand",
     "randn",
-    "report",
     "resume",
     "sample",
     "scope",
@@ -323,6 +240,7 @@ __all__ = [
     "training",
     "unroll",
     "value_and_grad",
+    "viz",
     "vjp",
     "where",
     "zeros",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .terminal import visible
+from tinygrad_seq.terminal import visible
 
 
 class ShapeError(ValueError):

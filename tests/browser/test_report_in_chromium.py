@@ -19,9 +19,9 @@ import pytest
 
 import tinygrad_seq as tgs
 from tests.browser.chromium import Browser, found
+from tinygrad_seq.analysis.report import Report
 from tinygrad_seq.data import ByteTokenizer, JamoTokenizer
 from tinygrad_seq.models import GPT, CharLM
-from tinygrad_seq.report import Report
 
 TEXT = 'He said "no" (twice),\n</script><script>alert(1)</script> & left at 10. "Why?"\nAsk ½ of them.\n"So (it) is."'
 OPENING = 120  # the token that is chosen first

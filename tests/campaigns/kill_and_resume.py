@@ -29,8 +29,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from safetensors.numpy import load_file
 
-from tinygrad_seq import files
 from tinygrad_seq.data import Corpus
+from tinygrad_seq.runtime import files
 from tinygrad_seq.training import Config, resume, train
 from tinygrad_seq.training.checkpoint import load_state
 from tinygrad_seq.training.run_folder import RunFolder

@@ -18,7 +18,7 @@ import numpy as np
 
 import tinygrad_seq as tgs
 from tinygrad_seq import functional as F
-from tinygrad_seq import ops
+from tinygrad_seq.engine import ops
 
 Maths = Callable[..., Any]
 Range = tuple[float, float]

@@ -19,7 +19,7 @@ import numpy as np
 import tinygrad_seq as tgs
 from tests.campaigns.ulp_lines import LINES, Line, places
 from tests.campaigns.ulp_rows import DIGITS, ROWS, RowLine, rows
-from tinygrad_seq.fusing import fused
+from tinygrad_seq.fuser.decorator import fused
 
 PAGE = Path(__file__).parents[2] / "docs" / "accuracy.md"
 DTYPES, WAYS = ("float32", "float64"), ("fused", "composed")

@@ -9,10 +9,10 @@ torch = pytest.importorskip("torch")
 
 import tinygrad_seq as tgs
 from tinygrad_seq import functional as F
-from tinygrad_seq.nn.attention import MultiheadAttention
 from tinygrad_seq.nn.masks import generate_square_subsequent_mask
-from tinygrad_seq.nn.stacks import Transformer, TransformerDecoder, TransformerEncoder
-from tinygrad_seq.nn.transformer import TransformerDecoderLayer, TransformerEncoderLayer
+from tinygrad_seq.nn.multihead_attention import MultiheadAttention
+from tinygrad_seq.nn.transformer import Transformer, TransformerDecoder, TransformerEncoder
+from tinygrad_seq.nn.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 both_dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])

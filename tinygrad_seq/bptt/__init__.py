@@ -6,11 +6,11 @@ Truncation: `cut`, `detach`, `TruncatedBPTT`. Readings, each plain arrays with `
 
 from tinygrad_seq.bptt.bias import TruncationBias, truncation_bias
 from tinygrad_seq.bptt.contributions import Ledger, Parts, ledger, parts
-from tinygrad_seq.bptt.products import JacobianProduct, LSTMPaths, jacobian_product, lstm_paths
+from tinygrad_seq.bptt.jacobians import JacobianProduct, LSTMPaths, jacobian_product, lstm_paths
 from tinygrad_seq.bptt.reaching import Reach, reach
+from tinygrad_seq.bptt.summary import Fading
 from tinygrad_seq.bptt.truncation import TruncatedBPTT, cut
-from tinygrad_seq.bptt.words import Fading
-from tinygrad_seq.nn.nests import detach
+from tinygrad_seq.engine.tree import detach
 
 __all__ = [
     "Fading",

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_seq.bptt.routes import one, refuse_parts
-from tinygrad_seq.bptt.words import Reading, counted
+from tinygrad_seq.bptt.partial import one, refuse_parts
+from tinygrad_seq.bptt.summary import Reading, counted
+from tinygrad_seq.engine.partial_backward import Route, node_of
+from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tree import tensors_in
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
-from tinygrad_seq.nn.nests import tensors_in
-from tinygrad_seq.numerics import Array
-from tinygrad_seq.routes import Route, node_of
-from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.runtime.arrays import Array
 
 
 @dataclass(frozen=True, repr=False)

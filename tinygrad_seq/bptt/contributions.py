@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_seq import ops
+from tinygrad_seq.bptt.partial import one
 from tinygrad_seq.bptt.reaching import norm_of
-from tinygrad_seq.bptt.routes import one
-from tinygrad_seq.bptt.words import Fading, Reading
+from tinygrad_seq.bptt.summary import Fading, Reading
+from tinygrad_seq.engine import ops
+from tinygrad_seq.engine.apply import WANTS
+from tinygrad_seq.engine.backward import CHECKPOINT, AnyNode, sum_to
+from tinygrad_seq.engine.partial_backward import Route, node_of
+from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import GraphError, explain
-from tinygrad_seq.numerics import Array
-from tinygrad_seq.recording import WANTS
-from tinygrad_seq.routes import Route, node_of
-from tinygrad_seq.tensor import Tensor
-from tinygrad_seq.walk import CHECKPOINT, AnyNode, sum_to
+from tinygrad_seq.runtime.arrays import Array
 
 Piece = tuple[AnyNode, Any, Array]  # where it arrives, at which part (None: all of it), and the gradient
 

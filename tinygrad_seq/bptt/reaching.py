@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_seq.bptt.routes import one, refuse_side_branches
-from tinygrad_seq.bptt.words import Fading, Reading
+from tinygrad_seq.bptt.partial import one, refuse_side_branches
+from tinygrad_seq.bptt.summary import Fading, Reading
+from tinygrad_seq.engine.apply import WANTS
+from tinygrad_seq.engine.partial_backward import Independent, Route, node_of
+from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tree import tensors_in
 from tinygrad_seq.errors import ShapeError, explain
-from tinygrad_seq.nn.nests import tensors_in
-from tinygrad_seq.numerics import Array
-from tinygrad_seq.recording import WANTS
-from tinygrad_seq.routes import Independent, Route, node_of
-from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.runtime.arrays import Array
 
 
 @dataclass(frozen=True, repr=False)

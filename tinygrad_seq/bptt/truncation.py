@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq import ops
+from tinygrad_seq.engine import ops
+from tinygrad_seq.engine.apply import WANTS, as_tensor, wrap
+from tinygrad_seq.engine.backward import reachable
+from tinygrad_seq.engine.messages import Made
+from tinygrad_seq.engine.node import STATE, At, Leaf, Node, Place, next_index, time_step
+from tinygrad_seq.engine.random import Generator, given_or
+from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tree import mapped, tensors_in
 from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError, describe_shape, explain
-from tinygrad_seq.memory import collector_paused
-from tinygrad_seq.nn.nests import mapped, tensors_in
-from tinygrad_seq.nodes import STATE, At, Leaf, Node, Place, next_index, time_step
-from tinygrad_seq.random import Generator, given_or
-from tinygrad_seq.recording import WANTS, as_tensor, wrap
-from tinygrad_seq.refusals import Made
-from tinygrad_seq.tensor import Tensor
-from tinygrad_seq.walk import reachable
+from tinygrad_seq.runtime.malloc import collector_paused
 
 
 def cut(state: Any) -> Any:

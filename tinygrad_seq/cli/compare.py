@@ -10,15 +10,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinygrad_seq.analysis.compare import Compared, Protocol, Rung, broken, compare, ladder, read_record
+from tinygrad_seq.cli.cores import suit_threads
 from tinygrad_seq.cli.parser import UsageError
 from tinygrad_seq.cli.tables import as_json, lines_of, plus_minus, short_time
-from tinygrad_seq.cli.threads import suit_threads
-from tinygrad_seq.comparing import Compared, Protocol, Rung, broken, compare, ladder, read_record
 from tinygrad_seq.errors import RenderError, explain
 from tinygrad_seq.terminal import one_line
 
 if TYPE_CHECKING:
-    from tinygrad_seq.charts import Chart
+    from tinygrad_seq.analysis.plots import Chart
 
 EXAMPLE = """\
   tgs compare runs/topics-lstm128 runs/topics-gru128 -o curves.svg
@@ -82,7 +82,7 @@ def _runs(args: argparse.Namespace) -> int:
         print("\n".join(_runs_table(found)))
 
     def draw() -> Chart:
-        from tinygrad_seq.comparing import draw_runs
+        from tinygrad_seq.analysis.compare import draw_runs
 
         return draw_runs(found)
 
@@ -168,7 +168,7 @@ def _ladder(args: argparse.Namespace, given: dict[str, int]) -> int:
         print("\n* unigram > Markov > AR > RNN > GRU, LSTM: " + ("; ".join(wrong) or "it holds"))
 
     def draw() -> Chart:
-        from tinygrad_seq.comparing import draw_ladder
+        from tinygrad_seq.analysis.compare import draw_ladder
 
         return draw_ladder(rungs, title=f"{tokens.name}, networks of {how.steps:,} steps")
 

@@ -9,9 +9,9 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tinygrad_seq.cli.cores import suit_threads, use_one_thread
 from tinygrad_seq.cli.parser import UsageError
 from tinygrad_seq.cli.tables import as_json, short_time
-from tinygrad_seq.cli.threads import suit_threads, use_one_thread
 from tinygrad_seq.errors import explain
 from tinygrad_seq.terminal import one_line
 
@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from tinygrad_seq.comparing import read_record
-    from tinygrad_seq.diagnosis import verdicts
+    from tinygrad_seq.analysis.compare import read_record
+    from tinygrad_seq.analysis.doctor import verdicts
 
     record = read_record(args.run)
     suit_threads(record.settings)
@@ -89,7 +89,7 @@ def _wrapped(head: str, words: str, indent: int) -> str:
 
 
 def _machine(args: argparse.Namespace) -> int:
-    from tinygrad_seq.diagnosis import machine
+    from tinygrad_seq.analysis.doctor import machine
 
     seconds = 2.0 if args.seconds is None else args.seconds
 

@@ -8,18 +8,18 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from tinygrad_seq.analysis.compare import Parts, Record, baselines, named_text, own_parts, read_record
+from tinygrad_seq.cli.cores import suit_threads
 from tinygrad_seq.cli.parser import UsageError
 from tinygrad_seq.cli.tables import as_json, lines_of, plus_minus
-from tinygrad_seq.cli.threads import suit_threads
-from tinygrad_seq.comparing import Parts, Record, baselines, named_text, own_parts, read_record
 from tinygrad_seq.data import TextSize
-from tinygrad_seq.data.decoding import BAD_BYTES
-from tinygrad_seq.data.tokenizer import ON_UNKNOWN
+from tinygrad_seq.data.sources.decode import BAD_BYTES
+from tinygrad_seq.data.tokenizers.base import ON_UNKNOWN
 from tinygrad_seq.errors import DataError, explain
-from tinygrad_seq.numerics import Array
+from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.terminal import one_line
 from tinygrad_seq.training import Run, load_run
-from tinygrad_seq.training.context import ContextCurve, context_curve
+from tinygrad_seq.training.context_curve import ContextCurve, context_curve
 from tinygrad_seq.training.evaluation import Measured
 from tinygrad_seq.training.validation import validate
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_seq.cli.parser import nearest_to
 from tinygrad_seq.errors import ArgumentError, DataError, explain
-from tinygrad_seq.reading import UnfitError, read_file, reason_of
+from tinygrad_seq.runtime.untrusted_files import UnfitError, read_file, reason_of
 from tinygrad_seq.terminal import one_line
 
 if TYPE_CHECKING:
-    from tinygrad_seq.pictures import Picture
+    from tinygrad_seq.viz import Picture
 
 EXAMPLE = """\
   tgs graph lstm --steps 64 --layers 2
@@ -111,9 +111,9 @@ def _check_names(picture: Picture, args: argparse.Namespace) -> None:
     asked = [("expand", name) for name in args.expand] + [("collapse", name) for name in args.collapse]
     if not asked:
         return
-    from tinygrad_seq.pictures.choosing import Choice
-    from tinygrad_seq.pictures.places import places, scopes_in
-    from tinygrad_seq.pictures.recipes import opened
+    from tinygrad_seq.viz.fold.select import Choice
+    from tinygrad_seq.viz.graph.clusters import places, scopes_in
+    from tinygrad_seq.viz.graph.fused_bodies import opened
 
     whole, paths = picture.graph, places(picture.graph)
     # What a fused op is made of has names too, once it is shown.
@@ -146,7 +146,7 @@ def _picture(args: argparse.Namespace) -> tuple[Picture, str]:
     from contextlib import nullcontext
 
     from tinygrad_seq import composed, draw
-    from tinygrad_seq.pictures import Graph
+    from tinygrad_seq.viz import Graph
 
     for name in ("steps", "layers", "hidden", "batch"):
         if getattr(args, name) < 1:
@@ -178,8 +178,8 @@ def _picture(args: argparse.Namespace) -> tuple[Picture, str]:
 
 def _refuse_unrolled(args: argparse.Namespace) -> None:
     """More steps, each by itself, than can be laid out: told before the model runs."""
-    from tinygrad_seq.pictures.picture import MOST_NODES
-    from tinygrad_seq.pictures.render import FORMATS
+    from tinygrad_seq.viz.picture import MOST_NODES
+    from tinygrad_seq.viz.render.graphviz import FORMATS
 
     drawn = args.output is not None and Path(args.output).suffix.lower()[1:] in FORMATS
     steps = args.steps * (args.layers if args.what in MODELS else 1)

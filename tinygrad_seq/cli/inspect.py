@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinygrad_seq import Generator
-from tinygrad_seq.cli.inspected_text import passage_of
+from tinygrad_seq.analysis.probe import recurrent_layers
 from tinygrad_seq.cli.parser import UsageError, nearest_to
-from tinygrad_seq.data.tokenizer import ON_UNKNOWN
+from tinygrad_seq.cli.passage import passage_of
+from tinygrad_seq.data.tokenizers.base import ON_UNKNOWN
 from tinygrad_seq.errors import CheckpointError, explain
-from tinygrad_seq.inspection import recurrent_layers
-from tinygrad_seq.numerics import Array
+from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.terminal import one_line
 from tinygrad_seq.training import Run, load_run
 
 if TYPE_CHECKING:
-    from tinygrad_seq.charts import Chart
+    from tinygrad_seq.analysis.plots import Chart
 
     Drawings = Iterator[tuple[str, Callable[[], tuple[Chart, str]]]]
 
@@ -104,8 +104,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from tinygrad_seq.report import LONGEST, Report
-    from tinygrad_seq.report.writing import checked_name
+    from tinygrad_seq.analysis.report import LONGEST, Report
+    from tinygrad_seq.analysis.report.report import checked_name
 
     # All that can be said without the model is said before it is loaded.
     only = _sections(args.only)
@@ -138,7 +138,7 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _sections(names: str | None) -> list[str] | None:
-    from tinygrad_seq.report import SECTIONS
+    from tinygrad_seq.analysis.report import SECTIONS
 
     if names is None:
         return None
@@ -152,7 +152,7 @@ def _sections(names: str | None) -> list[str] | None:
 
 
 def _gradients(args: argparse.Namespace) -> int:
-    from tinygrad_seq.charts.paper import matplotlib
+    from tinygrad_seq.analysis.plots.figure import matplotlib
 
     matplotlib()  # asked for before anything is computed
     trained = load_run(args.run)
@@ -184,21 +184,22 @@ def _make(folder: Path) -> None:
 
 def _attended(trained: Run, ids: Array, folder: Path) -> Drawings:
     """The charts of a Transformer: how far its gradient reaches through attention, and the run's course."""
-    from tinygrad_seq import bptt, charts
-    from tinygrad_seq.inspection import saliency
+    from tinygrad_seq import bptt
+    from tinygrad_seq.analysis import plots
+    from tinygrad_seq.analysis.probe import saliency
 
     # Row t is the loss of symbol t + 1, column s the embedding of symbol s.
     reach = bptt.Reach(saliency(trained.model.double(), ids)[1:, :-1])
 
     def matrix() -> tuple[Chart, str]:
-        chart = charts.reach(reach, title="How far back each loss reaches through attention")
+        chart = plots.reach(reach, title="How far back each loss reaches through attention")
         chart.axes.set_xlabel("embedding e_s")
         for bar in chart.figure.axes[1:]:
             bar.set_ylabel("log10 of the norm of dL_t / de_s")
         return chart, reach.fading.origin("the gradient at the embeddings")
 
     def decay() -> tuple[Chart, str]:
-        chart = charts.decay(reach)
+        chart = plots.decay(reach)
         chart.axes.set_ylabel("mean norm of dL_t / de_s")
         return chart, reach.fading.fit.words
 
@@ -208,17 +209,18 @@ def _attended(trained: Run, ids: Array, folder: Path) -> Drawings:
 
 
 def _course(folder: Path) -> Drawings:
-    from tinygrad_seq import charts
+    from tinygrad_seq.analysis import plots
 
     if (folder / "metrics.jsonl").exists():
-        yield "learning", lambda: (charts.learning(folder), "")
-        yield "gradients", lambda: (charts.gradients(folder), "")
+        yield "learning", lambda: (plots.learning(folder), "")
+        yield "gradients", lambda: (plots.gradients(folder), "")
 
 
 def _charts(trained: Run, ids: Array, folder: Path) -> Drawings:
     """Each chart's name, and what draws it and says it in words."""
-    from tinygrad_seq import bptt, charts
-    from tinygrad_seq.inspection import step_by_step, unrolled
+    from tinygrad_seq import bptt
+    from tinygrad_seq.analysis import plots
+    from tinygrad_seq.analysis.probe import step_by_step, unrolled
 
     model = trained.model.double()  # products of many small numbers
     tape = unrolled(model, ids)
@@ -228,7 +230,7 @@ def _charts(trained: Run, ids: Array, folder: Path) -> Drawings:
         name, weight = next((n, p) for n, p in reversed(list(model.named_parameters())) if "weight_hh" in n)
         found = bptt.ledger(tape.losses[-1], weight)
         title = f"{name}: where the gradient of the last loss comes from"
-        return charts.ledger(found, title=title), found.words
+        return plots.ledger(found, title=title), found.words
 
     def spectra() -> tuple[Chart, str]:
         states, t = tape.last, len(tape.last) - 1
@@ -236,17 +238,17 @@ def _charts(trained: Run, ids: Array, folder: Path) -> Drawings:
         lags = [2**j for j in range(int(math.log2(max(t, 1))) + 1)]
         lags = sorted({*lags, t}) if size <= _WRITTEN_OUT else lags
         found = [bptt.jacobian_product(states, t - lag, t) for lag in lags]
-        return charts.spectra(found), found[-1].words
+        return plots.spectra(found), found[-1].words
 
     def truncation() -> tuple[Chart, str]:
         losses, carried = step_by_step(model, ids)
         T = len(losses)
         spans = sorted({min(2**j, T) for j in range(T.bit_length() + 1)})
         found = bptt.truncation_bias(losses, carried, list(model.parameters()), spans)
-        return charts.bias(found), _enough(found.k2, found.cosine)
+        return plots.bias(found), _enough(found.k2, found.cosine)
 
-    yield "reach", lambda: (charts.reach(reach), reach.fading.origin("the gradient at the states"))
-    yield "decay", lambda: (charts.decay(reach), reach.fading.fit.words)
+    yield "reach", lambda: (plots.reach(reach), reach.fading.origin("the gradient at the states"))
+    yield "decay", lambda: (plots.decay(reach), reach.fading.fit.words)
     yield "ledger", ledger
     yield "spectra", spectra
     yield "truncation", truncation
@@ -256,7 +258,7 @@ def _charts(trained: Run, ids: Array, folder: Path) -> Drawings:
 
 def _enough(k2: Array, cosine: Array) -> str:
     """How far back a truncated gradient must go to point where the full one does, to a cosine of 0.99."""
-    from tinygrad_seq.bptt.words import counted
+    from tinygrad_seq.bptt.summary import counted
 
     # All longer ones must do so too.
     good = [int(k) for i, k in enumerate(k2) if (cosine[i:] >= 0.99).all()]
@@ -267,8 +269,9 @@ def _enough(k2: Array, cosine: Array) -> str:
 
 def _cells(trained: Run, ids: Array) -> Chart:
     """The trained model beside an RNN, a GRU and an LSTM of its size that have learnt nothing."""
-    from tinygrad_seq import bptt, charts
-    from tinygrad_seq.inspection import unrolled
+    from tinygrad_seq import bptt
+    from tinygrad_seq.analysis import plots
+    from tinygrad_seq.analysis.probe import unrolled
     from tinygrad_seq.models import CharLM
 
     config, symbols = trained.config, len(trained.vocabulary)
@@ -280,4 +283,4 @@ def _cells(trained: Run, ids: Array) -> Chart:
         found[f"{cell.upper()}, untrained"] = bptt.reach(tape.losses, tape.last)
     tape = unrolled(trained.model, ids)
     found["this run"] = bptt.reach(tape.losses, tape.last)
-    return charts.side_by_side(found, title=f"{config.layers} x {config.hidden} units on the same text")
+    return plots.side_by_side(found, title=f"{config.layers} x {config.hidden} units on the same text")

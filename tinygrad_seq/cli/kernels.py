@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinygrad_seq import ArgumentError, compiling, kernel_folder
+from tinygrad_seq import ArgumentError
 from tinygrad_seq.cli.parser import nearest_to
 from tinygrad_seq.errors import explain
+from tinygrad_seq.runtime import jit, kernel_cache
 from tinygrad_seq.terminal import one_line
 
 EXAMPLE = """\
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List, show or remove what is kept."""
     try:
-        folder = kernel_folder.folder_name()
+        folder = kernel_cache.folder_name()
     except RuntimeError:
         rule = "TINYGRAD_SEQ_CACHE names the folder."
         raise ArgumentError(explain("kernels: no folder, for the user has no home", None, rule)) from None
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     kept = kept_in(folder)
     if args.source is not None:
         return _show_sources(chosen(kept, args.source), args.json)
-    missing = compiling.switched_off()
+    missing = jit.switched_off()
     if args.json:
         rows = [_as_json(one) for one in kept]
         print(json.dumps({"folder": str(folder), "not_compiling": missing or None, "kernels": rows}))
@@ -100,7 +101,7 @@ def _files(folder: Path) -> list[Path]:
 def _read(path: Path) -> Kept:
     text = path.read_text(encoding="utf-8", errors="replace")
     title = _TITLE.search(text.partition("\n")[0])
-    sizes = [path.stat().st_size, *(file.stat().st_size for file in kernel_folder.numba_files(path))]
+    sizes = [path.stat().st_size, *(file.stat().st_size for file in kernel_cache.numba_files(path))]
     try:
         facts = json.loads(path.with_suffix(".json").read_bytes())
         taken, built = float(facts["seconds"]), float(facts["built"])
@@ -142,7 +143,7 @@ def _clear(folder: Path, as_json: bool) -> int:
     inside = folder / "__pycache__"
     files = {path for path in (*sources, *_files(inside)) if _OURS.fullmatch(path.name) and not path.is_dir()}
     for path in sources:
-        files |= set(kernel_folder.numba_files(path))  # NUMBA_CACHE_DIR may have them
+        files |= set(kernel_cache.numba_files(path))  # NUMBA_CACHE_DIR may have them
     size = 0
     for path in sorted(files):
         size += path.lstat().st_size

@@ -67,6 +67,6 @@ def checked_arguments(parser: Parser, arguments: list[str]) -> argparse.Namespac
 
 def nearest_to(word: str, known: Iterable[str]) -> str:
     """`Did you mean 'x'? ` or nothing."""
-    from tinygrad_seq.data.naming import nearest  # the data package takes a while, and help needs none of it
+    from tinygrad_seq.data.nearest import nearest  # the data package takes a while, and help needs none of it
 
     return nearest(word, list(known))

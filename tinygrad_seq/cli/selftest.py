@@ -6,8 +6,8 @@ import argparse
 import json
 import time
 
-from tinygrad_seq.cli.threads import use_one_thread
-from tinygrad_seq.diagnosis import Outcome, run_checks
+from tinygrad_seq.analysis.doctor import Outcome, run_checks
+from tinygrad_seq.cli.cores import use_one_thread
 
 EXAMPLE = """\
   tgs selftest

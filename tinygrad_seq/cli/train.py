@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tinygrad_seq.cli.following import (
+from tinygrad_seq.cli.cores import suit_threads
+from tinygrad_seq.cli.parser import UsageError
+from tinygrad_seq.cli.progress import (
     follow,
     last_words,
     print_json,
@@ -17,8 +19,6 @@ from tinygrad_seq.cli.following import (
     sample_command,
     say_progress,
 )
-from tinygrad_seq.cli.parser import UsageError
-from tinygrad_seq.cli.threads import suit_threads
 from tinygrad_seq.cli.training_options import add_settings, given_settings
 from tinygrad_seq.errors import CheckpointError, explain
 from tinygrad_seq.terminal import bare, one_line

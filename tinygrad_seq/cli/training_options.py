@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_seq.cli.parser import UsageError
-from tinygrad_seq.data.decoding import BAD_BYTES
+from tinygrad_seq.data.sources.decode import BAD_BYTES
 from tinygrad_seq.errors import ArgumentError, explain
-from tinygrad_seq.reading import read_file, reason_of
+from tinygrad_seq.runtime.untrusted_files import read_file, reason_of
 from tinygrad_seq.training import Config
 from tinygrad_seq.training.config import KINDS, USUAL_LR, set_by_words
 from tinygrad_seq.training.divergence import REPORTS, TIMES
 from tinygrad_seq.training.presets import PRESETS, preset
-from tinygrad_seq.training.setting_rules import CHOICES
+from tinygrad_seq.training.rules import CHOICES
 
 __all__ = ["add_settings", "given_settings"]
 

@@ -3,19 +3,19 @@
 Plain NumPy; nothing here knows of tensors, models or the training loop.
 """
 
-from .batches import Batch, RandomWindows, Streams, windows
-from .bpe import BPETokenizer
-from .byte_tokenizer import ByteTokenizer
-from .corpora import Corpus, from_texts, read_text, stream_text
-from .idx import labelled_images, read_idx
-from .jamo import JamoTokenizer
-from .mapped import let_go
-from .splitting import Splits, split, split_columns
-from .token_cache import Progress, is_large, stored_texts, stored_tokens
-from .tokenizer import Decoder, Rates, TextSize, Tokenizer, rates
-from .tokenizer_kinds import learn_tokenizer, load_tokenizer
-from .tokens import Tokens, tokenize
-from .vocabulary import Vocabulary
+from tinygrad_seq.data.batches import Batch, RandomWindows, Streams, windows
+from tinygrad_seq.data.idx import labelled_images, read_idx
+from tinygrad_seq.data.sources.corpus import Corpus, from_texts, read_text, stream_text
+from tinygrad_seq.data.splitting import Splits, split, split_columns
+from tinygrad_seq.data.store.cache import Progress, is_large, stored_texts, stored_tokens
+from tinygrad_seq.data.store.mapped import let_go
+from tinygrad_seq.data.store.tokens import Tokens, tokenize
+from tinygrad_seq.data.tokenizers.base import Decoder, Rates, TextSize, Tokenizer, rates
+from tinygrad_seq.data.tokenizers.bpe import BPETokenizer
+from tinygrad_seq.data.tokenizers.byte import ByteTokenizer
+from tinygrad_seq.data.tokenizers.char import Vocabulary
+from tinygrad_seq.data.tokenizers.jamo import JamoTokenizer
+from tinygrad_seq.data.tokenizers.registry import learn_tokenizer, load_tokenizer
 
 __all__ = [
     "BPETokenizer",

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import CheckpointError, DataError, explain
-from ..random import Generator, given_or
-from .splitting import Ids, counted, row_of
+from tinygrad_seq.data.splitting import Ids, counted, row_of
+from tinygrad_seq.engine.random import Generator, given_or
+from tinygrad_seq.errors import CheckpointError, DataError, explain
 
 __all__ = ["Batch", "RandomWindows", "Streams", "windows"]
 

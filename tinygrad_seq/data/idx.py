@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError, explain
-from ..reading import open_file, reason_of
-from .naming import nearest, neighbours, shorten
+from tinygrad_seq.data.nearest import nearest, neighbours, shorten
+from tinygrad_seq.errors import DataError, explain
+from tinygrad_seq.runtime.untrusted_files import open_file, reason_of
 
 __all__ = ["labelled_images", "read_idx"]
 

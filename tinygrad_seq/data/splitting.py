@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError, DTypeError, ShapeError, explain
+from tinygrad_seq.errors import DataError, DTypeError, ShapeError, explain
 
 __all__ = ["Ids", "Splits", "counted", "row_of", "split", "split_columns"]
 

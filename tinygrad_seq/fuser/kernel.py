@@ -92,6 +92,6 @@ class Kernel:
         lines += ["import numpy as np", *imports]
         lines += ["from math import inf, nan"] * self.limits
         if self.scalars:
-            lines.append(f"from tinygrad_seq.fuser.scalars import {', '.join(self.scalars)}")
+            lines.append(f"from tinygrad_seq.fuser.scalars.maths import {', '.join(self.scalars)}")
         lines += ["", *(f"{short} = np.{long}" for long, short in self.kinds), "", "", *body]
         return "\n".join(lines)

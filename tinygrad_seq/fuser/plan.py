@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_seq.errors import TraceError
-from tinygrad_seq.fuser.emit import emit
-from tinygrad_seq.fuser.grouping import Space, Unfusable
-from tinygrad_seq.fuser.keeping import choose, inputs_kept, quotients
-from tinygrad_seq.fuser.linear import taken_apart
-from tinygrad_seq.fuser.runner import OWN_COLUMNS, CompiledKernel, Traced
+from tinygrad_seq.fuser.codegen import emit
+from tinygrad_seq.fuser.launch import OWN_COLUMNS, CompiledKernel, Traced
+from tinygrad_seq.fuser.reassociate import taken_apart
+from tinygrad_seq.fuser.remat import choose, inputs_kept, quotients
+from tinygrad_seq.fuser.schedule import Space, Unfusable
 from tinygrad_seq.fuser.trace import Program, name_of, trace
 
 # Columns from which on the sums along a row are kept in float64: a vector's worth of running sums is too few then.

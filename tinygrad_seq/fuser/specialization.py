@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_seq.engine.apply import WANTS, leaf, picked, wrap
+from tinygrad_seq.engine.backward import at_node, sum_to
+from tinygrad_seq.engine.node import PICK, STATE, Node, new_node
+from tinygrad_seq.engine.ops import Op
+from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import TraceError, explain
-from tinygrad_seq.fuser.interpret import interpret
+from tinygrad_seq.fuser.higher_order import interpret
+from tinygrad_seq.fuser.launch import BoundKernel
 from tinygrad_seq.fuser.plan import Plan
-from tinygrad_seq.fuser.runner import BoundKernel
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Layout
 from tinygrad_seq.fuser.trial import alike, drawn, slopes
-from tinygrad_seq.nodes import PICK, STATE, Node, new_node
-from tinygrad_seq.numerics import Array
-from tinygrad_seq.ops import Op
-from tinygrad_seq.recording import WANTS, leaf, picked, wrap
-from tinygrad_seq.tensor import Tensor
-from tinygrad_seq.walk import at_node, sum_to
+from tinygrad_seq.runtime.arrays import Array
 
 if TYPE_CHECKING:
-    from tinygrad_seq.fuser.kernels import KernelCache
+    from tinygrad_seq.fuser.dispatch import KernelCache
 
 
 class Specialization:

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_seq.numerics import Array
+from tinygrad_seq.runtime.arrays import Array
 
 if TYPE_CHECKING:
-    from tinygrad_seq.fuser.runner import BoundKernel
+    from tinygrad_seq.fuser.launch import BoundKernel
 
 CHUNKS = 8
 # Nanoseconds of one core, as estimated, from which on a call is cut into pieces and several threads are tried

@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.autodiff import grad
+from tinygrad_seq.engine.apply import TRACED, WANTS, wrap
+from tinygrad_seq.engine.backward import at_node
+from tinygrad_seq.engine.derivatives import grad
+from tinygrad_seq.engine.node import STATE, Leaf, Node, tracing
+from tinygrad_seq.engine.ops import Op
+from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import TraceError, explain
-from tinygrad_seq.nodes import STATE, Leaf, Node, tracing
-from tinygrad_seq.ops import Op
-from tinygrad_seq.recording import TRACED, WANTS, wrap
-from tinygrad_seq.tape import Row, Tape
-from tinygrad_seq.tensor import Tensor
-from tinygrad_seq.walk import at_node
+from tinygrad_seq.tape.tape import Row, Tape
 
 # How an array lies in the space of rows and columns.
 FULL, ROW, COLUMNS, ONE = "full", "row", "columns", "one"

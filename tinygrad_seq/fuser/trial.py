@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.autodiff import grad
+from tinygrad_seq.engine.apply import WANTS, wrap
+from tinygrad_seq.engine.derivatives import grad
+from tinygrad_seq.engine.node import STATE, recording
+from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.fuser.trace import lines_noted
-from tinygrad_seq.nodes import STATE, recording
-from tinygrad_seq.numerics import Array
-from tinygrad_seq.recording import WANTS, wrap
-from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.runtime.arrays import Array
 
 
 def drawn(specs: Sequence[tuple[Any, Any, Any]]) -> list[Array]:

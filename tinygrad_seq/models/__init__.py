@@ -1,7 +1,7 @@
 """Models of sequences behind one protocol, from counting to networks with a memory."""
 
 from tinygrad_seq.models.autoregressive import MLPAR, LinearAR, OrderChoice, SymbolAR, select_order
-from tinygrad_seq.models.char import CharLM
+from tinygrad_seq.models.char_lm import CharLM
 from tinygrad_seq.models.counts import Markov, Naive
 from tinygrad_seq.models.gpt import GPT
 from tinygrad_seq.models.latent import LanguageModel, LatentAR

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_seq.engine.apply import wrap
+from tinygrad_seq.engine.random import Generator
+from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError, DataError, explain
 from tinygrad_seq.models.counts import Markov
 from tinygrad_seq.models.neural import NeuralModel, evaluating, last_symbols
 from tinygrad_seq.models.protocol import Floats, Normal, SeriesModel, count, log_density, read_series
 from tinygrad_seq.nn import Embedding, Linear, Module, Parameter
 from tinygrad_seq.optim import Adam, CosineWithWarmup
-from tinygrad_seq.random import Generator
-from tinygrad_seq.recording import wrap
-from tinygrad_seq.tensor import Tensor
 
 __all__ = ["MLPAR", "LinearAR", "OrderChoice", "SymbolAR", "select_order"]
 

@@ -7,19 +7,19 @@ import math
 from typing import Any
 
 from tinygrad_seq import functional as F
+from tinygrad_seq.engine.apply import as_tensor
+from tinygrad_seq.engine.foreign_keywords import answer
+from tinygrad_seq.engine.random import Generator, given_or
+from tinygrad_seq.engine.shapes import concat
+from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
-from tinygrad_seq.keywords import answer
 from tinygrad_seq.models.neural import NeuralModel, named_as
-from tinygrad_seq.nn.attention import check_heads
-from tinygrad_seq.nn.basic import Dropout, Embedding, LayerNorm, Linear, size
+from tinygrad_seq.nn.basic_layers import Dropout, Embedding, LayerNorm, Linear, size
 from tinygrad_seq.nn.module import Module
-from tinygrad_seq.nn.position import ALiBi, LearnedPositions, RotaryPositions, SinusoidalPositions
-from tinygrad_seq.nn.stacks import TransformerEncoder
-from tinygrad_seq.nn.transformer import TransformerEncoderLayer
-from tinygrad_seq.random import Generator, given_or
-from tinygrad_seq.recording import as_tensor
-from tinygrad_seq.shapes import concat
-from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.nn.multihead_attention import check_heads
+from tinygrad_seq.nn.positions import ALiBi, LearnedPositions, RotaryPositions, SinusoidalPositions
+from tinygrad_seq.nn.transformer import TransformerEncoder
+from tinygrad_seq.nn.transformer_layers import TransformerEncoderLayer
 
 GPTState = tuple[Tensor, tuple[Any, ...]]
 POSITIONS = ("learned", "rotary", "sinusoidal", "alibi")

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygrad_seq.engine.random import Generator
+from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.models.neural import NeuralModel
 from tinygrad_seq.models.protocol import count
 from tinygrad_seq.nn import Dropout, Embedding, Linear, Module
-from tinygrad_seq.random import Generator
-from tinygrad_seq.tensor import Tensor
 
 __all__ = ["LanguageModel", "LatentAR"]
 

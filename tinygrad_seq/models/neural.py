@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_seq import functional as F
-from tinygrad_seq.creation import full
+from tinygrad_seq.engine.apply import as_tensor
+from tinygrad_seq.engine.creation import full
+from tinygrad_seq.engine.node import no_grad
+from tinygrad_seq.engine.shapes import concat, stack
+from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError, DataError, NonFiniteError, explain
 from tinygrad_seq.models.protocol import Floats, SymbolModel
 from tinygrad_seq.nn import Module
-from tinygrad_seq.nodes import no_grad
-from tinygrad_seq.recording import as_tensor
-from tinygrad_seq.shapes import concat, stack
-from tinygrad_seq.tensor import Tensor
 
 __all__ = ["NeuralModel", "evaluating", "last_symbols"]
 

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from tinygrad_seq.absent import missing
+from tinygrad_seq.engine.tree import detach
+from tinygrad_seq.engine.unknown_names import missing
 from tinygrad_seq.nn import functional, init, utils
-from tinygrad_seq.nn.activations import (
+from tinygrad_seq.nn.activation import (
     GELU,
     Flatten,
     Identity,
@@ -16,26 +17,25 @@ from tinygrad_seq.nn.activations import (
     Softplus,
     Tanh,
 )
-from tinygrad_seq.nn.attention import MultiheadAttention
-from tinygrad_seq.nn.basic import Dropout, Embedding, LayerNorm, Linear, RMSNorm
-from tinygrad_seq.nn.cells import GRUCell, LSTMCell, RNNCell
-from tinygrad_seq.nn.chain import Sequential
+from tinygrad_seq.nn.basic_layers import Dropout, Embedding, LayerNorm, Linear, RMSNorm
 from tinygrad_seq.nn.containers import ModuleDict, ModuleList
-from tinygrad_seq.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
+from tinygrad_seq.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from tinygrad_seq.nn.masks import generate_square_subsequent_mask
 from tinygrad_seq.nn.module import Mismatch, Module, Parameter
-from tinygrad_seq.nn.nests import detach
-from tinygrad_seq.nn.position import (
+from tinygrad_seq.nn.multihead_attention import MultiheadAttention
+from tinygrad_seq.nn.positions import (
     ALiBi,
     LearnedPositions,
     RotaryPositions,
     SinusoidalPositions,
     sinusoidal,
 )
-from tinygrad_seq.nn.recurrent import GRU, LSTM, RNN
-from tinygrad_seq.nn.stacks import Transformer, TransformerDecoder, TransformerEncoder
-from tinygrad_seq.nn.transformer import TransformerDecoderLayer, TransformerEncoderLayer
-from tinygrad_seq.nn.unrolling import unroll, zoneout
+from tinygrad_seq.nn.rnn.cells import GRUCell, LSTMCell, RNNCell
+from tinygrad_seq.nn.rnn.recurrent import GRU, LSTM, RNN
+from tinygrad_seq.nn.rnn.unrolling import unroll, zoneout
+from tinygrad_seq.nn.sequential import Sequential
+from tinygrad_seq.nn.transformer import Transformer, TransformerDecoder, TransformerEncoder
+from tinygrad_seq.nn.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
 
 __all__ = [
     "GELU",

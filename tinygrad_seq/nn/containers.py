@@ -6,8 +6,8 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from typing import Any
 
 from tinygrad_seq.arguments import sequence
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import ArgumentError, explain
-from tinygrad_seq.keywords import answer
 from tinygrad_seq.nn.module import Module
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tinygrad_seq.arguments import flag
+from tinygrad_seq.engine.handles import Hooks, RemovableHandle
 from tinygrad_seq.errors import DTypeError, explain
-from tinygrad_seq.handles import Hooks, RemovableHandle
 
 
 class _Hook(NamedTuple):

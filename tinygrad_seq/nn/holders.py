@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.nn.forward_hooks import Hooked
-from tinygrad_seq.tensor import Tensor
 
 Kinds = tuple[type, ...]
 # Looked at most often, and never with anything inside.

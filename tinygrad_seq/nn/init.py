@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.engine.foreign_keywords import answer
+from tinygrad_seq.engine.node import recording
+from tinygrad_seq.engine.random import Generator, given_or
+from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError, ShapeError, explain
-from tinygrad_seq.keywords import answer
-from tinygrad_seq.nodes import recording
-from tinygrad_seq.random import Generator, given_or
-from tinygrad_seq.tensor import Tensor
 
 
 def _fans(call: str, tensor: Tensor) -> tuple[int, int]:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.engine.apply import WANTS
+from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError, DTypeError, describe, explain
 from tinygrad_seq.nn.holders import Kinds, closed_over, strays, walked
-from tinygrad_seq.numerics import Array
-from tinygrad_seq.recording import WANTS
-from tinygrad_seq.tensor import Tensor
-from tinygrad_seq.weak import Held
+from tinygrad_seq.runtime.arrays import Array
+from tinygrad_seq.runtime.weakrefs import Held
 
 _KEEP = "expected it in an attribute, or in lists, tuples and dicts of one."
 

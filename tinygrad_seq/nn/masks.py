@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_seq import ops
-from tinygrad_seq.attention_maths import given_ones
+from tinygrad_seq.engine import ops
+from tinygrad_seq.engine.apply import FLOAT32, as_tensor, wrap
+from tinygrad_seq.engine.foreign_keywords import answer
+from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, describe_shape, explain
-from tinygrad_seq.keywords import answer
-from tinygrad_seq.numerics import Array
-from tinygrad_seq.recording import FLOAT32, as_tensor, wrap
-from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.functional.attention import given_ones
+from tinygrad_seq.runtime.arrays import Array
 
 
 class Masks(NamedTuple):

@@ -10,10 +10,12 @@ from weakref import ref
 import numpy as np
 
 from tinygrad_seq.arguments import flag
-from tinygrad_seq.dtypes import is_bfloat16
+from tinygrad_seq.engine.apply import wrap
+from tinygrad_seq.engine.dtypes import is_bfloat16
+from tinygrad_seq.engine.foreign_keywords import answer_methods
+from tinygrad_seq.engine.node import STATE, Node, inside
+from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import CheckpointError, describe_shape, explain, short_dtype
-from tinygrad_seq.keywords import answer_methods
-from tinygrad_seq.nn.familiar import FamiliarModule
 from tinygrad_seq.nn.holders import is_slot, is_used_up, looked_through, walked
 from tinygrad_seq.nn.lost import (
     in_slot,
@@ -28,11 +30,9 @@ from tinygrad_seq.nn.lost import (
     two_values_for_one,
     used_up,
 )
-from tinygrad_seq.nodes import STATE, Node, inside
-from tinygrad_seq.numerics import Array
-from tinygrad_seq.recording import wrap
-from tinygrad_seq.tensor import Tensor
-from tinygrad_seq.weak import Held
+from tinygrad_seq.nn.module_methods import FamiliarModule
+from tinygrad_seq.runtime.arrays import Array
+from tinygrad_seq.runtime.weakrefs import Held
 
 M = TypeVar("M", bound="Module")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_seq.handles import RemovableHandle
+from tinygrad_seq.engine.handles import RemovableHandle
 from tinygrad_seq.nn.module import Module
 
 StepHook = Callable[[int, Any], Any]

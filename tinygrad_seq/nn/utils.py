@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tinygrad_seq.engine.foreign_keywords import answer
+from tinygrad_seq.engine.shapes import concat
+from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ShapeError, explain
-from tinygrad_seq.keywords import answer
 from tinygrad_seq.optim.clipping import clip_grad_norm_, clip_grad_value_
-from tinygrad_seq.shapes import concat
-from tinygrad_seq.tensor import Tensor
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vector_to_parameters"]
 

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from tinygrad_seq.absent import missing
+from tinygrad_seq.engine.unknown_names import missing
 from tinygrad_seq.optim.clipping import clip_grad_norm_, clip_grad_value_, grad_norm
-from tinygrad_seq.optim.optimiser import Optimizer
-from tinygrad_seq.optim.rules import SGD, Adagrad, Adam, AdamW, RMSprop
+from tinygrad_seq.optim.optimizer import Optimizer
+from tinygrad_seq.optim.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from tinygrad_seq.optim.schedules import CosineWithWarmup, DelayedStepLR, ExponentialLR, Schedule, StepLR
 
 __all__ = [

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.arguments import real
+from tinygrad_seq.engine.apply import wrap
+from tinygrad_seq.engine.foreign_keywords import answer
+from tinygrad_seq.engine.node import recording
+from tinygrad_seq.engine.ops import where
+from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError, NonFiniteError, explain
-from tinygrad_seq.fusing import fused
-from tinygrad_seq.keywords import answer
-from tinygrad_seq.nodes import recording
-from tinygrad_seq.numerics import Array
-from tinygrad_seq.ops import where
-from tinygrad_seq.optim.flat import cut_up, gathered, parameters_of, spans
-from tinygrad_seq.recording import wrap
-from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.fuser.decorator import fused
+from tinygrad_seq.optim.buffers import cut_up, gathered, parameters_of, spans
+from tinygrad_seq.runtime.arrays import Array
 
 
 # ---- the formulas: rows of gradients, numbers of shape (1,) ------------------------------------------------

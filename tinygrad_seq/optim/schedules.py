@@ -6,10 +6,10 @@ import math
 import weakref
 from typing import Any
 
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import ArgumentError, CheckpointError, explain
-from tinygrad_seq.keywords import answer
-from tinygrad_seq.optim.optimiser import Optimizer
-from tinygrad_seq.weak import WeakMap
+from tinygrad_seq.optim.optimizer import Optimizer
+from tinygrad_seq.runtime.weakrefs import WeakMap
 
 
 class Schedule:

@@ -1,10 +1,10 @@
 """Text from a trained model: drawn token by token, several at once, with a state or without; and beam search."""
 
+from tinygrad_seq.sampling.api import sample, sample_stream
 from tinygrad_seq.sampling.beam import Beam, beam_search
 from tinygrad_seq.sampling.characters import Character, characters_of
-from tinygrad_seq.sampling.choosing import Choosing, chances
+from tinygrad_seq.sampling.decoding import Choosing, chances
 from tinygrad_seq.sampling.sampler import Candidate, Sample, Sampler, Token
-from tinygrad_seq.sampling.writing import sample, sample_stream
 
 __all__ = [
     "Beam",

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_seq.data import Tokenizer
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import ArgumentError, explain
-from tinygrad_seq.keywords import answer
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.models.neural import log_softmax
 from tinygrad_seq.sampling.sampler import Asked, Sampler, counted, first_allowed
-from tinygrad_seq.sampling.stepping import Position
+from tinygrad_seq.sampling.stepper import Position
 
 __all__ = ["Beam", "beam_search"]
 
@@ -60,7 +60,7 @@ def beam_search(
 
     >>> from tinygrad_seq.data import Vocabulary
     >>> from tinygrad_seq.models import CharLM
-    >>> from tinygrad_seq.random import Generator
+    >>> from tinygrad_seq.engine.random import Generator
     >>> best = beam_search(CharLM(3, 8, rng=Generator(0)), Vocabulary("abc"), "ab", width=2, length=3)
     >>> len(best), len(best[0].text), best[0].log_prob >= best[1].log_prob
     (2, 3, True)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from tinygrad_seq.data import Tokenizer
-from tinygrad_seq.data.labels import text_of
+from tinygrad_seq.data.symbols import text_of
 from tinygrad_seq.sampling.sampler import Candidate, Sample
 
 __all__ = ["Character", "characters_of"]

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_seq.data import Tokenizer
-from tinygrad_seq.data.tokenizer import PlainDecoder
+from tinygrad_seq.data.tokenizers.base import PlainDecoder
+from tinygrad_seq.engine.foreign_keywords import answer
+from tinygrad_seq.engine.random import Generator, given_or, stream
 from tinygrad_seq.errors import ArgumentError, DataError, explain
-from tinygrad_seq.keywords import answer
 from tinygrad_seq.models import NeuralModel
-from tinygrad_seq.random import Generator, given_or, stream
-from tinygrad_seq.sampling.choosing import Choosing, drawn, log_chance, truncated, uniform, weights
-from tinygrad_seq.sampling.stepping import Position, Stepper
+from tinygrad_seq.sampling.decoding import Choosing, drawn, log_chance, truncated, uniform, weights
+from tinygrad_seq.sampling.stepper import Position, Stepper
 
 __all__ = ["Candidate", "Prime", "Sample", "Sampler", "Token"]
 

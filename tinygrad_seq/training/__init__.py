@@ -13,13 +13,13 @@ from tinygrad_seq.training.events import (
     Started,
     Step,
 )
-from tinygrad_seq.training.fitting import Fitted
-from tinygrad_seq.training.flow import Flow
+from tinygrad_seq.training.gradient_flow import Flow
 from tinygrad_seq.training.loop import resume, train
+from tinygrad_seq.training.module_loop import Fitted
 from tinygrad_seq.training.notebook import Notebook, shown
 from tinygrad_seq.training.presets import PRESETS, preset
 from tinygrad_seq.training.run_folder import Run, free_folder, load_run, usual_name
-from tinygrad_seq.training.to_the_end import fit
+from tinygrad_seq.training.run_to_end import fit
 
 __all__ = [
     "PRESETS",

@@ -15,10 +15,10 @@ import numpy as np
 
 from tinygrad_seq.data import Tokenizer
 from tinygrad_seq.errors import CheckpointError, explain
-from tinygrad_seq.files import atomic_write_bytes
 from tinygrad_seq.nn import Module
-from tinygrad_seq.numerics import Array
-from tinygrad_seq.reading import open_file, reason_of
+from tinygrad_seq.runtime.arrays import Array
+from tinygrad_seq.runtime.files import atomic_write_bytes
+from tinygrad_seq.runtime.untrusted_files import open_file, reason_of
 
 __all__ = ["fingerprint", "load_state", "load_weights", "save_state", "save_weights"]
 

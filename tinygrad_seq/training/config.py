@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
-from tinygrad_seq.data.decoding import Decoding
-from tinygrad_seq.data.tokenizer_kinds import checked_spec
+from tinygrad_seq.data.sources.decode import Decoding
+from tinygrad_seq.data.tokenizers.registry import checked_spec
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import ArgumentError, explain
-from tinygrad_seq.keywords import answer
-from tinygrad_seq.training.setting_rules import (
+from tinygrad_seq.training.rules import (
     CHOICES,
     Kind,
     checked,
@@ -26,7 +26,7 @@ from tinygrad_seq.training.setting_rules import (
     sources,
     unknown_setting,
 )
-from tinygrad_seq.training.toml_text import TomlValue, to_toml
+from tinygrad_seq.training.toml import TomlValue, to_toml
 
 __all__ = ["FACTS", "OPTIMISERS", "USUAL_LR", "Config"]
 

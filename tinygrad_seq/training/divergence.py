@@ -11,7 +11,7 @@ from tinygrad_seq.training.evaluation import bits
 from tinygrad_seq.training.run_folder import BEST, LAST
 
 if TYPE_CHECKING:
-    from tinygrad_seq.training.course import Course
+    from tinygrad_seq.training.trainer import Course
 
 __all__ = ["REPORTS", "TIMES", "Divergence", "diverged", "highest_of"]
 

@@ -15,7 +15,7 @@ from tinygrad_seq.data import Rates, TextSize, rates, windows
 from tinygrad_seq.errors import ArgumentError, NonFiniteError, explain
 from tinygrad_seq.models.neural import NeuralModel, evaluating
 from tinygrad_seq.models.protocol import SymbolModel, count
-from tinygrad_seq.numerics import Array
+from tinygrad_seq.runtime.arrays import Array
 
 __all__ = [
     "BLOCKS",

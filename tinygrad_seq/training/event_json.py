@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_seq.training.events import Event, Started
-from tinygrad_seq.training.flow import Flow
+from tinygrad_seq.training.gradient_flow import Flow
 from tinygrad_seq.training.run_folder import Run
 
 __all__ = ["as_json"]

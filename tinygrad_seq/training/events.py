@@ -13,7 +13,7 @@ from typing import Any
 
 from tinygrad_seq.data import Corpus, Rates, Tokens
 from tinygrad_seq.training.evaluation import bits, has_risen
-from tinygrad_seq.training.flow import Flow
+from tinygrad_seq.training.gradient_flow import Flow
 from tinygrad_seq.training.run_folder import Run
 
 __all__ = ["Evaluated", "Event", "Finished", "Interrupted", "Sampled", "Saved", "Started", "Step"]

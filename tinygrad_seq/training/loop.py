@@ -19,17 +19,17 @@ from tinygrad_seq.data import (
     stored_tokens,
     tokenize,
 )
-from tinygrad_seq.data.text_files import left_out_of
+from tinygrad_seq.data.sources.paths import left_out_of
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import CheckpointError, explain
-from tinygrad_seq.keywords import answer
-from tinygrad_seq.training.building import new_model
+from tinygrad_seq.training.budget import lasted
 from tinygrad_seq.training.config import Config
-from tinygrad_seq.training.course import Course
 from tinygrad_seq.training.events import Event
-from tinygrad_seq.training.finding import BEGUN_IN, Found, found_text
-from tinygrad_seq.training.plan import lasted
+from tinygrad_seq.training.factory import new_model
+from tinygrad_seq.training.find_text import BEGUN_IN, Found, found_text
 from tinygrad_seq.training.run_folder import Run, RunFolder
 from tinygrad_seq.training.small_texts import suited
+from tinygrad_seq.training.trainer import Course
 
 __all__ = ["resume", "text_of", "train"]
 

@@ -14,9 +14,9 @@ from importlib import import_module
 from typing import Any, TextIO
 
 from tinygrad_seq.terminal import visible
+from tinygrad_seq.training.console import HEAD, beginning, ending, lines_for, row
 from tinygrad_seq.training.evaluation import bits
 from tinygrad_seq.training.events import Evaluated, Event, Finished, Interrupted, Sampled, Started, Step
-from tinygrad_seq.training.live import HEAD, beginning, ending, lines_for, row
 
 __all__ = ["Notebook", "in_notebook", "shown"]
 

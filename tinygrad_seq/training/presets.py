@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygrad_seq.data import Tokens, tokenize
-from tinygrad_seq.data.naming import nearest
+from tinygrad_seq.data.nearest import nearest
 from tinygrad_seq.errors import ArgumentError, explain
-from tinygrad_seq.training.building import new_model
+from tinygrad_seq.training.busy_cores import ProductThreads, tried
 from tinygrad_seq.training.config import Config
-from tinygrad_seq.training.learner import Learner
-from tinygrad_seq.training.neighbour import ProductThreads, tried
+from tinygrad_seq.training.factory import new_model
 from tinygrad_seq.training.pace import Pace, pace_of
 from tinygrad_seq.training.run_folder import Run
 from tinygrad_seq.training.small_texts import made_smaller, suited
+from tinygrad_seq.training.step import Learner
 
 __all__ = ["PRESETS", "Preset", "fitted", "pace", "preset"]
 

@@ -25,17 +25,17 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_seq.data import Tokenizer, load_tokenizer
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import CheckpointError, explain, few
-from tinygrad_seq.files import UNFINISHED, atomic_write_text
-from tinygrad_seq.keywords import answer
 from tinygrad_seq.models import NeuralModel
-from tinygrad_seq.numerics import Array
-from tinygrad_seq.reading import read_file, reason_of, require_file
-from tinygrad_seq.training.building import new_model
+from tinygrad_seq.runtime.arrays import Array
+from tinygrad_seq.runtime.files import UNFINISHED, atomic_write_text
+from tinygrad_seq.runtime.untrusted_files import read_file, reason_of, require_file
 from tinygrad_seq.training.checkpoint import load_state, load_weights, save_state, save_weights
 from tinygrad_seq.training.config import FACTS, Config
-from tinygrad_seq.training.finding import OLD_EXT
-from tinygrad_seq.training.toml_text import TomlValue
+from tinygrad_seq.training.factory import new_model
+from tinygrad_seq.training.find_text import OLD_EXT
+from tinygrad_seq.training.toml import TomlValue
 
 __all__ = ["Run", "RunFolder", "free_folder", "load_run", "usual_name"]
 

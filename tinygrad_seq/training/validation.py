@@ -10,8 +10,8 @@ from tinygrad_seq.errors import NonFiniteError
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.evaluation import Measured, measure
-from tinygrad_seq.training.learner import unwarned, why_not_finite
-from tinygrad_seq.training.setting_rules import checked_split
+from tinygrad_seq.training.rules import checked_split
+from tinygrad_seq.training.step import unwarned, why_not_finite
 
 __all__ = ["parts_of", "validate", "validated"]
 

@@ -1,0 +1,39 @@
+"""What a trained model does on a text, as plain arrays; charts and pages are made of them elsewhere."""
+
+from tinygrad_seq.analysis.probe.attention_maps import Attended, Attention, attention_of, attention_on_text
+from tinygrad_seq.analysis.probe.gate_health import Gate, LayerHealth, gates, health
+from tinygrad_seq.analysis.probe.text import OnText, Window, on_text, saliency, told, windows_of
+from tinygrad_seq.analysis.probe.units import Detected, cannot_tell, detectors, find_units
+from tinygrad_seq.analysis.probe.unrolled_graph import Unrolled, step_by_step, unrolled
+from tinygrad_seq.analysis.probe.windows import AttendedInWindows, Banded, attention_in_windows
+from tinygrad_seq.nn.hooks import recurrent_layers, seeing, states_of
+
+__all__ = [
+    "Attended",
+    "AttendedInWindows",
+    "Attention",
+    "Banded",
+    "Detected",
+    "Gate",
+    "LayerHealth",
+    "OnText",
+    "Unrolled",
+    "Window",
+    "attention_in_windows",
+    "attention_of",
+    "attention_on_text",
+    "cannot_tell",
+    "detectors",
+    "find_units",
+    "gates",
+    "health",
+    "on_text",
+    "recurrent_layers",
+    "saliency",
+    "seeing",
+    "states_of",
+    "step_by_step",
+    "told",
+    "unrolled",
+    "windows_of",
+]

@@ -1,0 +1,19 @@
+"""What a model does on a text, gathered into one record and written as one page that needs nothing else."""
+
+from tinygrad_seq.analysis.report.captions import Token, tokens_of
+from tinygrad_seq.analysis.report.page import page_of
+from tinygrad_seq.analysis.report.record import SECTIONS, GateOnText, Heads, Layer, Record
+from tinygrad_seq.analysis.report.report import LONGEST, Report
+
+__all__ = [
+    "LONGEST",
+    "SECTIONS",
+    "GateOnText",
+    "Heads",
+    "Layer",
+    "Record",
+    "Report",
+    "Token",
+    "page_of",
+    "tokens_of",
+]

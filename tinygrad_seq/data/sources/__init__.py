@@ -1,0 +1,1 @@
+"""Where text comes from: files, folders, packed files, standard input, what Python brings along."""

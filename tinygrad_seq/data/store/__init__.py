@@ -1,0 +1,1 @@
+"""Ids of a text, in memory or in a file that is mapped."""

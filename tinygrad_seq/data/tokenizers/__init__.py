@@ -1,0 +1,1 @@
+"""Text to ids and back: characters, bytes, byte pairs, Korean letters."""

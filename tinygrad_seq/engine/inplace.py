@@ -1,0 +1,145 @@
+"""`x += y` and its kin: the tensor takes a new value, and every name that means it sees that.
+
+As in NumPy and PyTorch, after `y = x; x += 1` both are the new value. Tapes are not disturbed: they hold on to the
+old array, and what `x` becomes is recorded. A leaf that wants a gradient is written to inside `no_grad()` only.
+A view (`x[0]`, `x.T`, `x.detach()`) is written through: the tensor that it is a view of changes too. On the tape,
+where that is not recorded, it is refused.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_seq.engine.apply import TRACED, WANTS, Recorded, leaf, wrap
+from tinygrad_seq.engine.node import STATE, Leaf, Node, mark_changed, next_index
+from tinygrad_seq.errors import DTypeError, GraphError, ShapeError, TraceError, describe_shape, explain
+from tinygrad_seq.runtime.arrays import Array
+
+if TYPE_CHECKING:
+    from tinygrad_seq.engine.tensor import Tensor
+
+
+class InplaceMethods(Recorded):
+    """`+= -= *= /= //= %= **= @= &= |= ^=`."""
+
+    __slots__ = ()
+
+    __iadd__: Callable[[Any, Any], Tensor]
+    __isub__: Callable[[Any, Any], Tensor]
+    __imul__: Callable[[Any, Any], Tensor]
+    __itruediv__: Callable[[Any, Any], Tensor]
+    __ifloordiv__: Callable[[Any, Any], Tensor]
+    __imod__: Callable[[Any, Any], Tensor]
+    __ipow__: Callable[[Any, Any], Tensor]
+    __imatmul__: Callable[[Any, Any], Tensor]
+    __iand__: Callable[[Any, Any], Tensor]
+    __ior__: Callable[[Any, Any], Tensor]
+    __ixor__: Callable[[Any, Any], Tensor]
+
+
+def become(x: Any, symbol: str, out: Any) -> Any:
+    """`x` with the value and the place on the tape of `out`, which `x symbol y` came to."""
+    if out is NotImplemented or (isinstance(x.node, Leaf) and x.node.value is not None):
+        return out  # a number that is shared by all who use it is never changed
+    if STATE.recording and isinstance(x.node, Leaf | None) and x.mode:
+        raise _refused_leaf(x, symbol)
+    call = f"x {symbol}= y"
+    if not STATE.recording and isinstance(x.node, Node):
+        rule = "x was made by a recorded op, and nothing is recorded inside no_grad()."
+        raise GraphError(
+            explain(f"{call}: the gradient of x would be wrong", {"x": x}, rule, f"Write x = x {symbol} y.")
+        )
+    if out.array.shape != x.array.shape:
+        rule = f"expected a result of shape {describe_shape(x.shape)}, got {describe_shape(out.shape)}."
+        raise ShapeError(
+            explain(f"{call}: the result does not fit", {"x": x}, rule, f"Write x = x {symbol} y.")
+        )
+    if out.array.dtype != x.array.dtype:
+        if not np.can_cast(out.array.dtype, x.array.dtype, "same_kind"):
+            rule = f"expected a result of dtype {x.dtype}, got {out.dtype}."
+            raise DTypeError(
+                explain(f"{call}: the result does not fit", {"x": x}, rule, f"Write x = x {symbol} y.")
+            )
+        out = out.to(x.array.dtype)
+    learnt = x.mode & WANTS and not isinstance(x.node, Node)  # a leaf, inside no_grad()
+    if out.mode & WANTS and type(x) is not Recorded.tensor_type:
+        rule, way_out = "expected a value without gradient.", f"Write x = x {symbol} y, under another name."
+        raise GraphError(explain(f"{call}: a parameter would hang on the tape", {"x": x}, rule, way_out))
+    if _is_shared(x):
+        if out.mode or (x.mode and not learnt):
+            rule = "another tensor that is still there shares its memory, as x[0] does, and would not change."
+            raise GraphError(
+                explain(f"{call}: x is seen elsewhere", {"x": x}, rule, f"Write x = x {symbol} y.")
+            )
+        if x.array.flags.writeable:
+            x.array[...] = out.array
+            mark_changed(x.array)
+            return x
+    x.viewed = ()
+    if learnt:
+        take_array(x, out.array)
+    else:
+        x.array, x.node, x.mode = out.array, out.node, out.mode
+    return x
+
+
+def take_array(x: Any, array: Array) -> None:
+    """Give a leaf another array; what was recorded before is known to have read the old one."""
+    x.array = array
+    if x.node is not None:
+        x.node.replaced = next_index()
+
+
+def _is_shared(x: Any) -> bool:
+    """True where a tensor that x is a view of, or a view of x, is still there."""
+    if weakref.getweakrefcount(x) and any(
+        type(r) is weakref.ref and r.__callback__ is None for r in weakref.getweakrefs(x)
+    ):
+        return True
+    sources = [source for seen in x.viewed if (source := seen()) is not None]
+    return any(np.may_share_memory(source.array, x.array) for source in sources)
+
+
+def alias(t: Tensor) -> Tensor:
+    """Another tensor of the same value at the same place of the tape: `x += y` on the one leaves the other."""
+    if not t.mode and _is_shared(t):
+        return wrap(t.array.copy())
+    return wrap(t.array, t.node or (leaf(t) if t.mode else None), t.mode)
+
+
+def unshared(t: Tensor) -> Tensor:
+    """The same value at the same place of the tape, in memory that writing to the tensor it came from spares."""
+    return alias(t) if t.mode else wrap(t.array.copy())
+
+
+def _refused_leaf(x: Any, symbol: str) -> Exception:
+    call = f"x {symbol}= y"
+    if x.mode & TRACED and not x.mode & WANTS:
+        rule = "x is an argument, which must stay what it was."
+        return TraceError(
+            explain(
+                f"{call}: changed while a function was traced", {"x": x}, rule, f"Write x = x {symbol} y."
+            )
+        )
+    rule = "expected a tensor without gradient, or no_grad() around it."
+    way_out = f"To learn: with no_grad(): x {symbol}= y. For a new value: z = x {symbol} y."
+    return GraphError(explain(f"{call}: x is a leaf that wants a gradient", {"x": x}, rule, way_out))
+
+
+def _inplace(name: str, symbol: str) -> Any:
+    def method(self: Any, other: Any) -> Any:
+        return become(self, symbol, getattr(self, name)(other))
+
+    method.__name__ = name.replace("__", "__i", 1)
+    return method
+
+
+for _name, _symbol in (
+    ("add", "+"), ("sub", "-"), ("mul", "*"), ("truediv", "/"), ("floordiv", "//"), ("mod", "%"), ("pow", "**"),
+    ("matmul", "@"), ("and", "&"), ("or", "|"), ("xor", "^"),
+):  # fmt: skip
+    setattr(InplaceMethods, f"__i{_name}__", _inplace(f"__{_name}__", _symbol))

@@ -1,0 +1,67 @@
+"""What a value is called: by its user (`h.name = "h"`), by the layer that made it (a role), by the function it is of.
+
+Only readers ask. A node has no marks until it is given one, so that those without cost nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tinygrad_seq.engine.node import Leaf, Node
+
+if TYPE_CHECKING:
+    from tinygrad_seq.engine.tensor import Tensor
+
+T = TypeVar("T", bound="Tensor")
+
+
+@dataclass(slots=True)
+class Marks:
+    """The user's name, the layer's, and the functions whose result this is, the innermost first.
+
+    Of a function that ran as its composition, the name and the creation index before its first op.
+    """
+
+    name: str = ""
+    role: str = ""
+    made: tuple[tuple[str, int], ...] = ()
+
+
+_NONE = Marks()
+
+
+def marks_of(node: Node | Leaf) -> Marks:
+    """The marks of a node; empty ones where it has none."""
+    return getattr(node, "marks", _NONE)
+
+
+def _own(node: Node) -> Marks:
+    if not hasattr(node, "marks"):
+        node.marks = Marks()
+    return node.marks
+
+
+def rename(node: Node | Leaf, name: str) -> None:
+    """The user's name for what stands here."""
+    if isinstance(node, Node):
+        _own(node).name = name
+    else:
+        node.name = name
+
+
+def role(name: str, t: T) -> T:
+    """The tensor itself, marked as what it is to the layer that made it: "f" for a forget gate."""
+    if isinstance(t.node, Node):
+        _own(t.node).role = name
+    return t
+
+
+def made_by(name: str, start: int, value: Any) -> Any:
+    """What a function returned, marked as made by its ops from the creation index `start` on."""
+    for t in value if isinstance(value, tuple) else (value,):
+        node = getattr(t, "node", None)
+        if isinstance(node, Node) and node.index > start:
+            marks = _own(node)
+            marks.made = (*marks.made, (name, start))
+    return value

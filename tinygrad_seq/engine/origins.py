@@ -1,0 +1,66 @@
+"""Where memory that was taken off the tape came from: what `detach` leaves behind for pictures.
+
+A note is a number and a place, kept as long as the memory itself: it holds neither a node nor an array. It goes
+with the memory, not with a tensor, for a layer reads slices of the state that it is handed.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
+from tinygrad_seq.runtime.arrays import Array
+from tinygrad_seq.runtime.weakrefs import forgotten_with
+
+if TYPE_CHECKING:
+    from tinygrad_seq.engine.node import Node, Place
+
+
+class Origin(NamedTuple):
+    """The node that made a detached value, by its creation index, and where that was."""
+
+    made: int
+    place: Place
+
+
+# The owner of the memory by id -> (weak reference to it, {first byte, byte behind the last: what made it}).
+_notes: dict[int, tuple[weakref.ref[Array], dict[tuple[int, int], Origin]]] = {}
+_RANGES = 64
+_WHOLE = (0, -1)  # of the owner itself, for finding an array's bytes takes longer than all the rest
+
+
+def _owner(array: Array) -> Array:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def note(array: Array, node: Node) -> None:
+    """Note that `array`, now off the tape, is what `node` has made."""
+    owner = _owner(array)
+    key = id(owner)
+    entry = _notes.get(key)
+    if entry is None or entry[0]() is not owner:
+        entry = _notes[key] = (forgotten_with(owner, _notes), {})
+    elif len(entry[1]) >= _RANGES:
+        entry[1].clear()  # a buffer that lives on while its parts are handed out: the newest notes will do
+    entry[1][_WHOLE if array is owner else byte_bounds(array)] = Origin(node.index, node.place)
+
+
+def origin_of(array: Array) -> Origin | None:
+    """What made a detached array, or the one that it is a part of; None where nobody noted it."""
+    if not _notes or not array.size:
+        return None
+    owner = _owner(array)
+    entry = _notes.get(id(owner))
+    if entry is None or entry[0]() is not owner:
+        return None
+    if _WHOLE in entry[1]:
+        return entry[1][_WHOLE]
+    low, high = byte_bounds(array)
+    return next(
+        (made for (start, stop), made in list(entry[1].items()) if start <= low and high <= stop), None
+    )

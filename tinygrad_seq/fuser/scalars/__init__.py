@@ -1,0 +1,1 @@
+"""Scalar maths that kernels call by name: what numba compiles into each of them."""

@@ -1,0 +1,329 @@
+"""The loop over time: forwards and backwards, for rows of different lengths. Its tape is the whole program.
+
+BPTT is nothing extra. The loop knows nothing of layers: any function of (x_t, state) runs through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq import functional as F
+from tinygrad_seq.engine import ops
+from tinygrad_seq.engine.apply import FLOAT32, as_tensor, wrap
+from tinygrad_seq.engine.creation import where
+from tinygrad_seq.engine.foreign_keywords import answer
+from tinygrad_seq.engine.inplace import alias
+from tinygrad_seq.engine.node import scope, time_step
+from tinygrad_seq.engine.random import Generator, given_or
+from tinygrad_seq.engine.shapes import concat, stack
+from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tree import detach
+from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, explain
+from tinygrad_seq.fuser.decorator import fused
+from tinygrad_seq.nn.module import Module
+from tinygrad_seq.nn.step_hooks import StepHook
+from tinygrad_seq.runtime.arrays import Array
+from tinygrad_seq.runtime.malloc import collector_paused
+
+Step = Callable[[Tensor, Any], Any]
+Trace = dict[str, Tensor]
+
+
+def unroll(
+    cell: Any,
+    xs: Any,
+    state: Any = None,
+    *,
+    lengths: Any = None,
+    reverse: bool = False,
+    return_trace: bool = False,
+    step_hook: StepHook | None = None,
+) -> Any:
+    """Run `out, state = cell(xs[t], state)` for all t: all outs stacked (T, ...) and the last state.
+
+        t = 0 .. T - 1, or T - 1 .. 0 with `reverse`; outs[t] is always that of xs[t]
+
+    xs (T, ...), or (T, B, ...) with `lengths`; `state` is a tensor or tuples of them, nested as you like, each
+    (B, ...). `cell` is a function of your own, or an `RNNCell`, `LSTMCell` or `GRUCell`, whose input product is
+    then taken for all t at once, and whose state None is zeros. Ops made in step t carry t as their time mark.
+
+    `lengths` (B,), in any order, 0 .. T: row b has the steps below lengths[b] only. What stands in xs behind
+    them is never read, not even NaN; outs are 0 there; the state stays as it was (and is first changed at step
+    lengths[b] - 1 with `reverse`), so that each row gives what it gives alone.
+
+    `step_hook(t, state)` is called after each step with the state that goes on from it; what it returns goes on in
+    its place, unless None. The outs are those of the cell, whatever it returns.
+
+    With `return_trace` the cell returns a dict of tensors as a third value (ours do: gates and states), and so
+    does `unroll`: each of them stacked as outs are.
+
+    >>> from tinygrad_seq import tensor, zeros
+    >>> total = lambda x, s: (s + x, s + x)
+    >>> unroll(total, tensor([[1.0, 1.0], [2.0, 2.0]]), zeros(2), lengths=[2, 1])[0]
+    Tensor([[1., 1.],
+            [3., 0.]], f32(2, 2))
+
+    Raises ShapeError, ArgumentError or DTypeError for what does not fit, and where the cell returns no pair.
+    """
+    xs = as_tensor(xs)
+    if xs.ndim == 0 or xs.shape[0] == 0:
+        raise ShapeError(explain("unroll: no time steps", {"xs": xs}, "expected at least one."))
+    steps, spans = xs.shape[0], None
+    if lengths is not None:
+        if xs.ndim < 2:
+            rule = "expected (T, B, ...): with lengths, xs has an axis of rows."
+            raise ShapeError(explain("unroll: xs does not fit", {"xs": xs}, rule))
+        spans = Spans("unroll", lengths, steps, xs.shape[1])
+        xs = spans.filled(xs)
+    if isinstance(cell, Module) and not hasattr(cell, "prepare") and hasattr(cell, "num_layers"):
+        rule = "expected a cell, or a function of (x_t, state): a layer runs over time by itself."
+        raise ArgumentError(explain("unroll: this is no cell", {"cell": cell}, rule))
+    if hasattr(cell, "prepare"):
+        with scope(cell._scope or type(cell).__name__.lower()):
+            xs, step, start, shown = cell.prepare(xs, state, return_trace)
+            outs, last, trace = run(step, xs, start, spans, reverse, return_trace, step_hook)
+        last = shown(last)
+    else:
+        outs, last, trace = run(
+            _guarded(cell, state, spans, reverse), xs, state, spans, reverse, return_trace, step_hook, True
+        )
+    if spans is not None:
+        outs, trace = spans.padded(outs, steps), {k: spans.padded(v, steps) for k, v in trace.items()}
+    return (outs, last, trace) if return_trace else (outs, last)
+
+
+def run(
+    step: Step,
+    xs: Tensor,
+    state: Any,
+    spans: Spans | None,
+    reverse: bool,
+    traced: bool,
+    step_hook: StepHook | None = None,
+    theirs: bool = False,
+) -> tuple[Tensor, Any, Trace]:
+    """The loop itself, over the steps of xs: outs, the last state and the trace, 0 behind a row's end."""
+    # A user's step or hook may change a state that is also the output: h += x.
+    theirs = theirs or step_hook is not None
+    outs: list[Tensor] = []
+    traces: list[Trace] = []
+    count = 3 if traced else 2
+    with collector_paused():
+        for t in range(xs.shape[0])[:: -1 if reverse else 1]:
+            with time_step(t):
+                made = step(xs[t], state)
+                if type(made) is not tuple or len(made) != count:
+                    raise _no_pair(made, count)
+                still = spans is not None and t >= spans.shortest
+                state = held(spans.alive(t), made[1], state) if still else made[1]  # type: ignore[union-attr]
+                if step_hook is not None:
+                    state = after_hook(step_hook(t, state), state)
+            outs.append(alias(made[0]) if theirs and isinstance(made[0], Tensor) else made[0])
+            if traced:
+                traces.append(made[2])
+    if reverse:
+        outs.reverse()
+        traces.reverse()
+    gathered = {name: stack([trace[name] for trace in traces]) for name in (traces[0] if traced else ())}
+    if spans is None or spans.shortest >= spans.longest:
+        return stack(outs), state, gathered
+    return spans.blanked(stack(outs)), state, {k: spans.blanked(v) for k, v in gathered.items()}
+
+
+def _guarded(cell: Any, first: Any, spans: Spans | None, reverse: bool) -> Step:
+    """A user's cell whose rows, once they have ended, go on from where they began.
+
+    Nothing that they make there is used; but where a slope is infinite at the state they ended in, 0 times
+    that slope would be a NaN in the gradient of the steps before.
+    """
+    if spans is None or reverse or first is None:
+        return cell  # type: ignore[no-any-return]
+    begun, shortest, at = detach(first), spans.shortest, iter(range(spans.longest))
+
+    def step(x: Tensor, state: Any) -> Any:
+        t = next(at)
+        return cell(x, held(spans.alive(t), state, begun) if t >= shortest else state)
+
+    return step
+
+
+def after_hook(returned: Any, state: Any) -> Any:
+    """The state after a step's hook."""
+
+    def join(new: Tensor, old: Tensor) -> Tensor:
+        if new.shape != old.shape:
+            rule = f"expected {old.shape}, as the state that it was given."
+            raise ShapeError(explain("step_hook: it returned another shape", {"returned": new}, rule))
+        return new
+
+    return state if returned is None else paired("step_hook", join, returned, state)
+
+
+def _no_pair(made: Any, count: int) -> DTypeError:
+    rule = f"expected {'a pair (out, state)' if count == 2 else 'three: (out, state, trace)'}."
+    named = {f"value {i}": v for i, v in enumerate(made)} if isinstance(made, tuple) else {"value": made}
+    return DTypeError(explain("unroll: the cell returned something else", named, rule))
+
+
+class Spans:
+    """How many steps each row of a batch has, and what follows from it: rows in any order, 0 steps included."""
+
+    def __init__(self, call: str, lengths: Any, steps: int, rows: int | None):
+        given = lengths.array if isinstance(lengths, Tensor) else np.asarray(lengths)
+        if given.dtype.kind not in "iu" and given.size:
+            rule = "expected whole numbers, one for each row."
+            raise DTypeError(explain(f"{call}: lengths are no counts", {"lengths": lengths}, rule))
+        if given.shape != (() if rows is None else (rows,)):
+            rule = "expected one number." if rows is None else f"expected ({rows},): one for each row."
+            raise ShapeError(explain(f"{call}: lengths do not fit", {"lengths": given}, rule))
+        self.counts = given.reshape(-1).astype(np.int64)
+        if ((self.counts < 0) | (self.counts > steps)).any():
+            wrong = int(np.flatnonzero((self.counts < 0) | (self.counts > steps))[0])
+            rule = f"expected 0 to {steps}, the number of steps; row {wrong} has {self.counts[wrong]}."
+            raise ArgumentError(explain(f"{call}: a length out of range", {"lengths": given}, rule))
+        self.shortest = int(self.counts.min(initial=steps))
+        # One step at least, so that there is an output whose sizes can be read.
+        self.longest = max(1, int(self.counts.max(initial=0)))
+
+    def alive(self, t: int) -> Array:
+        """Which rows have a step t (B,)."""
+        return t < self.counts
+
+    def _mask(self, ndim: int) -> Tensor:
+        mask = np.arange(self.longest)[:, None] < self.counts
+        return wrap(mask.reshape(*mask.shape, *(1,) * (ndim - 2)))
+
+    def filled(self, xs: Tensor) -> Tensor:
+        """The steps that some row has, each row going on as it began: what stood there is out of the way.
+
+        A row's own first step rather than 0, which a cell might take the logarithm of; a row that has none
+        borrows one.
+        """
+        xs = xs if self.longest == xs.shape[0] else xs[: self.longest]
+        if self.shortest >= self.longest:
+            return xs
+        lender = np.where(self.counts > 0, np.arange(len(self.counts)), self.counts.argmax())
+        first = xs.array[0, lender] if self.counts.any() else np.zeros_like(xs.array[0])
+        return where(self._mask(xs.ndim), xs, first)
+
+    def blanked(self, outs: Tensor) -> Tensor:
+        """0 behind each row's end."""
+        if outs.ndim < 2 or outs.shape[1] != len(self.counts):
+            rule = f"expected {len(self.counts)} rows in each: its first size after T."
+            raise ShapeError(explain("unroll: the outputs do not fit the lengths", {"outputs": outs}, rule))
+        return where(self._mask(outs.ndim), outs, np.zeros((), outs.dtype))
+
+    def padded(self, outs: Tensor, steps: int) -> Tensor:
+        """As many steps as there were, those that no row has being 0."""
+        if outs.shape[0] == steps:
+            return outs
+        return concat([outs, wrap(np.zeros((steps - outs.shape[0], *outs.shape[1:]), outs.dtype))])
+
+
+# ---- states: a tensor, or tuples of them -------------------------------------------------------------------
+def _remade(like: Any, parts: Any) -> Any:
+    return type(like)(*parts) if hasattr(like, "_fields") else type(like)(parts)
+
+
+def paired(call: str, join: Callable[[Tensor, Any], Any], new: Any, old: Any) -> Any:
+    """`join(new, old)` for each tensor of two states that are made alike; None stays None."""
+    if new is None:
+        return None
+    if isinstance(new, Mapping):
+        if not isinstance(old, Mapping) or set(new) != set(old):
+            rule = f"expected the parts {', '.join(map(repr, new))}, as the cell returns."
+            raise ShapeError(explain(f"{call}: the state changes its form", {"state": old}, rule))
+        return {name: paired(call, join, n, old[name]) for name, n in new.items()}
+    if isinstance(new, (tuple, list)):
+        if not isinstance(old, (tuple, list)) or len(new) != len(old):
+            rule = f"expected {len(new)} parts, as the cell returns."
+            raise ShapeError(explain(f"{call}: the state changes its form", {"state": old}, rule))
+        return _remade(new, [paired(call, join, n, o) for n, o in zip(new, old, strict=True)])
+    if old is None:
+        rule = "expected a tensor: rows that have not begun keep the state they were given."
+        raise ShapeError(explain(f"{call}: there is no first state", {"returned": new}, rule))
+    return join(as_tensor(new), old)
+
+
+def held(alive: Array, new: Any, old: Any) -> Any:
+    """The new state for rows that are alive (B,), the old one for the others."""
+    if type(new) is type(old) is tuple and _alike(len(alive), *new, *old):
+        return _both_held(wrap(alive[:, None]), *new, *old)
+
+    def join(n: Tensor, o: Any) -> Any:
+        if n.ndim == 0 or n.shape[0] != len(alive):
+            rule = f"expected {len(alive)} rows."
+            raise ShapeError(explain("unroll: a state does not fit the lengths", {"state": n}, rule))
+        return _held(wrap(alive.reshape(-1, *(1,) * (n.ndim - 1))), n, o)
+
+    return paired("unroll", join, new, old)
+
+
+def _alike(rows: int, *states: Any) -> bool:
+    """True where they go through one kernel: two new matrices and two old ones, of one shape."""
+    if len(states) != 4 or not all(isinstance(s, Tensor) for s in states):
+        return False
+    shapes = {s.array.shape for s in states}
+    shape = shapes.pop()
+    return not shapes and len(shape) == 2 and shape[0] == rows
+
+
+@fused
+def _held(alive: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    return where(alive, new, old)
+
+
+@fused
+def _both_held(
+    alive: Tensor, new: Tensor, other_new: Tensor, old: Tensor, other_old: Tensor
+) -> tuple[Tensor, Tensor]:
+    return where(alive, new, old), where(alive, other_new, other_old)
+
+
+def zoneout(new: Any, old: Any, p: float, training: bool = True, rng: Generator | None = None) -> Any:
+    """The new state, where each element keeps its old value with probability p (Krueger et al., 2016).
+
+        training:      where(chance < p, old, new), drawn afresh at each call
+        else:          p old + (1 - p) new
+
+    Two tensors, or two states made alike of tuples. Draws from `rng`, or from the stream `dropout`.
+
+    >>> from tinygrad_seq import zeros, ones
+    >>> zoneout(ones(2), zeros(2), 0.25, training=False)
+    Tensor([0.75, 0.75], f32(2,))
+    """
+    if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0.0 <= p <= 1.0:
+        raise ArgumentError(
+            explain("zoneout: p out of range", {"p": p}, "expected a probability from 0 to 1.")
+        )
+    if p == 0.0:
+        return new
+    if training:
+        draws = given_or(rng, "dropout")
+        return paired("zoneout", lambda n, o: _zoned(n, o, draws.next_key(), p=float(p)), new, old)
+    return paired("zoneout", lambda n, o: _mean_zoned(n, o, p=float(p)), new, old)
+
+
+@fused
+def _zoned(new: Tensor, old: Tensor, key: Tensor, *, p: float) -> Tensor:
+    chance = ops.uniform(key, shape=new.shape, dtype=FLOAT32)
+    return where(chance < p, old, new)
+
+
+@fused
+def _mean_zoned(new: Tensor, old: Tensor, *, p: float) -> Tensor:
+    return p * old + (1.0 - p) * new
+
+
+def sequence_mask(rows: int, size: int, p: float, dtype: Any, rng: Generator | None = None) -> Tensor:
+    """A dropout mask (rows, size) for all steps of a sequence: 0 with probability p, else 1 / (1 - p).
+
+    Multiply the state by it on its way into the recurrent product (Gal and Ghahramani, 2016).
+    """
+    return F.dropout(wrap(np.ones((rows, size), dtype)), p, True, rng)
+
+
+answer(globals(), "unroll", "zoneout")

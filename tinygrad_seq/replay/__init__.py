@@ -1,0 +1,1 @@
+"""A function's step recorded once and run again on arrays, without Tensors and without gradients."""

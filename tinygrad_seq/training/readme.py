@@ -1,0 +1,69 @@
+"""The README of a run: what it is, how well it does, and what can be done with it, for whoever finds the folder."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinygrad_seq.data import Corpus, Rates, Tokens, rates
+from tinygrad_seq.terminal import one_line
+from tinygrad_seq.training.console import clock
+from tinygrad_seq.training.run_folder import Run
+
+if TYPE_CHECKING:
+    from tinygrad_seq.training.trainer import Course
+
+__all__ = ["card", "describe"]
+
+
+def describe(course: Course) -> None:
+    """Write what the folder of a run is for whoever finds it; without a folder nothing."""
+    if folder := course.folder:
+        size, done, seconds = course.validation_size, course.learner.done, course.plan.elapsed()
+        found, error = rates(course.validation, size), rates(course.error, size).bits_per_character
+        folder.write_card(card(course.run, course.text, done, seconds, folder.path, found, error))
+
+
+def card(
+    run: Run, text: Corpus | Tokens, step: int, seconds: float, folder: Path, found: Rates, error: float
+) -> str:
+    """Markdown on a run after `step` steps; `found` is its validation, `error` that of bits per character."""
+    config, size = run.config, run.model.count()
+    sure = f" (standard error {error:z.3f})" if math.isfinite(error) else ""
+    told = "not measured yet"
+    if math.isfinite(found.bits_per_character):
+        told = f"{found.bits_per_character:z.3f} bits per character{sure}, {found.bits_per_byte:z.3f} bits per byte"
+    name, path = _plain(folder.name), _word(folder.as_posix())
+    return f"""# {name}
+
+A character model, trained with tinygrad_seq.
+
+| | |
+|---|---|
+| text | {_plain(text.name)}: {text}, sha256 `{text.sha256[:12]}` |
+| model | {config.model}, {config.layers} x {config.hidden}, {size:,} parameters, tokenizer {config.tokenizer} |
+| trained | {step:,} steps in {clock(seconds)}, {config.optimiser}, seed {config.seed} |
+| validation | {told} |
+
+    tgs sample {path} -n 300
+    tgs eval {path}
+    tgs inspect {path} --text "..." -o report.html
+    tgs train --resume {path} --steps {2 * step}
+
+`config.toml` holds every setting, `metrics.jsonl` the course of the run, `samples.txt` what it wrote on the way.
+`best.safetensors` are the weights with the best validation, `last.safetensors` the last ones, `state.safetensors` is
+what a resumed run goes on from.
+"""
+
+
+def _plain(name: str) -> str:
+    """A name as Markdown shows it: on one line, and no link, no mark and no HTML."""
+    return re.sub(r"([\\`*\[\]<>|&#!]|\b_|_\b)", r"\\\1", one_line(name))
+
+
+def _word(path: str) -> str:
+    """A path as a command line in a block of code has it, on one line."""
+    return one_line(path if re.fullmatch(r"[\w./:-]+", path) else shlex.quote(path))

@@ -1,0 +1,91 @@
+"""What an op costs: arithmetic, and bytes made and kept.
+
+Arithmetic is counted so: a product of (m, k) and (k, n) is 2 m k n; a pointwise op one for each number that it makes,
+be it an addition or an exponential; a sum or a maximum one for each number that it reads; what only moves numbers
+none. A fused op costs what its composition does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.engine.node import Leaf, Node
+from tinygrad_seq.engine.ops import OPS
+from tinygrad_seq.tape.tape import Row
+
+_FREE = ("cast", "cut", "where")
+
+
+def flops_of(row: Row, rows: Sequence[Row]) -> int:
+    """The arithmetic of one primitive; 0 for what is none."""
+    op = OPS.get(row.op)
+    if op is None or row.op in _FREE:
+        return 0
+    if op.kind == "map":
+        return int(math.prod(row.shape))
+    if op.kind == "matmul":
+        return int(2 * math.prod(row.shape) * rows[row.args[0]].shape[-1])
+    if op.kind == "reduce" or row.op == "scatter":
+        return int(math.prod(rows[row.args[0]].shape))
+    return 0
+
+
+def bytes_of(shape: Any, dtype: Any) -> int:
+    """The bytes of an array, or of the several outputs of an op."""
+    if isinstance(dtype, tuple):
+        return sum(map(bytes_of, shape, dtype))
+    return int(math.prod(shape) * np.dtype(dtype).itemsize) if dtype is not None else 0
+
+
+_VIEWS = ("reshape", "permute", "expand", "slice", "cut")
+
+
+def made_by(row: Row) -> int:
+    """The bytes of memory that an op's result takes: none for a view of what is there."""
+    return 0 if row.op in _VIEWS or row.op == "pick" or row.is_leaf else bytes_of(row.shape, row.dtype)
+
+
+def saved_by(rows: Sequence[Row], nodes: Mapping[int, Node | Leaf]) -> dict[int, int]:
+    """By slot, the bytes that the tape keeps for the backward pass, at the op that made them.
+
+    Each piece of memory counts once, however many rules read it, and through whatever views. What leaves hold does
+    not count: it would be there anyway.
+    """
+    owned: set[int] = set()
+    for node in nodes.values():
+        tensor = node.tensor() if isinstance(node, Leaf) else None
+        if tensor is not None:
+            owned.add(id(_owner(tensor.array)))
+    found: dict[int, int] = {}
+    for row in rows:
+        node = nodes[row.slot]
+        if not isinstance(node, Node):
+            continue
+        for slot, value in zip(row.args, node.saved or (), strict=False):
+            if isinstance(value, np.ndarray) and id(owner := _owner(value)) not in owned:
+                slot = _origin(rows, slot)
+                if not rows[slot].is_leaf:
+                    owned.add(id(owner))
+                    found[slot] = found.get(slot, 0) + owner.nbytes
+        for value in node.out if isinstance(node.out, tuple) else (node.out,):
+            if isinstance(value, np.ndarray) and id(owner := _owner(value)) not in owned:
+                owned.add(id(owner))
+                found[row.slot] = found.get(row.slot, 0) + owner.nbytes
+    return found
+
+
+def _owner(array: Any) -> Any:
+    while isinstance(base := array.base, np.ndarray):
+        array = base
+    return array
+
+
+def _origin(rows: Sequence[Row], slot: int) -> int:
+    """The slot whose memory a view shows."""
+    while rows[slot].op in _VIEWS or rows[slot].op == "pick":
+        slot = rows[slot].args[0]
+    return slot

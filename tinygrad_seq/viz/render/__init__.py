@@ -1,0 +1,1 @@
+"""From a graph to a file: DOT, SVG, text, colours."""
