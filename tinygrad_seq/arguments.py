@@ -18,7 +18,6 @@ from tinygrad_seq.errors import (
     RangeError,
     ShapeError,
     describe_shape,
-    explain,
     short_dtype,
 )
 
@@ -34,11 +33,11 @@ def whole(call: str, name: str, value: Any, low: int | None = None, high: int | 
         number = operator.index(value)
     except (TypeError, ValueError):
         rule = "expected a whole number."
-        raise DTypeError(explain(f"{call}: {name} is no whole number", {name: value}, rule)) from None
+        raise DTypeError(f"{call}: {name} is no whole number", {name: value}, rule) from None
     if (low is not None and number < low) or (high is not None and number > high):
         span = f"of at least {low}" if high is None else f"of at most {high}" if low is None else ""
         rule = f"expected a whole number {span or f'from {low} to {high}'}, got {number}."
-        raise ArgumentError(explain(f"{call}: {name} out of range", None, rule))
+        raise ArgumentError(f"{call}: {name} out of range", None, rule)
     return number
 
 
@@ -50,18 +49,18 @@ def real(call: str, name: str, value: Any, *, positive: bool = False, low: float
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         rule = "expected a number that a float holds."
-        raise DTypeError(explain(f"{call}: {name} is no real number", {name: value}, rule)) from None
+        raise DTypeError(f"{call}: {name} is no real number", {name: value}, rule) from None
     if math.isnan(number) or (positive and not number > 0) or (low is not None and number < low):
         span = " above 0" if positive else "" if low is None else f" of at least {low:g}"
         rule = f"expected a number{span}, got {number}."
-        raise ArgumentError(explain(f"{call}: {name} out of range", None, rule))
+        raise ArgumentError(f"{call}: {name} out of range", None, rule)
     return number
 
 
 def flag(call: str, name: str, value: Any) -> bool:
     """`value` as a bool; DTypeError for anything but True and False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise DTypeError(explain(f"{call}: {name} is no flag", {name: value}, "expected True or False."))
+        raise DTypeError(f"{call}: {name} is no flag", {name: value}, "expected True or False.")
     return bool(value)
 
 
@@ -70,7 +69,7 @@ def choice(problem: str, name: str, value: Any, words: tuple[str, ...]) -> str:
     if isinstance(value, str) and value in words:
         return value
     listed = ", ".join(repr(w) for w in words[:-1]) + f" or {words[-1]!r}"
-    raise ArgumentError(explain(problem, {name: value}, f"expected {listed}."))
+    raise ArgumentError(problem, {name: value}, f"expected {listed}.")
 
 
 def kept(keepdims: Any, keepdim: Any) -> bool:
@@ -88,7 +87,7 @@ def sequence(call: str, name: str, value: Any) -> list[Any]:
         return list(value)
     except TypeError:
         rule = "expected a list or a tuple."
-        raise DTypeError(explain(f"{call}: {name} is no list", {name: value}, rule)) from None
+        raise DTypeError(f"{call}: {name} is no list", {name: value}, rule) from None
 
 
 # ---- numbers beside an array -----------------------------------------------------------------------------------
@@ -103,7 +102,7 @@ def number_as(value: float | int | bool, dtype: np.dtype[Any]) -> np.ndarray[Any
             rule = f"expected a whole number from {np.iinfo(dtype).min} to {np.iinfo(dtype).max}."
         way_out = "Widen the tensor first, as in x.to('int64') or x.double()."
         what = f"a number does not fit {short_dtype(dtype)}"
-        raise ArgumentError(explain(what, {"number": value}, rule, way_out)) from None
+        raise ArgumentError(what, {"number": value}, rule, way_out) from None
 
 
 def exactly_in(value: Any, dtype: np.dtype[Any]) -> Any:
@@ -148,7 +147,7 @@ def sizes_of(sizes: tuple[Any, ...], call: str = "shape", low: int = -1) -> tupl
     if len(sizes) > MOST_AXES or count >= 2**59:
         given = {"shape": sizes} if len(sizes) <= MOST_AXES else {}
         rule = f"expected at most {MOST_AXES} axes and fewer than 2^59 elements."
-        raise ShapeError(explain(f"{call}: a shape beyond all memory", given, rule))
+        raise ShapeError(f"{call}: a shape beyond all memory", given, rule)
     return sizes
 
 
@@ -156,7 +155,7 @@ def too_large(call: str, sizes: tuple[int, ...]) -> ShapeError:
     """The error for an array that there is no memory for."""
     count = math.prod(sizes)
     rule = f"{describe_shape(sizes)} has {count:,} elements."
-    return ShapeError(explain(f"{call}: there is no memory for so many elements", None, rule))
+    return ShapeError(f"{call}: there is no memory for so many elements", None, rule)
 
 
 # ---- axes --------------------------------------------------------------------------------------------------
@@ -166,7 +165,7 @@ def one_of_two(call: str, axis: Any, dim: Any) -> Any:
         return axis
     if axis is not None:
         given = {"axis": axis, "dim": dim}
-        raise ArgumentError(explain(f"{call}: axis and dim are one setting", given, "expected one of them."))
+        raise ArgumentError(f"{call}: axis and dim are one setting", given, "expected one of them.")
     return dim
 
 
@@ -181,7 +180,7 @@ def axis_error(call: str, axis: object, ndim: int, operands: dict[str, Any]) -> 
     rule = f"expected an axis from {-ndim} to {ndim - 1}, got {axis}."
     if not ndim:
         rule = f"x has no axes, got {axis}."
-    return RangeError(explain(f"{call}: axis out of range", operands, rule))
+    return RangeError(f"{call}: axis out of range", operands, rule)
 
 
 def axis_of(call: str, axis: Any, ndim: int, x: object) -> int:
@@ -202,5 +201,5 @@ def distinct_axes(call: str, axes: Any, ndim: int, x: object) -> tuple[int, ...]
     found = tuple([axis_of(call, a, ndim, x) for a in axes])
     if len(set(found)) < len(found):
         rule = f"expected each axis once, got {describe_shape(tuple(axes))}."
-        raise ArgumentError(explain(f"{call}: an axis is given twice", {"x": x}, rule))
+        raise ArgumentError(f"{call}: an axis is given twice", {"x": x}, rule)
     return found

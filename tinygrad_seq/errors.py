@@ -1,22 +1,53 @@
-"""The errors this package raises, and the one function that builds their text.
+"""The errors this package raises. Each builds its own text.
 
 A message says what is wrong in one clause, lists each operand with dtype, shape and origin, states the
-rule with the numbers, and ends with the usual way out. This file knows nothing of tensors: it reads
+rule with the numbers, and ends with the usual way out, the hint. This file knows nothing of tensors: it reads
 `dtype`, `shape` and, where there is one, `origin` off whatever it is handed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tinygrad_seq.terminal import visible
 
 
-class ShapeError(ValueError):
+class Refusal(Exception):
+    """What all errors here share: a text made of what is wrong, the operands, what was expected, and a hint.
+
+    >>> raise ShapeError("split: sizes do not add up", {"sizes": (2, 3)}, "expected a sum of 6.")
+    Traceback (most recent call last):
+    tinygrad_seq.errors.ShapeError: split: sizes do not add up.
+      sizes: (2, 3)
+      expected a sum of 6.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        operands: Mapping[str, object] | None = None,
+        expected: str = "",
+        hint: str = "",
+    ) -> None:
+        super().__init__(explain(what, operands, expected, hint))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _with_text, (type(self), str(self)), self.__dict__
+
+
+def _with_text(kind: type[Refusal], text: str) -> Refusal:
+    """An error that another process raised, with the text it had there."""
+    error = kind.__new__(kind)
+    Exception.__init__(error, text)
+    return error
+
+
+class ShapeError(Refusal, ValueError):
     """Sizes that do not fit together."""
 
 
-class ArgumentError(ValueError):
+class ArgumentError(Refusal, ValueError):
     """A setting outside what is allowed."""
 
 
@@ -32,23 +63,23 @@ class BeyondError(ArgumentError, OverflowError):
     """A number that no float or integer of the machine holds."""
 
 
-class DTypeError(TypeError):
+class DTypeError(Refusal, TypeError):
     """A kind of number, or of object, where another is needed."""
 
 
-class RangeError(IndexError):
+class RangeError(Refusal, IndexError):
     """An index or id outside its axis."""
 
 
-class GraphError(RuntimeError):
+class GraphError(Refusal, RuntimeError):
     """A gradient that cannot be had from this tape."""
 
 
-class TraceError(RuntimeError):
+class TraceError(Refusal, RuntimeError):
     """A step that cannot be traced."""
 
 
-class GradientError(AssertionError):
+class GradientError(Refusal, AssertionError):
     """A gradient that disagrees with finite differences."""
 
 
@@ -60,15 +91,15 @@ class DivergedError(NonFiniteError):
     """A training loss that is finite still, and so large that nothing is learnt any more."""
 
 
-class DataError(ValueError):
+class DataError(Refusal, ValueError):
     """Text, ids or files that cannot be read as what they should be."""
 
 
-class RenderError(RuntimeError):
+class RenderError(Refusal, RuntimeError):
     """A picture that nothing here can draw."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(Refusal, ValueError):
     """Saved weights or a run folder that are damaged or belong to something else."""
 
 
@@ -111,17 +142,19 @@ def few(names: Sequence[str], most: int = 5) -> str:
 def explain(
     what: str,
     operands: Mapping[str, object] | None = None,
-    rule: str = "",
-    way_out: str = "",
+    expected: str = "",
+    hint: str = "",
 ) -> str:
-    """The text of an error: what is wrong, the operands, the rule in words, the way out.
+    """The text of an error: what is wrong, the operands, what was expected, and a hint.
+
+    A `what` of several lines is a text that was explained already.
 
     >>> print(explain("split: sizes do not add up", {"sizes": (2, 3)}, "expected a sum of 6."))
     split: sizes do not add up.
       sizes: (2, 3)
       expected a sum of 6.
     """
-    lines = [what if what.endswith((".", "?")) else what + "."]
+    lines = [what if what.endswith((".", "?")) or "\n" in what else what + "."]
     lines += [f"  {name}: {describe(value)}" for name, value in (operands or {}).items()]
-    lines += [f"  {line}" for line in (rule, way_out) if line]
+    lines += [f"  {line}" for line in (expected, hint) if line]
     return visible("\n".join(lines))  # names and contents of files stand in it

@@ -13,7 +13,7 @@ from tinygrad_seq.bptt.summary import Reading, counted
 from tinygrad_seq.engine.partial_backward import Route, node_of
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.engine.tree import tensors_in
-from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, ShapeError
 from tinygrad_seq.runtime.arrays import Array
 
 
@@ -55,11 +55,11 @@ def truncation_bias(
     """
     if not losses or len(losses) != len(states):
         rule = f"expected one of each for every step, got {len(losses)} and {len(states)}."
-        raise ShapeError(explain("truncation_bias: losses and states differ in number", None, rule))
+        raise ShapeError("truncation_bias: losses and states differ in number", None, rule)
     spans = [int(k2)] if isinstance(k2, (int, np.integer)) else list(k2)
     if k1 < 1 or not spans or min(spans) < k1:
         rule = f"expected 1 <= k1 <= k2, got k1 = {k1}, k2 = {k2}."
-        raise ArgumentError(explain("truncation_bias: windows out of range", None, rule))
+        raise ArgumentError("truncation_bias: windows out of range", None, rule)
     refuse_parts("truncation_bias", [[node_of(t) for t in tensors_in(s)] for s in states])
     params = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     whole = _gradient(losses, params, [])

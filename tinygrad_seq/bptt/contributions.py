@@ -17,7 +17,7 @@ from tinygrad_seq.engine.apply import WANTS
 from tinygrad_seq.engine.backward import CHECKPOINT, AnyNode, sum_to
 from tinygrad_seq.engine.partial_backward import Route, node_of
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import GraphError, explain
+from tinygrad_seq.errors import GraphError
 from tinygrad_seq.runtime.arrays import Array
 
 Piece = tuple[AnyNode, Any, Array]  # where it arrives, at which part (None: all of it), and the gradient
@@ -149,7 +149,7 @@ def ledger(loss: Tensor, parameter: Tensor) -> Ledger:
     """
     if not isinstance(parameter, Tensor) or not parameter.mode & WANTS:
         rule = "expected a tensor with requires_grad=True, such as cell.weight_hh."
-        raise GraphError(explain("ledger: no gradient flows to this tensor", {"parameter": parameter}, rule))
+        raise GraphError("ledger: no gradient flows to this tensor", {"parameter": parameter}, rule)
     target, seed = node_of(parameter), one(loss)
     root = node_of(loss)
     route = Route([root], [target], [target])
@@ -191,13 +191,13 @@ def parts(loss: Tensor, state: Tensor, step: int | None = None) -> Parts:
     """
     if not state.mode & WANTS:
         rule = "expected a state that depends on a tensor with requires_grad=True."
-        raise GraphError(explain("parts: no gradient flows to this state", {"state": state}, rule))
+        raise GraphError("parts: no gradient flows to this state", {"state": state}, rule)
     node, root = node_of(state), node_of(loss)
     t = node.place.step if step is None else step
     if t is None:
         way_out = "Make it inside `with time_step(t):`, or say which it is: parts(loss, h, step=t)."
         raise GraphError(
-            explain("parts: the step is not known", {"state": state}, "the state has no time mark.", way_out)
+            "parts: the step is not known", {"state": state}, "the state has no time mark.", way_out
         )
     seed = one(loss)
     collector = Collector(lambda _, parent: parent is node)

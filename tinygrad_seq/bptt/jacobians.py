@@ -16,7 +16,7 @@ from tinygrad_seq.engine.apply import WANTS, wrap
 from tinygrad_seq.engine.partial_backward import Independent, Route, node_of
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.engine.tree import tensors_in
-from tinygrad_seq.errors import ArgumentError, GraphError, RangeError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, GraphError, RangeError, ShapeError
 from tinygrad_seq.runtime.arrays import Array
 
 # Above as many numbers in a state its Jacobian is no longer written out.
@@ -89,14 +89,12 @@ def jacobian_product(
     """
     if not 0 <= k <= t < len(states):
         rule = f"expected 0 <= k <= t < {len(states)}, got k = {k}, t = {t}."
-        raise RangeError(explain("jacobian_product: no such states", None, rule))
+        raise RangeError("jacobian_product: no such states", None, rule)
     if count is not None and count < 1:
-        raise ArgumentError(
-            explain("jacobian_product: count out of range", {"count": count}, "expected at least 1.")
-        )
+        raise ArgumentError("jacobian_product: count out of range", {"count": count}, "expected at least 1.")
     if method not in ("auto", "product", "power"):
         rule = f"expected 'auto', 'product' or 'power', got {method!r}."
-        raise ArgumentError(explain("jacobian_product: unknown method", None, rule))
+        raise ArgumentError("jacobian_product: unknown method", None, rule)
     flat = [_Flat(s, row) for s in states[k : t + 1]]
     size = flat[0].size
     if k == t:
@@ -134,11 +132,9 @@ class _Flat:
                 rule = (
                     "expected states that depend on a tensor with requires_grad=True, the first one included."
                 )
-                raise GraphError(
-                    explain("jacobian_product: no gradient flows to this state", {"state": x}, rule)
-                )
+                raise GraphError("jacobian_product: no gradient flows to this state", {"state": x}, rule)
             if row is not None and not (x.ndim and -x.shape[0] <= row < x.shape[0]):
-                raise RangeError(explain("jacobian_product: no such row", {"state": x, "row": row}))
+                raise RangeError("jacobian_product: no such row", {"state": x, "row": row})
         self.nodes = [node_of(x) for x in self.tensors]
         self.size = sum(x.array[self.index].size for x in self.tensors)
 
@@ -245,7 +241,7 @@ def lstm_paths(loss: Tensor, states: Sequence[tuple[Tensor, Tensor]]) -> LSTMPat
     pairs = [tensors_in(s) for s in states]
     if len(pairs) < 2 or any(len(p) != 2 for p in pairs):
         rule = "expected a pair (h, c) for each of at least two steps."
-        raise ShapeError(explain("lstm_paths: not the states of an LSTM", None, rule))
+        raise ShapeError("lstm_paths: not the states of an LSTM", None, rule)
     nodes = [[node_of(h), node_of(c)] for h, c in pairs]
     total = Route([node_of(loss)], {n for pair in nodes for n in pair}).pull([one(loss)])
     found = Independent(nodes).of(total)

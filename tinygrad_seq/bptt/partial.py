@@ -11,14 +11,14 @@ from tinygrad_seq.engine.apply import WANTS
 from tinygrad_seq.engine.backward import AnyNode, reachable
 from tinygrad_seq.engine.partial_backward import Route
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import GraphError, explain
+from tinygrad_seq.errors import GraphError
 
 
 def one(loss: Tensor) -> Any:
     """The seed of a loss, an array of one. Raises GraphError for what has several elements or no gradient."""
     if loss.size != 1 or not loss.mode & WANTS:
         rule = "expected one element that depends on a tensor with requires_grad=True."
-        raise GraphError(explain("bptt: not a loss", {"loss": loss}, rule))
+        raise GraphError("bptt: not a loss", {"loss": loss}, rule)
     return np.ones(loss.shape, loss.dtype)
 
 
@@ -28,7 +28,7 @@ def refuse_side_branches(call: str, roots: Sequence[AnyNode], states: Sequence[A
     if states and not found & set(states):
         rule = "expected states on the way there; slices of a layer's stacked outputs are side branches."
         way_out = "Take the states from a cell, or from a loop of your own."
-        raise GraphError(explain(f"{call}: nothing was made from these states", None, rule, way_out))
+        raise GraphError(f"{call}: nothing was made from these states", None, rule, way_out)
 
 
 def refuse_parts(call: str, states: Sequence[Sequence[AnyNode]]) -> None:
@@ -48,7 +48,7 @@ def refuse_parts(call: str, states: Sequence[Sequence[AnyNode]]) -> None:
                     f"expected whole states: a way from state {j} to state {j + 2} goes round state {j + 1}."
                 )
                 way_out = "Give all that is carried: (h, c) for an LSTM."
-                raise GraphError(explain(f"{call}: these are parts of the states", None, rule, way_out))
+                raise GraphError(f"{call}: these are parts of the states", None, rule, way_out)
             fresh = [p for p in node.parents if p.wants and p not in seen]
             seen.update(fresh)
             todo += fresh

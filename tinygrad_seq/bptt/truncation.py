@@ -22,7 +22,7 @@ from tinygrad_seq.engine.node import STATE, At, Leaf, Node, Place, next_index, t
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.engine.tree import mapped, tensors_in
-from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError, describe_shape, explain
+from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError, describe_shape
 from tinygrad_seq.runtime.malloc import collector_paused
 
 
@@ -91,10 +91,10 @@ class TruncatedBPTT:
         self.randomised, self.alpha = randomised, alpha
         if randomised and full:
             rule = "expected k2, the mean number of steps."
-            raise ArgumentError(explain("TruncatedBPTT: randomised needs a length", None, rule))
+            raise ArgumentError("TruncatedBPTT: randomised needs a length", None, rule)
         if alpha is not None and not (randomised and alpha > 2):
             rule = f"expected randomised=True and alpha above 2, got randomised={randomised}, alpha={alpha}."
-            raise ArgumentError(explain("TruncatedBPTT: alpha out of place", None, rule))
+            raise ArgumentError("TruncatedBPTT: alpha out of place", None, rule)
         self.rng = rng
         self.reset()
 
@@ -119,7 +119,7 @@ class TruncatedBPTT:
             loss = as_tensor(loss)
             if loss.size != 1:
                 rule = f"expected 1 element, got shape {describe_shape(loss.shape)}; use .sum() or .mean()."
-                raise ShapeError(explain("TruncatedBPTT: a step's loss is one number", {"loss": loss}, rule))
+                raise ShapeError("TruncatedBPTT: a step's loss is one number", {"loss": loss}, rule)
             self.losses.append((self.step, loss))
         self.step += 1
         self._shorten()
@@ -220,7 +220,7 @@ class TruncatedBPTT:
         """
         if update is not None and not callable(update):
             rule = "expected a function without arguments: clip, optimizer.step(), zero_grad()."
-            raise ArgumentError(explain("TruncatedBPTT: update is no function", {"update": update}, rule))
+            raise ArgumentError("TruncatedBPTT: update is no function", {"update": update}, rule)
         self.reset()
         rest, total, count = iter(items), 0.0, 0
         more = True
@@ -235,9 +235,7 @@ class TruncatedBPTT:
                         if not isinstance(loss, Tensor) or loss.size != 1:
                             rule = "expected (loss, state), the loss one element or None."
                             named = {"first": loss, "second": state}
-                            raise ShapeError(
-                                explain("TruncatedBPTT: a step's loss is one number", named, rule)
-                            )
+                            raise ShapeError("TruncatedBPTT: a step's loss is one number", named, rule)
                         self._check(loss)
                         total, count = total + loss.item(), count + 1
                     state = self.carry(state, loss)
@@ -260,12 +258,10 @@ class TruncatedBPTT:
             inside = self.begun < node.index < self.window_begun
             if inside and isinstance(node, Node) and node.place.step is not None:
                 raise GraphError(
-                    explain(
-                        "TruncatedBPTT: a loss reaches behind its window by another way than the state",
-                        {"loss": loss, "reached": Made(node)},
-                        f"expected nothing from before step {first} but the state.",
-                        "Cut what is kept of earlier steps with detach(), or use k2='full' with checkpoint().",
-                    )
+                    "TruncatedBPTT: a loss reaches behind its window by another way than the state",
+                    {"loss": loss, "reached": Made(node)},
+                    f"expected nothing from before step {first} but the state.",
+                    "Cut what is kept of earlier steps with detach(), or use k2='full' with checkpoint().",
                 )
 
 
@@ -286,5 +282,5 @@ def _sever(node: Node) -> None:
 def _whole(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         rule = f"expected {name}, a whole number of at least {least}, got {value!r}."
-        raise ArgumentError(explain(f"TruncatedBPTT: {name} out of range", None, rule))
+        raise ArgumentError(f"TruncatedBPTT: {name} out of range", None, rule)
     return int(value)

@@ -130,7 +130,7 @@ def _texts(args: argparse.Namespace, record: Record, trained: Run) -> tuple[Part
     )
     if len(parts.parts["text"]) < 2:
         rule = "expected at least two tokens that the model knows."
-        raise DataError(explain(f"eval: {parts.name} holds too little for this model", None, rule))
+        raise DataError(f"eval: {parts.name} holds too little for this model", None, rule)
     try:
         return parts, own_parts(record, trained.vocabulary, args.data).parts["train"], ""
     except DataError as error:
@@ -144,7 +144,7 @@ def _wanted(args: argparse.Namespace, parts: Parts) -> list[str]:
     for name in args.part or ():
         if name not in parts.parts:
             rule = f"expected one of {', '.join(parts.parts)}."
-            raise DataError(explain(f"eval: this run kept no part {name!r}", None, rule))
+            raise DataError(f"eval: this run kept no part {name!r}", None, rule)
     return list(dict.fromkeys(args.part or [n for n in ("validation", "test") if n in parts.parts]))
 
 

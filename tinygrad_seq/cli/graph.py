@@ -96,7 +96,7 @@ def _refuse_foreign(path: Path) -> None:
     if mark is None or not path.is_file() or not path.stat().st_size or _bears(path, mark):
         return
     what = f"tgs graph: {str(path)!r} is there already, and is no picture"
-    raise ArgumentError(explain(what, None, "", "Give another name, or remove the file."))
+    raise ArgumentError(what, None, "", "Give another name, or remove the file.")
 
 
 def _bears(path: Path, mark: str) -> bool:
@@ -151,12 +151,10 @@ def _picture(args: argparse.Namespace) -> tuple[Picture, str]:
     for name in ("steps", "layers", "hidden", "batch"):
         if getattr(args, name) < 1:
             rule = f"expected a whole number of at least 1, got {getattr(args, name)}."
-            raise ArgumentError(explain(f"tgs graph: --{name} out of range", None, rule))
+            raise ArgumentError(f"tgs graph: --{name} out of range", None, rule)
     if args.steps * args.layers > _MOST_STEPS:
         rule = f"expected at most {_MOST_STEPS:,} steps over all layers, got {args.steps * args.layers:,}."
-        raise ArgumentError(
-            explain("tgs graph: more than fits", None, rule, "Equal steps are one box anyway.")
-        )
+        raise ArgumentError("tgs graph: more than fits", None, rule, "Equal steps are one box anyway.")
     _refuse_unrolled(args)
     settings: dict[str, Any] = {
         "level": args.level,
@@ -187,9 +185,7 @@ def _refuse_unrolled(args: argparse.Namespace) -> None:
     if drawn and by_step and args.what != "transformer" and steps > MOST_NODES:
         what = f"tgs graph: {steps:,} steps, each by itself, are too many to draw"
         rule = f"expected at most {MOST_NODES:,} over all layers."
-        raise ArgumentError(
-            explain(what, None, rule, "Leave out --view unrolled: equal steps are one box then.")
-        )
+        raise ArgumentError(what, None, rule, "Leave out --view unrolled: equal steps are one box then.")
 
 
 def _text_of(path: Path) -> str:
@@ -197,7 +193,7 @@ def _text_of(path: Path) -> str:
         return read_file(path, 1 << 28).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise DataError(explain(f"tgs graph: {str(path)!r} cannot be read: {reason}")) from error
+        raise DataError(f"tgs graph: {str(path)!r} cannot be read: {reason}") from error
 
 
 def _loss(args: argparse.Namespace) -> tuple[Any, int]:
@@ -208,9 +204,7 @@ def _loss(args: argparse.Namespace) -> tuple[Any, int]:
         if not Path(args.what).exists() and "/" not in args.what and "\\" not in args.what:
             rule = f"expected the folder of a run, or one of {', '.join(MODELS)}."
             raise ArgumentError(
-                explain(
-                    f"tgs graph: there is no {args.what!r}", None, rule, nearest_to(args.what, MODELS).strip()
-                )
+                f"tgs graph: there is no {args.what!r}", None, rule, nearest_to(args.what, MODELS).strip()
             )
         from tinygrad_seq.training import load_run
 

@@ -179,7 +179,7 @@ def _make(folder: Path) -> None:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         what = f"tgs inspect: the folder {str(folder)!r} cannot be made: {reason}"
-        raise CheckpointError(explain(what, None, "", "Choose another place with -o.")) from error
+        raise CheckpointError(what, None, "", "Choose another place with -o.") from error
 
 
 def _attended(trained: Run, ids: Array, folder: Path) -> Drawings:

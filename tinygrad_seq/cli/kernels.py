@@ -13,7 +13,6 @@ from pathlib import Path
 
 from tinygrad_seq import ArgumentError
 from tinygrad_seq.cli.parser import nearest_to
-from tinygrad_seq.errors import explain
 from tinygrad_seq.runtime import jit, kernel_cache
 from tinygrad_seq.terminal import one_line
 
@@ -63,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         folder = kernel_cache.folder_name()
     except RuntimeError:
         rule = "TINYGRAD_SEQ_CACHE names the folder."
-        raise ArgumentError(explain("kernels: no folder, for the user has no home", None, rule)) from None
+        raise ArgumentError("kernels: no folder, for the user has no home", None, rule) from None
     if args.clear:
         return _clear(folder, args.json)
     kept = kept_in(folder)
@@ -123,7 +122,7 @@ def chosen(kept: Sequence[Kept], word: str) -> list[Kept]:
         names = sorted({one.name for one in kept})
         rule = f"expected one of {', '.join(names)}, or a hash." if names else "None is kept yet."
         what = f"kernels: there is no kernel {word!r}"
-        raise ArgumentError(explain(what, None, rule, nearest_to(word, names) + "See tgs kernels."))
+        raise ArgumentError(what, None, rule, nearest_to(word, names) + "See tgs kernels.")
     return found
 
 

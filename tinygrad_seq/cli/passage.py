@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tinygrad_seq import Generator
 from tinygrad_seq.analysis.compare import own_parts, read_record
 from tinygrad_seq.data import Tokenizer
-from tinygrad_seq.errors import CheckpointError, DataError, explain
+from tinygrad_seq.errors import CheckpointError, DataError
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.training import Run, sample
 
@@ -40,7 +40,7 @@ def passage_of(args: argparse.Namespace, trained: Run, most: int) -> Passage:
     if given is not None:
         if args.gradients and len(given) < 3:
             rule = "expected at least 3 characters."
-            raise DataError(explain("inspect: the text is too short", {"text": given}, rule))
+            raise DataError("inspect: the text is too short", {"text": given}, rule)
         # Of a long text no more is encoded than can be looked at.
         return Passage(given, tokenizer.encode(given[:most] if args.gradients else given))
     if args.gradients:
@@ -61,7 +61,7 @@ def _own(run: str, tokenizer: Tokenizer, most: int, data: list[str] | None) -> P
     part = own_parts(record, tokenizer, data).parts.get("validation")
     if part is None or len(part) < 3:
         what = f"{record.name}: the validation part of its text is too short"
-        raise DataError(explain(what, None, "expected 3 tokens or more."))
+        raise DataError(what, None, "expected 3 tokens or more.")
     # At least a quarter of a short part is left to read.
     start = _begins(tokenizer, part[: max(min(_BEGINNING, len(part) - most), len(part) // 4)])
     ids = part[start : start + most]

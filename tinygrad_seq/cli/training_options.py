@@ -151,7 +151,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else "it is not UTF-8"
         what = f"tgs train: --config {str(path)!r} cannot be read: {reason}"
-        raise ArgumentError(explain(what, None, "expected a file of lines such as: hidden = 128")) from error
+        raise ArgumentError(what, None, "expected a file of lines such as: hidden = 128") from error
     config = Config.from_toml(text, repr(str(path)))
     named = tomllib.loads(text)
     return {

@@ -106,12 +106,10 @@ class Streams:
         last = (self.batches_per_pass - 1) * self.window
         if not isinstance(position, Integral) or not 0 <= position <= last or position % self.window:
             raise CheckpointError(
-                explain(
-                    "load_state_dict: these streams have no such position",
-                    {"position": position},
-                    f"expected a multiple of the window {self.window:,} from 0 to {last:,}.",
-                    "The saved state is damaged; start the streams anew.",
-                )
+                "load_state_dict: these streams have no such position",
+                {"position": position},
+                f"expected a multiple of the window {self.window:,} from 0 to {last:,}.",
+                "The saved state is damaged; start the streams anew.",
             )
         self._position = int(position)
 
@@ -142,9 +140,7 @@ class RandomWindows:
             way_out = f"Use a window of at most {len(self._ids) - 1:,}, or a longer text."
             named = {"ids": self._ids, "window": window}
             what = "RandomWindows: the text is too short for this window"
-            raise DataError(
-                explain(what, named, rule, way_out if len(self._ids) > 1 else "Use a longer text.")
-            )
+            raise DataError(what, named, rule, way_out if len(self._ids) > 1 else "Use a longer text.")
 
     @property
     def batches_per_pass(self) -> int:
@@ -189,12 +185,10 @@ def windows(ids: npt.ArrayLike, batch: int, window: int) -> Iterator[Batch]:
     batch, window = counted("windows", "batch", batch), counted("windows", "window", window)
     if len(row) < 2:
         raise DataError(
-            explain(
-                "windows: the text is too short to be evaluated",
-                {"ids": row},
-                "expected at least 2 ids, one to read and one to predict.",
-                "Use a longer text.",
-            )
+            "windows: the text is too short to be evaluated",
+            {"ids": row},
+            "expected at least 2 ids, one to read and one to predict.",
+            "Use a longer text.",
         )
     return _windows(row, batch, window)
 

@@ -59,7 +59,7 @@ def read_idx(path: str | os.PathLike[str], *, largest: int = _LARGEST) -> Array:
         span = math.prod(size or 1 for size in shape) * dtype.itemsize
         if span > largest:
             rule = f"expected {largest:,} bytes at the most."
-            raise DataError(explain(f"read_idx: {shorten(name)} is too large", _told(dtype, shape), rule))
+            raise DataError(f"read_idx: {shorten(name)} is too large", _told(dtype, shape), rule)
         if wanted > limit:
             raise DataError(
                 _too_short(name, dtype, shape, wanted, f"the file can hold {limit:,} at the most")
@@ -70,7 +70,7 @@ def read_idx(path: str | os.PathLike[str], *, largest: int = _LARGEST) -> Array:
         if file.read(1):
             rule = f"expected the {wanted:,} bytes that its head speaks of, and then the end."
             what = f"read_idx: {shorten(name)} goes on behind its numbers"
-            raise DataError(explain(what, _told(dtype, shape), rule))
+            raise DataError(what, _told(dtype, shape), rule)
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
@@ -87,13 +87,11 @@ def labelled_images(
             rule = f"expected whole numbers from 0 to 255 on {axes} {'axis' if axes == 1 else 'axes'}."
             other = "Are images and labels the right way round?"
             text = f"labelled_images: {shorten(os.fspath(path))} holds no {what}"
-            raise DataError(explain(text, {"array": array}, rule, other))
+            raise DataError(text, {"array": array}, rule, other)
     if len(found[0]) != len(found[1]):
         named = {"images": found[0], "labels": found[1]}
         raise DataError(
-            explain(
-                "labelled_images: the files do not belong together", named, "expected a label for each image."
-            )
+            "labelled_images: the files do not belong together", named, "expected a label for each image."
         )
     return found
 
@@ -115,7 +113,7 @@ def _opened(name: str) -> Iterator[tuple[BinaryIO, int]]:
         rule, way_out = "expected a whole gzip file.", "Copy or download it anew."
         named = {"unpacker": str(error) or type(error).__name__}
         what = f"read_idx: {shorten(name)} is damaged: it cannot be unpacked"
-        raise DataError(explain(what, named, rule, way_out)) from error
+        raise DataError(what, named, rule, way_out) from error
     except OSError as error:
         raise DataError(_refusal(name, error)) from error
 
@@ -128,11 +126,11 @@ def _head(file: BinaryIO, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
             f"number of axes from 1 to {_MOST_AXES}."
         )
         what = f"read_idx: {shorten(name)} is no IDX file"
-        raise DataError(explain(what, {"it begins with": magic.hex(" ") or "nothing"}, rule))
+        raise DataError(what, {"it begins with": magic.hex(" ") or "nothing"}, rule)
     sizes = file.read(4 * magic[3])
     if len(sizes) < 4 * magic[3]:
         rule = f"expected {magic[3]} sizes of 4 bytes each behind the first four bytes."
-        raise DataError(explain(f"read_idx: {shorten(name)} ends inside its head", None, rule))
+        raise DataError(f"read_idx: {shorten(name)} ends inside its head", None, rule)
     return np.dtype(">" + _TYPES[magic[2]]), struct.unpack(f">{magic[3]}I", sizes)
 
 

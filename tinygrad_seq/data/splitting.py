@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_seq.errors import DataError, DTypeError, ShapeError, explain
+from tinygrad_seq.errors import DataError, DTypeError, ShapeError
 
 __all__ = ["Ids", "Splits", "counted", "row_of", "split", "split_columns"]
 
@@ -45,11 +45,9 @@ def split(ids: npt.ArrayLike, fractions: Sequence[float] = (0.90, 0.05, 0.05)) -
         or not math.isclose(sum(parts), 1, abs_tol=1e-6)
     ):
         raise DataError(
-            explain(
-                "split: the fractions do not divide a text into three",
-                {"fractions": parts, "sum": round(sum(parts), 6)},
-                "expected three numbers from 0 to 1 (train, validation, test) with a sum of 1.",
-            )
+            "split: the fractions do not divide a text into three",
+            {"fractions": parts, "sum": round(sum(parts), 6)},
+            "expected three numbers from 0 to 1 (train, validation, test) with a sum of 1.",
         )
     # Without the small number, 0.29 of 100 would be 28.
     validation, test = (int(len(row) * part + 1e-6) for part in parts[1:])
@@ -58,12 +56,10 @@ def split(ids: npt.ArrayLike, fractions: Sequence[float] = (0.90, 0.05, 0.05)) -
     if any(part > 0 and size < 2 for part, size in zip(parts, sizes, strict=True)):
         enough = math.ceil(2 / min(part for part in parts if part > 0))
         raise DataError(
-            explain(
-                "split: the text is too short for these fractions",
-                {"ids": row, "fractions": parts, "sizes": sizes},
-                "expected at least 2 ids in every part, one to read and one to predict.",
-                f"Use a longer text ({enough:,} ids are enough), or a fraction of 0 for a part to spare.",
-            )
+            "split: the text is too short for these fractions",
+            {"ids": row, "fractions": parts, "sizes": sizes},
+            "expected at least 2 ids in every part, one to read and one to predict.",
+            f"Use a longer text ({enough:,} ids are enough), or a fraction of 0 for a part to spare.",
         )
     return Splits(row[:train], row[train : train + validation], row[train + validation :])
 
@@ -93,12 +89,10 @@ def row_of(caller: str, ids: npt.ArrayLike) -> Ids:
     row = np.asarray(ids)
     if row.ndim != 1:
         raise ShapeError(
-            explain(
-                f"{caller}: this is not one row of ids", {"ids": row}, f"expected one axis, got {row.ndim}."
-            )
+            f"{caller}: this is not one row of ids", {"ids": row}, f"expected one axis, got {row.ndim}."
         )
     if row.size and row.dtype.kind not in "iu":
-        raise DTypeError(explain(f"{caller}: ids are whole numbers", {"ids": row}, "expected integers."))
+        raise DTypeError(f"{caller}: ids are whole numbers", {"ids": row}, "expected integers.")
     return row
 
 
@@ -106,8 +100,6 @@ def counted(caller: str, name: str, value: object) -> int:
     """A whole number from 1 upwards. Raises `DataError` for anything else."""
     if not isinstance(value, Integral) or int(value) < 1:
         raise DataError(
-            explain(
-                f"{caller}: {name} is not a count", {name: value}, "expected a whole number from 1 upwards."
-            )
+            f"{caller}: {name} is not a count", {name: value}, "expected a whole number from 1 upwards."
         )
     return int(value)

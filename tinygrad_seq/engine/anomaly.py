@@ -13,7 +13,7 @@ from tinygrad_seq.engine.backward import CHECKPOINT
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import PICK, STATE, Leaf, Node, Place
 from tinygrad_seq.engine.ops import Op
-from tinygrad_seq.errors import NonFiniteError, explain
+from tinygrad_seq.errors import NonFiniteError
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.runtime.weakrefs import WeakMap
 
@@ -86,12 +86,10 @@ class Watcher:
         expected = f"{' and '.join(bad)} held some before." if bad else "the inputs were finite."
         chain = [*self._forward_chain([x.node for x in inputs]), _entry_text(op.name, STATE.place, size)]
         raise NonFiniteError(
-            explain(
-                f"{op.name}: {_count(out)} in the {_pass('forward', STATE.place)}",
-                told,
-                f"expected finite numbers; {expected}{_growth(chain)}",
-                "" if bad else _WAYS_OUT.get(op.name, ""),
-            )
+            f"{op.name}: {_count(out)} in the {_pass('forward', STATE.place)}",
+            told,
+            f"expected finite numbers; {expected}{_growth(chain)}",
+            "" if bad else _WAYS_OUT.get(op.name, ""),
         )
 
     def sent(self, node: Node, parent: Node | Leaf, g: Any, dx: Any) -> None:
@@ -109,12 +107,10 @@ class Watcher:
         chain = [*self._backward_chain(node), _entry(parent, size)]
         where = f"in the gradient it sends back ({_pass('backward', node.place)})"
         raise NonFiniteError(
-            explain(
-                f"{node.op.name}: {_count(dx)} {where}",
-                {**told, "flows to": _Told(parent, _origin(parent))},
-                f"expected finite numbers; {expected}{_growth(chain)}",
-                "" if bad else _WAYS_OUT.get(node.op.name, ""),
-            )
+            f"{node.op.name}: {_count(dx)} {where}",
+            {**told, "flows to": _Told(parent, _origin(parent))},
+            f"expected finite numbers; {expected}{_growth(chain)}",
+            "" if bad else _WAYS_OUT.get(node.op.name, ""),
         )
 
     def _expect(self, parent: Node | Leaf, size: float, source: Node) -> None:
@@ -138,12 +134,10 @@ class Watcher:
         cause = "a hook changed it, or their sum is too large." if node.hooks else "their sum is too large."
         where = f"in the gradients that meet at one tensor ({_pass('backward', node.place)})"
         raise NonFiniteError(
-            explain(
-                f"backward: {_count(g)} {where}",
-                {"tensor": _Told(node, _origin(node))},
-                f"expected finite numbers; the largest that came in was {largest or 0.0:.2g}: {cause}"
-                f"{_growth(self._backward_chain(node))}",
-            )
+            f"backward: {_count(g)} {where}",
+            {"tensor": _Told(node, _origin(node))},
+            f"expected finite numbers; the largest that came in was {largest or 0.0:.2g}: {cause}"
+            f"{_growth(self._backward_chain(node))}",
         )
 
     def _forward_chain(self, nodes: Sequence[Any]) -> list[str]:

@@ -14,7 +14,7 @@ from tinygrad_seq.engine.messages import foreign, refuse, refuse_foreign
 from tinygrad_seq.engine.names import rename
 from tinygrad_seq.engine.node import PICK, STATE, Leaf, Node, new_node
 from tinygrad_seq.engine.ops import Op
-from tinygrad_seq.errors import DTypeError, TraceError, explain
+from tinygrad_seq.errors import DTypeError, TraceError
 from tinygrad_seq.runtime.arrays import Array
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Recorded:
             rule = "expected maths alone: a kernel is made once, and serves other values too."
             way_out = "Write a choice between values as where(condition, x, y)."
             raise TraceError(
-                explain(f"{call}: a value was looked at while a function was traced", None, rule, way_out)
+                f"{call}: a value was looked at while a function was traced", None, rule, way_out
             )
 
 

@@ -21,7 +21,7 @@ from tinygrad_seq.engine.node import PICK, STATE, At, Leaf, Node, next_index, re
 from tinygrad_seq.engine.ops import Op
 from tinygrad_seq.engine.random import drawn_again
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ShapeError, describe_shape, explain
+from tinygrad_seq.errors import ShapeError, describe_shape
 
 AnyNode = Node | Leaf
 
@@ -267,7 +267,7 @@ def _hooked(node: AnyNode, g: Any, create_graph: bool) -> Any:
         if changed is not None:
             if changed.shape != node.shape:
                 rule = f"expected shape {describe_shape(node.shape)}."
-                raise ShapeError(explain("hook: it returned another shape", {"gradient": changed}, rule))
+                raise ShapeError("hook: it returned another shape", {"gradient": changed}, rule)
             changed = changed.to(node.dtype)
             g = changed if create_graph else np.array(changed.array)
     return g

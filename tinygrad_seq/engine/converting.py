@@ -11,7 +11,7 @@ from tinygrad_seq.arguments import axis_of, real, sizes_of, whole
 from tinygrad_seq.engine import dtypes, ops
 from tinygrad_seq.engine.apply import WANTS, Recorded, as_tensor, wrap
 from tinygrad_seq.engine.unknown_names import missing
-from tinygrad_seq.errors import DTypeError, explain
+from tinygrad_seq.errors import DTypeError
 
 if TYPE_CHECKING:
     from tinygrad_seq.engine.tensor import Tensor
@@ -89,7 +89,7 @@ class ConvertingMethods(Recorded):
                 dtype = given
         dtypes.check_device("to", device)
         if not set(hints) <= {"non_blocking", "memory_format"}:
-            raise DTypeError(explain("to: no such setting", hints, "expected dtype, device or copy."))
+            raise DTypeError("to: no such setting", hints, "expected dtype, device or copy.")
         x: Any = self
         kind = self.array.dtype if dtype is None else dtypes.dtype_of("to", dtype, self)
         if kind == self.array.dtype:
@@ -193,7 +193,7 @@ class ConvertingMethods(Recorded):
         name = getattr(func, "__name__", "function")
         rule = "a tensor of tinygrad_seq is not one of PyTorch's."
         way_out = "Use torch.from_numpy(x.detach().numpy().copy()), or the function of this library."
-        raise DTypeError(explain(f"torch.{name}: one argument is a tensor of ours", None, rule, way_out))
+        raise DTypeError(f"torch.{name}: one argument is a tensor of ours", None, rule, way_out)
 
     if not TYPE_CHECKING:  # a type checker is to know which attributes there are
 
@@ -209,7 +209,7 @@ class ConvertingMethods(Recorded):
             return format(value.item(), spec) if spec else str(value)
         if spec:
             rule, way_out = f"expected 1 element, got {self.array.size}.", "Write each, or x.tolist()."
-            raise DTypeError(explain(f"format: {spec!r} is for one number", {"x": self}, rule, way_out))
+            raise DTypeError(f"format: {spec!r} is for one number", {"x": self}, rule, way_out)
         return str(self)
 
     def __round__(self, digits: builtins.int | None = None) -> Any:

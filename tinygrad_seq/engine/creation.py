@@ -17,7 +17,7 @@ from tinygrad_seq.engine.foreign_keywords import answer, answering
 from tinygrad_seq.engine.numpy_protocols import may_leave
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, ShapeError
 
 R = TypeVar("R")
 
@@ -65,12 +65,10 @@ def _one(call: str, value: Any, dtype: np.dtype[Any]) -> Any:
     """A fill value as an array of no axes, in this dtype."""
     given_value = as_tensor(value)
     if given_value.ndim:
-        raise ShapeError(
-            explain(f"{call}: more than one value", {"value": given_value}, "expected a number.")
-        )
+        raise ShapeError(f"{call}: more than one value", {"value": given_value}, "expected a number.")
     number = given_value.item()
     if dtype.kind in "iu" and isinstance(number, float) and not math.isfinite(number):
-        raise ArgumentError(explain(f"{call}: no integer is {number}", None, "expected a finite number."))
+        raise ArgumentError(f"{call}: no integer is {number}", None, "expected a finite number.")
     return number_as(int(number) if dtype.kind in "iu" else number, dtype)
 
 
@@ -129,17 +127,17 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
     for name, value in (("start", first), ("stop", last), ("step", step)):
         if not math.isfinite(real("arange", name, value)):
             rule = f"expected a finite number, got {value}."
-            raise ArgumentError(explain(f"arange: {name} is infinite", None, rule))
+            raise ArgumentError(f"arange: {name} is infinite", None, rule)
     first, last, step = (getattr(n, "item", lambda n=n: n)() for n in (first, last, step))
     if step == 0:
-        raise ArgumentError(explain("arange: the step is 0", None, "expected a step above or below 0."))
+        raise ArgumentError("arange: the step is 0", None, "expected a step above or below 0.")
     if (last - first) / step > 2**40:
         raise too_large("arange", (int((last - first) / step),))
     try:
         array = np.arange(first, last, step, dtype=dtype)
     except (OverflowError, TypeError, ValueError) as error:
         named = {"start": first, "stop": last, "step": step}
-        raise ArgumentError(explain("arange: no such numbers", named, f"NumPy says: {error}.")) from None
+        raise ArgumentError("arange: no such numbers", named, f"NumPy says: {error}.") from None
     return wrap(array.astype(FLOAT32) if dtype is None and array.dtype.kind == "f" else array)
 
 

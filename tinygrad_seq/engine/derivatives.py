@@ -14,7 +14,7 @@ from tinygrad_seq.engine.inplace import alias
 from tinygrad_seq.engine.node import STATE, Leaf, new_node, next_index, recording
 from tinygrad_seq.engine.random import noted
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError, describe_shape, explain
+from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError, describe_shape
 
 Function = Callable[..., Any]
 
@@ -23,18 +23,16 @@ def _seed(call: str, output: Tensor, gradient: Any) -> Tensor:
     if gradient is None:
         if output.size != 1:
             raise GraphError(
-                explain(
-                    f"{call}: only one number has a gradient by itself",
-                    {"output": output},
-                    f"expected 1 element, got {output.size}.",
-                    "Reduce it first, for example .sum() or .mean(), or pass the gradient of a loss to it.",
-                )
+                f"{call}: only one number has a gradient by itself",
+                {"output": output},
+                f"expected 1 element, got {output.size}.",
+                "Reduce it first, for example .sum() or .mean(), or pass the gradient of a loss to it.",
             )
         return wrap(np.ones(output.shape, output.dtype))
     seed = as_tensor(gradient, output)
     if seed.shape != output.shape:
         named, rule = {"output": output, "gradient": seed}, f"expected shape {describe_shape(output.shape)}."
-        raise ShapeError(explain(f"{call}: the gradient's shape is not the output's", named, rule))
+        raise ShapeError(f"{call}: the gradient's shape is not the output's", named, rule)
     return seed if seed.dtype == output.dtype else seed.to(output.dtype)
 
 
@@ -42,11 +40,9 @@ def backward(output: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
     """What `Tensor.backward` does."""
     if not output.mode & WANTS:
         raise GraphError(
-            explain(
-                "backward: nothing here wants a gradient",
-                {"output": output},
-                "expected an output made from tensors with requires_grad=True, outside no_grad().",
-            )
+            "backward: nothing here wants a gradient",
+            {"output": output},
+            "expected an output made from tensors with requires_grad=True, outside no_grad().",
         )
     seed = _seed("backward", output, gradient)
     found, mine = walk(
@@ -94,17 +90,17 @@ def grad(
     if callable(outputs) or not isinstance(outputs, (Tensor, list, tuple)):
         rule = "expected the tensors that a function has given, as in torch.autograd.grad."
         way_out = "For the gradient of a function itself: value_and_grad(f)(x)."
-        raise ArgumentError(explain("grad: outputs are no tensors", {"outputs": outputs}, rule, way_out))
+        raise ArgumentError("grad: outputs are no tensors", {"outputs": outputs}, rule, way_out)
     outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     given = list(grad_outputs) if isinstance(grad_outputs, (list, tuple)) else [grad_outputs] * len(outs)
     if len(given) != len(outs):
         rule = f"expected {len(outs)} gradients, one for each output, got {len(given)}."
-        raise ShapeError(explain("grad: outputs and grad_outputs differ in number", None, rule))
+        raise ShapeError("grad: outputs and grad_outputs differ in number", None, rule)
     for x in ins:
         if not x.mode & WANTS:
             rule = "expected inputs with requires_grad=True."
-            raise GraphError(explain("grad: an input does not want a gradient", {"input": x}, rule))
+            raise GraphError("grad: an input does not want a gradient", {"input": x}, rule)
     seeds = [_seed("grad", o, g) for o, g in zip(outs, given, strict=True)]
     keep = create_graph if retain_graph is None else retain_graph
     found, mine = walk(outs, seeds, ins, create_graph=create_graph, release=not keep)
@@ -139,7 +135,7 @@ def _leaves(inputs: Sequence[Any]) -> list[Tensor]:
 
 def _single(outputs: Any) -> Tensor:
     if not isinstance(outputs, Tensor):
-        raise GraphError(explain("the function must return one tensor", {"returned": outputs}))
+        raise GraphError("the function must return one tensor", {"returned": outputs})
     return outputs
 
 
@@ -149,9 +145,7 @@ def value_and_grad(fn: Function, argnums: int | Sequence[int] = 0) -> Function:
     if not callable(fn) or isinstance(argnums, bool) or not (isinstance(argnums, int) or wholes):
         rule = "expected a function, and the numbers of the arguments that gradients are for."
         way_out = "It returns a function: value, gradient = value_and_grad(f)(x)."
-        raise ArgumentError(
-            explain("value_and_grad: called with values", {"argnums": argnums}, rule, way_out)
-        )
+        raise ArgumentError("value_and_grad: called with values", {"argnums": argnums}, rule, way_out)
     places = [argnums] if isinstance(argnums, int) else list(argnums)
 
     def both(*args: Any, **settings: Any) -> tuple[Tensor, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.errors import ArgumentError, DTypeError, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError
 
 float32 = float = np.dtype(np.float32)
 float64 = double = np.dtype(np.float64)
@@ -49,7 +49,7 @@ def check_device(call: str, given: Any) -> None:
     name = str(given)  # ours, a string, or PyTorch's device
     if given is not None and name.split(":")[0] != "cpu":
         rule = "expected 'cpu' or None: everything here runs on the CPU."
-        raise ArgumentError(explain(f"{call}: no such device", {"device": given}, rule))
+        raise ArgumentError(f"{call}: no such device", {"device": given}, rule)
 
 
 def is_bfloat16(given: Any) -> Any:
@@ -70,9 +70,7 @@ def computed(call: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.kind == "f" and dtype.itemsize not in (4, 8):
         rule = "expected float32 or float64."
         what = f"{call}: {dtype} is not computed in"
-        raise DTypeError(
-            explain(what, None, rule, "Use x.astype(np.float32) of an array, or dtype='float32'.")
-        )
+        raise DTypeError(what, None, rule, "Use x.astype(np.float32) of an array, or dtype='float32'.")
     return dtype
 
 
@@ -80,7 +78,7 @@ def numbers(call: str, array: Any, data: Any) -> None:
     """DTypeError for an array that came of `data` and holds no floats, integers or booleans."""
     if array.dtype.kind not in "fiub":
         rule = "expected floats, integers or booleans."
-        raise DTypeError(explain(f"{call}: no tensors of dtype {array.dtype}", {"data": data}, rule))
+        raise DTypeError(f"{call}: no tensors of dtype {array.dtype}", {"data": data}, rule)
 
 
 def dtype_of(call: str, given: Any, x: Any = None) -> np.dtype[Any]:
@@ -95,7 +93,5 @@ def dtype_of(call: str, given: Any, x: Any = None) -> np.dtype[Any]:
     if given is None or found is None or found.kind not in "fiub":
         operands = {"dtype": given} if x is None else {"x": x}
         rule = "expected floats, integers or booleans."
-        raise DTypeError(
-            explain(f"{call}: no tensors of dtype {given if found is None else found}", operands, rule)
-        )
+        raise DTypeError(f"{call}: no tensors of dtype {given if found is None else found}", operands, rule)
     return computed(call, found)

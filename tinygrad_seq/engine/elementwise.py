@@ -11,7 +11,7 @@ from tinygrad_seq.arguments import whole
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import as_tensor, binary, is_operand, unary, wrap
 from tinygrad_seq.engine.operators import ArithmeticMethods
-from tinygrad_seq.errors import DTypeError, explain
+from tinygrad_seq.errors import DTypeError
 
 if TYPE_CHECKING:
     from tinygrad_seq.engine.tensor import Tensor
@@ -123,7 +123,7 @@ class ElementwiseMethods(ArithmeticMethods):
         decimals = whole("round", "decimals", decimals, -400, 400)
         if self.array.dtype.kind == "b":
             rule = "expected floats or integers."
-            raise DTypeError(explain("round: truth values are not rounded", {"x": self}, rule))
+            raise DTypeError("round: truth values are not rounded", {"x": self}, rule)
         return wrap(np.asarray(np.round(self.array, decimals)))
 
 

@@ -131,7 +131,7 @@ def fitting(
         parameters = [p.replace(annotation=p.empty) for n, p in signature.parameters.items() if n != "self"]
         form = signature.replace(parameters=parameters, return_annotation=signature.empty)
         rule = f"expected {call}{form}."
-        raise SignatureError(explain(f"{call}: {unfit}", None, rule)) from None
+        raise SignatureError(f"{call}: {unfit}", None, rule) from None
     if error is not None and not unknown:
         raise error  # from inside the function
     return kept
@@ -140,8 +140,8 @@ def fitting(
 def _beyond(call: str, error: Exception) -> Exception:
     """What Python or NumPy said of a size or a number, as an error of ours that is one of theirs too."""
     if isinstance(error, MemoryError):
-        return TooLargeError(explain(f"{call}: there is no memory for so many elements", None, f"{error}"))
-    return BeyondError(explain(f"{call}: a number is too large", None, f"{error}"))
+        return TooLargeError(f"{call}: there is no memory for so many elements", None, f"{error}")
+    return BeyondError(f"{call}: a number is too large", None, f"{error}")
 
 
 def _name(function: Callable[..., Any], args: tuple[Any, ...]) -> str:

@@ -12,7 +12,7 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import recording
 from tinygrad_seq.engine.random import Generator, positions, replayed
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, DTypeError, GradientError, GraphError, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError, GradientError, GraphError
 from tinygrad_seq.runtime.arrays import Array
 
 Function = Callable[..., Any]
@@ -49,7 +49,7 @@ def gradcheck(
     True
     """
     if order < 1:
-        raise ArgumentError(explain("gradcheck: no such order", {"order": order}, "expected 1 or more."))
+        raise ArgumentError("gradcheck: no such order", {"order": order}, "expected 1 or more.")
     given = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     wanting = _wanting(given)
     rng = Generator(seed, "gradcheck")
@@ -74,7 +74,7 @@ def gradcheck(
             named = {"function": _Named(fn), "output": outputs()[0], f"input {place}": x, **found}
             rule = f"expected a relative error of at most {rtol:g}, got {error:.3g}."
             what = "gradcheck: the gradient disagrees with finite differences"
-            raise GradientError(explain(what, named, rule))
+            raise GradientError(what, named, rule)
     return True
 
 
@@ -94,15 +94,15 @@ def _wanting(given: Sequence[Any]) -> dict[int, Tensor]:
     named: dict[str, object] = {f"input {i}": x for i, x in enumerate(given)}
     if not wanting:
         rule = "expected at least one input with requires_grad=True."
-        raise GraphError(explain("gradcheck: no input wants a gradient", named, rule))
+        raise GraphError("gradcheck: no input wants a gradient", named, rule)
     for i, x in wanting.items():
         if x.dtype != FLOAT64:
             rule = "expected f64: in f32, differences have 3 or 4 digits."
-            raise DTypeError(explain("gradcheck: only float64 can be checked", {f"input {i}": x}, rule))
+            raise DTypeError("gradcheck: only float64 can be checked", {f"input {i}": x}, rule)
         if not x.is_leaf:
             rule = "expected leaves, which can be moved."
             raise GraphError(
-                explain("gradcheck: an input was made by an op", {f"input {i}": x}, rule, "Use x.detach().")
+                "gradcheck: an input was made by an op", {f"input {i}": x}, rule, "Use x.detach()."
             )
     return wanting
 
@@ -122,7 +122,7 @@ def _weights(outs: Sequence[Tensor], rng: Generator) -> list[Array]:
     for i, o in enumerate(outs):
         if not isinstance(o, Tensor) or (o.dtype.kind == "f" and o.dtype != FLOAT64):
             rule = "expected float64 tensors, or integers and booleans, which have no gradient."
-            raise DTypeError(explain("gradcheck: the function left float64", {f"output {i}": o}, rule))
+            raise DTypeError("gradcheck: the function left float64", {f"output {i}": o}, rule)
     return [_direction(o.shape, rng) for o in outs]
 
 

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 from weakref import ref
 
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 
 _ids = itertools.count()
 
@@ -18,7 +18,7 @@ class Hooks(dict[int | str, Any]):
         """Add `hook`, or an `entry` that holds it; raises ArgumentError for what cannot be called."""
         if not callable(hook):
             rule = "expected a function."
-            raise ArgumentError(explain(f"{call}: a hook must be callable", {"hook": hook}, rule))
+            raise ArgumentError(f"{call}: a hook must be callable", {"hook": hook}, rule)
         number = next(_ids)
         if prepend:
             later = dict(self)

@@ -46,21 +46,17 @@ class IndexingMethods(Recorded):
         """Write into the array itself; a tape that still holds it will refuse to use it."""
         if isinstance(self.node, Node) or (self.mode & WANTS and STATE.recording):
             raise GraphError(
-                explain(
-                    "assignment: x is on the tape and cannot be written to",
-                    {"x": self},
-                    "expected a leaf without gradient, or a leaf inside no_grad().",
-                    "Build a new tensor with where() or concat(), or write to x.detach().",
-                )
+                "assignment: x is on the tape and cannot be written to",
+                {"x": self},
+                "expected a leaf without gradient, or a leaf inside no_grad().",
+                "Build a new tensor with where() or concat(), or write to x.detach().",
             )
         if isinstance(value, Recorded) and value.mode & WANTS and STATE.recording:
             raise GraphError(
-                explain(
-                    "assignment: the gradient of the value would be lost",
-                    {"x": self, "value": value},
-                    "expected a value without gradient.",
-                    "Build x with stack(), concat() or where(), or write value.detach().",
-                )
+                "assignment: the gradient of the value would be lost",
+                {"x": self, "value": value},
+                "expected a value without gradient.",
+                "Build x with stack(), concat() or where(), or write value.detach().",
             )
         array = _written(self, value)
         entries = tuple(e.array if isinstance(e, Recorded) else e for e in _entries(self, key))
@@ -90,10 +86,10 @@ class IndexingMethods(Recorded):
         sizes = self.array.shape[:i] + places.shape[i : i + 1] + self.array.shape[i + 1 :]
         if places.ndim != self.array.ndim or any(a > b for a, b in zip(places.shape, sizes, strict=True)):
             rule = f"expected the axes of x, and at most its sizes on all but axis {i}."
-            raise ShapeError(explain("gather: ids do not fit", {"x": self, "ids": places}, rule))
+            raise ShapeError("gather: ids do not fit", {"x": self, "ids": places}, rule)
         if places.size and (places.array.min() < 0 or places.array.max() >= self.array.shape[i]):
             rule = f"expected ids from 0 to {self.array.shape[i] - 1}."
-            raise RangeError(explain("gather: an id is out of range", {"x": self, "ids": places}, rule))
+            raise RangeError("gather: an id is out of range", {"x": self, "ids": places}, rule)
         grid = [as_tensor(g) for g in np.ogrid[tuple(slice(n) for n in places.shape)]]
         grid[i] = places
         return ops.gather(self, *grid)  # type: ignore[no-any-return]
@@ -108,7 +104,7 @@ def _written(x: Any, value: Any) -> Any:
     if type(value) is float and x.dtype.kind in "iu":
         if not math.isfinite(value):
             rule = "expected a number that an integer holds."
-            raise ArgumentError(explain("assignment: not a whole number", {"x": x, "value": value}, rule))
+            raise ArgumentError("assignment: not a whole number", {"x": x, "value": value}, rule)
         value = math.trunc(value)
     return as_tensor(value, x).array
 
@@ -118,7 +114,7 @@ def ids_of(call: str, x: Any, ids: Any) -> Tensor:
     found = as_tensor(_listed(call, x, ids) if isinstance(ids, (list, tuple)) else ids)
     if found.dtype.kind not in "iu":
         rule = "expected an integer dtype."
-        raise DTypeError(explain(f"{call}: ids must be integers", {"x": x, "ids": found}, rule))
+        raise DTypeError(f"{call}: ids must be integers", {"x": x, "ids": found}, rule)
     return found
 
 
@@ -128,7 +124,7 @@ def _listed(call: str, x: Any, ids: Any) -> Array:
         found = np.asarray(ids)
     except ValueError:
         rule = "expected rows of one length."
-        raise DTypeError(explain(f"{call}: not ids in equal rows", {"x": x, "ids": ids}, rule)) from None
+        raise DTypeError(f"{call}: not ids in equal rows", {"x": x, "ids": ids}, rule) from None
     return found if found.size or found.dtype.kind in "iub" else found.astype(np.int64)
 
 
@@ -136,7 +132,7 @@ def values_only(x: Any) -> ArgumentError:
     """The error for values of `max(1)` that are taken for PyTorch's pair."""
     rule = "axis=1 gives values alone, as in NumPy; dim=1 gives (values, indices), as in PyTorch."
     return ArgumentError(
-        explain("max, min: an axis without a name gives values alone", {"values": x}, rule, "Name it.")
+        "max, min: an axis without a name gives values alone", {"values": x}, rule, "Name it."
     )
 
 
@@ -147,16 +143,14 @@ def _entries(x: Any, key: Any) -> tuple[Any, ...]:
             e = _listed("index", x, e)
         if isinstance(e, (Recorded, np.ndarray)) and e.dtype.kind not in "iub":
             rule = "expected integers or booleans."
-            raise DTypeError(explain("index: ids must be integers", {"x": x, "ids": e}, rule))
+            raise DTypeError("index: ids must be integers", {"x": x, "ids": e}, rule)
         if not isinstance(e, (Recorded, np.ndarray, slice, type(None), type(Ellipsis))):
             try:
                 e = operator.index(e)
             except TypeError:
                 refuse_foreign(e)
                 rule = "expected an integer, a slice, None, ..., or an array of integers or booleans."
-                raise DTypeError(
-                    explain("index: cannot index with this", {"x": x, "index": e}, rule)
-                ) from None
+                raise DTypeError("index: cannot index with this", {"x": x, "index": e}, rule) from None
         entries.append(e)
     return tuple(entries)
 
@@ -221,4 +215,4 @@ def _places(mask: Array) -> tuple[Array, ...]:
 def _check_mask(x: Any, mask: Any, axis: int) -> None:
     if tuple(x.shape[axis : axis + mask.ndim]) != tuple(mask.shape):
         rule = f"expected the mask's shape to equal the sizes of x from axis {axis}."
-        raise RangeError(explain("index: the mask does not fit", {"x": x, "mask": mask}, rule))
+        raise RangeError("index: the mask does not fit", {"x": x, "mask": mask}, rule)

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygrad_seq.engine.apply import TRACED, WANTS, Recorded, leaf, wrap
 from tinygrad_seq.engine.node import STATE, Leaf, Node, mark_changed, next_index
-from tinygrad_seq.errors import DTypeError, GraphError, ShapeError, TraceError, describe_shape, explain
+from tinygrad_seq.errors import DTypeError, GraphError, ShapeError, TraceError, describe_shape
 from tinygrad_seq.runtime.arrays import Array
 
 if TYPE_CHECKING:
@@ -51,30 +51,24 @@ def become(x: Any, symbol: str, out: Any) -> Any:
     if not STATE.recording and isinstance(x.node, Node):
         rule = "x was made by a recorded op, and nothing is recorded inside no_grad()."
         raise GraphError(
-            explain(f"{call}: the gradient of x would be wrong", {"x": x}, rule, f"Write x = x {symbol} y.")
+            f"{call}: the gradient of x would be wrong", {"x": x}, rule, f"Write x = x {symbol} y."
         )
     if out.array.shape != x.array.shape:
         rule = f"expected a result of shape {describe_shape(x.shape)}, got {describe_shape(out.shape)}."
-        raise ShapeError(
-            explain(f"{call}: the result does not fit", {"x": x}, rule, f"Write x = x {symbol} y.")
-        )
+        raise ShapeError(f"{call}: the result does not fit", {"x": x}, rule, f"Write x = x {symbol} y.")
     if out.array.dtype != x.array.dtype:
         if not np.can_cast(out.array.dtype, x.array.dtype, "same_kind"):
             rule = f"expected a result of dtype {x.dtype}, got {out.dtype}."
-            raise DTypeError(
-                explain(f"{call}: the result does not fit", {"x": x}, rule, f"Write x = x {symbol} y.")
-            )
+            raise DTypeError(f"{call}: the result does not fit", {"x": x}, rule, f"Write x = x {symbol} y.")
         out = out.to(x.array.dtype)
     learnt = x.mode & WANTS and not isinstance(x.node, Node)  # a leaf, inside no_grad()
     if out.mode & WANTS and type(x) is not Recorded.tensor_type:
         rule, way_out = "expected a value without gradient.", f"Write x = x {symbol} y, under another name."
-        raise GraphError(explain(f"{call}: a parameter would hang on the tape", {"x": x}, rule, way_out))
+        raise GraphError(f"{call}: a parameter would hang on the tape", {"x": x}, rule, way_out)
     if _is_shared(x):
         if out.mode or (x.mode and not learnt):
             rule = "another tensor that is still there shares its memory, as x[0] does, and would not change."
-            raise GraphError(
-                explain(f"{call}: x is seen elsewhere", {"x": x}, rule, f"Write x = x {symbol} y.")
-            )
+            raise GraphError(f"{call}: x is seen elsewhere", {"x": x}, rule, f"Write x = x {symbol} y.")
         if x.array.flags.writeable:
             x.array[...] = out.array
             mark_changed(x.array)
@@ -121,13 +115,11 @@ def _refused_leaf(x: Any, symbol: str) -> Exception:
     if x.mode & TRACED and not x.mode & WANTS:
         rule = "x is an argument, which must stay what it was."
         return TraceError(
-            explain(
-                f"{call}: changed while a function was traced", {"x": x}, rule, f"Write x = x {symbol} y."
-            )
+            f"{call}: changed while a function was traced", {"x": x}, rule, f"Write x = x {symbol} y."
         )
     rule = "expected a tensor without gradient, or no_grad() around it."
     way_out = f"To learn: with no_grad(): x {symbol}= y. For a new value: z = x {symbol} y."
-    return GraphError(explain(f"{call}: x is a leaf that wants a gradient", {"x": x}, rule, way_out))
+    return GraphError(f"{call}: x is a leaf that wants a gradient", {"x": x}, rule, way_out)
 
 
 def _inplace(name: str, symbol: str) -> Any:

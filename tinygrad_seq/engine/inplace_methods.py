@@ -14,7 +14,7 @@ from tinygrad_seq.arguments import exactly_in, real, sizes_of
 from tinygrad_seq.engine.apply import WANTS, Recorded, as_tensor
 from tinygrad_seq.engine.node import STATE, Node, mark_changed, recording
 from tinygrad_seq.engine.numpy_protocols import tensors_among
-from tinygrad_seq.errors import ArgumentError, DTypeError, GraphError, ShapeError, describe_shape, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError, GraphError, ShapeError, describe_shape
 
 if TYPE_CHECKING:
     from tinygrad_seq.engine.tensor import Tensor
@@ -46,7 +46,7 @@ class WritingMethods(Recorded):
         ):
             held = "booleans" if self.array.dtype.kind == "b" else "integers"
             named, rule = {"x": self, "value": new}, f"expected {held}."
-            raise DTypeError(explain(f"{call}: x cannot hold the result", named, rule, "Use x.float()."))
+            raise DTypeError(f"{call}: x cannot hold the result", named, rule, "Use x.float().")
         try:
             fits = np.broadcast_shapes(array.shape, self.array.shape) == self.array.shape
         except ValueError:
@@ -56,7 +56,7 @@ class WritingMethods(Recorded):
                 {"x": self, "value": new},
                 f"expected what broadcasts to {describe_shape(self.shape)}.",
             )
-            raise ShapeError(explain(f"{call}: the value does not fit", named, rule))
+            raise ShapeError(f"{call}: the value does not fit", named, rule)
         STATE.run(np.copyto, self.array, array, casting="unsafe")
         mark_changed(self.array)
         return self  # type: ignore[return-value]
@@ -112,7 +112,7 @@ class WritingMethods(Recorded):
     def fill_(self, value: Any) -> Tensor:
         """Put one value everywhere."""
         if isinstance(value, (list, tuple)) or np.ndim(value.array if isinstance(value, Recorded) else value):
-            raise ShapeError(explain("fill_: expected one number", {"value": value}))
+            raise ShapeError("fill_: expected one number", {"value": value})
         return self._overwritten("fill_", value)
 
     def copy_(self, source: Any, non_blocking: bool = False) -> Tensor:
@@ -126,7 +126,7 @@ class WritingMethods(Recorded):
         low, high = real("uniform_", "low", low), real("uniform_", "high", high)
         if not low <= high:
             rule = f"expected low at most high, got {low} and {high}."
-            raise ArgumentError(explain("uniform_: nothing between the bounds", None, rule))
+            raise ArgumentError("uniform_: nothing between the bounds", None, rule)
         rng = generator or _stream()
         return self._overwritten(
             "uniform_", rng.uniform(low, high, self.array.shape, self._floats("uniform_"))
@@ -136,14 +136,14 @@ class WritingMethods(Recorded):
         """Draw from the normal distribution, from `generator` or the stream `init`."""
         mean, std = real("normal_", "mean", mean), real("normal_", "std", std)
         if std < 0:
-            raise ArgumentError(explain("normal_: std below 0", {"std": std}, "expected at least 0."))
+            raise ArgumentError("normal_: std below 0", {"std": std}, "expected at least 0.")
         rng = generator or _stream()
         drawn = rng.randn(*self.array.shape, dtype=self._floats("normal_"))
         return self._overwritten("normal_", drawn * std + mean)
 
     def _floats(self, call: str) -> Any:
         if self.array.dtype.kind != "f":
-            raise DTypeError(explain(f"{call}: draws are floats", {"x": self}, "expected a floating dtype."))
+            raise DTypeError(f"{call}: draws are floats", {"x": self}, "expected a floating dtype.")
         return self.array.dtype
 
     # ---- in place by name, without an array of another shape --------------------------------------------
@@ -155,13 +155,13 @@ class WritingMethods(Recorded):
     def resize_(self, *sizes: Any) -> Tensor:
         """Refused: a tensor keeps its shape."""
         given = {"x": self, "sizes": sizes_of(sizes)}
-        raise ShapeError(explain("resize_: a tensor keeps its shape", given, "", "Use x.reshape(...)."))
+        raise ShapeError("resize_: a tensor keeps its shape", given, "", "Use x.reshape(...).")
 
 
 def _lost(call: str, x: Any, value: Any) -> Exception:
     rule, way_out = "expected a value without a gradient.", "Use value.detach(), or no_grad()."
     named = {"x": x, "value": value}
-    return GraphError(explain(f"{call}: the gradient of the value would be lost", named, rule, way_out))
+    return GraphError(f"{call}: the gradient of the value would be lost", named, rule, way_out)
 
 
 def _stream() -> Any:
@@ -175,6 +175,4 @@ def checked_writable(call: str, x: Any) -> None:
     if isinstance(x.node, Node) or (x.mode & WANTS and STATE.recording):
         rule = "expected a leaf without gradient, or a leaf inside no_grad()."
         way_out = f"Use x = x.{call.rstrip('_')}(...), or with tgs.no_grad(): around it."
-        raise GraphError(
-            explain(f"{call}: x is on the tape and cannot be written to", {"x": x}, rule, way_out)
-        )
+        raise GraphError(f"{call}: x is on the tape and cannot be written to", {"x": x}, rule, way_out)

@@ -17,7 +17,6 @@ from tinygrad_seq.errors import (
     ShapeError,
     describe,
     describe_shape,
-    explain,
 )
 
 _NAMES = ("x", "y", "z")
@@ -34,13 +33,13 @@ def refuse(op: Op, operands: Sequence[Any], settings: dict[str, Any], error: Exc
         named = {(_NAMES[i] if i < 3 else f"x{i}"): x for i, x in enumerate(operands[:8])}
     shapes = [tuple(x.shape) for x in operands]
     if isinstance(error, TypeError):
-        return DTypeError(explain(f"{op.name}: not defined for these dtypes", named, f"NumPy says: {error}"))
+        return DTypeError(f"{op.name}: not defined for these dtypes", named, f"NumPy says: {error}")
     teller = _TELLERS.get(op.name) or (_broadcast if op.kind == "map" else _plain)
     return teller(op, named, shapes, settings, error)
 
 
 def _plain(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
-    return ShapeError(explain(f"{op.name}: the operands do not fit", named, f"NumPy says: {error}"))
+    return ShapeError(f"{op.name}: the operands do not fit", named, f"NumPy says: {error}")
 
 
 def _broadcast(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
@@ -49,7 +48,7 @@ def _broadcast(op: Op, named: Any, shapes: Any, settings: Any, error: Exception)
         sizes = sorted({s[-back] for s in shapes if len(s) >= back} - {1})
         if len(sizes) > 1:
             rule = f"expected equal sizes, or 1, on axis -{back}, got {' and '.join(map(str, sizes))}."
-            return ShapeError(explain(f"{op.name}: shapes do not broadcast", named, rule))
+            return ShapeError(f"{op.name}: shapes do not broadcast", named, rule)
     return _plain(op, named, shapes, settings, error)
 
 
@@ -57,14 +56,14 @@ def _pow(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Ex
     if "negative integer powers" not in str(error):
         return _broadcast(op, named, shapes, settings, error)
     rule = "expected powers of at least 0, or floats."
-    return DTypeError(explain("pow: integers have no negative powers", named, rule, "Use x.float() ** y."))
+    return DTypeError("pow: integers have no negative powers", named, rule, "Use x.float() ** y.")
 
 
 def _division(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
     if not isinstance(error, ZeroDivisionError):
         return _broadcast(op, named, shapes, settings, error)
     rule = "expected no 0 in y: of floats the result would be infinite or NaN, of integers there is none."
-    return ArgumentError(explain(f"{op.name}: integers divided by zero", named, rule))
+    return ArgumentError(f"{op.name}: integers divided by zero", named, rule)
 
 
 def _matmul(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
@@ -72,10 +71,10 @@ def _matmul(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) ->
     inner, where = (y[0], "the size of y") if len(y) == 1 else (y[-2], "the size of y before its last")
     if x[-1] != inner:
         rule = f"expected the last size of x ({x[-1]}) to equal {where} ({inner})."
-        return ShapeError(explain("matmul: inner sizes differ", named, rule))
+        return ShapeError("matmul: inner sizes differ", named, rule)
     lead = f"{describe_shape(x[:-2])} and {describe_shape(y[:-2])}"
     rule = f"expected the sizes before the last two to broadcast: {lead}."
-    return ShapeError(explain("matmul: batch sizes do not broadcast", named, rule))
+    return ShapeError("matmul: batch sizes do not broadcast", named, rule)
 
 
 def _reshape(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
@@ -87,18 +86,18 @@ def _reshape(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -
         rule = f"expected {have} elements to divide into {describe_shape(shape)}."
     else:
         rule = f"expected {have} elements, {describe_shape(shape)} has {want}."
-    return ShapeError(explain(f"reshape: x does not fit {describe_shape(shape)}", named, rule))
+    return ShapeError(f"reshape: x does not fit {describe_shape(shape)}", named, rule)
 
 
 def _expand(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
     shape = describe_shape(settings["shape"])
     rule = f"expected each size of x to be 1 or that of {shape}, counted from the right."
-    return ShapeError(explain("expand: x does not broadcast to the shape asked for", named, rule))
+    return ShapeError("expand: x does not broadcast to the shape asked for", named, rule)
 
 
 def _permute(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
     rule = f"expected each axis from 0 to {len(shapes[0]) - 1} once, got {describe_shape(settings['axes'])}."
-    return ShapeError(explain("permute: the axes are not a reordering", named, rule))
+    return ShapeError("permute: the axes are not a reordering", named, rule)
 
 
 def _concat(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
@@ -113,19 +112,19 @@ def _concat(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) ->
             i for i, s in enumerate(shapes) if s[:axis] + s[axis + 1 :] != first[:axis] + first[axis + 1 :]
         )
         rule = f"expected equal sizes on all axes but {axis}; number {odd} is {describe_shape(shapes[odd])}."
-    return ShapeError(explain("concat: the pieces do not fit together", named, rule))
+    return ShapeError("concat: the pieces do not fit together", named, rule)
 
 
 def _gather(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
     ids = {name: x.array for name, x in named.items() if name != "x"}
     if any(array.dtype.kind not in "iu" for array in ids.values()):
-        return DTypeError(explain(f"{op.name}: ids must be integers", named, "expected integer ids."))
+        return DTypeError(f"{op.name}: ids must be integers", named, "expected integer ids.")
     for (name, array), size in zip(ids.items(), settings.get("shape", shapes[0]), strict=False):
         bad = array[(array < -size) | (array >= size)]
         if bad.size:
             rule = f"expected {name} from 0 to {size - 1}, got {int(bad.flat[0])}."
-            return RangeError(explain(f"{op.name}: {name} out of range", named, rule))
-    return ShapeError(explain(f"{op.name}: shapes do not fit", named, f"NumPy says: {str(error).strip()}"))
+            return RangeError(f"{op.name}: {name} out of range", named, rule)
+    return ShapeError(f"{op.name}: shapes do not fit", named, f"NumPy says: {str(error).strip()}")
 
 
 def _slice(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
@@ -136,7 +135,7 @@ def _slice(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> 
         what = "more axes than x has"
     elif "out of bounds" in what:
         what = "out of range"
-    return RangeError(explain(f"index: {what}", named, rule))
+    return RangeError(f"index: {what}", named, rule)
 
 
 def describe_index(index: tuple[Any, ...]) -> str:
@@ -154,7 +153,7 @@ def describe_index(index: tuple[Any, ...]) -> str:
 def _reduce(op: Op, named: Any, shapes: Any, settings: Any, error: Exception) -> Exception:
     axes, shape = describe_shape(settings["axis"]), describe_shape(shapes[0])
     rule = f"expected at least one element along {axes} of {shape}."
-    return ShapeError(explain(f"{op.name}: nothing to reduce", named, rule))
+    return ShapeError(f"{op.name}: nothing to reduce", named, rule)
 
 
 _TELLERS = {
@@ -179,9 +178,9 @@ def foreign(x: Any) -> DTypeError:
         rule = "expected a tensor of tinygrad_seq: a gradient cannot cross from one library to the other."
         way_out = "Use tgs.tensor(x.detach().numpy()) for its values."
         named = {"value": f"torch.{type(x).__name__}{tuple(getattr(x, 'shape', ()))}"}
-        return DTypeError(explain("a PyTorch tensor cannot stand beside ours", named, rule, way_out))
+        return DTypeError("a PyTorch tensor cannot stand beside ours", named, rule, way_out)
     rule = "expected a tensor, array or number."
-    return DTypeError(explain(f"{type(x).__name__} cannot stand beside a tensor", {"value": x}, rule))
+    return DTypeError(f"{type(x).__name__} cannot stand beside a tensor", {"value": x}, rule)
 
 
 def _of_pytorch(x: Any) -> bool:
@@ -200,21 +199,17 @@ def released(node: Node, is_root: bool) -> GraphError:
     """The error for a walk that reaches what an earlier walk released."""
     if is_root:
         return GraphError(
-            explain(
-                "backward: this graph was walked before and its memory released",
-                {"output": Made(node)},
-                "expected one backward() per forward pass.",
-                "Compute the value again, or keep the graph with backward(retain_graph=True).",
-            )
+            "backward: this graph was walked before and its memory released",
+            {"output": Made(node)},
+            "expected one backward() per forward pass.",
+            "Compute the value again, or keep the graph with backward(retain_graph=True).",
         )
     return GraphError(
-        explain(
-            "backward: the walk reached a graph that an earlier backward() released",
-            {"first released": Made(node)},
-            "a value carried over from there, such as a recurrent state, still hangs on it.",
-            "Cut a carried state between windows: state = detach(state), or let bptt.TruncatedBPTT do it. For two "
-            "losses on one graph, pass retain_graph=True to the first backward().",
-        )
+        "backward: the walk reached a graph that an earlier backward() released",
+        {"first released": Made(node)},
+        "a value carried over from there, such as a recurrent state, still hangs on it.",
+        "Cut a carried state between windows: state = detach(state), or let bptt.TruncatedBPTT do it. For two "
+        "losses on one graph, pass retain_graph=True to the first backward().",
     )
 
 
@@ -234,12 +229,10 @@ def refuse_changed(node: Node) -> None:
     for kept in (*(node.saved or ()), node.out):
         if changed_since(kept, node.index):
             raise GraphError(
-                explain(
-                    f"backward: a value that the gradient of {node.op.name} reads was changed in place",
-                    {"value": kept, "read by": Made(node)},
-                    "expected the value to be what it was in the forward pass.",
-                    "Make a new tensor (y = x + 1) instead of writing into x, or call backward() first.",
-                )
+                f"backward: a value that the gradient of {node.op.name} reads was changed in place",
+                {"value": kept, "read by": Made(node)},
+                "expected the value to be what it was in the forward pass.",
+                "Make a new tensor (y = x + 1) instead of writing into x, or call backward() first.",
             )
 
 
@@ -250,10 +243,8 @@ def refuse_assigned(node: Node) -> None:
         tensor = p.tensor() if isinstance(p, Leaf) else None
         if tensor is not None and tensor.array is not kept:
             raise GraphError(
-                explain(
-                    "backward: a tensor that a checkpointed function reads took a new value",
-                    {"tensor": tensor, "read by": Made(node)},
-                    "expected the value of the forward pass, for the function runs again.",
-                    "Call backward() before assign().",
-                )
+                "backward: a tensor that a checkpointed function reads took a new value",
+                {"tensor": tensor, "read by": Made(node)},
+                "expected the value of the forward pass, for the function runs again.",
+                "Call backward() before assign().",
             )

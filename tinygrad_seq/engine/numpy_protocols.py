@@ -15,7 +15,7 @@ import numpy as np
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import TRACED, WANTS, Recorded, as_tensor, wrap
 from tinygrad_seq.engine.node import STATE, mark_changed
-from tinygrad_seq.errors import ArgumentError, GraphError, TraceError, explain
+from tinygrad_seq.errors import ArgumentError, GraphError, TraceError
 from tinygrad_seq.runtime.arrays import Array
 
 
@@ -37,12 +37,10 @@ def may_leave(call: str, value: Any, rule: str, way_out: str) -> None:
     """
     for t in tensors_among(value):
         if t.mode & WANTS and STATE.recording:
-            raise GraphError(explain(f"{call}: the gradient would be lost", {"x": t}, rule, way_out))
+            raise GraphError(f"{call}: the gradient would be lost", {"x": t}, rule, way_out)
         if t.mode & TRACED and STATE.tracing:
             rule = "expected maths alone: a kernel is made once, and serves other values too."
-            raise TraceError(
-                explain(f"{call}: values were taken while a function was traced", {"x": t}, rule)
-            )
+            raise TraceError(f"{call}: values were taken while a function was traced", {"x": t}, rule)
 
 
 def plain(value: Any) -> Any:
@@ -64,9 +62,7 @@ def writable(call: str, out: Any) -> Any:
         return out
     if out.mode & (WANTS | TRACED):
         rule, way_out = "expected a tensor without gradient.", "Take the result instead of out=."
-        raise GraphError(
-            explain(f"{call}: out is on the tape and cannot be written to", {"out": out}, rule, way_out)
-        )
+        raise GraphError(f"{call}: out is on the tape and cannot be written to", {"out": out}, rule, way_out)
     return out.array
 
 
@@ -120,9 +116,7 @@ def no_rule(known: bool) -> tuple[str, str]:
 def _run(call: str, function: Callable[..., Any], inputs: Any, settings: dict[str, Any]) -> Any:
     """A ufunc on plain arrays: the results as tensors, or the `out` that was given."""
     if call.endswith(".at") and isinstance(inputs[0], Recorded):
-        raise ArgumentError(
-            explain(f"{call}: it writes into its argument", {"x": inputs[0]}, "expected an array.")
-        )
+        raise ArgumentError(f"{call}: it writes into its argument", {"x": inputs[0]}, "expected an array.")
     outs = settings.pop("out", ())
     if outs:
         settings["out"] = tuple(writable(call, out) for out in outs)

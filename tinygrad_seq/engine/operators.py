@@ -10,7 +10,7 @@ from tinygrad_seq.arguments import comparable
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import Recorded, as_tensor, binary, coerced, is_operand, unary
 from tinygrad_seq.engine.messages import refuse
-from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError
 
 if TYPE_CHECKING:
     from tinygrad_seq.engine.tensor import Tensor
@@ -183,14 +183,10 @@ class ArithmeticMethods(Recorded):
         x: Any = self
         if (low is not None and min is not None) or (high is not None and max is not None):
             bounds = {"low": low, "high": high, "min": min, "max": max}
-            raise ArgumentError(
-                explain("clip: a bound is given twice", bounds, "expected one name for each.")
-            )
+            raise ArgumentError("clip: a bound is given twice", bounds, "expected one name for each.")
         low, high = min if low is None else low, max if high is None else high
         if low is None and high is None:
-            raise ArgumentError(
-                explain("clip: no bound is given", {"x": self}, "expected low, high, or both.")
-            )
+            raise ArgumentError("clip: no bound is given", {"x": self}, "expected low, high, or both.")
         low, high = _reached(low, x, below=True), _reached(high, x, below=False)
         if low is not None:
             x = ops.where(x < low, low, x)
@@ -221,7 +217,7 @@ def _truth(x: Any) -> Any:
     x = as_tensor(x)
     if x.array.dtype.kind != "b":
         rule, way_out = "expected booleans.", "Compare first, as in (x != 0) & (y != 0)."
-        raise DTypeError(explain("logic: & | ^ ~ are for truth values", {"x": x}, rule, way_out))
+        raise DTypeError("logic: & | ^ ~ are for truth values", {"x": x}, rule, way_out)
     return x
 
 
@@ -244,7 +240,7 @@ def matmul(x: Any, y: Any) -> Tensor:
         return binary(ops.matmul, x, y)
     if nx == 0 or ny == 0:
         rule = "expected at least one axis each."
-        raise ShapeError(explain("matmul: a number is no matrix", {"x": x, "y": y}, rule, "Use * instead."))
+        raise ShapeError("matmul: a number is no matrix", {"x": x, "y": y}, rule, "Use * instead.")
     if nx == 1 or ny == 1:
         if x.shape[-1] != y.shape[-min(ny, 2)]:
             raise refuse(ops.matmul, (x, y), {}, ValueError())

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_seq.errors import DTypeError, explain
+from tinygrad_seq.errors import DTypeError
 from tinygrad_seq.runtime import arrays, special, sums
 from tinygrad_seq.runtime.arrays import Array
 
@@ -65,7 +65,7 @@ class Op:
         except TypeError as error:
             operands = {f"x{i}": x for i, x in enumerate(inputs)}
             rule = f"Python says: {error}"
-            raise DTypeError(explain(f"{self.name}: the arguments do not fit", operands, rule)) from None
+            raise DTypeError(f"{self.name}: the arguments do not fit", operands, rule) from None
 
     def plan(self, wants: tuple[bool, ...]) -> Plan:
         """For inputs that want a gradient or not: (places the rules read, does any gradient flow)."""

@@ -13,7 +13,7 @@ from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import FLOAT32, Recorded, wrap
 from tinygrad_seq.engine.inplace import unshared
 from tinygrad_seq.engine.shapes import concat
-from tinygrad_seq.errors import ArgumentError, RangeError, explain
+from tinygrad_seq.errors import ArgumentError, RangeError
 
 if TYPE_CHECKING:
     from tinygrad_seq.engine.tensor import Tensor
@@ -71,7 +71,7 @@ class OrderingMethods(Recorded):
         size = self.array.shape[i] if self.array.ndim else 1
         k = whole("topk", "k", k)
         if not 0 <= k <= size:
-            raise RangeError(explain("topk: k out of range", {"x": self}, f"expected 0 to {size}, got {k}."))
+            raise RangeError("topk: k out of range", {"x": self}, f"expected 0 to {size}, got {k}.")
         places: Any = self.argsort(dim, largest)
         return self._at(places[(slice(None),) * i + (slice(k),)] if self.array.ndim else places, dim)
 
@@ -84,7 +84,7 @@ class OrderingMethods(Recorded):
         x: Any = self if dtype is None else self.to(dtype)  # type: ignore[attr-defined]
         at = one_of_two("cumsum", axis, dim)
         if at is None:
-            raise ArgumentError(explain("cumsum: along which axis?", {"x": self}, "expected axis= or dim=."))
+            raise ArgumentError("cumsum: along which axis?", {"x": self}, "expected axis= or dim=.")
         i = axis_of("cumsum", at, x.ndim, self)
         before, size = (slice(None),) * i, x.shape[i]
         kind = x.dtype
@@ -105,7 +105,7 @@ class OrderingMethods(Recorded):
         at, keeps = one_of_two("norm", axis, dim), kept(keepdims, keepdim)
         p = 2 if p is None or (isinstance(p, str) and p == "fro") else p
         if not isinstance(p, (int, float)) or isinstance(p, bool) or not p > 0:
-            raise ArgumentError(explain("norm: no such norm", {"p": p}, "expected a number above 0."))
+            raise ArgumentError("norm: no such norm", {"p": p}, "expected a number above 0.")
         # An even power needs no |x|, whose kink at 0 would take its curvature there.
         whole_powers = p < math.inf and p % 2 == 0
         x: Any = self if self.array.dtype.kind == "f" else self.to(FLOAT32)  # type: ignore[attr-defined]

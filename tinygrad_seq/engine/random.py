@@ -22,7 +22,7 @@ from tinygrad_seq.engine.apply import FLOAT32, wrap
 from tinygrad_seq.engine.dtypes import dtype_of
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import CheckpointError, DTypeError, GraphError, explain
+from tinygrad_seq.errors import CheckpointError, DTypeError, GraphError
 from tinygrad_seq.runtime.arrays import mix
 from tinygrad_seq.runtime.locks import Lock
 
@@ -39,7 +39,7 @@ class Generator:
 
     def __init__(self, seed: int | None = None, stream: str = "default"):
         if seed is not None and not isinstance(seed, (int, np.integer)):
-            raise DTypeError(explain("Generator: a seed is a whole number", {"seed": seed}))
+            raise DTypeError("Generator: a seed is a whole number", {"seed": seed})
         self.seed = int.from_bytes(os.urandom(8), "little") if seed is None else int(seed)
         self.stream = stream
         self.drawn = 0
@@ -90,7 +90,7 @@ class Generator:
             rule = (
                 "expected what state_dict() of a Generator gives: a dict with 'seed', 'stream' and 'drawn'."
             )
-            raise CheckpointError(explain("load_state_dict: no state of a generator", {"state": state}, rule))
+            raise CheckpointError("load_state_dict: no state of a generator", {"state": state}, rule)
         own = self._drawing()
         own.seed, own.stream, own.drawn = int(state["seed"]), str(state["stream"]), int(state["drawn"])
 
@@ -155,7 +155,7 @@ def given_or(rng: Any, name: str) -> Generator:
         return stream(name)
     if not isinstance(rng, Generator):
         rule = "expected None or a Generator, as tgs.Generator(0)."
-        raise DTypeError(explain("no generator of random numbers", {"rng": rng}, rule))
+        raise DTypeError("no generator of random numbers", {"rng": rng}, rule)
     return rng
 
 
@@ -256,7 +256,7 @@ def _once_more(again: Iterator[int]) -> int:
 
 def _other_draws(how: str) -> GraphError:
     rule = f"expected as many random draws as in the forward pass, got {how}."
-    return GraphError(explain("checkpoint: the function does not do the same again", None, rule))
+    return GraphError("checkpoint: the function does not do the same again", None, rule)
 
 
 def _start(seed: int, name: str) -> dict[str, Any]:

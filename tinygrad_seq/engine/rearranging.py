@@ -11,7 +11,7 @@ from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import Recorded, as_tensor, input_tensor
 from tinygrad_seq.engine.indexing import ids_of
 from tinygrad_seq.engine.inplace import unshared
-from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError
 
 if TYPE_CHECKING:
     from tinygrad_seq.engine.tensor import Tensor
@@ -32,7 +32,7 @@ class RearrangingMethods(Recorded):
         x: Any = self
         if x.ndim > 2:
             rule, way_out = "expected at most 2 axes.", "Use x.T or x.transpose(0, 1)."
-            raise ShapeError(explain("t: not a matrix", {"x": self}, rule, way_out))
+            raise ShapeError("t: not a matrix", {"x": self}, rule, way_out)
         return x.T  # type: ignore[no-any-return]
 
     @property
@@ -74,7 +74,7 @@ class RearrangingMethods(Recorded):
             rule = f"expected a number of copies for each of {self.array.ndim} axes."
             way_out = "Each element several times, NumPy's repeat, is x.repeat_interleave(n, axis)."
             given = {"x": self, "sizes": counts}
-            raise ArgumentError(explain("repeat: it lays copies side by side", given, rule, way_out))
+            raise ArgumentError("repeat: it lays copies side by side", given, rule, way_out)
         return self.tile(*counts)
 
     def tile(self, *sizes: Any) -> Tensor:
@@ -82,7 +82,7 @@ class RearrangingMethods(Recorded):
         x: Any = self
         counts = sizes_of(sizes)
         if any(n < 0 for n in counts):
-            raise ArgumentError(explain("tile: a number of copies below 0", {"x": self, "sizes": counts}))
+            raise ArgumentError("tile: a number of copies below 0", {"x": self, "sizes": counts})
         counts = (1,) * (x.ndim - len(counts)) + counts
         shape = (1,) * (len(counts) - x.ndim) + x.shape
         for i in (i for i, n in enumerate(counts) if n != 1):
@@ -108,7 +108,7 @@ class RearrangingMethods(Recorded):
             times = whole("repeat_interleave", "repeats", times, 0, 2**31)
         elif len(times) not in (1, x.shape[i]):
             rule = f"expected {x.shape[i]} numbers, got {len(times)}."
-            raise ShapeError(explain("repeat_interleave: not a number for each", {"x": self}, rule))
+            raise ShapeError("repeat_interleave: not a number for each", {"x": self}, rule)
         return x.take(np.repeat(np.arange(x.shape[i]), times), i)  # type: ignore[no-any-return]
 
     def roll(self, shifts: Any, dims: Any = None, *, axis: Any = None) -> Tensor:
@@ -121,7 +121,7 @@ class RearrangingMethods(Recorded):
         axes = at if isinstance(at, (tuple, list)) else [at]
         if len(steps) != len(axes):
             rule = f"expected a shift for each axis, got {len(steps)} for {len(axes)}."
-            raise ArgumentError(explain("roll: shifts and axes differ in number", {"x": self}, rule))
+            raise ArgumentError("roll: shifts and axes differ in number", {"x": self}, rule)
         for shift, a in zip([whole("roll", "shift", n) for n in steps], axes, strict=True):
             i = axis_of("roll", a, x.ndim, self)
             x = x.take(np.roll(np.arange(x.shape[i]), shift % max(1, x.shape[i])), i)
@@ -134,7 +134,7 @@ class RearrangingMethods(Recorded):
         size, step = whole("unfold", "size", size), whole("unfold", "step", step)
         if size < 1 or step < 1 or size > x.shape[i]:
             rule = f"expected a size from 1 to {x.shape[i]} and a step of at least 1, got {size} and {step}."
-            raise ArgumentError(explain("unfold: no such windows", {"x": self}, rule))
+            raise ArgumentError("unfold: no such windows", {"x": self}, rule)
         places = np.arange(0, x.shape[i] - size + 1, step)[:, None] + np.arange(size)
         return x.take(places, i).movedim(i + 1, -1)  # type: ignore[no-any-return]
 
@@ -149,7 +149,7 @@ class RearrangingMethods(Recorded):
             or start % max(1, x.shape[i]) + length > x.shape[i]
         ):
             rule = f"expected entries of 0 to {x.shape[i] - 1}, got {length} from {start} on."
-            raise RangeError(explain("narrow: out of range", {"x": self}, rule))
+            raise RangeError("narrow: out of range", {"x": self}, rule)
         first = start + x.shape[i] if start < 0 else start
         return x[(slice(None),) * i + (slice(first, first + length),)]  # type: ignore[no-any-return]
 
@@ -179,7 +179,7 @@ class RearrangingMethods(Recorded):
 
     def _triangle(self, cut: Any, call: str, diagonal: int) -> Tensor:
         if self.array.ndim < 2:
-            raise ShapeError(explain(f"{call}: not a matrix", {"x": self}, "expected at least 2 axes."))
+            raise ShapeError(f"{call}: not a matrix", {"x": self}, "expected at least 2 axes.")
         most = sum(self.array.shape[-2:])
         diagonal = min(max(whole(call, "diagonal", diagonal), -most), most)
         kept = cut(np.ones(self.array.shape[-2:], bool), diagonal)
@@ -191,7 +191,7 @@ class RearrangingMethods(Recorded):
         if where.dtype.kind != "b":
             rule = "expected booleans."
             way_out = "Compare first, as in mask == 0."
-            raise DTypeError(explain("masked_fill: no mask", {"x": self, "mask": where}, rule, way_out))
+            raise DTypeError("masked_fill: no mask", {"x": self, "mask": where}, rule, way_out)
         return ops.where(where, exactly_in(value, self.array.dtype), self)  # type: ignore[no-any-return]
 
     def masked_select(self, mask: Any) -> Tensor:

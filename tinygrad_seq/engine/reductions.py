@@ -12,7 +12,7 @@ from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import FLOAT32, VALUES_ONLY, Recorded, unary
 from tinygrad_seq.engine.operators import reverse
 from tinygrad_seq.engine.shapes import concat
-from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
     from tinygrad_seq.engine.tensor import Tensor
@@ -43,7 +43,7 @@ class Extreme(NamedTuple):
     def _refuse(self) -> NoReturn:
         rule = "dim= gives values and indices, as in PyTorch; axis= gives the values alone, as in NumPy."
         way_out = "Take .values, or write axis= for dim=."
-        raise ArgumentError(explain("a pair (values, indices) is no tensor", None, rule, way_out))
+        raise ArgumentError("a pair (values, indices) is no tensor", None, rule, way_out)
 
     # A tuple would be repeated by `* 2`, joined by `+` and stacked by NumPy.
     def __add__(self, other: Any) -> NoReturn:
@@ -130,7 +130,7 @@ class ReductionMethods(Recorded):
             return x.maximum(place[0]) if call == "max" else x.minimum(place[0])
         if len(place) > 2 or not isinstance((*place, False, False)[1], bool):
             rule = "expected an axis, and True where it is kept."
-            raise ArgumentError(explain(f"{call}: wrong arguments", {"arguments": place}, rule))
+            raise ArgumentError(f"{call}: wrong arguments", {"arguments": place}, rule)
         at = one_of_two(call, one_of_two(call, place[0] if place else None, axis), dim)
         keeps = keepdims or keepdim or place[1:] == (True,)
         if (dim is not None or keepdim is not None) and keepdims is None and axis is None:
@@ -258,7 +258,7 @@ class ReductionMethods(Recorded):
             places = find(self.array, axis=from_zero, keepdims=keeps)
         except ValueError:
             rule = "expected at least one element to search."
-            raise ShapeError(explain(f"{call}: nothing to search", {"x": self}, rule)) from None
+            raise ShapeError(f"{call}: nothing to search", {"x": self}, rule) from None
         return Recorded.tensor_type(np.asarray(places))  # type: ignore[no-any-return]
 
     def all(
@@ -281,11 +281,11 @@ def _correction(call: str, correction: Any, unbiased: Any, ddof: Any, place: tup
     said = {"correction": correction, "unbiased": unbiased, "ddof": ddof}
     given = {name: value for name, value in said.items() if value is not None}
     if len(given) > 1:
-        raise ArgumentError(explain(f"{call}: one setting under two names", given, "expected one of them."))
+        raise ArgumentError(f"{call}: one setting under two names", given, "expected one of them.")
     if place and (not given or place not in ((True,), (False,))):
         rule = "in PyTorch a truth value here is unbiased=, in NumPy a dtype."
         way_out = "Write keepdims= or correction= by name."
         raise ArgumentError(
-            explain(f"{call}: only an axis is known by its place", {"second": place[0]}, rule, way_out)
+            f"{call}: only an axis is known by its place", {"second": place[0]}, rule, way_out
         )
     return float(next(iter(given.values()), 1.0))

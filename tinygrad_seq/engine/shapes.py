@@ -12,7 +12,7 @@ from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import Recorded, as_tensor, unary
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.inplace import unshared
-from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
     from tinygrad_seq.engine.tensor import Tensor
@@ -37,7 +37,7 @@ class ShapeMethods(Recorded):
         first, last = (axis_of("flatten", a, len(shape), self) for a in (start_dim, end_dim))
         if first > last:
             rule = f"expected the first axis at or before the last, got {first} and {last}."
-            raise ShapeError(explain("flatten: the axes are not in order", {"x": self}, rule))
+            raise ShapeError("flatten: the axes are not in order", {"x": self}, rule)
         size = int(np.prod(shape[first : last + 1], dtype=np.int64))
         return self.reshape(*shape[:first], size, *shape[last + 1 :])
 
@@ -54,7 +54,7 @@ class ShapeMethods(Recorded):
         if len(places) != 2:
             rule, way_out = "expected two axes.", "Use x.permute(...) for an order of all axes, or x.T."
             given = {"x": self, "axes": axes[0] if len(axes) == 1 else axes}
-            raise ArgumentError(explain("transpose: it exchanges two axes", given, rule, way_out))
+            raise ArgumentError("transpose: it exchanges two axes", given, rule, way_out)
         order = list(range(self.array.ndim))
         i, j = (axis_of("transpose", a, len(order), self) for a in places)
         order[i], order[j] = order[j], order[i]
@@ -112,7 +112,7 @@ class ShapeMethods(Recorded):
             sizes = [min(size, total - start) for start in range(0, total, size)] or [0]
         if sum(sizes) != total:
             rule = f"expected sizes that sum to {total}, the size of axis {axis}; they sum to {sum(sizes)}."
-            raise ShapeError(explain("split: sizes do not add up", {"x": self, "sizes": tuple(sizes)}, rule))
+            raise ShapeError("split: sizes do not add up", {"x": self, "sizes": tuple(sizes)}, rule)
         before, start, pieces = (slice(None),) * axis, 0, []
         for size in sizes:
             pieces.append(unary(ops.slice_, self, {"index": (*before, slice(start, start + size))}))
@@ -132,7 +132,7 @@ def concat(tensors: Sequence[Any], axis: int | None = None, *, dim: int | None =
     """The tensors laid end to end along `axis`."""
     pieces = [as_tensor(t) for t in sequence("concat", "tensors", tensors)]
     if not pieces:
-        raise ShapeError(explain("concat: no tensors given", None, "expected at least one."))
+        raise ShapeError("concat: no tensors given", None, "expected at least one.")
     axis = axis_of("concat", first_axis("concat", axis, dim), pieces[0].array.ndim, pieces[0])
     return ops.concat(*pieces, axis=axis)  # type: ignore[no-any-return]
 
@@ -144,12 +144,12 @@ def stack(tensors: Sequence[Any], axis: int | None = None, *, dim: int | None = 
     """Tensors of one shape along a new axis."""
     pieces = [as_tensor(t) for t in sequence("stack", "tensors", tensors)]
     if not pieces:
-        raise ShapeError(explain("stack: no tensors given", None, "expected at least one."))
+        raise ShapeError("stack: no tensors given", None, "expected at least one.")
     shape = pieces[0].array.shape
     for i, t in enumerate(pieces):
         if t.array.shape != shape:
             named = {"number 0": pieces[0], f"number {i}": t}
-            raise ShapeError(explain("stack: shapes differ", named, "expected one shape throughout."))
+            raise ShapeError("stack: shapes differ", named, "expected one shape throughout.")
     axis = axis_of("stack", first_axis("stack", axis, dim), len(shape) + 1, pieces[0])
     if axis == 0 and shape:
         # One concat and one reshape for all, where a reshape for each would double a long sequence's tape.

@@ -28,7 +28,7 @@ from tinygrad_seq.engine.rearranging import RearrangingMethods
 from tinygrad_seq.engine.reductions import ReductionMethods
 from tinygrad_seq.engine.shapes import ShapeMethods
 from tinygrad_seq.engine.watched_data import is_view_of, watched
-from tinygrad_seq.errors import DTypeError, GraphError, ShapeError, describe, describe_shape, explain
+from tinygrad_seq.errors import DTypeError, GraphError, ShapeError, describe, describe_shape
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.runtime.malloc import keep_freed_pages
 from tinygrad_seq.runtime.weakrefs import Held
@@ -40,7 +40,7 @@ def array_of(data: Any, dtype: Any = None) -> Array:
     """A fresh array of `data`: Python floats become float32, arrays keep their dtype."""
     if getattr(data, "requires_grad", False) and not isinstance(data, Recorded):
         rule, way_out = "its gradient cannot cross into this library.", "Use tgs.tensor(x.detach())."
-        raise DTypeError(explain("tensor: a PyTorch tensor that wants a gradient", None, rule, way_out))
+        raise DTypeError("tensor: a PyTorch tensor that wants a gradient", None, rule, way_out)
     if isinstance(data, (list, tuple)):
         rule, way_out = "expected values alone.", "Write stack([x, y]), or x.detach() for each."
         may_leave("tensor", data, rule, way_out)
@@ -56,7 +56,7 @@ def array_of(data: Any, dtype: Any = None) -> Array:
         raise
     except (ValueError, TypeError, OverflowError) as error:
         raise DTypeError(
-            explain("tensor: not numbers in equal rows", {"data": data}, f"NumPy says: {error}")
+            "tensor: not numbers in equal rows", {"data": data}, f"NumPy says: {error}"
         ) from None
     if not keep and array.dtype.kind == "f":
         array = STATE.run(array.astype, FLOAT32)
@@ -134,12 +134,10 @@ class Tensor(
         on = flag("requires_grad", "requires_grad", on)
         if not self.is_leaf:
             rule, way_out = "x was made by a recorded op.", "Use x.detach() for a leaf with the same value."
-            raise GraphError(explain("requires_grad: only a leaf's can be set", {"x": self}, rule, way_out))
+            raise GraphError("requires_grad: only a leaf's can be set", {"x": self}, rule, way_out)
         if on and self.array.dtype.kind != "f":
             rule = "expected a floating dtype, f32 or f64."
-            raise DTypeError(
-                explain("requires_grad: only floating tensors have gradients", {"x": self}, rule)
-            )
+            raise DTypeError("requires_grad: only floating tensors have gradients", {"x": self}, rule)
         self.mode = (self.mode & ~WANTS) | (WANTS if on else 0)
         self.node = None
 
@@ -161,7 +159,7 @@ class Tensor(
     def assign(self, value: Any) -> Tensor:
         """Take a copy of a value of the same shape in a new array; tapes keep the old one. For leaves."""
         if not self.is_leaf:
-            raise GraphError(explain("assign: x was made by a recorded op", {"x": self}, "expected a leaf."))
+            raise GraphError("assign: x was made by a recorded op", {"x": self}, "expected a leaf.")
         if isinstance(value, Tensor):
             array = value.array
         else:
@@ -169,7 +167,7 @@ class Tensor(
         if array.shape != self.array.shape:
             rule = f"expected shape {describe_shape(self.shape)}."
             shown = value if isinstance(value, (Tensor, np.ndarray)) else array
-            raise ShapeError(explain("assign: the value does not fit", {"x": self, "value": shown}, rule))
+            raise ShapeError("assign: the value does not fit", {"x": self, "value": shown}, rule)
         take_array(self, STATE.run(array.astype, self.array.dtype))
         return self
 
@@ -184,7 +182,7 @@ class Tensor(
         """The value of a one-element tensor as a Python number."""
         if self.array.size != 1:
             raise ShapeError(
-                explain("item: not one element", {"x": self}, f"expected 1 element, got {self.array.size}.")
+                "item: not one element", {"x": self}, f"expected 1 element, got {self.array.size}."
             )
         self._looked_at("item")
         return self.array.item()
@@ -217,7 +215,7 @@ class Tensor(
             value = Tensor(value, self.array.dtype)
         if value is not None and (value.array.shape != self.array.shape or value.array.dtype.kind != "f"):
             rule = f"expected floats of shape {describe_shape(self.shape)}."
-            raise ShapeError(explain("grad: the gradient does not fit", {"x": self, "grad": value}, rule))
+            raise ShapeError("grad: the gradient does not fit", {"x": self, "grad": value}, rule)
         self._grad = value
 
     def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
@@ -253,7 +251,7 @@ class Tensor(
     def _hooks(self) -> Hooks:
         if not self.mode & WANTS:
             rule = "expected a tensor with requires_grad=True, or made from one."
-            raise GraphError(explain("register_hook: no gradient flows here", {"x": self}, rule))
+            raise GraphError("register_hook: no gradient flows here", {"x": self}, rule)
         node = self.node or leaf(self)
         node.hooks = Hooks() if node.hooks is None else node.hooks
         return node.hooks
@@ -278,7 +276,7 @@ class Tensor(
     def __bool__(self) -> bool:
         if self.array.size != 1:
             rule = "expected 1 element; use .all() or .any()."
-            raise ShapeError(explain("bool: the truth of several elements is not one", {"x": self}, rule))
+            raise ShapeError("bool: the truth of several elements is not one", {"x": self}, rule)
         self._looked_at("bool")
         return bool(self.array)
 
@@ -290,7 +288,7 @@ class Tensor(
 
     def __index__(self) -> int:
         if self.array.dtype.kind not in "iu":
-            raise DTypeError(explain("index: not an integer", {"x": self}, "expected an integer tensor."))
+            raise DTypeError("index: not an integer", {"x": self}, "expected an integer tensor.")
         return int(self.item())
 
     def __copy__(self) -> Tensor:
@@ -310,7 +308,7 @@ class Tensor(
         if not self.is_leaf:
             what = f"{call}: x was made by a recorded op"
             rule = "only leaves can be copied with their gradient setting."
-            raise GraphError(explain(what, {"x": self}, rule, "Use x.detach()."))
+            raise GraphError(what, {"x": self}, rule, "Use x.detach().")
 
 
 def _rebuilt(kind: type[Tensor], array: Array, wants: bool, name: str) -> Tensor:

@@ -16,7 +16,7 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import STATE, recording
 from tinygrad_seq.engine.random import Generator, given_or, stream
 from tinygrad_seq.engine.tensor import Tensor, array_of
-from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError
 
 
 # ---- tensors from numbers ---------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ def as_tensor(data: Any, dtype: Any = None) -> Tensor:
 def from_numpy(array: Any) -> Tensor:
     """A tensor that shares the array's memory."""
     if not isinstance(array, np.ndarray):
-        raise ArgumentError(explain("from_numpy: not an array", {"array": array}, "", "Use tgs.tensor(...)."))
+        raise ArgumentError("from_numpy: not an array", {"array": array}, "", "Use tgs.tensor(...).")
     return wrap(array) if array.dtype.kind in "fiub" else Tensor(array)
 
 
@@ -92,7 +92,7 @@ ByteTensor, BoolTensor = typed(np.dtype(np.uint8)), typed(np.dtype(bool))
 def _floating(call: str, kind: np.dtype[Any]) -> np.dtype[Any]:
     if kind.kind != "f":
         rule = "expected a floating dtype."
-        raise DTypeError(explain(f"{call}: draws are floats", {"dtype": str(kind)}, rule))
+        raise DTypeError(f"{call}: draws are floats", {"dtype": str(kind)}, rule)
     return kind
 
 
@@ -111,10 +111,10 @@ def randint(
     )
     if not first < last:
         rule = f"expected low below high, got {first} and {last}."
-        raise RangeError(explain("randint: nothing to draw from", None, rule))
+        raise RangeError("randint: nothing to draw from", None, rule)
     if size is None:
         rule = "expected a shape, as in randint(0, 10, (3,))."
-        raise ArgumentError(explain("randint: no size given", None, rule))
+        raise ArgumentError("randint: no size given", None, rule)
     return given_or(generator, "default").integers(first, last, sizes_of((size,), "randint", 0)).to(dtype)
 
 
@@ -147,7 +147,7 @@ def normal(mean: Any, std: Any, size: Any = None, *, generator: Generator | None
     """Numbers of a normal distribution, of shape `size` or that of `mean` and `std` together."""
     centre, spread = input_tensor("normal", mean), input_tensor("normal", std)
     if (spread.array < 0).any():
-        raise ArgumentError(explain("normal: std below 0", {"std": spread}, "expected at least 0."))
+        raise ArgumentError("normal: std below 0", {"std": spread}, "expected at least 0.")
     shape = (centre + spread).shape if size is None else sizes_of((size,), "normal", 0)
     drawn: Tensor = given_or(generator, "default").randn(*shape) * spread + centre
     return drawn
@@ -159,7 +159,7 @@ def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
     kind = _floating("bernoulli", p.dtype)
     if not ((p.array >= 0) & (p.array <= 1)).all():
         rule = "expected probabilities from 0 to 1."
-        raise ArgumentError(explain("bernoulli: no probability", {"p": p}, rule))
+        raise ArgumentError("bernoulli: no probability", {"p": p}, rule)
     return (given_or(generator, "default").rand(*p.shape, dtype=kind) < p).to(kind)
 
 
@@ -178,7 +178,7 @@ def multinomial(
     if not enough or num_samples < 1:
         rule = "expected (C,) or (N, C) of weights of at least 0, finite, and enough of them above 0 in each row."
         given = {"probs": probs, "num_samples": num_samples}
-        raise ArgumentError(explain("multinomial: cannot draw from these", given, rule))
+        raise ArgumentError("multinomial: cannot draw from these", given, rule)
     rng = given_or(generator, "sampling")
     if replacement:
         ends = weights.cumsum(-1)
@@ -269,9 +269,7 @@ def set_default_dtype(dtype: Any) -> None:
     """Nothing for float32; else refused: the default is no setting here."""
     if dtype_of("set_default_dtype", dtype) != FLOAT32:
         rule, way_out = "expected float32.", "Write dtype=tgs.float64 where a tensor or layer is made."
-        raise ArgumentError(
-            explain("set_default_dtype: the default stays float32", {"dtype": dtype}, rule, way_out)
-        )
+        raise ArgumentError("set_default_dtype: the default stays float32", {"dtype": dtype}, rule, way_out)
 
 
 answer(globals())

@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import DTypeError, ShapeError, explain
+from tinygrad_seq.errors import DTypeError, ShapeError
 
 
 def mapped(change: Callable[[Tensor], Tensor], state: Any) -> Any:
@@ -26,7 +26,7 @@ def mapped(change: Callable[[Tensor], Tensor], state: Any) -> Any:
     if isinstance(state, (tuple, list)):
         return type(state)([mapped(change, s) for s in state])
     rule = "expected a tensor, None, or tuples, lists and dicts of them."
-    raise DTypeError(explain("state: not made of tensors", {"part": state}, rule))
+    raise DTypeError("state: not made of tensors", {"part": state}, rule)
 
 
 def tensors_in(state: Any) -> list[Tensor]:
@@ -65,7 +65,7 @@ def detach(state: Any, where: Any = None, *, axis: int | None = None) -> Any:
         size = h.shape[at] if -h.ndim <= at < h.ndim else None
         if mask.dtype != np.bool_ or mask.shape != (size,):
             rule = f"expected ({size},) booleans, one for each row along axis {at}."
-            raise ShapeError(explain("detach: the mask does not fit", {"state": h, "where": mask}, rule))
+            raise ShapeError("detach: the mask does not fit", {"state": h, "where": mask}, rule)
         if mask.all():
             return h.detach()
         shape = [1] * h.ndim

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_seq.engine.apply import Recorded, wrap
 from tinygrad_seq.engine.node import mark_changed
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.runtime.arrays import Array
 
 
@@ -98,9 +98,7 @@ def opened(watched: Watched) -> Array:
         array.flags.writeable = True
     except ValueError:
         rule = "its memory is read-only, as that of a file is."
-        raise ArgumentError(
-            explain("data: cannot be written to", {"x": array}, rule, "Use x.assign().")
-        ) from None
+        raise ArgumentError("data: cannot be written to", {"x": array}, rule, "Use x.assign().") from None
     return array
 
 

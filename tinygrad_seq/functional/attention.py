@@ -19,7 +19,7 @@ from tinygrad_seq.engine.creation import where
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, describe_shape, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, describe_shape
 from tinygrad_seq.functional.activations import softmax
 from tinygrad_seq.fuser.decorator import fused
 from tinygrad_seq.runtime.arrays import Array
@@ -159,7 +159,7 @@ def scaled_dot_product_attention(
     shape = _check_operands(call, q, k, v, enable_gqa)
     if not isinstance(dropout_p, (int, float)) or not 0.0 <= dropout_p <= 1.0:
         rule = f"expected a probability from 0 to 1, got {dropout_p!r}."
-        raise ArgumentError(explain(f"{call}: dropout_p out of range", None, rule))
+        raise ArgumentError(f"{call}: dropout_p out of range", None, rule)
     theirs = {"attn_mask": attn_mask, "is_causal": is_causal}
     masks = _one_form(call, shape, theirs, {"allow": allow, "bias": bias, "causal": causal})
     out, weights = attend(q, k, v, *masks, dropout_p, scale, rng)
@@ -173,9 +173,7 @@ def _one_form(
     one_family(call, theirs, ours)
     mask, is_causal, causal = theirs["attn_mask"], theirs["is_causal"], bool(ours["causal"])
     if mask is not None and is_causal:
-        raise ArgumentError(
-            explain(f"{call}: attn_mask and is_causal at once", theirs, "expected one of them.")
-        )
+        raise ArgumentError(f"{call}: attn_mask and is_causal at once", theirs, "expected one of them.")
     if mask is not None:
         mask = checked_mask(call, "attn_mask", mask, "fb", shape)
         return (mask, None, False) if mask.dtype.kind == "b" else (None, mask, False)
@@ -205,7 +203,7 @@ def one_family(call: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) ->
         return
     rule = f"expected PyTorch's ({', '.join(theirs)}) or our own ({', '.join(ours)}), not both."
     way_out = "allow=~blocked says what blocked=True keeps apart, and combines with causal=True."
-    raise ArgumentError(explain(f"{call}: masks of two families", named, rule, way_out))
+    raise ArgumentError(f"{call}: masks of two families", named, rule, way_out)
 
 
 def checked_mask(call: str, name: str, mask: Any, kinds: str, shape: tuple[int, ...]) -> Tensor:
@@ -213,14 +211,14 @@ def checked_mask(call: str, name: str, mask: Any, kinds: str, shape: tuple[int, 
     found = as_tensor(mask)
     if found.dtype.kind not in kinds:
         rule = {"b": "expected booleans.", "f": "expected floats."}.get(kinds, "expected booleans or floats.")
-        raise DTypeError(explain(f"{call}: {name} is of the wrong dtype", {name: found}, rule))
+        raise DTypeError(f"{call}: {name} is of the wrong dtype", {name: found}, rule)
     try:
         fits = np.broadcast_shapes(found.shape, shape) == shape
     except ValueError:
         fits = False
     if not fits:
         rule = f"expected a shape that broadcasts to that of the scores, {describe_shape(shape)}."
-        raise ShapeError(explain(f"{call}: {name} does not fit", {name: found}, rule))
+        raise ShapeError(f"{call}: {name} does not fit", {name: found}, rule)
     return found
 
 
@@ -229,10 +227,10 @@ def _check_operands(call: str, q: Tensor, k: Tensor, v: Tensor, grouped: bool) -
     named = {"query": q, "key": k, "value": v}
 
     def refuse(what: str, rule: str) -> ShapeError:
-        return ShapeError(explain(f"{call}: {what}", named, rule))
+        return ShapeError(f"{call}: {what}", named, rule)
 
     if any(x.dtype.kind != "f" for x in (q, k, v)):
-        raise DTypeError(explain(f"{call}: attention is of floats", named, "expected floats."))
+        raise DTypeError(f"{call}: attention is of floats", named, "expected floats.")
     if min(q.ndim, k.ndim, v.ndim) < 2:
         raise refuse("too few axes", "expected (..., L, K), (..., S, K) and (..., S, V).")
     if q.shape[-1] != k.shape[-1] or q.shape[-1] == 0:

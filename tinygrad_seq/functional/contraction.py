@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_seq.engine.apply import as_tensor, wrap
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import DTypeError, ShapeError, explain
+from tinygrad_seq.errors import DTypeError, ShapeError
 
 
 def einsum(equation: str, *operands: Any) -> Tensor:
@@ -22,7 +22,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     """
     if not isinstance(equation, str):
         rule = "expected a string, such as 'ij,jk->ik', and then the operands."
-        raise DTypeError(explain("einsum: the equation is no string", {"equation": equation}, rule))
+        raise DTypeError("einsum: the equation is no string", {"equation": equation}, rule)
     tensors = [as_tensor(x) for x in operands]
     inputs, output = _parsed(equation, tensors)
     sizes: dict[str, int] = {}
@@ -30,7 +30,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
         for letter, n in zip(letters, t.shape, strict=True):
             if sizes.setdefault(letter, n) != n and 1 not in (n, sizes[letter]):
                 rule = f"expected one size for {letter!r}, got {sizes[letter]} and {n}."
-                raise ShapeError(explain(f"einsum {equation!r}: sizes differ", _named(tensors), rule))
+                raise ShapeError(f"einsum {equation!r}: sizes differ", _named(tensors), rule)
             sizes[letter] = max(sizes[letter], n) if n else n
     pairs = [_diagonal(letters, t) for letters, t in zip(inputs, tensors, strict=True)]
     letters, total = pairs[0]
@@ -55,9 +55,7 @@ def _parsed(equation: str, tensors: list[Tensor]) -> tuple[list[str], str]:
     inputs = left.split(",")
     if len(inputs) != len(tensors):
         rule = f"expected {len(inputs)} operands, got {len(tensors)}."
-        raise ShapeError(
-            explain(f"einsum {equation!r}: operands and terms differ in number", _named(tensors), rule)
-        )
+        raise ShapeError(f"einsum {equation!r}: operands and terms differ in number", _named(tensors), rule)
     spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in text]
     widths = [t.ndim - len(term.replace("...", "")) for term, t in zip(inputs, tensors, strict=True)]
     wide = max((w for w, term in zip(widths, inputs, strict=True) if "..." in term), default=0)
@@ -67,7 +65,7 @@ def _parsed(equation: str, tensors: list[Tensor]) -> tuple[list[str], str]:
         term = term.replace("...", dots[wide - width :] if width else "")
         if len(term) != t.ndim or not all(c.isalpha() for c in term):
             rule = f"expected {term!r} to name {t.ndim} axes."
-            raise ShapeError(explain(f"einsum {equation!r}: a term does not fit", _named(tensors), rule))
+            raise ShapeError(f"einsum {equation!r}: a term does not fit", _named(tensors), rule)
         terms.append(term)
     if not arrow:
         counted = "".join(terms)
@@ -77,9 +75,7 @@ def _parsed(equation: str, tensors: list[Tensor]) -> tuple[list[str], str]:
     right = right.replace("...", dots)
     if len(set(right)) != len(right) or not set(right) <= set("".join(terms)):
         rule = "expected each letter of the result once, and in some operand."
-        raise ShapeError(
-            explain(f"einsum {equation!r}: the result's letters do not fit", _named(tensors), rule)
-        )
+        raise ShapeError(f"einsum {equation!r}: the result's letters do not fit", _named(tensors), rule)
     return terms, right
 
 

@@ -14,7 +14,7 @@ from tinygrad_seq.engine.apply import FLOAT32, input_tensor
 from tinygrad_seq.engine.creation import where
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, ShapeError, describe_shape, explain
+from tinygrad_seq.errors import ArgumentError, ShapeError, describe_shape
 from tinygrad_seq.functional.activations import (
     floats,
 )
@@ -30,7 +30,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not rows or not table or rows[-1] != table[-1]:
         size, width = (shape[-1] if shape else "none" for shape in (rows, table))
         rule = f"expected the last size of x ({size}) to equal the last size of weight ({width})."
-        raise ShapeError(explain("linear: x does not fit the weight", {"x": x, "weight": weight}, rule))
+        raise ShapeError("linear: x does not fit the weight", {"x": x, "weight": weight}, rule)
     say_wide(x, weight)
     out = x @ weight.T
     return out if bias is None else out + input_tensor("linear", bias)
@@ -52,7 +52,7 @@ def _normalised_rows(call: str, x: Tensor, normalized_shape: int | Sequence[int]
     shape = sizes_of((normalized_shape,), call, 0)
     if not shape or x.shape[-len(shape) :] != shape:
         rule = f"expected the last sizes of x to be {describe_shape(shape)}."
-        raise ShapeError(explain(f"{call}: x does not fit", {"x": x}, rule))
+        raise ShapeError(f"{call}: x does not fit", {"x": x}, rule)
     size = math.prod(shape)
     return (x if len(shape) == 1 else x.reshape(*x.shape[: -len(shape)], size)), size
 
@@ -115,9 +115,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Generator | N
     x = input_tensor("dropout", x)
     training = flag("dropout", "training", training)
     if isinstance(p, bool) or not 0.0 <= real("dropout", "p", p) <= 1.0:
-        raise ArgumentError(
-            explain("dropout: p out of range", {"p": p}, "expected a probability from 0 to 1.")
-        )
+        raise ArgumentError("dropout: p out of range", {"p": p}, "expected a probability from 0 to 1.")
     if not training or p == 0.0:
         return x
     if p == 1.0:
@@ -147,7 +145,7 @@ def padding_row(call: str, padding_idx: int, size: int) -> int:
     padding_idx = whole(call, "padding_idx", padding_idx)
     if not -size <= padding_idx < size:
         rule = f"expected an id from 0 to {size - 1}, got {padding_idx}."
-        raise ArgumentError(explain(f"{call}: padding_idx out of range", None, rule))
+        raise ArgumentError(f"{call}: padding_idx out of range", None, rule)
     return padding_idx % size
 
 
@@ -156,7 +154,7 @@ def embedding(ids: Any, weight: Tensor, padding_idx: int | None = None) -> Tenso
     weight = input_tensor("embedding", weight)
     if weight.ndim != 2:
         rule = "expected a weight (V, E)."
-        raise ShapeError(explain("embedding: the weight is no table", {"weight": weight}, rule))
+        raise ShapeError("embedding: the weight is no table", {"weight": weight}, rule)
     ids = checked_ids("embedding", ids, weight.shape[0])
     out: Tensor = ops.gather(weight, ids)
     if padding_idx is None:

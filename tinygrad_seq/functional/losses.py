@@ -14,7 +14,7 @@ from tinygrad_seq.engine.apply import input_tensor, wrap
 from tinygrad_seq.engine.creation import iota, where
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError, describe_shape, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError, describe_shape
 from tinygrad_seq.functional.activations import floats, log_softmax, row_peak, softplus
 from tinygrad_seq.functional.pointwise_losses import known, reduced
 from tinygrad_seq.fuser.decorator import fused
@@ -29,9 +29,7 @@ def _checked(call: str, ids: Any, size: int, ignore: int | None) -> tuple[Tensor
     """The same, and whether all ids lie from 0 to size - 1."""
     checked = input_tensor(call, ids)
     if checked.dtype.kind not in "iu":
-        raise DTypeError(
-            explain(f"{call}: ids must be integers", {"ids": checked}, "expected an integer dtype.")
-        )
+        raise DTypeError(f"{call}: ids must be integers", {"ids": checked}, "expected an integer dtype.")
     if checked.dtype != np.int64:
         checked = checked.to(np.int64)
     array = checked.array
@@ -44,7 +42,7 @@ def _checked(call: str, ids: Any, size: int, ignore: int | None) -> tuple[Tensor
     if wrong.any():
         first = int(checked.array[wrong].flat[0])
         rule = f"expected ids from 0 to {size - 1}, got {first} ({int(wrong.sum())} out of range)."
-        raise RangeError(explain(f"{call}: an id is out of range", {"ids": checked}, rule))
+        raise RangeError(f"{call}: an id is out of range", {"ids": checked}, rule)
     return checked, False
 
 
@@ -53,14 +51,12 @@ def _classes_last(call: str, x: Tensor, target: Tensor, ids: bool = True) -> tup
     if x.ndim == 2 and ids and target.shape == x.shape[:1]:
         return x, target
     if not x.ndim >= 1:
-        raise ShapeError(
-            explain(f"{call}: no axis of classes", {"input": x}, "expected (C,), (N, C) or (N, C, ...).")
-        )
+        raise ShapeError(f"{call}: no axis of classes", {"input": x}, "expected (C,), (N, C) or (N, C, ...).")
     axis = min(1, x.ndim - 1)
     rest = x.shape[:axis] + x.shape[axis + 1 :]
     if target.shape != (rest if ids else x.shape):
         rule = f"expected ids {describe_shape(rest)} or probabilities {describe_shape(x.shape)}."
-        raise ShapeError(explain(f"{call}: the target does not fit", {"input": x, "target": target}, rule))
+        raise ShapeError(f"{call}: the target does not fit", {"input": x, "target": target}, rule)
     order = (*(i for i in range(x.ndim) if i != axis), axis)
     flat = [
         t.permute(order).reshape(-1, x.shape[axis]) if t.ndim > 2 else t
@@ -176,7 +172,7 @@ def _class_weights(call: str, weight: Any, rows: Tensor) -> Tensor:
     w, size = floats(input_tensor(call, weight)), rows.shape[-1]
     if w.shape != (size,):
         rule = f"expected one number for each of {size} classes."
-        raise ShapeError(explain(f"{call}: weight does not fit", {"weight": w}, rule))
+        raise ShapeError(f"{call}: weight does not fit", {"weight": w}, rule)
     return w.to(rows.dtype)
 
 
@@ -204,7 +200,7 @@ def cross_entropy(
     ignore_index = whole("cross_entropy", "ignore_index", ignore_index)
     if not 0.0 <= label_smoothing <= 1.0:
         rule = f"expected a number from 0 to 1, got {label_smoothing}."
-        raise ArgumentError(explain("cross_entropy: label_smoothing out of range", None, rule))
+        raise ArgumentError("cross_entropy: label_smoothing out of range", None, rule)
     if target.dtype.kind == "f" and target.shape == x.shape:
         return _of_probabilities(x, target, weight, label_smoothing, reduction)
     size = x.shape[min(1, x.ndim - 1)] if x.ndim else 0

@@ -19,7 +19,7 @@ from tinygrad_seq.engine.node import mark_changed
 from tinygrad_seq.engine.numpy_protocols import may_leave, no_rule, plain, tensors_among, writable
 from tinygrad_seq.engine.shapes import concat, stack
 from tinygrad_seq.engine.watched_data import WRITERS
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.functional.contraction import einsum
 
 Rule = Callable[..., Any]
@@ -39,9 +39,7 @@ def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return rule(*args, **settings)
     if func in WRITERS and any(True for _ in tensors_among(args[:1])):
         rule_text, way_out = "expected an array.", "Write x[...] = value."
-        raise ArgumentError(
-            explain(f"{name}: it writes into its argument", {"x": args[0]}, rule_text, way_out)
-        )
+        raise ArgumentError(f"{name}: it writes into its argument", {"x": args[0]}, rule_text, way_out)
     if func not in _NO_GRADIENT:
         lost = args[1:] if func is np.full_like else args
         may_leave(name, (lost, kwargs), *no_rule(rule is not None))

@@ -9,7 +9,7 @@ from tinygrad_seq.engine.apply import as_tensor, input_tensor
 from tinygrad_seq.engine.creation import where
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ShapeError, describe_shape, explain
+from tinygrad_seq.errors import ShapeError, describe_shape
 from tinygrad_seq.functional.activations import floats, log1p_exp_minus
 from tinygrad_seq.fuser.decorator import fused
 
@@ -31,7 +31,7 @@ def _pair(call: str, x: Any, target: Any) -> tuple[Tensor, Tensor]:
     y = input_tensor(call, target) if isinstance(target, (list, tuple)) else as_tensor(target, x)
     if y.shape != x.shape:
         rule = f"expected a target of shape {describe_shape(x.shape)}."
-        raise ShapeError(explain(f"{call}: the target does not fit", {"input": x, "target": y}, rule))
+        raise ShapeError(f"{call}: the target does not fit", {"input": x, "target": y}, rule)
     return x, floats(y)
 
 
@@ -78,7 +78,7 @@ def _weights(call: str, name: str, weight: Any, x: Tensor) -> Tensor:
     fits = all(a in (1, b) for a, b in zip(w.shape[::-1], x.shape[::-1], strict=False))
     if w.ndim > x.ndim or not fits:
         rule = f"expected what broadcasts to {describe_shape(x.shape)}."
-        raise ShapeError(explain(f"{call}: {name} does not fit", {"input": x, name: w}, rule))
+        raise ShapeError(f"{call}: {name} does not fit", {"input": x, name: w}, rule)
     return w
 
 

@@ -21,7 +21,7 @@ from tinygrad_seq.engine.foreign_keywords import answer, fitting
 from tinygrad_seq.engine.names import made_by
 from tinygrad_seq.engine.node import STATE, next_index
 from tinygrad_seq.engine.ops import Op
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.runtime.jit import kernels_wanted, switched_off
 
@@ -131,7 +131,7 @@ class Fused:
         given = [n for n in names if isinstance(settings.get(n), (Recorded, np.ndarray))]
         if given != names[: len(given)]:
             rule = f"expected them by place, in the order {', '.join(names)}."
-            raise ArgumentError(explain(f"{self.fn.__name__}: tensors given by name leave a gap", None, rule))
+            raise ArgumentError(f"{self.fn.__name__}: tensors given by name leave a gap", None, rule)
         rest = {k: v for k, v in settings.items() if k not in given}
         return (*inputs, *(settings[n] for n in given)), rest
 
@@ -148,7 +148,7 @@ class Fused:
         """The text of the kernel that ran last: "forward" or "backward"."""
         if not kernels_wanted():
             why = f"expected a compiler: {switched_off() or 'numba cannot be imported'}."
-            raise ArgumentError(explain("source: there are no kernels, compositions run", None, why))
+            raise ArgumentError("source: there are no kernels, compositions run", None, why)
         return str(self.kernels.source(which))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.errors import ArgumentError, TraceError, explain
+from tinygrad_seq.errors import ArgumentError, TraceError
 from tinygrad_seq.fuser.launch import BoundKernel, CompiledKernel
 from tinygrad_seq.fuser.plan import Plan
 from tinygrad_seq.fuser.specialization import Specialization
@@ -160,9 +160,9 @@ class KernelCache:
         """The text of the kernel that ran last."""
         if which not in ("forward", "backward"):
             rule = "expected 'forward' or 'backward'."
-            raise ArgumentError(explain("source: no such kernel", {"which": which}, rule))
+            raise ArgumentError("source: no such kernel", {"which": which}, rule)
         if which not in self.last:
             rule = f"expected a call of {self.name} before{' and a gradient' * (which == 'backward')}."
             way_out = f"Its composition runs instead: {self.reason}." if self.reason else ""
-            raise ArgumentError(explain(f"source: no {which} kernel has run yet", None, rule, way_out))
+            raise ArgumentError(f"source: no {which} kernel has run yet", None, rule, way_out)
         return self.last[which].kernel.source

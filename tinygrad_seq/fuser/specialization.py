@@ -13,7 +13,7 @@ from tinygrad_seq.engine.backward import at_node, sum_to
 from tinygrad_seq.engine.node import PICK, STATE, Node, new_node
 from tinygrad_seq.engine.ops import Op
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import TraceError, explain
+from tinygrad_seq.errors import TraceError
 from tinygrad_seq.fuser.higher_order import interpret
 from tinygrad_seq.fuser.launch import BoundKernel
 from tinygrad_seq.fuser.plan import Plan
@@ -133,9 +133,7 @@ class Specialization:
                     rule = "expected the gradient of its composition."
                     way_out = "Please report it; tgs.composed() runs the composition."
                     name = self.cache.name
-                    raise TraceError(
-                        explain(f"fused: the derived gradient of {name} is wrong", None, rule, way_out)
-                    )
+                    raise TraceError(f"fused: the derived gradient of {name} is wrong", None, rule, way_out)
         plan.proved.add((wanted, given))
 
     def recorded(self, node: Node, wanted: tuple[bool, ...], gs: list[Any]) -> list[Any]:

@@ -111,7 +111,7 @@ def trace(
         outputs = list(value) if isinstance(value, tuple) else [value]
         if not outputs or not all(isinstance(o, Tensor) for o in outputs):
             rule = "expected a tensor or a tuple of tensors."
-            raise TraceError(explain(f"{name_of(fn)}: it returned no tensors", {"returned": value}, rule))
+            raise TraceError(f"{name_of(fn)}: it returned no tensors", {"returned": value}, rule)
         program, nodes = _program(inputs, outputs, [], rows, not isinstance(value, tuple), lines)
         kept = choose(program) if choose else ()
         inside = [s for s in kept if s not in program.outputs]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tinygrad_seq.engine.apply import wrap
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, DataError, explain
+from tinygrad_seq.errors import ArgumentError, DataError
 from tinygrad_seq.models.counts import Markov
 from tinygrad_seq.models.neural import NeuralModel, evaluating, last_symbols
 from tinygrad_seq.models.protocol import Floats, Normal, SeriesModel, count, log_density, read_series
@@ -250,13 +250,13 @@ def select_order(
     """
     tried = sorted({count("select_order", "an order", k, 0) for k in orders})
     if not tried:
-        raise ArgumentError(explain("select_order: no orders to choose from", None, "expected at least one."))
+        raise ArgumentError("select_order: no orders to choose from", None, "expected at least one.")
     if criterion not in ("held-out", "aic", "bic"):
         rule = "expected 'held-out', 'aic' or 'bic'."
-        raise ArgumentError(explain("select_order: no such criterion", {"criterion": criterion}, rule))
+        raise ArgumentError("select_order: no such criterion", {"criterion": criterion}, rule)
     if not 0 < held_out < 1:
         rule = "expected a number between 0 and 1."
-        raise ArgumentError(explain("select_order: held_out is no part", {"held_out": held_out}, rule))
+        raise ArgumentError("select_order: held_out is no part", {"held_out": held_out}, rule)
     data = np.asarray(sequence)
     make = make or _usual_model(data)
     fitted, asked = data, data
@@ -265,7 +265,7 @@ def select_order(
         fitted, asked = data[:kept], data[kept:]
     if len(asked) <= tried[-1]:
         rule = f"expected more than {tried[-1]} values to ask for, got {len(asked)}."
-        raise DataError(explain("select_order: the sequence is too short for these orders", None, rule))
+        raise DataError("select_order: the sequence is too short for these orders", None, rule)
     values = {}
     for k in tried:
         model = make(k).fit(fitted)
@@ -295,13 +295,13 @@ def _past(x: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
 def _require_spread(call: str, x: Floats, least: int) -> None:
     if len(x) < least:
         rule = f"expected at least 2 tau + 2 = {least} values, got {len(x)}."
-        raise DataError(explain(f"{call}: the series is too short", {"series": x}, rule))
+        raise DataError(f"{call}: the series is too short", {"series": x}, rule)
     if x.max() == x.min():
         rule = f"expected values that differ, got {x[0]} alone."
-        raise DataError(explain(f"{call}: the series is constant", {"series": x}, rule))
+        raise DataError(f"{call}: the series is constant", {"series": x}, rule)
 
 
 def _require_fitted(call: str, fitted: bool) -> None:
     if not fitted:
         way_out = f"Call fit() first: {call}(...).fit(series)."
-        raise DataError(explain(f"{call}: not fitted yet", None, "expected a series to learn from.", way_out))
+        raise DataError(f"{call}: not fitted yet", None, "expected a series to learn from.", way_out)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_seq.arguments import choice
-from tinygrad_seq.errors import ArgumentError, DataError, explain
+from tinygrad_seq.errors import ArgumentError, DataError
 from tinygrad_seq.models.protocol import Floats, Ids, SymbolModel, count, read_sequences
 
 __all__ = ["Markov", "Naive"]
@@ -171,7 +171,7 @@ class Markov(SymbolModel):
         choice("Markov: no such smoothing", "smoothing", smoothing, tuple(SMOOTHINGS))
         if alpha is not None and smoothing != "additive":
             rule = f"expected none, because smoothing is {smoothing!r}."
-            raise ArgumentError(explain("Markov: alpha is of no use here", {"alpha": alpha}, rule))
+            raise ArgumentError("Markov: alpha is of no use here", {"alpha": alpha}, rule)
         self.smoothing = smoothing
         self.alpha = pseudo_count("Markov", 1.0 if alpha is None else alpha)
         self._tree: _Tree | None = None
@@ -276,11 +276,11 @@ def pseudo_count(call: str, alpha: Any) -> float:
     """`alpha`, what is added to each count; ArgumentError for what is no finite number from 0 upwards."""
     if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 <= alpha < math.inf:
         rule = f"expected a finite number from 0 upwards, got {alpha!r}."
-        raise ArgumentError(explain(f"{call}: alpha out of range", None, rule))
+        raise ArgumentError(f"{call}: alpha out of range", None, rule)
     return float(alpha)
 
 
 def _require_fitted(call: str, fitted: bool) -> None:
     if not fitted:
         rule, way_out = "expected sequences to count.", f"Call fit() first: {call}(...).fit(ids)."
-        raise DataError(explain(f"{call}: nothing has been counted yet", None, rule, way_out))
+        raise DataError(f"{call}: nothing has been counted yet", None, rule, way_out)

@@ -12,7 +12,7 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.shapes import concat
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, ShapeError
 from tinygrad_seq.models.neural import NeuralModel, named_as
 from tinygrad_seq.nn.basic_layers import Dropout, Embedding, LayerNorm, Linear, size
 from tinygrad_seq.nn.module import Module
@@ -66,7 +66,7 @@ class GPT(NeuralModel):
         check_heads("GPT", "width", width, heads, None, False)
         if positions not in POSITIONS:
             rule = f"expected one of {', '.join(POSITIONS)}."
-            raise ArgumentError(explain("GPT: no such positions", {"positions": positions}, rule))
+            raise ArgumentError("GPT: no such positions", {"positions": positions}, rule)
         self.vocabulary_size = size("GPT", "vocabulary_size", vocabulary_size)
         self.embedding = Embedding(vocabulary_size, width, dtype=dtype, rng=rng)
         self.positions: Module | None = None
@@ -132,12 +132,10 @@ class GPT(NeuralModel):
         """The logits (B, T, V): with the batch first, the layers' products are rows of contiguous memory."""
         ids = as_tensor(ids)
         if ids.ndim != 2 or ids.shape[0] == 0:
-            raise ShapeError(
-                explain("GPT: the ids do not fit", {"ids": ids}, "expected (T, B), T at least 1.")
-            )
+            raise ShapeError("GPT: the ids do not fit", {"ids": ids}, "expected (T, B), T at least 1.")
         if state is not None and state[0].shape[1] != ids.shape[1]:
             rule = f"expected {ids.shape[1]} sequences, got {state[0].shape[1]}."
-            raise ShapeError(explain("GPT: the state does not fit", {"ids": ids, "seen": state[0]}, rule))
+            raise ShapeError("GPT: the state does not fit", {"ids": ids, "seen": state[0]}, rule)
         if ids.shape[0] <= self.block:
             return self._window(ids, state)
         pieces, half = [], self.block - self.block // 2

@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.models.neural import NeuralModel
 from tinygrad_seq.models.protocol import count
 from tinygrad_seq.nn import Dropout, Embedding, Linear, Module
@@ -44,7 +44,7 @@ class LatentAR(NeuralModel):
         wrong = {name: value for name in ("bidirectional", "batch_first") if (value := getattr(net, name, 0))}
         if wrong:
             rule = "expected a net that runs from the first symbol to the last, time on the first axis."
-            raise ArgumentError(explain("LatentAR: this net cannot tell what comes next", wrong, rule))
+            raise ArgumentError("LatentAR: this net cannot tell what comes next", wrong, rule)
         inputs, hidden = (int(getattr(net, name)) for name in ("input_size", "hidden_size"))
         self.embedding = Embedding(self.vocabulary_size, inputs, rng=rng)
         self.net = net

@@ -17,7 +17,7 @@ from tinygrad_seq.engine.creation import full
 from tinygrad_seq.engine.node import no_grad
 from tinygrad_seq.engine.shapes import concat, stack
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, DataError, NonFiniteError, explain
+from tinygrad_seq.errors import ArgumentError, DataError, NonFiniteError
 from tinygrad_seq.models.protocol import Floats, SymbolModel
 from tinygrad_seq.nn import Module
 
@@ -88,7 +88,7 @@ class NeuralModel(SymbolModel, Module):
         if symbol is None:
             if state is not None:
                 rule = "expected a symbol, because this state has read some; None goes with init_state()."
-                raise ArgumentError(explain("step: there is nothing to read", {"symbol": symbol}, rule))
+                raise ArgumentError("step: there is nothing to read", {"symbol": symbol}, rule)
             return self.first(), None
         with evaluating(self):
             logits, state = self(np.array([[self._read_symbol(symbol)]]), state)
@@ -134,7 +134,7 @@ class NeuralModel(SymbolModel, Module):
         if self.longest is not None and symbols > self.longest:
             what = f"{type(self).__name__}.{call}: the sequence is too long for this model"
             rule = f"expected at most {self.longest:,} symbols to read, got {symbols:,}."
-            raise DataError(explain(what, None, rule, "Cut it, or give the model more positions."))
+            raise DataError(what, None, rule, "Cut it, or give the model more positions.")
 
 
 def log_softmax(logits: npt.NDArray[Any]) -> Floats:
@@ -142,7 +142,7 @@ def log_softmax(logits: npt.NDArray[Any]) -> Floats:
     top = logits.max(-1, keepdims=True).astype(np.float64)
     if not np.isfinite(top).all():
         rule = "expected finite numbers."
-        raise NonFiniteError(explain("step: the model's logits are not finite", {"logits": logits}, rule))
+        raise NonFiniteError("step: the model's logits are not finite", {"logits": logits}, rule)
     shifted = logits - top
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))  # type: ignore[no-any-return]
 

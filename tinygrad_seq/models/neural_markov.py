@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tinygrad_seq import functional as F
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.models.counts import pseudo_count
 from tinygrad_seq.models.neural import NeuralModel, last_symbols, log_softmax
 from tinygrad_seq.models.protocol import Floats, Ids, count, read_sequences
@@ -42,7 +42,7 @@ class NeuralMarkov(NeuralModel):
             what = f"NeuralMarkov: a table of (V + 1)^order * V = {weights:,} weights is too large"
             rule = f"expected at most {MOST_WEIGHTS:,} weights."
             way_out = "Choose a lower order, or count instead: Markov keeps only what came."
-            raise ArgumentError(explain(what, {"vocabulary_size": V, "order": order}, rule, way_out))
+            raise ArgumentError(what, {"vocabulary_size": V, "order": order}, rule, way_out)
         self.table = Embedding((V + 1) ** self.order, V, dtype=dtype, rng=rng)
 
     def forward(self, ids: Any, state: Any = None) -> tuple[Tensor, Tensor]:

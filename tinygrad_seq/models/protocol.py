@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_seq.errors import ArgumentError, DataError, DTypeError, RangeError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, DataError, DTypeError, RangeError, ShapeError
 
 __all__ = ["Normal", "SequenceModel", "SeriesModel", "SymbolModel"]
 
@@ -177,7 +177,7 @@ def count(call: str, name: str, value: Any, least: int) -> int:
     """A setting as a whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         rule = f"expected a whole number of at least {least}, got {value!r}."
-        raise ArgumentError(explain(f"{call}: {name} out of range", None, rule))
+        raise ArgumentError(f"{call}: {name} out of range", None, rule)
     return int(value)
 
 
@@ -186,14 +186,12 @@ def read_ids(call: str, sequence: npt.ArrayLike, vocabulary_size: int, least: in
     row = _one_row(call, sequence, least, "ids")
     if row.size and row.dtype.kind not in "iu":
         way_out = "Text becomes ids by Vocabulary.encode." if row.dtype.kind == "U" else ""
-        raise DTypeError(
-            explain(f"{call}: ids are whole numbers", {"ids": row}, "expected integers.", way_out)
-        )
+        raise DTypeError(f"{call}: ids are whole numbers", {"ids": row}, "expected integers.", way_out)
     wrong = (row < 0) | (row >= vocabulary_size) if row.size else row
     if wrong.any():
         at = int(np.argmax(wrong))
         rule = f"expected ids from 0 to {vocabulary_size - 1}, got {row[at]} at position {at}."
-        raise RangeError(explain(f"{call}: a symbol is not of the vocabulary", {"ids": row}, rule))
+        raise RangeError(f"{call}: a symbol is not of the vocabulary", {"ids": row}, rule)
     return row.astype(np.int64)
 
 
@@ -208,15 +206,13 @@ def read_series(call: str, series: npt.ArrayLike, least: int = 1) -> Floats:
     """One series of finite real numbers, f64(T,), checked."""
     row = _one_row(call, series, least, "series")
     if row.size and row.dtype.kind not in "fiu":
-        raise DTypeError(
-            explain(f"{call}: a series is made of real numbers", {"series": row}, "expected floats.")
-        )
+        raise DTypeError(f"{call}: a series is made of real numbers", {"series": row}, "expected floats.")
     values = row.astype(np.float64)
     if not np.isfinite(values).all():
         at = int(np.argmin(np.isfinite(values)))
         rule = f"expected finite numbers, got {values[at]} at position {at}."
         way_out = "Cut the series there, or fill the gap first."
-        raise DataError(explain(f"{call}: a value is missing", {"series": values}, rule, way_out))
+        raise DataError(f"{call}: a value is missing", {"series": values}, rule, way_out)
     return values
 
 
@@ -234,11 +230,9 @@ def _one_row(call: str, values: Any, least: int, name: str) -> npt.NDArray[Any]:
             _not_one_row(call, {name: row}, f"expected one axis, got {row.ndim}.", way_out)
     if len(row) < least:
         rule = f"expected at least {least}, got {len(row)}."
-        raise DataError(
-            explain(f"{call}: the sequence is {'too short' if len(row) else 'empty'}", None, rule)
-        )
+        raise DataError(f"{call}: the sequence is {'too short' if len(row) else 'empty'}", None, rule)
     return row
 
 
 def _not_one_row(call: str, operands: dict[str, Any], rule: str, way_out: str = "") -> NoReturn:
-    raise ShapeError(explain(f"{call}: this is not one sequence", operands, rule, way_out)) from None
+    raise ShapeError(f"{call}: this is not one sequence", operands, rule, way_out) from None

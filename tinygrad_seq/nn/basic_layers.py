@@ -14,7 +14,7 @@ from tinygrad_seq.engine.apply import FLOAT32
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.functional.layers import padding_row
 from tinygrad_seq.nn.module import Module, Parameter
 
@@ -23,7 +23,7 @@ def size(call: str, name: str, value: Any) -> int:
     """A size as a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         rule = f"expected a whole number of at least 1, got {value!r}."
-        raise ArgumentError(explain(f"{call}: {name} is no size", None, rule))
+        raise ArgumentError(f"{call}: {name} is no size", None, rule)
     return int(value)
 
 
@@ -31,7 +31,7 @@ def probability(call: str, name: str, value: Any) -> float:
     """A probability as a number from 0 to 1."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
         rule = f"expected a probability from 0 to 1, got {value!r}."
-        raise ArgumentError(explain(f"{call}: {name} out of range", None, rule))
+        raise ArgumentError(f"{call}: {name} out of range", None, rule)
     return value
 
 

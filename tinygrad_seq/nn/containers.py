@@ -7,13 +7,13 @@ from typing import Any
 
 from tinygrad_seq.arguments import sequence
 from tinygrad_seq.engine.foreign_keywords import answer
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.nn.module import Module
 
 
 def _checked(call: str, module: Any) -> Module:
     if not isinstance(module, Module):
-        raise ArgumentError(explain(f"{call}: not a module", {"entry": module}, "expected an nn.Module."))
+        raise ArgumentError(f"{call}: not a module", {"entry": module}, "expected an nn.Module.")
     return module
 
 
@@ -76,14 +76,14 @@ class ModuleDict(Module):
     def __setitem__(self, name: str, module: Module) -> None:
         if not isinstance(name, str) or not name or "." in name or hasattr(ModuleDict, name):
             rule = "expected a text without dots that is no attribute of a module."
-            raise ArgumentError(explain("ModuleDict: not a name for a module", {"name": name}, rule))
+            raise ArgumentError("ModuleDict: not a name for a module", {"name": name}, rule)
         setattr(self, name, _checked("ModuleDict", module))
 
     def __getitem__(self, name: str) -> Module:
         found = self._all()
         if name not in found:
             rule = f"expected one of {', '.join(found) or 'none'}."
-            raise ArgumentError(explain("ModuleDict: no such module", {"name": name}, rule))
+            raise ArgumentError("ModuleDict: no such module", {"name": name}, rule)
         return found[name]
 
     def __contains__(self, name: object) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tinygrad_seq.arguments import flag
 from tinygrad_seq.engine.handles import Hooks, RemovableHandle
-from tinygrad_seq.errors import DTypeError, explain
+from tinygrad_seq.errors import DTypeError
 
 
 class _Hook(NamedTuple):
@@ -76,7 +76,7 @@ def _given(module: Any, hook: _Hook, args: Any, kwargs: Any) -> tuple[tuple[Any,
         return made
     rule = "expected None or a pair (args, kwargs): a tuple and a dict."
     what = f"register_forward_pre_hook: a hook of {type(module).__name__} returned something else"
-    raise DTypeError(explain(what, {"returned": type(made).__name__}, rule))
+    raise DTypeError(what, {"returned": type(made).__name__}, rule)
 
 
 def _after(hook: _Hook, module: Any, args: Any, kwargs: Any, out: Any) -> Any:

@@ -14,13 +14,13 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import recording
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, ShapeError
 
 
 def _fans(call: str, tensor: Tensor) -> tuple[int, int]:
     if tensor.ndim < 2:
         rule = "expected at least 2 axes, (out, in, ...)."
-        raise ShapeError(explain(f"{call}: a weight without fan-in and fan-out", {"tensor": tensor}, rule))
+        raise ShapeError(f"{call}: a weight without fan-in and fan-out", {"tensor": tensor}, rule)
     rest = math.prod(tensor.shape[2:])
     return tensor.shape[1] * rest, tensor.shape[0] * rest
 
@@ -32,9 +32,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     gains["leaky_relu"] = math.sqrt(2.0 / (1 + slope * slope))
     if nonlinearity not in gains:
         rule = f"expected one of {', '.join(gains)}."
-        raise ArgumentError(
-            explain("calculate_gain: no such nonlinearity", {"nonlinearity": nonlinearity}, rule)
-        )
+        raise ArgumentError("calculate_gain: no such nonlinearity", {"nonlinearity": nonlinearity}, rule)
     return gains[nonlinearity]
 
 
@@ -63,7 +61,7 @@ def trunc_normal_(
     """N(mean, std^2) within [a, b]: what falls outside is drawn again."""
     if not a < b or std <= 0:
         rule = f"expected a below b and std above 0, got {a}, {b} and {std}."
-        raise ArgumentError(explain("trunc_normal_: no such distribution", None, rule))
+        raise ArgumentError("trunc_normal_: no such distribution", None, rule)
     rng, drawn = given_or(generator, "init"), np.full(tensor.shape, np.nan)
     for _ in range(1000):
         open_ = ~((drawn >= a) & (drawn <= b))
@@ -110,9 +108,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | Non
 
 def _kaiming(call: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     if mode not in ("fan_in", "fan_out"):
-        raise ArgumentError(
-            explain(f"{call}: no such mode", {"mode": mode}, "expected 'fan_in' or 'fan_out'.")
-        )
+        raise ArgumentError(f"{call}: no such mode", {"mode": mode}, "expected 'fan_in' or 'fan_out'.")
     fan = _fans(call, tensor)[mode == "fan_out"]
     return calculate_gain(nonlinearity, a) / math.sqrt(max(1, fan))
 

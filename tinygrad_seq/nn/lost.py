@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_seq.engine.apply import WANTS
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, DTypeError, describe, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError, describe
 from tinygrad_seq.nn.holders import Kinds, closed_over, strays, walked
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.runtime.weakrefs import Held
@@ -27,9 +27,7 @@ def refuse_loss(module: Any, name: str, held: Mapping[str, Any], value: Any, kin
     if before is not None and not isinstance(before, Tensor):
         if not isinstance(value, kinds[0]):
             rule = f"expected a module or None, got {_named(value)}."
-            raise DTypeError(
-                explain(what + "a module would be lost", None, rule, f"First: del module.{name}.")
-            )
+            raise DTypeError(what + "a module would be lost", None, rule, f"First: del module.{name}.")
         return
     # A list of parameters may be set to a list of their new values, as a step of descent written out would.
     new = dict(walked(name, value, (Tensor, np.ndarray)))
@@ -39,7 +37,7 @@ def refuse_loss(module: Any, name: str, held: Mapping[str, Any], value: Any, kin
         if isinstance(child, Tensor) and path in new and not isinstance(new[path], kinds[1]):
             rule = f"expected a Parameter or None, got {_named(new[path])}."
             way_out = "New values: .assign(x), or .data = x. Another parameter: Parameter(x)."
-            raise DTypeError(explain(what + "a parameter would be lost", {path: child}, rule, way_out))
+            raise DTypeError(what + "a parameter would be lost", {path: child}, rule, way_out)
 
 
 def refuse_no_buffer(module: Any, name: str, value: Any) -> None:
@@ -47,7 +45,7 @@ def refuse_no_buffer(module: Any, name: str, value: Any) -> None:
     if name in vars(module).get("_buffers", ()) and value is not None and not isinstance(value, Tensor):
         rule = f"expected a tensor or None, got {_named(value)}."
         what = f"{type(module).__name__}.{name}: a buffer would be lost"
-        raise DTypeError(explain(what, None, rule, "Write tensor(x)."))
+        raise DTypeError(what, None, rule, "Write tensor(x).")
 
 
 def remember(module: Any, path: str) -> None:
@@ -66,7 +64,7 @@ def refuse_dropped(module: Any, children: Iterable[tuple[str, Any]]) -> None:
                     rule = f"expected a Parameter, got {_named(found)}."
                     way_out = "New values: .assign(x), or .data = x. Another parameter: Parameter(x)."
                     what = f"{type(module).__name__}.{path}: a parameter was lost"
-                    raise DTypeError(explain(what, None, rule, way_out))
+                    raise DTypeError(what, None, rule, way_out)
 
 
 def _named(value: Any) -> str:
@@ -99,29 +97,27 @@ def used_up(module: Any, name: str, value: Any) -> Exception:
     """The error for a generator, which could be looked through only once."""
     rule = f"expected a list or a tuple, got a {type(value).__name__}."
     way_out = f"Write self.{name} = list(...)."
-    return DTypeError(
-        explain(f"{type(module).__name__}.{name}: cannot be looked through twice", None, rule, way_out)
-    )
+    return DTypeError(f"{type(module).__name__}.{name}: cannot be looked through twice", None, rule, way_out)
 
 
 def in_slot(module: Any, name: str) -> Exception:
     """The error for a slot."""
     rule = "expected no __slots__ for parameters and modules."
-    return DTypeError(explain(f"{type(module).__name__}.{name}: a slot is not looked through", None, rule))
+    return DTypeError(f"{type(module).__name__}.{name}: a slot is not looked through", None, rule)
 
 
 def shared_by_all(kind: type, path: str, child: Any) -> Exception:
     """The error for what stands in the class."""
     rule = "expected it to be made in __init__, for each module anew."
     what = f"{kind.__name__}.{path}: a {type(child).__name__} of the class would be shared by all its modules"
-    return DTypeError(explain(what, None, rule))
+    return DTypeError(what, None, rule)
 
 
 def one_name_for_two(module: Any, path: str, first: Any, second: Any) -> Exception:
     """The error for two parameters of one path."""
     rule, way_out = "expected paths of their own.", "Use other names or keys, without dots."
     what = f"{type(module).__name__}: two parameters are called {path!r}"
-    return ArgumentError(explain(what, {"first": Tensor(first), "second": Tensor(second)}, rule, way_out))
+    return ArgumentError(what, {"first": Tensor(first), "second": Tensor(second)}, rule, way_out)
 
 
 def two_values_for_one(own: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[str]:
@@ -179,11 +175,11 @@ def _functions(kind: type) -> Iterator[tuple[str, Any]]:
 def _unseen(module: Any, path: str, holder: str, child: Any) -> Exception:
     thing = "parameter" if isinstance(child, Tensor) else f"module ({type(child).__name__})"
     what = f"{type(module).__name__}: the {thing} in {path!r} would be neither learnt nor saved"
-    return DTypeError(explain(what, None, f"it stands in {holder}.", _KEEP))
+    return DTypeError(what, None, f"it stands in {holder}.", _KEEP)
 
 
 def _no_parameter(module: Any, path: str, t: Tensor) -> Exception:
     what = f"{type(module).__name__}: {path!r} wants a gradient, but would be neither learnt nor saved"
     rule = "expected a Parameter, or a tensor without gradient."
     way_out = f"Write self.{path.rsplit('.', 1)[-1]} = Parameter(...), or .detach()."
-    return DTypeError(explain(what, {path: t}, rule, way_out))
+    return DTypeError(what, {path: t}, rule, way_out)

@@ -10,7 +10,7 @@ from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import FLOAT32, as_tensor, wrap
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, describe_shape, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, describe_shape
 from tinygrad_seq.functional.attention import given_ones
 from tinygrad_seq.runtime.arrays import Array
 
@@ -56,10 +56,10 @@ def counted(call: str, lengths: Any, batch: int, steps: int) -> Array:
     found = np.asarray(as_tensor(lengths).array if not isinstance(lengths, (list, tuple)) else lengths)
     if found.shape != (batch,) or (found.size and found.dtype.kind not in "iu"):
         rule = f"expected {batch} whole numbers, one for each sequence."
-        raise ShapeError(explain(f"{call}: lengths do not fit", {"lengths": lengths}, rule))
+        raise ShapeError(f"{call}: lengths do not fit", {"lengths": lengths}, rule)
     if found.size and (found.min() < 0 or found.max() > steps):
         rule = f"expected lengths from 0 to {steps}."
-        raise ArgumentError(explain(f"{call}: a length is out of range", {"lengths": lengths}, rule))
+        raise ArgumentError(f"{call}: a length is out of range", {"lengths": lengths}, rule)
     inside: Array = np.arange(steps) < found.reshape(-1, 1)
     return inside
 
@@ -89,20 +89,20 @@ def _theirs(
     if is_causal and attn_mask is None:
         rule = "expected attn_mask too: as in PyTorch, is_causal only says of it that it is causal."
         way_out = "Pass causal=True for a causal mask."
-        raise ArgumentError(explain(f"{call}: is_causal without attn_mask", None, rule, way_out))
+        raise ArgumentError(f"{call}: is_causal without attn_mask", None, rule, way_out)
     forms: list[Tensor] = []
     if attn_mask is not None:
         mask, flat = _boolean_or_float(call, "attn_mask", attn_mask), (batch * heads, length, size)
         if mask.shape not in ((length, size), flat):
             rule = f"expected {describe_shape((length, size))} or {describe_shape(flat)}."
-            raise ShapeError(explain(f"{call}: attn_mask does not fit", {"attn_mask": mask}, rule))
+            raise ShapeError(f"{call}: attn_mask does not fit", {"attn_mask": mask}, rule)
         forms.append(mask if mask.ndim == 2 else mask.reshape(batch, heads, length, size))
     if key_padding_mask is not None:
         mask = _boolean_or_float(call, "key_padding_mask", key_padding_mask)
         if mask.shape != (batch, size) and not (batch == 1 and mask.shape == (size,)):
             rule = f"expected {describe_shape((batch, size))}, one row for each sequence."
             named = {"key_padding_mask": mask}
-            raise ShapeError(explain(f"{call}: key_padding_mask does not fit", named, rule))
+            raise ShapeError(f"{call}: key_padding_mask does not fit", named, rule)
         forms.append(mask.reshape(batch, 1, 1, size))
     allow: Tensor | None = None
     bias: Tensor | None = None
@@ -118,7 +118,7 @@ def _boolean_or_float(call: str, name: str, mask: Any) -> Tensor:
     found = as_tensor(mask)
     if found.dtype.kind not in "bf":
         rule = "expected booleans (True is blocked) or floats to be added."
-        raise DTypeError(explain(f"{call}: {name} is of the wrong dtype", {name: found}, rule))
+        raise DTypeError(f"{call}: {name} is of the wrong dtype", {name: found}, rule)
     return found
 
 
@@ -127,14 +127,14 @@ def _ours(call: str, name: str, mask: Any, kind: str, shape: tuple[int, int, int
     found = as_tensor(mask)
     if found.dtype.kind != kind:
         rule = "expected booleans, True where a query may attend." if kind == "b" else "expected floats."
-        raise DTypeError(explain(f"{call}: {name} is of the wrong dtype", {name: found}, rule))
+        raise DTypeError(f"{call}: {name} is of the wrong dtype", {name: found}, rule)
     batch, heads, *last = shape
     wide = found if found.ndim != 3 else found.unsqueeze(1)
     sizes = (*last,) if wide.ndim == 2 else shape
     if wide.ndim not in (2, 4) or any(n not in (1, m) for n, m in zip(wide.shape, sizes, strict=True)):
         forms = " or ".join(describe_shape(s) for s in ((*last,), (batch, *last), (batch, heads, *last)))
         rule = f"expected {forms}; a size may be 1."
-        raise ShapeError(explain(f"{call}: {name} does not fit", {name: found}, rule))
+        raise ShapeError(f"{call}: {name} does not fit", {name: found}, rule)
     return wide
 
 

@@ -15,7 +15,7 @@ from tinygrad_seq.engine.dtypes import is_bfloat16
 from tinygrad_seq.engine.foreign_keywords import answer_methods
 from tinygrad_seq.engine.node import STATE, Node, inside
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import CheckpointError, describe_shape, explain, short_dtype
+from tinygrad_seq.errors import CheckpointError, describe_shape, short_dtype
 from tinygrad_seq.nn.holders import is_slot, is_used_up, looked_through, walked
 from tinygrad_seq.nn.lost import (
     in_slot,
@@ -213,7 +213,7 @@ class Module(FamiliarModule):
         """
         if not isinstance(state, Mapping):
             rule = "expected what state_dict() of a module gives: a dict of arrays by name."
-            raise CheckpointError(explain("load_state_dict: no state of a module", {"state": state}, rule))
+            raise CheckpointError("load_state_dict: no state of a module", {"state": state}, rule)
         own = self._saved()
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own]
@@ -232,7 +232,7 @@ class Module(FamiliarModule):
         if complaints:
             what = f"load_state_dict: the weights are not those of this {type(self).__name__}"
             listed = complaints[:20] + [f"... and {len(complaints) - 20} more"] * (len(complaints) > 20)
-            raise CheckpointError(explain(what, None, "\n  ".join(listed)))
+            raise CheckpointError(what, None, "\n  ".join(listed))
         for name, array in arrays.items():
             own[name].assign(array)
         return Mismatch(missing, unexpected)
@@ -319,7 +319,7 @@ def plain_array(name: str, value: Any) -> Array:
         value = (value.float() if is_bfloat16(value) else value).detach().cpu().numpy()
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
-        raise CheckpointError(explain("load_state_dict: a value is no array of numbers", {name: value}))
+        raise CheckpointError("load_state_dict: a value is no array of numbers", {name: value})
     return array
 
 

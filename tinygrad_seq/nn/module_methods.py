@@ -12,7 +12,7 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import STATE
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.engine.unknown_names import missing
-from tinygrad_seq.errors import ArgumentError, DTypeError, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError
 from tinygrad_seq.nn.forward_hooks import HookedModule
 
 F = TypeVar("F", bound="FamiliarModule")
@@ -28,10 +28,10 @@ class FamiliarModule(HookedModule):
         """Keep a tensor that is not learnt as `self.name`; a `persistent` one stands in the `state_dict`."""
         if tensor is not None and not isinstance(tensor, Tensor):
             rule = "expected a tensor or None."
-            raise ArgumentError(explain(f"register_buffer: {name!r} is no tensor", {name: tensor}, rule))
+            raise ArgumentError(f"register_buffer: {name!r} is no tensor", {name: tensor}, rule)
         if not name or "." in name or (hasattr(type(self), name) or name in vars(self)):
             rule = "expected a name without dots that is not taken."
-            raise ArgumentError(explain("register_buffer: not a name for a buffer", {"name": name}, rule))
+            raise ArgumentError("register_buffer: not a name for a buffer", {"name": name}, rule)
         object.__setattr__(self, "_buffers", {**vars(self).get("_buffers", {}), name: persistent})
         setattr(self, name, tensor)
 
@@ -105,7 +105,7 @@ class FamiliarModule(HookedModule):
         kind = dtype_of("to", dtype)
         if kind.kind != "f":
             rule = "expected a floating dtype."
-            raise DTypeError(explain("to: parameters are floats", {"dtype": str(kind)}, rule))
+            raise DTypeError("to: parameters are floats", {"dtype": str(kind)}, rule)
         for p in (*self.parameters(), *(b for b in self.buffers() if b.dtype.kind == "f")):  # type: ignore[attr-defined]
             p.array = STATE.run(p.array.astype, kind)
             p.node, p.grad = None, None

@@ -16,7 +16,7 @@ from tinygrad_seq.engine.names import role
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.shapes import concat
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, ShapeError
 from tinygrad_seq.functional.attention import attend, one_family
 from tinygrad_seq.nn.basic_layers import Linear, probability, size, uniform_parameter
 from tinygrad_seq.nn.masks import counted, masks_of
@@ -37,9 +37,7 @@ def check_heads(
         free = f"Pass head_dim= for heads of a size of their own, such as head_dim={-(-width // heads)}."
         named = {width_name: width, "heads": heads}
         raise ArgumentError(
-            explain(
-                f"{call}: {width_name} cannot be cut into equal heads", named, rule, free if way_out else ""
-            )
+            f"{call}: {width_name} cannot be cut into equal heads", named, rule, free if way_out else ""
         )
     return width // heads
 
@@ -269,17 +267,17 @@ class MultiheadAttention(Module):
             if x.ndim != 3 or x.shape[-1] != width:
                 layout = f"(B, T, {width})" if self.batch_first else f"(T, B, {width})"
                 rule = f"expected {layout} or (T, {width})."
-                raise ShapeError(explain(f"{call}: {name} does not fit", named, rule))
+                raise ShapeError(f"{call}: {name} does not fit", named, rule)
         sizes = {x.shape[batch_axis] for x, _ in there.values()}
         if len(sizes) > 1 or (not projected and k.shape[:2] != v.shape[:2]):
             rule = "expected one number of sequences throughout, and as many values as keys."
-            raise ShapeError(explain(f"{call}: query, key and value do not fit each other", named, rule))
+            raise ShapeError(f"{call}: query, key and value do not fit each other", named, rule)
         if cache is not None and (projected or q is not k or v is not k or masks["lengths"] is not None):
             rule = "expected queries that are the keys, and allow= or causal= rather than lengths=."
-            raise ArgumentError(explain(f"{call}: a cache is for self-attention", None, rule))
+            raise ArgumentError(f"{call}: a cache is for self-attention", None, rule)
         if projected and masks["lengths"] is not None:
             rule = "expected allow=, for the keys that were projected before."
-            raise ArgumentError(explain(f"{call}: lengths beside projected keys", None, rule))
+            raise ArgumentError(f"{call}: lengths beside projected keys", None, rule)
         for name, pair in (("cache", cache), ("projected", projected)):
             if pair and q is not None:
                 self._check_pair(name, pair, q)
@@ -290,7 +288,7 @@ class MultiheadAttention(Module):
         if not fits or (*pair[0].shape[:2], pair[0].shape[3]) != (batch, self.num_heads, width):
             named = {"query": q, **{f"{name}[{i}]": t for i, t in enumerate(pair)}}
             rule = f"expected a pair of keys and values ({batch}, {self.num_heads}, t, {width})."
-            raise ShapeError(explain(f"MultiheadAttention: {name} does not fit", named, rule))
+            raise ShapeError(f"MultiheadAttention: {name} does not fit", named, rule)
 
     def describe(self) -> str:
         """Sizes."""

@@ -15,7 +15,7 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.shapes import concat
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, ShapeError
 from tinygrad_seq.fuser.decorator import fused
 from tinygrad_seq.nn.basic_layers import size
 from tinygrad_seq.nn.module import Module, Parameter
@@ -26,7 +26,7 @@ def checked_offset(call: str, offset: Any) -> int:
     """The position of the first step as a whole number of at least 0."""
     if isinstance(offset, bool) or not isinstance(offset, (int, np.integer)) or offset < 0:
         rule = f"expected a whole number of at least 0, got {offset!r}."
-        raise ArgumentError(explain(f"{call}: offset is no position", None, rule))
+        raise ArgumentError(f"{call}: offset is no position", None, rule)
     return int(offset)
 
 
@@ -68,7 +68,7 @@ class _Added(Module):
         if x.ndim not in (2, 3) or x.shape[-1] != self.width:
             layout = "(B, T, {0})" if self.batch_first else "(T, B, {0})"
             rule = f"expected {layout.format(self.width)} or (T, {self.width})."
-            raise ShapeError(explain(f"{call}: the input does not fit", {"input": x}, rule))
+            raise ShapeError(f"{call}: the input does not fit", {"input": x}, rule)
         return x.shape[1 if self.batch_first and x.ndim == 3 else 0]
 
     def _added(self, x: Tensor, rows: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ class LearnedPositions(_Added):
         if stop > self.max_len:
             rule = f"expected offset + T of at most {self.max_len}, got {stop}."
             named = {"input": x, "weight": self.weight}
-            raise ShapeError(explain("LearnedPositions: there are not so many positions", named, rule))
+            raise ShapeError("LearnedPositions: there are not so many positions", named, rule)
         return self._added(x, self.weight[offset:stop])
 
     def describe(self) -> str:
@@ -161,7 +161,7 @@ class RotaryPositions(Module):
         x = input_tensor(type(self).__name__, x)
         if x.ndim < 2 or x.shape[-1] != self.head_dim:
             rule = f"expected (..., T, {self.head_dim})."
-            raise ShapeError(explain("RotaryPositions: the input does not fit", {"input": x}, rule))
+            raise ShapeError("RotaryPositions: the input does not fit", {"input": x}, rule)
         offset, half = checked_offset("RotaryPositions", offset), self.head_dim // 2
         if half == 0:
             return x  # type: ignore[no-any-return]

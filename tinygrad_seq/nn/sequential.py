@@ -7,7 +7,7 @@ from typing import Any
 
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import DTypeError, explain
+from tinygrad_seq.errors import DTypeError
 from tinygrad_seq.nn.module import Module
 
 
@@ -74,7 +74,7 @@ def applicable(call: str, name: Any, part: Any) -> Module:
         rule, way_out = f"{part.__name__} is a class.", f"Write {part.__name__}(...)."
     elif isinstance(part, (list, tuple)) or hasattr(part, "__next__"):
         way_out = f"Write {call}(*parts)."
-    raise DTypeError(explain(f"{call}: part {name} cannot be applied", None, rule, way_out))
+    raise DTypeError(f"{call}: part {name} cannot be applied", None, rule, way_out)
 
 
 answer(globals())

@@ -12,7 +12,7 @@ from tinygrad_seq.engine.creation import where
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError
 from tinygrad_seq.nn.basic_layers import LayerNorm, size
 from tinygrad_seq.nn.masks import counted, generate_square_subsequent_mask
 from tinygrad_seq.nn.module import Module
@@ -34,7 +34,7 @@ def stacked(call: str, layer: Layers, count: int, rng: Generator | None = None) 
         rule = "expected a layer that can make another with weights of its own, or a function that makes one."
         way_out = f"Pass a function of no arguments: {call}(lambda: {type(layer).__name__}(...), {count})."
         raise ArgumentError(
-            explain(f"{call}: {type(layer).__name__} cannot make others like itself", None, rule, way_out)
+            f"{call}: {type(layer).__name__} cannot make others like itself", None, rule, way_out
         )
     fresh: Callable[..., Module] = getattr(layer, "fresh")  # noqa: B009
     return [copy.deepcopy(layer), *(fresh(rng) for _ in range(count - 1))]
@@ -44,15 +44,15 @@ def made_by_function(call: str, make: Any, count: int) -> list[Module]:
     """`count` modules from a function; DTypeError where it gives something else, or one module twice."""
     if not callable(make):
         rule = f"expected a layer, or a function that makes one, got {type(make).__name__}."
-        raise DTypeError(explain(f"{call}: not made of layers", None, rule))
+        raise DTypeError(f"{call}: not made of layers", None, rule)
     layers = [make() for _ in range(count)]
     for i, layer in enumerate(layers):
         if not isinstance(layer, Module):
             rule = f"expected the function to give a module, got {type(layer).__name__}."
-            raise DTypeError(explain(f"{call}: not made of layers", None, rule))
+            raise DTypeError(f"{call}: not made of layers", None, rule)
         if any(layer is other for other in layers[:i]):
             rule = "expected the function to make a new module each time."
-            raise DTypeError(explain(f"{call}: one layer would be all of them", None, rule))
+            raise DTypeError(f"{call}: one layer would be all of them", None, rule)
     return layers
 
 
@@ -120,13 +120,11 @@ class TransformerEncoder(Module):
         """X with zeros beyond the lengths, which steps are within them, and who may attend to whom."""
         if cache is not None or x.ndim != 3:
             rule = "expected a batch, and no cache."
-            raise ArgumentError(
-                explain("TransformerEncoder: lengths are for whole sequences", {"src": x}, rule)
-            )
+            raise ArgumentError("TransformerEncoder: lengths are for whole sequences", {"src": x}, rule)
         batch_first = getattr(getattr(self.layers[0], "self_attn", None), "batch_first", None)
         if batch_first is None:
             rule = "expected layers with `self_attn`, as TransformerEncoderLayer has."
-            raise ArgumentError(explain("TransformerEncoder: lengths need layers of ours", None, rule))
+            raise ArgumentError("TransformerEncoder: lengths need layers of ours", None, rule)
         batch, steps = x.shape[:2] if batch_first else x.shape[1::-1]
         real = counted("TransformerEncoder", lengths, batch, steps)
         inside = wrap(real if batch_first else real.T).unsqueeze(-1)
@@ -197,7 +195,7 @@ def _fits(call: str, cache: Any, layers: Any) -> None:
     """Refuse a cache that is not of these layers."""
     if cache is not None and (not isinstance(cache, (tuple, list)) or len(cache) not in (0, len(layers))):
         rule = f"expected () or what an earlier call returned: a tuple of {len(layers)}, one for each layer."
-        raise ArgumentError(explain(f"{call}: the cache does not fit", {"cache": type(cache).__name__}, rule))
+        raise ArgumentError(f"{call}: the cache does not fit", {"cache": type(cache).__name__}, rule)
 
 
 class Transformer(Module):
@@ -289,7 +287,7 @@ class Transformer(Module):
         fits = s.ndim == t.ndim in (2, 3) and s.shape[-1] == t.shape[-1] == self.d_model
         if not fits or (s.ndim == 3 and s.shape[batch_axis] != t.shape[batch_axis]):
             rule = f"expected {self.d_model} features in both, and one number of sequences."
-            raise ShapeError(explain("Transformer: src and tgt do not fit", {"src": s, "tgt": t}, rule))
+            raise ShapeError("Transformer: src and tgt do not fit", {"src": s, "tgt": t}, rule)
         memory = self.encoder(
             s, src_mask, src_key_padding_mask, src_is_causal, allow=src_allow, lengths=src_lengths
         )

@@ -12,7 +12,7 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import scope
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.fuser.decorator import fused
 from tinygrad_seq.nn.basic_layers import Dropout, LayerNorm, Linear, size
 from tinygrad_seq.nn.module import Module
@@ -74,7 +74,7 @@ class _Layer(Module):
         check_heads(call, "d_model", size(call, "d_model", d_model), size(call, "nhead", nhead), None, False)
         if isinstance(activation, str) and activation not in ACTIVATIONS:
             rule = "expected 'relu', 'gelu' or a function of a tensor."
-            raise ArgumentError(explain(f"{call}: no such activation", {"activation": activation}, rule))
+            raise ArgumentError(f"{call}: no such activation", {"activation": activation}, rule)
         self.activation = ACTIVATIONS[activation] if isinstance(activation, str) else activation
         self.norm_first = norm_first
         sizes = d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps
@@ -199,7 +199,7 @@ class TransformerDecoderLayer(_Layer):
         first, second = cache or ((), None)
         if memory is None and second is None:
             rule = "expected the memory, or a cache that holds its keys and values."
-            raise ArgumentError(explain("TransformerDecoderLayer: no memory to attend to", None, rule))
+            raise ArgumentError("TransformerDecoderLayer: no memory to attend to", None, rule)
         kept: list[Cache] = []
         if cache is not None and second is None:
             second = self.multihead_attn.project(memory)

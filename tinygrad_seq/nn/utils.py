@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.shapes import concat
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ShapeError, explain
+from tinygrad_seq.errors import ShapeError
 from tinygrad_seq.optim.clipping import clip_grad_norm_, clip_grad_value_
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vector_to_parameters"]
@@ -23,7 +23,7 @@ def vector_to_parameters(vector: Tensor, parameters: Iterable[Tensor]) -> None:
     own = list(parameters)
     if vector.shape != (sum(p.numel() for p in own),):
         rule = f"expected ({sum(p.numel() for p in own)},)."
-        raise ShapeError(explain("vector_to_parameters: the vector does not fit", {"vector": vector}, rule))
+        raise ShapeError("vector_to_parameters: the vector does not fit", {"vector": vector}, rule)
     for p, part in zip(own, vector.detach().split([p.numel() for p in own]), strict=True):
         p.assign(part.reshape(p.shape))
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.runtime.weakrefs import forgotten_with
 
@@ -29,7 +29,7 @@ def parameters_of(call: str, given: Any) -> Iterable[Any]:
         return given.parameters()  # type: ignore[no-any-return]
     if not isinstance(given, Iterable):
         rule = "expected parameters, as of model.parameters()."
-        raise ArgumentError(explain(f"{call}: nothing to learn", {"params": given}, rule))
+        raise ArgumentError(f"{call}: nothing to learn", {"params": given}, rule)
     return [given] if isinstance(given, Tensor) else given
 
 

@@ -18,7 +18,7 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import recording
 from tinygrad_seq.engine.ops import where
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, NonFiniteError, explain
+from tinygrad_seq.errors import ArgumentError, NonFiniteError
 from tinygrad_seq.fuser.decorator import fused
 from tinygrad_seq.optim.buffers import cut_up, gathered, parameters_of, spans
 from tinygrad_seq.runtime.arrays import Array
@@ -62,7 +62,7 @@ class _Gradients:
         if not listed and isinstance(tensors, Iterator):
             rule = "expected at least one: a generator can be gone through only once."
             way_out = "Ask again: clip_grad_norm_(model.parameters(), 1.0)."
-            raise ArgumentError(explain("gradients: no parameters are left", None, rule, way_out))
+            raise ArgumentError("gradients: no parameters are left", None, rule, way_out)
         for p in listed:
             if p.grad is not None and p.grad.array.size:
                 found.setdefault((p.grad.array.dtype, p.array.dtype), []).append(p)
@@ -76,7 +76,7 @@ class _Gradients:
         """The norm of all, float32 unless there are float64 gradients."""
         if not real("clip_grad_norm_", "norm_type", norm_type) > 0:
             rule = f"expected a number above 0, got {norm_type}."
-            raise ArgumentError(explain("clip_grad_norm_: norm_type out of range", None, rule))
+            raise ArgumentError("clip_grad_norm_: norm_type out of range", None, rule)
         if norm_type == math.inf:
             peaks = [_largest(wrap(a)).max() for a in self.joined]
             total = functools.reduce(Tensor.maximum, peaks, _ZERO)
@@ -122,9 +122,7 @@ def clip_grad_norm_(
         if error_if_nonfinite and not math.isfinite(norm.item()):
             rule = "expected a finite norm."
             way_out = "Run the step inside detect_anomaly() to see where it first arises."
-            raise NonFiniteError(
-                explain("clip_grad_norm_: the gradient is not finite", {"norm": norm}, rule, way_out)
-            )
+            raise NonFiniteError("clip_grad_norm_: the gradient is not finite", {"norm": norm}, rule, way_out)
         factor = (max_norm / (norm + 1e-6)).minimum(1.0)
 
         def scaled(g: Array, own: bool, p: Tensor) -> Array:

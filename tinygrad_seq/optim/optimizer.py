@@ -13,7 +13,7 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.inplace import take_array
 from tinygrad_seq.engine.node import recording
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, CheckpointError, GraphError, describe_shape, explain
+from tinygrad_seq.errors import ArgumentError, CheckpointError, GraphError, describe_shape
 from tinygrad_seq.optim.buffers import cut_up, gathered, parameters_of, spans
 
 Group = dict[str, Any]
@@ -46,7 +46,7 @@ class Optimizer:
         groups: list[Any] = list(params)
         if not groups:
             rule = _SPENT if isinstance(params, Iterator) else "expected at least one."
-            raise ArgumentError(explain(f"{type(self).__name__}: no parameters given", None, rule))
+            raise ArgumentError(f"{type(self).__name__}: no parameters given", None, rule)
         if not isinstance(groups[0], Mapping):
             groups = [{"params": groups}]
         self.defaults = defaults
@@ -58,30 +58,24 @@ class Optimizer:
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add parameters with settings of their own."""
         if "params" not in group:
-            raise ArgumentError(
-                explain(f"{type(self).__name__}: a group has no 'params'", {"group": dict(group)})
-            )
+            raise ArgumentError(f"{type(self).__name__}: a group has no 'params'", {"group": dict(group)})
         unknown = set(group) - set(self.defaults) - {"params"}
         if unknown:
             rule = f"expected some of {', '.join(self.defaults)}."
             what = f"{type(self).__name__}: no such setting: {', '.join(sorted(unknown))}"
-            raise ArgumentError(explain(what, None, rule))
+            raise ArgumentError(what, None, rule)
         params = list(parameters_of(type(self).__name__, group["params"]))
         if not params and isinstance(group["params"], Iterator):
             rule = (
                 "expected at least one. A generator, as of model.parameters(), can be gone through only once."
             )
-            raise ArgumentError(explain(f"{type(self).__name__}: a group has no parameters", None, rule))
+            raise ArgumentError(f"{type(self).__name__}: a group has no parameters", None, rule)
         known = {id(p) for g in self.param_groups for p in g["params"]}
         for p in params:
             if not isinstance(p, Tensor) or not p.is_leaf:
-                raise ArgumentError(
-                    explain(f"{type(self).__name__}: only leaf tensors are learnt", {"params": p})
-                )
+                raise ArgumentError(f"{type(self).__name__}: only leaf tensors are learnt", {"params": p})
             if id(p) in known:
-                raise ArgumentError(
-                    explain(f"{type(self).__name__}: a parameter stands in two groups", {"p": p})
-                )
+                raise ArgumentError(f"{type(self).__name__}: a parameter stands in two groups", {"p": p})
             known.add(id(p))
         merged = {**self.defaults, **group, "params": params}
         self.param_groups.append(_checked(type(self).__name__, merged))
@@ -118,7 +112,7 @@ class Optimizer:
                 rule = "its module has another one in its place, which would never be learnt."
                 way_out = "Make the optimiser after the model is complete, or add_param_group() the new one."
                 named = {"old": p, "new": new}
-                raise GraphError(explain("step: a parameter has been replaced", named, rule, way_out))
+                raise GraphError("step: a parameter has been replaced", named, rule, way_out)
 
     def _alike(self, params: Iterable[Tensor]) -> Iterable[list[Tensor]]:
         """The parameters that one update can take together: of equal dtypes, moments and number of steps."""
@@ -172,32 +166,28 @@ class Optimizer:
         """Go on from a saved state of the same groups."""
         if not isinstance(saved, Mapping) or not {"state", "param_groups"} <= saved.keys():
             rule = "expected what state_dict() of an optimiser gives: a dict with 'state' and 'param_groups'."
-            raise CheckpointError(
-                explain("load_state_dict: no state of an optimiser", {"state": saved}, rule)
-            )
+            raise CheckpointError("load_state_dict: no state of an optimiser", {"state": saved}, rule)
         sizes = [len(g["params"]) for g in self.param_groups]
         theirs = [len(g["params"]) for g in saved["param_groups"]]
         if sizes != theirs:
             rule = f"expected groups of {sizes} parameters, got {theirs}."
-            raise CheckpointError(explain("load_state_dict: the groups differ", None, rule))
+            raise CheckpointError("load_state_dict: the groups differ", None, rule)
         for group, other in zip(self.param_groups, saved["param_groups"], strict=True):
             unknown = set(other) - set(group)
             if unknown:
                 rule = f"expected some of {', '.join(self.defaults)}."
                 what = f"load_state_dict: no settings of {type(self).__name__}: {', '.join(sorted(unknown))}"
-                raise CheckpointError(explain(what, None, rule))
+                raise CheckpointError(what, None, rule)
         params = [p for g in self.param_groups for p in g["params"]]
         for i, entries in saved["state"].items():
             if not 0 <= int(i) < len(params):
                 rule = f"expected numbers from 0 to {len(params) - 1}, got {i}."
-                raise CheckpointError(explain("load_state_dict: no such parameter", None, rule))
+                raise CheckpointError("load_state_dict: no such parameter", None, rule)
             for name, value in entries.items():
                 if np.ndim(value) and np.shape(value) != params[int(i)].shape:
                     theirs_shape = describe_shape(np.shape(value))
                     rule = f"expected {describe_shape(params[int(i)].shape)}, got {theirs_shape}."
-                    raise CheckpointError(
-                        explain(f"load_state_dict: {name} of parameter {i} differs", None, rule)
-                    )
+                    raise CheckpointError(f"load_state_dict: {name} of parameter {i} differs", None, rule)
         for group, theirs_group in zip(self.param_groups, saved["param_groups"], strict=True):
             group.update({k: v for k, v in theirs_group.items() if k != "params"})
         self.state = {
@@ -225,7 +215,7 @@ def required(call: str, **numbers: Any) -> None:
                 + ("from 0 to below 1" if below_one else "of at least 0")
                 + f", got {value}."
             )
-            raise ArgumentError(explain(f"{call}: {name} out of range", None, rule))
+            raise ArgumentError(f"{call}: {name} out of range", None, rule)
 
 
 _NUMBERS = ("lr", "eps", "weight_decay", "momentum", "alpha", "lr_decay", "initial_accumulator_value")
@@ -241,7 +231,7 @@ def _checked(call: str, group: Group) -> Group:
     if "betas" in group:
         betas = sequence(call, "betas", group["betas"])
         if len(betas) != 2:
-            raise ArgumentError(explain(f"{call}: betas are two numbers", {"betas": betas}))
+            raise ArgumentError(f"{call}: betas are two numbers", {"betas": betas})
         required(call, beta1=betas[0], beta2=betas[1])
         group["betas"] = tuple(betas)
     return group

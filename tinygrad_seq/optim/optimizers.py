@@ -17,7 +17,7 @@ from tinygrad_seq.arguments import real
 from tinygrad_seq.engine.apply import wrap
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.fuser.decorator import fused
 from tinygrad_seq.optim.optimizer import Group, Optimizer, required
 
@@ -143,7 +143,7 @@ class SGD(Optimizer):
         dampening = real("SGD", "dampening", dampening)
         if nesterov and (momentum <= 0.0 or dampening != 0.0):
             rule = f"expected momentum above 0 and dampening 0, got {momentum} and {dampening}."
-            raise ArgumentError(explain("SGD: nesterov needs momentum without dampening", None, rule))
+            raise ArgumentError("SGD: nesterov needs momentum without dampening", None, rule)
         defaults = {
             "lr": lr,
             "momentum": momentum,

@@ -7,7 +7,7 @@ import weakref
 from typing import Any
 
 from tinygrad_seq.engine.foreign_keywords import answer
-from tinygrad_seq.errors import ArgumentError, CheckpointError, explain
+from tinygrad_seq.errors import ArgumentError, CheckpointError
 from tinygrad_seq.optim.optimizer import Optimizer
 from tinygrad_seq.runtime.weakrefs import WeakMap
 
@@ -23,7 +23,7 @@ class Schedule:
     def __init__(self, optimizer: Optimizer):
         if not isinstance(optimizer, Optimizer):
             rule = f"expected an optimiser, got {type(optimizer).__name__}."
-            raise ArgumentError(explain(f"{type(self).__name__}: nothing to schedule", None, rule))
+            raise ArgumentError(f"{type(self).__name__}: nothing to schedule", None, rule)
         self.optimizer = optimizer
         others = _schedules_of(optimizer)
         rates = [group["lr"] for group in optimizer.param_groups]
@@ -61,7 +61,7 @@ class Schedule:
 
     def __copy__(self) -> Schedule:
         what = "copy: two schedules of one optimiser would both act on its rates"
-        raise ArgumentError(explain(what, None, "", "Use copy.deepcopy((schedule, optimizer))."))
+        raise ArgumentError(what, None, "", "Use copy.deepcopy((schedule, optimizer)).")
 
     def step(self) -> None:
         """Count one update and set the rates of the next."""
@@ -81,7 +81,7 @@ class Schedule:
         rates = [float(lr) for lr in state["base_lrs"]]
         if len(rates) != len(self.optimizer.param_groups):
             rule = f"expected the rates of {len(self.optimizer.param_groups)} groups, got {len(rates)}."
-            raise CheckpointError(explain("load_state_dict: the groups differ", None, rule))
+            raise CheckpointError("load_state_dict: the groups differ", None, rule)
         self.n, self.base_lrs = int(state["n"]), rates
         self._set()
 
@@ -100,7 +100,7 @@ class StepLR(Schedule):
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1):
         if step_size < 1:
             rule = f"expected at least 1, got {step_size}."
-            raise ArgumentError(explain("StepLR: step_size out of range", None, rule))
+            raise ArgumentError("StepLR: step_size out of range", None, rule)
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer)
 
@@ -139,7 +139,7 @@ class DelayedStepLR(Schedule):
     ):
         if step_size < 1 or start < 0:
             rule = f"expected step_size of at least 1 and start of at least 0, got {step_size} and {start}."
-            raise ArgumentError(explain("DelayedStepLR: steps out of range", None, rule))
+            raise ArgumentError("DelayedStepLR: steps out of range", None, rule)
         self.step_size, self.gamma, self.start = step_size, gamma, start or step_size
         self.final, self.warmup = final, warmup
         super().__init__(optimizer)
@@ -161,7 +161,7 @@ class CosineWithWarmup(Schedule):
     def __init__(self, optimizer: Optimizer, total: int, warmup: int = 0, final: float = 0.0):
         if not 0 <= warmup <= total or total < 1:
             rule = f"expected 0 <= warmup <= total, got {warmup} and {total}."
-            raise ArgumentError(explain("CosineWithWarmup: steps out of range", None, rule))
+            raise ArgumentError("CosineWithWarmup: steps out of range", None, rule)
         self.total, self.warmup, self.final = total, warmup, final
         super().__init__(optimizer)
 

@@ -129,6 +129,6 @@ def _refusal(path: str | os.PathLike[str], error: OSError) -> str:
         reason, way_out = reason_of(error), "Choose another place, or try again."
     return explain(
         f"write: {os.fspath(path)!r} cannot be written: {reason}",
-        rule="Nothing was changed: what stood under this name before still stands there.",
-        way_out=way_out,
+        expected="Nothing was changed: what stood under this name before still stands there.",
+        hint=way_out,
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_seq.data import Tokenizer
 from tinygrad_seq.engine.foreign_keywords import answer
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.models.neural import log_softmax
 from tinygrad_seq.sampling.sampler import Asked, Sampler, counted, first_allowed
@@ -70,7 +70,7 @@ def beam_search(
     if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 <= alpha < math.inf:
         rule = "expected a finite number from 0 upwards; 0 compares log-probabilities."
         what = "sample: length_penalty out of range"
-        raise ArgumentError(explain(what, {"length_penalty": alpha}, rule))
+        raise ArgumentError(what, {"length_penalty": alpha}, rule)
     sampler = Sampler(model, vocabulary)
     Asked(0, until, 0)
     begin = sampler.prime(prime, on_unknown)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_seq.engine.random import Generator
-from tinygrad_seq.errors import ArgumentError, NonFiniteError, explain
+from tinygrad_seq.errors import ArgumentError, NonFiniteError
 from tinygrad_seq.runtime.arrays import mix
 
 __all__ = ["Choosing", "chances", "drawn", "log_chance", "uniform"]
@@ -92,7 +92,7 @@ def weights(
         rule = "expected finite numbers."
         way_out = "Were the weights saved by a run that diverged? Train again with a lower learning rate."
         what = "sample: the model's logits are not finite"
-        raise NonFiniteError(explain(what, {"logits": logits}, rule, way_out))
+        raise NonFiniteError(what, {"logits": logits}, rule, way_out)
     if seen is not None and how.repetition_penalty != 1.0:
         with np.errstate(over="ignore"):
             r = how.repetition_penalty
@@ -170,7 +170,7 @@ def uniform(rng: Generator) -> float:
 
 def _require(holds: bool, what: str, name: str, value: object, rule: str) -> None:
     if not holds:
-        raise ArgumentError(explain(f"sample: {what}", {name: value}, rule))
+        raise ArgumentError(f"sample: {what}", {name: value}, rule)
 
 
 def _number(value: object) -> bool:

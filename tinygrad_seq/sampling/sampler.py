@@ -15,7 +15,7 @@ from tinygrad_seq.data import Tokenizer
 from tinygrad_seq.data.tokenizers.base import PlainDecoder
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or, stream
-from tinygrad_seq.errors import ArgumentError, DataError, explain
+from tinygrad_seq.errors import ArgumentError, DataError
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.sampling.decoding import Choosing, drawn, log_chance, truncated, uniform, weights
 from tinygrad_seq.sampling.stepper import Position, Stepper
@@ -264,7 +264,7 @@ class Sampler:
         if longest is not None and read > longest:
             what = "sample: the model can read no more symbols"
             rule = f"expected at most {longest:,}, of the prime and of what is written after it."
-            raise DataError(explain(what, None, rule, "Shorten the prime, or ask for fewer characters."))
+            raise DataError(what, None, rule, "Shorten the prime, or ask for fewer characters.")
 
     def _candidates(self, count: int, logits: Any, p: Any, kept: Any, chosen: int) -> tuple[Candidate, ...]:
         """The likeliest symbols as they are drawn from, and the chosen one in any case."""
@@ -289,7 +289,7 @@ def one_size(model: NeuralModel, vocabulary: Tokenizer) -> None:
         rule = (
             f"expected one of {model.vocabulary_size:,} symbols, as the model has, got {len(vocabulary):,}."
         )
-        raise ArgumentError(explain("sample: the vocabulary is not the model's", None, rule))
+        raise ArgumentError("sample: the vocabulary is not the model's", None, rule)
 
 
 def first_allowed(vocabulary: Tokenizer, previous: int | None) -> npt.NDArray[np.bool_] | None:
@@ -312,7 +312,7 @@ class Asked:
         self.n, self.explain = counted("n", n, 0), counted("explain", explained, 0)
         if until is not None and (not isinstance(until, str) or not until):
             rule = "expected the text to end with, or None."
-            raise ArgumentError(explain("sample: until is no text", {"until": until}, rule))
+            raise ArgumentError("sample: until is no text", {"until": until}, rule)
         self.until = until
 
 
@@ -320,7 +320,7 @@ def counted(name: str, value: Any, least: int) -> int:
     """A setting as a whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         rule = f"expected a whole number from {least} upwards."
-        raise ArgumentError(explain(f"sample: {name} is no count", {name: value}, rule))
+        raise ArgumentError(f"sample: {name} is no count", {name: value}, rule)
     return int(value)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tinygrad_seq.engine.ops import OPS
-from tinygrad_seq.errors import GraphError, explain
+from tinygrad_seq.errors import GraphError
 from tinygrad_seq.tape import listing
 from tinygrad_seq.tape.shape_rules import SHAPES, expected_dtype
 
@@ -91,4 +91,4 @@ def _check_call(row: Row, rows: Sequence[Row]) -> None:
 
 def _refuse(what: str, rows: Sequence[Row], named: Sequence[Row], rule: str, way_out: str = "") -> NoReturn:
     operands = {f"%{row.slot}": _Shown(row) for row in named}
-    raise GraphError(explain(f"tape: {what}", operands, rule, way_out))
+    raise GraphError(f"tape: {what}", operands, rule, way_out)

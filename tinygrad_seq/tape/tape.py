@@ -19,7 +19,7 @@ from tinygrad_seq.engine.backward import reachable
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import Leaf, Node, Place
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import DTypeError, GraphError, explain
+from tinygrad_seq.errors import DTypeError, GraphError
 from tinygrad_seq.runtime.malloc import collector_paused
 from tinygrad_seq.tape import check as tape_check
 from tinygrad_seq.tape import listing
@@ -177,10 +177,10 @@ class Tape:
 
 def _taken(outputs: Sequence[Tensor]) -> tuple[Tape, dict[Node | Leaf, int]]:
     if not outputs:
-        raise GraphError(explain("Tape.of: no outputs given", None, "expected at least one tensor."))
+        raise GraphError("Tape.of: no outputs given", None, "expected at least one tensor.")
     for output in outputs:
         if not isinstance(output, Tensor):
-            raise DTypeError(explain("Tape.of: not a tensor", {"output": output}, "expected tensors."))
+            raise DTypeError("Tape.of: not a tensor", {"output": output}, "expected tensors.")
     roots = [t.node or leaf(t) for t in outputs]
     rows: list[Row] = []
     slots: dict[Node | Leaf, int] = {}

@@ -15,7 +15,7 @@ from typing import Any, get_args, get_type_hints
 from tinygrad_seq.data.sources.decode import Decoding
 from tinygrad_seq.data.tokenizers.registry import checked_spec
 from tinygrad_seq.engine.foreign_keywords import answer
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.training.rules import (
     CHOICES,
     Kind,
@@ -206,7 +206,7 @@ class Config:
             values = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             what = f"config: {name} is not TOML: {error}"
-            raise ArgumentError(explain(what, None, "expected lines such as: hidden = 128")) from error
+            raise ArgumentError(what, None, "expected lines such as: hidden = 128") from error
         if isinstance(values.get(FACTS), dict):
             del values[FACTS]
         known = [field.name for field in dataclasses.fields(cls)]
@@ -228,7 +228,7 @@ def set_by_words(words: Iterable[str]) -> dict[str, Any]:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise ArgumentError(explain(f"config: {word!r} sets nothing", None, "expected NAME=VALUE."))
+            raise ArgumentError(f"config: {word!r} sets nothing", None, "expected NAME=VALUE.")
         if name not in KINDS:
             raise unknown_setting(name, list(KINDS), "the command line")
         found[name] = from_word(name, value, KINDS[name])
@@ -236,7 +236,7 @@ def set_by_words(words: Iterable[str]) -> dict[str, Any]:
 
 
 def _refuse(what: str, config: Config, *names: str) -> None:
-    raise ArgumentError(explain(f"config: {what}", {name: getattr(config, name) for name in names}))
+    raise ArgumentError(f"config: {what}", {name: getattr(config, name) for name in names})
 
 
 def _kinds() -> dict[str, Kind]:

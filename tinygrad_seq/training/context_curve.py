@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tinygrad_seq import functional as F
 from tinygrad_seq.data import windows
-from tinygrad_seq.errors import DataError, NonFiniteError, explain
+from tinygrad_seq.errors import DataError, NonFiniteError
 from tinygrad_seq.models.neural import NeuralModel, evaluating
 from tinygrad_seq.models.protocol import count
 from tinygrad_seq.runtime.arrays import Array
@@ -80,7 +80,7 @@ def context_curve(
         tried = sorted({count("context_curve", "a length", n, 1) for n in lengths})
     if not tried or tried[-1] >= len(row) or tried[-1] > min(bounds, default=tried[-1]):
         rule = f"expected lengths from 1 to {min([len(row) - 1, *bounds]):,}, got {list(lengths or ())}."
-        raise DataError(explain("context_curve: these contexts are not to be had", {"ids": row}, rule))
+        raise DataError("context_curve: these contexts are not to be had", {"ids": row}, rule)
     room = len(row) - tried[-1]
     many = min(count("context_curve", "tokens", tokens, 1), room)
     places = tried[-1] + np.arange(many) * room // many
@@ -96,7 +96,7 @@ def context_curve(
             errors.append(batch_means(np.bincount(block, losses) / sizes, sizes))
     if not np.isfinite(nats).all():
         rule = "expected finite numbers."
-        raise NonFiniteError(explain("context_curve: the loss is not finite", {"nats": nats}, rule))
+        raise NonFiniteError("context_curve: the loss is not finite", {"nats": nats}, rule)
     return ContextCurve(tuple(tried), tuple(nats), tuple(errors), many)
 
 

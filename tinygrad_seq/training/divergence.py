@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_seq.errors import DivergedError, explain
+from tinygrad_seq.errors import DivergedError
 from tinygrad_seq.training.evaluation import bits
 from tinygrad_seq.training.run_folder import BEST, LAST
 
@@ -120,4 +120,4 @@ def diverged(course: Course) -> DivergedError:
         good, name = seen.kept
         way_out = f"The weights of step {good:,} are kept in {str(course.folder.path / name)!r}. {way_out}"
     what = f"train: step {step.step:,}: the run has diverged"
-    return DivergedError(explain(what, found, rule, way_out))
+    return DivergedError(what, found, rule, way_out)

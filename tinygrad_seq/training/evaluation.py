@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tinygrad_seq import functional as F
 from tinygrad_seq.data import Rates, TextSize, rates, windows
-from tinygrad_seq.errors import ArgumentError, NonFiniteError, explain
+from tinygrad_seq.errors import ArgumentError, NonFiniteError
 from tinygrad_seq.models.neural import NeuralModel, evaluating
 from tinygrad_seq.models.protocol import SymbolModel, count
 from tinygrad_seq.runtime.arrays import Array
@@ -134,7 +134,7 @@ def difference(one: Measured, other: Measured) -> tuple[float, float]:
     if not np.array_equal(one.sizes, other.sizes) or one.of != other.of:
         found: dict[str, object] = {"one": f"{one.tokens} tokens", "other": f"{other.tokens} tokens"}
         rule = "expected two models on the same text, with the same tokens, batch, window and most."
-        raise ArgumentError(explain("difference: these were measured on different tokens", found, rule))
+        raise ArgumentError("difference: these were measured on different tokens", found, rule)
     return one.nats - other.nats, batch_means(one.blocks - other.blocks, one.sizes)
 
 
@@ -271,7 +271,7 @@ class _Tally:
                 "A network that diverged says so; train it again with a lower lr. Counts need smoothing."
             )
             raise NonFiniteError(
-                explain("measure: the loss is not finite", found, "expected finite numbers.", way_out)
+                "measure: the loss is not finite", found, "expected finite numbers.", way_out
             )
         means = self.sums / self.sizes
         error = batch_means(means, self.sizes)

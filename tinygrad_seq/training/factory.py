@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_seq import optim
 from tinygrad_seq.data import Tokenizer
 from tinygrad_seq.engine.random import Generator
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.models import GPT, CharLM, NeuralModel
 from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.rules import checked_init
@@ -44,7 +44,7 @@ def new_model(vocabulary: Tokenizer, config: Config) -> NeuralModel:
         what = f"train: a model of {weights:,} weights needs {16 * weights / 1e9:,.0f} GB"
         rule = f"expected at most {MOST_WEIGHTS:,} weights."
         raise ArgumentError(
-            explain(what, {"hidden": config.hidden, "layers": config.layers}, rule, "Choose less of either.")
+            what, {"hidden": config.hidden, "layers": config.layers}, rule, "Choose less of either."
         )
     rng = Generator(config.seed, "init")
     symbols, hidden, layers = len(vocabulary), config.hidden, config.layers

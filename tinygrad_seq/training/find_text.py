@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from tinygrad_seq.data.nearest import shorten
-from tinygrad_seq.errors import DataError, explain
+from tinygrad_seq.errors import DataError
 
 __all__ = ["BEGUN_IN", "BEGUN_IN_FROM_RUN", "OLD_EXT", "Found", "begun_in", "found_text"]
 
@@ -93,7 +93,7 @@ def found_text(
     why = (
         str(failed).splitlines()[0] if failed else f"it is not in {', '.join(map(shorten, places[:_SHOWN]))}."
     )
-    raise DataError(explain(what, {"corpus": list(corpus)}, f"{why}\n  {rule}", way_out)) from failed
+    raise DataError(what, {"corpus": list(corpus)}, f"{why}\n  {rule}", way_out) from failed
 
 
 def _tried(corpus: Sequence[str], run: Path, facts: Mapping[str, Any]) -> list[tuple[Sources, Sources, str]]:

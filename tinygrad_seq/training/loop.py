@@ -137,7 +137,7 @@ def resume(
         what = f"resume: the run in {str(folder)!r} was trained on another text than {text.name!r}"
         sums = {"its sha256": known[:12], "that of this text": text.sha256[:12]}
         way_out = "Give the text that it was trained on, or allow this one by name: --allow-new-data."
-        raise CheckpointError(explain(what, sums, "", way_out))
+        raise CheckpointError(what, sums, "", way_out)
     tokens = text if isinstance(text, Tokens) else tokenize(text, run.vocabulary)
     saved, new = (arrays, facts), text.sha256 != known
     course = Course(run, text, tokens, own, clock, saved, new_data=new, run_from=place)
@@ -206,7 +206,7 @@ def _refuse_fixed(settings: dict[str, Any], path: Path) -> None:
         rule = f"A run keeps these from its beginning: {', '.join(_FIXED)}."
         way_out = "Train a new one, or leave the setting out."
         what = f"resume: {fixed[0]} of the run in {str(path)!r} cannot change"
-        raise CheckpointError(explain(what, {fixed[0]: settings[fixed[0]]}, rule, way_out))
+        raise CheckpointError(what, {fixed[0]: settings[fixed[0]]}, rule, way_out)
 
 
 def _plan_of(

@@ -15,7 +15,7 @@ from tinygrad_seq import optim
 from tinygrad_seq.arguments import real
 from tinygrad_seq.engine.random import Generator, replayed
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, DivergedError, NonFiniteError, explain
+from tinygrad_seq.errors import ArgumentError, DivergedError, NonFiniteError
 from tinygrad_seq.nn import Module, Parameter
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.training.budget import never_back
@@ -87,7 +87,7 @@ def fit_module(
     told = loss if loss is not None else getattr(model, "loss", None)
     if not callable(told):
         rule = "expected a method `loss` of the module, or loss=, a function of the module and a batch."
-        raise ArgumentError(explain("fit: this module has no loss", {"model": type(model).__name__}, rule))
+        raise ArgumentError("fit: this module has no loss", {"model": type(model).__name__}, rule)
     parameters = list(model.parameters())
     rule_of = getattr(optim, optimiser)(parameters, lr=lr)
     watch = _Watch(parameters, steps, real("fit", "diverged", diverged, low=0))
@@ -104,7 +104,7 @@ def fit_module(
     if len(losses) < steps:
         found = {"steps": steps, "batches": len(losses)}
         rule = "expected a list, or an iterator with a batch for each step."
-        raise ArgumentError(explain("fit: the data ended before the steps did", found, rule))
+        raise ArgumentError("fit: the data ended before the steps did", found, rule)
     return Fitted(model, tuple(losses), clock() - begin)
 
 
@@ -131,9 +131,7 @@ def _updates(
         value = float(found.item()) + 0.0
         if not (math.isfinite(value) and math.isfinite(norm)):
             numbers = {"loss": value, "norm of the gradient": norm}
-            raise NonFiniteError(
-                explain(f"fit: step {n}: a number is not finite", numbers, "Try a lower lr.")
-            )
+            raise NonFiniteError(f"fit: step {n}: a number is not finite", numbers, "Try a lower lr.")
         watch.see(n, value)
         rule_of.step()
         losses.append(value)
@@ -146,7 +144,7 @@ def _number(found: Any) -> Tensor:
     found = found[0] if isinstance(found, tuple) else found
     if not isinstance(found, Tensor) or found.size != 1:
         rule = "expected a tensor of one."
-        raise ArgumentError(explain("fit: the loss is not one number", {"loss": found}, rule))
+        raise ArgumentError("fit: the loss is not one number", {"loss": found}, rule)
     return found
 
 
@@ -176,7 +174,7 @@ class _Watch:
             way_out = (
                 f"The parameters are again those before step {self.good:,}. Try a lower lr, or diverged=0."
             )
-            raise DivergedError(explain(f"fit: step {step:,}: the loss has diverged", found, rule, way_out))
+            raise DivergedError(f"fit: step {step:,}: the loss has diverged", found, rule, way_out)
         if not watch.count:
             self.kept, self.good = self._now(), step
 
@@ -193,12 +191,10 @@ def _require_loss_of(loss: Callable[..., Any], given: list[Any]) -> None:
     except TypeError as error:
         takes = getattr(loss, "__name__", type(loss).__name__)
         raise ArgumentError(
-            explain(
-                f"fit: the loss cannot be called with what there is: {error}",
-                {"loss": takes, "given": ", ".join(type(one).__name__ for one in given)},
-                "expected a function of the module and the parts of a batch.",
-                "For a batch (x, y): lambda model, x, y: F.mse_loss(model(x), y)",
-            )
+            f"fit: the loss cannot be called with what there is: {error}",
+            {"loss": takes, "given": ", ".join(type(one).__name__ for one in given)},
+            "expected a function of the module and the parts of a batch.",
+            "For a batch (x, y): lambda model, x, y: F.mse_loss(model(x), y)",
         ) from error
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tinygrad_seq.data import Tokens, tokenize
 from tinygrad_seq.data.nearest import nearest
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.training.busy_cores import ProductThreads, tried
 from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.factory import new_model
@@ -164,7 +164,7 @@ def preset(name: str) -> Mapping[str, Any]:
         known = [*PRESETS, "auto"]
         rule = f"expected one of {', '.join(known)}."
         way_out = nearest(name, known).strip()
-        raise ArgumentError(explain(f"train: there is no preset {name!r}", None, rule, way_out))
+        raise ArgumentError(f"train: there is no preset {name!r}", None, rule, way_out)
     return PRESETS[name].settings
 
 

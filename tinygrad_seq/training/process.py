@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tinygrad_seq.errors import CheckpointError, explain
+from tinygrad_seq.errors import CheckpointError
 from tinygrad_seq.runtime.locks import Lock
 
 try:
@@ -62,4 +62,4 @@ def _lock(descriptor: int, folder: Path) -> None:
         except BlockingIOError as error:
             what = f"train: another process trains in {os.fspath(folder)!r} right now"
             way_out = "Wait for its end, or stop it with Ctrl+C; then go on: tgs train --resume."
-            raise CheckpointError(explain(what, None, "", way_out)) from error
+            raise CheckpointError(what, None, "", way_out) from error

@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 from tinygrad_seq.data.nearest import nearest
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 
 __all__ = ["CHOICES", "Kind", "checked", "checked_init", "checked_split", "from_word", "sources"]
 
@@ -76,15 +76,13 @@ def checked(name: str, value: Any, kind: Kind) -> Any:
         return None
     accepted, words = _ACCEPTED[kind.plain]
     if not isinstance(value, accepted) or isinstance(value, bool):
-        raise ArgumentError(
-            explain(f"config: {name} is of the wrong kind", {name: value}, f"expected {words}.")
-        )
+        raise ArgumentError(f"config: {name} is of the wrong kind", {name: value}, f"expected {words}.")
     value = kind.plain(value)
     if name in CHOICES and value not in CHOICES[name]:
         choices = CHOICES[name]
         rule = f"expected one of {', '.join(choices)}."
         raise ArgumentError(
-            explain(f"config: no such {name}", {name: value}, rule, nearest(value, list(choices)).strip())
+            f"config: no such {name}", {name: value}, rule, nearest(value, list(choices)).strip()
         )
     low, high, included = _RANGES.get(name, (-math.inf, math.inf, True))
     if kind.plain is not str and not (
@@ -93,7 +91,7 @@ def checked(name: str, value: Any, kind: Kind) -> Any:
         limits = f"of at least {low}" if included else f"above {low}"
         limits = limits if high == math.inf else f"from {low} to {high}"
         rule = f"expected {words} {limits}." if math.isfinite(value) else "expected a finite number."
-        raise ArgumentError(explain(f"config: {name} out of range", {name: value}, rule))
+        raise ArgumentError(f"config: {name} out of range", {name: value}, rule)
     return value
 
 
@@ -115,7 +113,7 @@ def sources(value: object) -> tuple[str, ...]:
     found = tuple(value) if isinstance(value, Iterable) and not isinstance(value, Mapping) else ()
     if not found or not all(isinstance(one, str | os.PathLike) for one in found):
         rule = "expected one or more of: the path of a text file, '-', builtin:topics, builtin:stdlib."
-        raise ArgumentError(explain("config: corpus out of range", {"corpus": value}, rule))
+        raise ArgumentError("config: corpus out of range", {"corpus": value}, rule)
     return tuple(os.fspath(one) for one in found)
 
 
@@ -136,7 +134,7 @@ def checked_split(value: str) -> tuple[tuple[float, float, float], bool]:
             "expected percentages to train, validate and test with, the first two above 0, such as 90,5,5; "
             "with ' columns' behind them each of the streams is divided so, not the text."
         )
-        raise ArgumentError(explain("config: split out of range", {"split": value}, rule))
+        raise ArgumentError("config: split out of range", {"split": value}, rule)
     return (shares[0], shares[1], shares[2]), by == "columns"
 
 
@@ -155,7 +153,7 @@ def checked_init(value: str) -> tuple[str, float]:
         return kind, 0.0
     if kind not in ("uniform", "normal") or not 0 < scale < math.inf:
         rule = "expected usual, uniform:A for U(-A, A), or normal:A for N(0, A) with biases of 0; A above 0."
-        raise ArgumentError(explain("config: init out of range", {"init": value}, rule))
+        raise ArgumentError("config: init out of range", {"init": value}, rule)
     return kind, scale
 
 
@@ -163,4 +161,4 @@ def unknown_setting(key: str, known: Sequence[str], where: str) -> ArgumentError
     """The error about a name that is no setting, with the nearest that is one."""
     rule = f"expected some of {', '.join(known)}."
     what = f"config: {where} has an unknown setting {key!r}"
-    return ArgumentError(explain(what, None, rule, nearest(key, list(known)).strip()))
+    return ArgumentError(what, None, rule, nearest(key, list(known)).strip())

@@ -98,7 +98,7 @@ class RunFolder:
             reason = _reason(folder, error)
             way_out = "Give a folder that you may write to with -o."
             raise CheckpointError(
-                explain(f"train: {os.fspath(path)!r} cannot be made: {reason}", None, "", way_out)
+                f"train: {os.fspath(path)!r} cannot be made: {reason}", None, "", way_out
             ) from error
         return cls(folder)
 
@@ -112,11 +112,11 @@ class RunFolder:
         name = os.fspath(path)
         if (folder / CONFIG).exists():
             way_out = "Give another folder with -o, or remove this one if the run is not needed any more."
-            raise CheckpointError(explain(f"train: {name!r} already holds a run", None, "", way_out))
+            raise CheckpointError(f"train: {name!r} already holds a run", None, "", way_out)
         if _occupied(folder):
             what = f"train: {name!r} is {'a folder that is not empty' if folder.is_dir() else 'a file'}"
             rule = "expected the name of a new or empty folder; a run overwrites nothing."
-            raise CheckpointError(explain(what, None, rule, "Give another folder with -o."))
+            raise CheckpointError(what, None, rule, "Give another folder with -o.")
         return folder
 
     @classmethod
@@ -130,7 +130,7 @@ class RunFolder:
         if not os.path.lexists(folder / STATE):
             what = f"resume: the run in {name!r} cannot go on: it holds no {STATE}"
             way_out = f"It can still write: tgs sample {name}. To train, start a new run."
-            raise CheckpointError(explain(what, None, "", way_out))
+            raise CheckpointError(what, None, "", way_out)
         return cls(folder), Run(new_model(vocabulary, config), vocabulary, config)
 
     def describe(self, run: Run, facts: Mapping[str, TomlValue]) -> None:
@@ -235,7 +235,7 @@ def _explained(path: Path) -> Iterator[None]:
         reason = "its folder does not exist" if missing else reason_of(error)
         way_out = "The weights saved so far are whole. Make room, or check that the folder still exists."
         raise CheckpointError(
-            explain(f"train: {os.fspath(path)!r} cannot be written: {reason}", None, "", way_out)
+            f"train: {os.fspath(path)!r} cannot be written: {reason}", None, "", way_out
         ) from error
 
 
@@ -264,7 +264,7 @@ def _described(folder: Path, name: str) -> tuple[Config, Tokenizer]:
         text = read_file(folder / CONFIG, _LARGEST_CONFIG).decode()
     except (OSError, UnicodeDecodeError) as error:
         what = f"load: {os.fspath(folder / CONFIG)!r} cannot be read: {_reason(folder, error)}"
-        raise CheckpointError(explain(what, None, "expected UTF-8 text as TOML.")) from error
+        raise CheckpointError(what, None, "expected UTF-8 text as TOML.") from error
     config = Config.from_toml(text, repr(os.fspath(folder / CONFIG)))
     if "ext" not in tomllib.loads(text) and any(map(os.path.isdir, config.corpus)):
         config = config.changed({"ext": OLD_EXT})

@@ -11,7 +11,7 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import Leaf
 from tinygrad_seq.engine.node import Node as Live
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, GraphError, explain
+from tinygrad_seq.errors import ArgumentError, GraphError
 from tinygrad_seq.runtime.malloc import collector_paused
 from tinygrad_seq.tape.tape import Tape
 from tinygrad_seq.viz.fold.fold import LESSON, LEVELS, VIEWS, Wish
@@ -77,13 +77,13 @@ def draw(
     ):
         if value not in known:
             rule = f"expected one of {', '.join(repr(k) for k in known if k is not None)}."
-            raise ArgumentError(explain(f"draw: no such {name}", {name: value}, rule))
+            raise ArgumentError(f"draw: no such {name}", {name: value}, rule)
     wish = Wish(level, view, Choice("expand", expand), Choice("collapse", collapse))
     if len(what) == 1 and isinstance(what[0], (Graph, Tape)):
         graph = what[0] if isinstance(what[0], Graph) else from_tape.read(what[0])
         if color == "grad" and all(n.grad is None for n in graph.nodes):
             way_out = "Draw the tensors themselves: draw(loss, color='grad')."
-            raise GraphError(explain("draw: this record holds no gradients", None, "", way_out))
+            raise GraphError("draw: this record holds no gradients", None, "", way_out)
         return Picture(only_backward(graph) if which == "backward" else graph, wish, color == "grad")
     outputs = _outputs(what)
     with collector_paused():
@@ -173,7 +173,7 @@ def _run(model: Any, example: Sequence[Any]) -> Tensor:
     found = [t for t in tensors_in([model(*named)]) if isinstance(t, Tensor)]
     if not found:
         name = type(model).__name__
-        raise GraphError(explain(f"draw: {name} returned no tensor", None, "expected one to draw."))
+        raise GraphError(f"draw: {name} returned no tensor", None, "expected one to draw.")
     return found[0]
 
 
@@ -182,7 +182,7 @@ def _loss_of(model: Any) -> Tensor:
     if symbols is None or not hasattr(model, "loss"):
         name = type(model).__name__
         way_out = "For example: draw(layer, tgs.randn(6, 1, 3))."
-        raise GraphError(explain(f"draw: {name} needs an example input", None, "", way_out))
+        raise GraphError(f"draw: {name} needs an example input", None, "", way_out)
     ids = np.arange(EXAMPLE_STEPS + 1)[:, None] % symbols
     loss = model.loss(Tensor(ids[:-1], name="ids"), Tensor(ids[1:], name="next ids"))
     return loss[0] if isinstance(loss, tuple) else loss  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tinygrad_seq.errors import DataError, RenderError, explain
+from tinygrad_seq.errors import DataError, RenderError
 from tinygrad_seq.runtime.files import atomic_write_bytes
 from tinygrad_seq.runtime.malloc import collector_paused
 from tinygrad_seq.viz.fold.fold import LESSON, Wish, folded
@@ -116,7 +116,7 @@ class Picture:
             atomic_write_bytes(path, found)
         else:
             rule = "expected a name that ends in .svg, .png, .pdf, .dot, .json or .txt."
-            raise DataError(explain("picture: no such kind of file", {"path": os.fspath(path)}, rule))
+            raise DataError("picture: no such kind of file", {"path": os.fspath(path)}, rule)
 
     def _written_instead(self, path: Path) -> str:
         """What needs no Graphviz, in files beside the one that was asked for; none that is there is touched."""
@@ -147,13 +147,11 @@ class Picture:
         count = least if least > MOST_NODES else self.nodes
         if count > MOST_NODES:
             raise RenderError(
-                explain(
-                    f"picture: {count} nodes are more than anyone can read, or Graphviz lay out soon",
-                    None,
-                    f"expected at most {MOST_NODES}.",
-                    'Draw it folded, or at a higher level: draw(..., level="cell").\n'
-                    "  Files that end in .dot, .json and .txt still work.",
-                )
+                f"picture: {count} nodes are more than anyone can read, or Graphviz lay out soon",
+                None,
+                f"expected at most {MOST_NODES}.",
+                'Draw it folded, or at a higher level: draw(..., level="cell").\n'
+                "  Files that end in .dot, .json and .txt still work.",
             )
 
     def _rendered(self, form: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tinygrad_seq.analysis.compare.records import Record
 from tinygrad_seq.data import TextSize, Tokenizer, Tokens, is_large, read_text, split, stored_tokens, tokenize
-from tinygrad_seq.errors import DataError, explain
+from tinygrad_seq.errors import DataError
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.training.find_text import OLD_EXT, found_text
 from tinygrad_seq.training.validation import parts_of
@@ -47,7 +47,7 @@ def own_parts(record: Record, tokenizer: Tokenizer, data: Sequence[str] | None =
     sources = [sources] if isinstance(sources, str) else list(sources)
     if not sources or "-" in sources:
         what = f"{record.name}: its text came through standard input and is kept nowhere"
-        raise DataError(explain(what, None, "", _WAY_OUT))
+        raise DataError(what, None, "", _WAY_OUT)
     how = {name: settings[name] for name in ("encoding", "bad_bytes", "max_size") if name in settings}
     how["ext"] = str(settings.get("ext", OLD_EXT))
 
@@ -63,7 +63,7 @@ def own_parts(record: Record, tokenizer: Tokenizer, data: Sequence[str] | None =
         found = {"sha256 when it was trained": record.sha256, "sha256 now": tokens.sha256}
         what = f"{record.name}: its text, {tokens.name}, is not what it was"
         rule = "expected the same text: on another, its parts would not be what they were."
-        raise DataError(explain(what, found, rule, _WAY_OUT))
+        raise DataError(what, found, rule, _WAY_OUT)
     return Parts(_divided(tokens.ids, record), tokenizer, tokens.name, tokens.sha256)
 
 

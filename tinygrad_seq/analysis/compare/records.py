@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.errors import CheckpointError, explain, few
+from tinygrad_seq.errors import CheckpointError, few
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.runtime.untrusted_files import read_file, reason_of
 from tinygrad_seq.terminal import one_line
@@ -129,9 +129,7 @@ def read_record(path: str | os.PathLike[str]) -> Record:
         rule = "expected a folder that tgs train has made."
         runs = sorted(str(one.parent) for one in Path("runs").glob(f"*/{_CONFIG}"))
         way_out = f"There are: {few(runs)}." if runs else ""
-        raise CheckpointError(
-            explain(f"{name!r} is not the folder of a run: {why}", None, rule, way_out)
-        ) from error
+        raise CheckpointError(f"{name!r} is not the folder of a run: {why}", None, rule, way_out) from error
     facts = settings.pop(_FACTS, {})
     rows, notes = _rows(folder / _METRICS)
     return Record(folder, settings, facts if isinstance(facts, dict) else {}, rows, tuple(notes))

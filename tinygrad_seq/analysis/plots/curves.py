@@ -24,7 +24,7 @@ from tinygrad_seq.analysis.plots.figure import (
     quiet,
     style,
 )
-from tinygrad_seq.errors import DataError, explain
+from tinygrad_seq.errors import DataError
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.runtime.untrusted_files import read_file, reason_of
 
@@ -47,7 +47,7 @@ def metrics(run: str | os.PathLike[str]) -> dict[str, Array]:
     except (OSError, UnicodeDecodeError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else "it is no UTF-8 text"
         rule = "expected the folder of a run, as tgs train makes it."
-        raise DataError(explain(f"charts: {name!r} cannot be read: {reason}", None, rule)) from error
+        raise DataError(f"charts: {name!r} cannot be read: {reason}", None, rule) from error
     rows: list[dict[str, Any]] = []
     for i, line in enumerate(lines):
         try:
@@ -58,10 +58,10 @@ def metrics(run: str | os.PathLike[str]) -> dict[str, Array]:
             row = None
         if not isinstance(row, dict) or not isinstance(row.get("step"), int):
             rule = "expected one JSON object with a step on each line."
-            raise DataError(explain(f"charts: line {i + 1} of {name!r} is no report", None, rule))
+            raise DataError(f"charts: line {i + 1} of {name!r} is no report", None, rule)
         rows.append(row)
     if not rows:
-        raise DataError(explain(f"charts: {name!r} holds no report yet", None, "expected one line at least."))
+        raise DataError(f"charts: {name!r} holds no report yet", None, "expected one line at least.")
     names = dict.fromkeys(key for row in rows for key in row)
     return {key: np.array([_number(row.get(key)) for row in rows]) for key in names}
 
@@ -74,7 +74,7 @@ def _columns(run: Any) -> dict[str, Array]:
     if rows is None:
         return metrics(run)
     if not rows:
-        raise DataError(explain("charts: this run holds no report yet", None, "expected one at least."))
+        raise DataError("charts: this run holds no report yet", None, "expected one at least.")
     names = dict.fromkeys(key for row in rows for key in row)
     return {key: np.array([_number(row.get(key)) for row in rows]) for key in names}
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.analysis.plots.fonts import use_fonts_for
-from tinygrad_seq.errors import DTypeError, RenderError, ShapeError, describe, describe_shape, explain
+from tinygrad_seq.errors import DTypeError, RenderError, ShapeError, describe, describe_shape
 from tinygrad_seq.runtime.arrays import Array
 
 __all__ = ["Chart"]
@@ -84,7 +84,7 @@ def matplotlib() -> Any:
     except ImportError as error:
         rule = "expected the package matplotlib."
         way_out = "Install it with: python -m pip install 'tinygrad_seq[plot]'"
-        raise RenderError(explain("charts: matplotlib is not installed", None, rule, way_out)) from error
+        raise RenderError("charts: matplotlib is not installed", None, rule, way_out) from error
 
 
 def new_axes(
@@ -105,11 +105,11 @@ def new_axes(
     given = np.ravel(np.asarray(ax, dtype=object))
     if len(given) != count:
         rule = f"expected {count}, got {len(given)}."
-        raise ShapeError(explain(f"charts.{call}: another number of axes is drawn on", None, rule))
+        raise ShapeError(f"charts.{call}: another number of axes is drawn on", None, rule)
     wrong = next((a for a in given if not hasattr(a, "pcolormesh")), None)
     if wrong is not None:
         rule = "expected matplotlib axes, as plt.subplots() makes them."
-        raise DTypeError(explain(f"charts.{call}: ax is no axes", {"ax": wrong}, rule))
+        raise DTypeError(f"charts.{call}: ax is no axes", {"ax": wrong}, rule)
     return given[0] if count == 1 else given
 
 
@@ -117,7 +117,7 @@ def expect(call: str, value: Any, kind: type, maker: str) -> None:
     """Raises DTypeError where a chart is given something else than what it draws."""
     if not isinstance(value, kind):
         rule = f"expected a {kind.__name__}, as {maker} returns."
-        raise DTypeError(explain(f"charts.{call}: not what it draws", {"given": value}, rule))
+        raise DTypeError(f"charts.{call}: not what it draws", {"given": value}, rule)
 
 
 def numbers(call: str, name: str, values: Any, ndim: int) -> Array:
@@ -125,7 +125,7 @@ def numbers(call: str, name: str, values: Any, ndim: int) -> Array:
     found = np.asarray(values, np.float64)
     if found.ndim != ndim or not found.size:
         rule = f"expected {ndim} axes and at least one number, got {describe_shape(found.shape)}."
-        raise ShapeError(explain(f"charts.{call}: {name} cannot be drawn", None, rule))
+        raise ShapeError(f"charts.{call}: {name} cannot be drawn", None, rule)
     return found
 
 

@@ -24,7 +24,7 @@ from tinygrad_seq.analysis.plots.figure import (
 from tinygrad_seq.analysis.plots.heatmap import cuts_in, heat, limits, numbers_by
 from tinygrad_seq.bptt import Reach
 from tinygrad_seq.bptt.decay import Fit
-from tinygrad_seq.errors import ArgumentError, DTypeError, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError
 from tinygrad_seq.nn import RNN, RNNCell
 from tinygrad_seq.runtime.arrays import Array
 
@@ -49,11 +49,11 @@ def rnn_bound(cell: RNNCell | RNN) -> float:
     """
     if not isinstance(cell, (RNN, RNNCell)):
         rule = "expected an RNN or RNNCell: gates have no such bound."
-        raise DTypeError(explain("charts.rnn_bound: not a plain RNN", {"cell": cell}, rule))
+        raise DTypeError("charts.rnn_bound: not a plain RNN", {"cell": cell}, rule)
     kind = cell.kind
     if kind.layer_norm:
         rule = "expected layer_norm=False."
-        raise ArgumentError(explain("charts.rnn_bound: layer norm scales what the weight does", None, rule))
+        raise ArgumentError("charts.rnn_bound: layer norm scales what the weight does", None, rule)
     weight = cell.weight_hh if isinstance(cell, RNNCell) else cell.weight_hh_l0  # type: ignore[attr-defined]
     largest = np.linalg.svd(weight.numpy().astype(np.float64), compute_uv=False)[0]
     return float(largest) * _STEEPEST[kind.nonlinearity]  # type: ignore[attr-defined]
@@ -101,7 +101,7 @@ def decay(found: Reach | Mapping[str, Reach], *, bound: float | None = None, ax:
         expect("decay", one, Reach, "bptt.reach")
     if bound is not None and not (math.isfinite(bound) and bound > 0):
         rule = f"expected a factor a step above 0, got {bound}."
-        raise ArgumentError(explain("charts.decay: bound out of range", None, rule))
+        raise ArgumentError("charts.decay: bound out of range", None, rule)
     ax = new_axes(ax, "decay")
     data: dict[str, Any] = {}
     for i, (name, one) in enumerate(named.items()):
@@ -157,9 +157,7 @@ def side_by_side(found: Mapping[str, Reach], *, title: str = "", ax: Any = None)
     """
     if not isinstance(found, Mapping) or not found:
         expect("side_by_side", found, Mapping, "{'RNN': bptt.reach(...), 'LSTM': ...}")
-        raise ArgumentError(
-            explain("charts.side_by_side: nothing to draw", None, "expected one Reach at least.")
-        )
+        raise ArgumentError("charts.side_by_side: nothing to draw", None, "expected one Reach at least.")
     for one in found.values():
         expect("side_by_side", one, Reach, "bptt.reach")
     count = len(found)
@@ -207,5 +205,5 @@ def _checked_cuts(cuts: Sequence[int] | None, norms: Array) -> list[int]:
     wrong = next((s for s in cuts if not 0 < s < norms.shape[1]), None)
     if wrong is not None:
         rule = f"expected states from 1 to {norms.shape[1] - 1}, got {wrong}."
-        raise ArgumentError(explain("charts.reach: no edge to cut there", None, rule))
+        raise ArgumentError("charts.reach: no edge to cut there", None, rule)
     return sorted(cuts)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tinygrad_seq.analysis.probe.text import require_one_window
 from tinygrad_seq.bptt.summary import Shown
 from tinygrad_seq.engine.handles import RemovableHandle
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.models.neural import NeuralModel, evaluating
 from tinygrad_seq.models.protocol import read_ids
 from tinygrad_seq.nn import Module
@@ -107,7 +107,7 @@ def attention_on_text(model: NeuralModel, ids: npt.ArrayLike) -> Attended:
     layers = [one for one in model.modules() if isinstance(one, TransformerEncoderLayer)]
     if not layers:
         rule = "expected a GPT, or another model of Transformer encoder layers."
-        raise ArgumentError(explain(f"attention_on_text: {type(model).__name__} has none", None, rule))
+        raise ArgumentError(f"attention_on_text: {type(model).__name__} has none", None, rule)
     known = read_ids("attention_on_text", ids, model.vocabulary_size, 1)
     require_one_window("attention_on_text", model, len(known))
     given: list[Array] = []

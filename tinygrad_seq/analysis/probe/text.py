@@ -15,7 +15,7 @@ from tinygrad_seq.analysis.probe.unrolled_graph import at_rest
 from tinygrad_seq.bptt.summary import Shown
 from tinygrad_seq.engine.derivatives import grad
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.models.gpt import GPT
 from tinygrad_seq.models.latent import LatentAR
 from tinygrad_seq.models.neural import NeuralModel, evaluating, log_softmax
@@ -62,7 +62,7 @@ def on_text(model: NeuralModel, ids: npt.ArrayLike) -> OnText:
     char, net = cast(LatentAR, model), _net(model)
     if net is None:
         rule = "expected a CharLM or LatentAR of an RNN, GRU or LSTM."
-        raise ArgumentError(explain(f"on_text: {type(model).__name__} has no gates to look at", None, rule))
+        raise ArgumentError(f"on_text: {type(model).__name__} has no gates to look at", None, rule)
     known = read_ids("on_text", ids, model.vocabulary_size, 1)
     with evaluating(model):
         h, _, trace = net(char.embedding(known[:, None]), return_trace=True)
@@ -130,7 +130,7 @@ def require_one_window(call: str, model: NeuralModel, T: int) -> None:
     if most is not None and most < T:
         rule = f"expected at most {most:,} symbols, got {T:,}."
         what = f"{call}: {type(model).__name__} does not see the text at once"
-        raise ArgumentError(explain(what, None, rule, "Give the piece that you want to look at."))
+        raise ArgumentError(what, None, rule, "Give the piece that you want to look at.")
 
 
 def saliency(
@@ -161,7 +161,7 @@ def saliency(
     if not isinstance(model, GPT) and _net(model) is None:
         rule = "expected a CharLM, a LatentAR of an RNN, GRU or LSTM, or a GPT."
         what = f"saliency: {type(model).__name__} is no model whose embeddings can be told apart by step"
-        raise ArgumentError(explain(what, None, rule))
+        raise ArgumentError(what, None, rule)
     known = read_ids("saliency", ids, model.vocabulary_size, 1)
     if not windows:
         require_one_window("saliency", model, len(known))
@@ -189,7 +189,7 @@ def _checked_spans(spans: Sequence[tuple[int, int]] | None, T: int) -> list[tupl
     ends = [0, *(b for _, b in groups)]
     if [a for a, _ in groups] != ends[:-1] or ends[-1] != T or any(a >= b for a, b in groups):
         rule = f"expected (first, last) of each character, one after the other, together {T:,} ids."
-        raise ArgumentError(explain("saliency: the spans do not cover the ids", {"spans": groups}, rule))
+        raise ArgumentError("saliency: the spans do not cover the ids", {"spans": groups}, rule)
     return groups
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, ShapeError
 from tinygrad_seq.runtime.arrays import Array
 
 __all__ = ["Detected", "cannot_tell", "detectors", "find_units"]
@@ -109,11 +109,11 @@ def find_units(
     steps = {len(a) for a in (*parts.values(), *wanted.values())}
     if len(steps) != 1 or not any(np.size(a) for a in parts.values()):
         rule = f"expected a unit, and as many rows in all of them, got {sorted(steps)}."
-        raise ShapeError(explain("find_units: units and detectors differ in length", None, rule))
+        raise ShapeError("find_units: units and detectors differ in length", None, rule)
     T = steps.pop()
     if T < LEAST or rounds < 1:
         rule = f"expected at least {LEAST} tokens and 1 round, got {T} and {rounds}."
-        raise ArgumentError(explain("find_units: too short to tell from chance", None, rule))
+        raise ArgumentError("find_units: too short to tell from chance", None, rule)
     units = np.concatenate([_standard(np.asarray(a, np.float64)) for a in parts.values()], axis=1)
     owners = [(name, k) for name, a in parts.items() for k in range(a.shape[1])]
     rng = np.random.default_rng(seed)

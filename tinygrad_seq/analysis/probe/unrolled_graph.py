@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tinygrad_seq import functional as F
 from tinygrad_seq.bptt.summary import Shown
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.models.neural import NeuralModel
 from tinygrad_seq.models.protocol import read_ids
 from tinygrad_seq.nn import Module
@@ -92,5 +92,5 @@ def step_by_step(model: NeuralModel, ids: npt.ArrayLike) -> tuple[list[Tensor], 
 def _recurrent_ids(call: str, model: NeuralModel, ids: npt.ArrayLike) -> Array:
     if not recurrent_layers(model):
         rule = "expected an RNN, GRU or LSTM in it: attention carries no state from step to step."
-        raise ArgumentError(explain(f"{call}: {type(model).__name__} has no recurrent layer", None, rule))
+        raise ArgumentError(f"{call}: {type(model).__name__} has no recurrent layer", None, rule)
     return read_ids(call, ids, model.vocabulary_size, 3)

@@ -14,7 +14,7 @@ from tinygrad_seq.analysis.probe.units import LEAST
 from tinygrad_seq.analysis.report.captions import Token, placed_label_of, tokens_of
 from tinygrad_seq.analysis.report.record import SECTIONS, GateOnText, Heads, Layer, Record
 from tinygrad_seq.data import Tokenizer
-from tinygrad_seq.errors import ArgumentError, DataError, explain
+from tinygrad_seq.errors import ArgumentError, DataError
 from tinygrad_seq.models import GPT, LatentAR
 from tinygrad_seq.models.neural import NeuralModel
 from tinygrad_seq.nn.multihead_attention import MultiheadAttention
@@ -36,7 +36,7 @@ def checked_sections(only: Iterable[str] | None) -> tuple[str, ...]:
     wrong = [name for name in wanted if name not in SECTIONS]
     if wrong or not wanted:
         what = f"report: there is no section {wrong[0]!r}" if wrong else "report: no section is asked for"
-        raise ArgumentError(explain(what, None, f"expected some of {', '.join(SECTIONS)}."))
+        raise ArgumentError(what, None, f"expected some of {', '.join(SECTIONS)}.")
     return tuple(name for name in SECTIONS if name in wanted)
 
 
@@ -52,7 +52,7 @@ def gathered(
     """Everything about the first tokens of a text, at most `longest` of them; a GPT reads them window by window."""
     if not isinstance(model, GPT) and not _net(model):
         rule = "expected a CharLM, or a LatentAR of an RNN, GRU or LSTM, or a GPT."
-        raise ArgumentError(explain(f"report: {type(model).__name__} cannot be looked into", None, rule))
+        raise ArgumentError(f"report: {type(model).__name__} cannot be looked into", None, rule)
     ids, notes = shortened(tokenizer, text, longest)
     windows = probe.windows_of(model, len(ids))
     if len(windows) > 1:
@@ -117,7 +117,7 @@ def shortened(tokenizer: Tokenizer, text: str, longest: int) -> tuple[npt.NDArra
     ids = tokenizer.encode(beginning)
     if len(ids) < 2:
         rule = f"expected at least 2 tokens, got {len(ids)}."
-        raise DataError(explain("report: the text is too short", {"text": text}, rule))
+        raise DataError("report: the text is too short", {"text": text}, rule)
     if len(ids) <= longest and len(beginning) == len(text):
         return ids, []
     kept = min(longest, len(ids))

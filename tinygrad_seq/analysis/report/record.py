@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_seq.analysis.probe import Detected
 from tinygrad_seq.analysis.report.captions import Token
 from tinygrad_seq.analysis.report.record_json import array_of, band, plain, seen_rows, triangle, whole
-from tinygrad_seq.errors import DataError, explain
+from tinygrad_seq.errors import DataError
 from tinygrad_seq.runtime.arrays import Array
 
 __all__ = ["SECTIONS", "GateOnText", "Heads", "Layer", "Record"]
@@ -145,7 +145,7 @@ class Record:
         except DataError:
             raise
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise DataError(explain("report: this is no record of a report", None, rule)) from error
+            raise DataError("report: this is no record of a report", None, rule) from error
 
     @classmethod
     def _read(cls, found: dict[str, Any]) -> Record:

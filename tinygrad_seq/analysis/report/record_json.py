@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.errors import DataError, explain
+from tinygrad_seq.errors import DataError
 from tinygrad_seq.runtime.arrays import Array
 
 __all__ = ["array_of", "band", "plain", "seen_rows", "triangle", "whole"]
@@ -45,7 +45,7 @@ def array_of(values: Any) -> Array:
         return np.array(_numbers(values), np.float64)
     except (TypeError, ValueError, KeyError) as error:
         rule = "expected rows of numbers, all of one length."
-        raise DataError(explain("report: this is no record of a report", {"found": values}, rule)) from error
+        raise DataError("report: this is no record of a report", {"found": values}, rule) from error
 
 
 def _numbers(values: Any) -> Any:

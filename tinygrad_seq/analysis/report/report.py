@@ -11,7 +11,7 @@ from tinygrad_seq.analysis.report.collect import checked_sections, gathered
 from tinygrad_seq.analysis.report.page import page_of
 from tinygrad_seq.analysis.report.record import Record
 from tinygrad_seq.data import Tokenizer
-from tinygrad_seq.errors import ArgumentError, DTypeError, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError
 from tinygrad_seq.models.neural import NeuralModel
 from tinygrad_seq.runtime.files import atomic_write_text
 
@@ -55,10 +55,10 @@ class Report:
         too short or that the tokenizer does not know.
         """
         if not isinstance(text, str):
-            raise DTypeError(explain("report: this is not text", {"text": text}, "expected a str."))
+            raise DTypeError("report: this is not text", {"text": text}, "expected a str.")
         if isinstance(longest, bool) or not isinstance(longest, int) or longest < 2:
             rule = f"expected a whole number of at least 2, got {longest!r}."
-            raise ArgumentError(explain("report: longest out of range", None, rule))
+            raise ArgumentError("report: longest out of range", None, rule)
         name = title or type(model).__name__
         return cls(gathered(model, tokenizer, text, checked_sections(only), longest, name, source))
 
@@ -87,5 +87,5 @@ def checked_name(path: Any) -> Path:
     target = Path(path)
     if target.suffix not in (".html", ".json"):
         rule = "expected a name that ends in .html for the page or .json for the numbers."
-        raise ArgumentError(explain("report: no such kind of file", {"path": os.fspath(path)}, rule))
+        raise ArgumentError("report: no such kind of file", {"path": os.fspath(path)}, rule)
     return target

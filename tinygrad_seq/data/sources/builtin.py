@@ -26,11 +26,9 @@ def builtin_text(source: str) -> str:
     read = _BUILTINS.get(source)
     if read is None:
         raise DataError(
-            explain(
-                f"read_text: there is no built-in text {shorten(source)}",
-                rule=f"expected one of {', '.join(_BUILTINS)}.",
-                way_out=nearest(source, list(_BUILTINS)) + f"A file of this name is read as ./{source}.",
-            )
+            f"read_text: there is no built-in text {shorten(source)}",
+            expected=f"expected one of {', '.join(_BUILTINS)}.",
+            hint=nearest(source, list(_BUILTINS)) + f"A file of this name is read as ./{source}.",
         )
     return read()
 

@@ -16,7 +16,7 @@ from tinygrad_seq.data.sources.builtin import PREFIX, builtin_text, joined
 from tinygrad_seq.data.sources.decode import CHUNK, Decoding
 from tinygrad_seq.data.sources.paths import STANDARD_INPUT, files_of, texts_of
 from tinygrad_seq.data.unicode import composed
-from tinygrad_seq.errors import DataError, DTypeError, explain
+from tinygrad_seq.errors import DataError, DTypeError
 
 __all__ = [
     "HEAD",
@@ -146,13 +146,13 @@ def pieces_of(texts: Iterable[object]) -> Iterator[Iterable[str]]:
     """
     if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
         rule = "expected an iterable of strings, or of dicts with a text under the key 'text'."
-        raise DTypeError(explain("from_texts: these are no texts", {"texts": texts}, rule))
+        raise DTypeError("from_texts: these are no texts", {"texts": texts}, rule)
     for place, one in enumerate(texts):
         text = one.get("text") if isinstance(one, Mapping) else one
         if not isinstance(text, str):
             found = {f"element {place:,}": sorted(map(str, one)) if isinstance(one, Mapping) else one}
             rule = "expected a string, or a dict with a string under the key 'text'."
-            raise DTypeError(explain("from_texts: this is no text", found, rule))
+            raise DTypeError("from_texts: this is no text", found, rule)
         yield [text.replace("\r\n", "\n")]
 
 
@@ -171,20 +171,16 @@ def listed(source: object, ext: str = "") -> list[Source]:
     for one in [source] if alone else source:  # type: ignore[attr-defined]
         if not isinstance(one, str | os.PathLike):
             raise DTypeError(
-                explain(
-                    "read_text: this is not a source of text",
-                    {"source": one},
-                    "expected a path, '-', builtin:topics, builtin:stdlib, or a list of these.",
-                )
+                "read_text: this is not a source of text",
+                {"source": one},
+                "expected a path, '-', builtin:topics, builtin:stdlib, or a list of these.",
             )
         sources += [one] if _is_builtin(one) else files_of(one, ext)
     if not sources:
         raise DataError(
-            explain(
-                "read_text: the list of sources is empty",
-                rule="expected at least one source of text.",
-                way_out="Give a file. Without a file: builtin:topics or builtin:stdlib.",
-            )
+            "read_text: the list of sources is empty",
+            expected="expected at least one source of text.",
+            hint="Give a file. Without a file: builtin:topics or builtin:stdlib.",
         )
     return sources
 
@@ -215,9 +211,7 @@ def not_empty(pieces: Iterable[str], name: str) -> Iterator[str]:
         yield piece
     if empty:
         raise DataError(
-            explain(
-                f"read_text: {shorten(name)} holds no text",
-                rule="expected at least one character.",
-                way_out="Give a file that is not empty. Without a file: builtin:topics or builtin:stdlib.",
-            )
+            f"read_text: {shorten(name)} holds no text",
+            expected="expected at least one character.",
+            hint="Give a file that is not empty. Without a file: builtin:topics or builtin:stdlib.",
         )

@@ -49,12 +49,12 @@ class Decoding:
             rule = f"expected one of {', '.join(BAD_BYTES)}."
             way_out = nearest(str(self.bad_bytes), list(BAD_BYTES)).strip()
             raise ArgumentError(
-                explain("read_text: bad_bytes out of range", {"bad_bytes": self.bad_bytes}, rule, way_out)
+                "read_text: bad_bytes out of range", {"bad_bytes": self.bad_bytes}, rule, way_out
             )
         size = self.max_size
         if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
             rule = "expected a whole number of megabytes, 1 at least."
-            raise ArgumentError(explain("read_text: max_size out of range", {"max_size": size}, rule))
+            raise ArgumentError("read_text: max_size out of range", {"max_size": size}, rule)
         try:
             found = codecs.lookup(self.encoding)
             if not isinstance(codecs.decode(b"", self.encoding), str):
@@ -62,7 +62,7 @@ class Decoding:
         except (LookupError, TypeError, ValueError) as error:
             rule = "expected a name such as utf-8, cp949, euc-kr, cp1252, latin-1, shift-jis or utf-16."
             raise ArgumentError(
-                explain("read_text: there is no such encoding", {"encoding": self.encoding}, rule)
+                "read_text: there is no such encoding", {"encoding": self.encoding}, rule
             ) from error
         object.__setattr__(self, "encoding", found.name)
 
@@ -133,32 +133,26 @@ def _read(file: BinaryIO, name: str, count: int) -> bytes:
 def _require_text(data: bytes, name: str, how: Decoding) -> None:
     if how.is_utf8 and data.startswith(_UTF16_OR_32_MARKS):
         raise DataError(
-            explain(
-                f"read_text: {shorten(name)} is not UTF-8 but looks like UTF-16 or UTF-32",
-                {"first bytes": data[:4]},
-                "expected UTF-8 text.",
-                "Save it as UTF-8, or convert it: iconv -f utf-16 -t utf-8. Or name its encoding: --encoding utf-16.",
-            )
+            f"read_text: {shorten(name)} is not UTF-8 but looks like UTF-16 or UTF-32",
+            {"first bytes": data[:4]},
+            "expected UTF-8 text.",
+            "Save it as UTF-8, or convert it: iconv -f utf-16 -t utf-8. Or name its encoding: --encoding utf-16.",
         )
     nul = data.find(b"\0", 0, _BINARY_IF_NUL_WITHIN)
     unmarked = _utf16_without_mark(data[:_GUESSED_FROM]) if nul >= 0 and how.is_utf8 else ""
     if unmarked:
         raise DataError(
-            explain(
-                f"read_text: {shorten(name)} is not UTF-8 but reads as UTF-16 without a mark",
-                {"first bytes": data[:4]},
-                "expected UTF-8 text.",
-                f"Name its encoding: --encoding {unmarked}. Or convert it: iconv -f {unmarked} -t utf-8.",
-            )
+            f"read_text: {shorten(name)} is not UTF-8 but reads as UTF-16 without a mark",
+            {"first bytes": data[:4]},
+            "expected UTF-8 text.",
+            f"Name its encoding: --encoding {unmarked}. Or convert it: iconv -f {unmarked} -t utf-8.",
         )
     if nul >= 0 and not how.encoding.startswith(("utf-16", "utf-32")):
         raise DataError(
-            explain(
-                f"read_text: {shorten(name)} looks binary",
-                {"first zero byte at offset": nul},
-                f"expected UTF-8 text, which has no zero byte among the first {_BINARY_IF_NUL_WITHIN:,}.",
-                "Unpack it or convert it to text first.",
-            )
+            f"read_text: {shorten(name)} looks binary",
+            {"first zero byte at offset": nul},
+            f"expected UTF-8 text, which has no zero byte among the first {_BINARY_IF_NUL_WITHIN:,}.",
+            "Unpack it or convert it to text first.",
         )
 
 

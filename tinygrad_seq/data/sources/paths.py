@@ -140,8 +140,8 @@ def _no_text(folder: str, ext: str, left_out: int) -> str:
     binary = f"; {left_out:,} are there that are no text" if left_out else ""
     return explain(
         f"read_text: the folder {shorten(folder)} holds no text file",
-        rule=f"expected {kinds}, hidden ones not, in it or below it{binary}.",
-        way_out=f"Name the files themselves, or with a glob: {os.path.join(folder, '*.py')}",
+        expected=f"expected {kinds}, hidden ones not, in it or below it{binary}.",
+        hint=f"Name the files themselves, or with a glob: {os.path.join(folder, '*.py')}",
     )
 
 
@@ -160,12 +160,9 @@ def _matches(pattern: str) -> list[str]:
     found = [Path(name) for name in glob.glob(pattern, recursive=True) if os.path.isfile(name)]
     if not found:
         raise DataError(
-            explain(
-                f"read_text: no file fits {shorten(pattern)}",
-                rule="expected a glob such as books/*.txt, or books/**/*.txt for the folders below too.",
-                way_out=nearest(pattern, neighbours(pattern))
-                + "Without a file: builtin:topics or builtin:stdlib.",
-            )
+            f"read_text: no file fits {shorten(pattern)}",
+            expected="expected a glob such as books/*.txt, or books/**/*.txt for the folders below too.",
+            hint=nearest(pattern, neighbours(pattern)) + "Without a file: builtin:topics or builtin:stdlib.",
         )
     return [os.fspath(path) for path in sorted(found, key=lambda path: path.parts)]
 
@@ -175,11 +172,9 @@ def _standard_input() -> BinaryIO:
     stream: BinaryIO | None = getattr(sys.stdin, "buffer", None)
     if stream is None:
         raise DataError(
-            explain(
-                "read_text: there is no standard input to read from",
-                rule="expected bytes on standard input for the source '-'.",
-                way_out="Give the path of a file, or builtin:topics.",
-            )
+            "read_text: there is no standard input to read from",
+            expected="expected bytes on standard input for the source '-'.",
+            hint="Give the path of a file, or builtin:topics.",
         )
     return stream
 

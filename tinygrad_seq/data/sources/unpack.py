@@ -151,7 +151,7 @@ def refuse_endless(count: int, most: int | None) -> None:
     """Refuse a standard input that has come to so many bytes, for it may go on for ever. Raises `DataError`."""
     if count > (MOST if most is None else most):
         rule = f"expected {_megabytes(MOST if most is None else most)} at the most."
-        raise DataError(explain("read_text: standard input holds too much", None, rule, _NAME_IT))
+        raise DataError("read_text: standard input holds too much", None, rule, _NAME_IT)
 
 
 class _Bound:
@@ -179,7 +179,7 @@ class _Bound:
 
     def _refuse(self, rule: str) -> None:
         what = f"read_text: {shorten(self.name)} {'expands to' if self.packed else 'holds'} too much"
-        raise DataError(explain(what, None, rule, _NAME_IT))
+        raise DataError(what, None, rule, _NAME_IT)
 
 
 def _size_of(file: BinaryIO) -> int | None:
@@ -248,18 +248,16 @@ def _require_short_list(file: BinaryIO, name: str) -> None:
     )
     if members > _MOST_MEMBERS or length > _LARGEST_DIRECTORY:
         rule = f"expected {_MOST_MEMBERS:,} at the most."
-        raise DataError(explain(f"read_text: the zip file {shorten(name)} lists too many files", None, rule,
-                                "Unpack it, and give the folder."))  # fmt: skip
+        raise DataError(f"read_text: the zip file {shorten(name)} lists too many files", None, rule,
+                                "Unpack it, and give the folder.")  # fmt: skip
 
 
 def _members(file: BinaryIO, name: str) -> Iterator[tuple[str, BinaryIO, int]]:
     if not file.seekable():
         raise DataError(
-            explain(
-                f"read_text: {name!r} is a zip file, which cannot be read from a pipe",
-                rule="expected a file on the disk, or text.",
-                way_out="Unpack it into the pipe: unzip -p FILE.zip | tgs train -",
-            )
+            f"read_text: {name!r} is a zip file, which cannot be read from a pipe",
+            expected="expected a file on the disk, or text.",
+            hint="Unpack it into the pipe: unzip -p FILE.zip | tgs train -",
         )
     _require_short_list(file, name)
     with explained(name), zipfile.ZipFile(file) as packed:
@@ -270,11 +268,11 @@ def _members(file: BinaryIO, name: str) -> Iterator[tuple[str, BinaryIO, int]]:
         ]
         members = [one for one in every if one.filename.lower().endswith(".txt")] or every
         if not members:
-            raise DataError(explain(f"read_text: the zip file {name!r} holds no file"))
+            raise DataError(f"read_text: the zip file {name!r} holds no file")
         for member in sorted(members, key=lambda one: one.filename):
             if member.flag_bits & 1:
                 what = f"read_text: {member.filename!r} in {name!r} is encrypted"
-                raise DataError(explain(what, None, "", "Unpack it with its password first."))
+                raise DataError(what, None, "", "Unpack it with its password first.")
             with packed.open(member) as text:
                 yield f"{name}/{member.filename}", text, member.file_size  # type: ignore[misc]
 

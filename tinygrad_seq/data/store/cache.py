@@ -32,7 +32,7 @@ from tinygrad_seq.data.store.cache_folder import take_name, temporary, written
 from tinygrad_seq.data.store.tokens import Encoding, Tokens
 from tinygrad_seq.data.tokenizers.base import TextSize, Tokenizer, checked_on_unknown
 from tinygrad_seq.data.tokenizers.registry import checked_spec, learn_tokenizer, load_tokenizer
-from tinygrad_seq.errors import DataError, explain
+from tinygrad_seq.errors import DataError
 from tinygrad_seq.runtime.kernel_cache import folder_name
 
 __all__ = ["Progress", "is_large", "stored_texts", "stored_tokens"]
@@ -190,7 +190,7 @@ class _Work(NamedTuple):
             found = _loaded(entry, self.name)
         if found is None:
             what = f"stored_tokens: the entry {os.fspath(entry)!r} of the cache is damaged and in use"
-            raise DataError(explain(what, None, "", "End what uses it, or delete it, and try again."))
+            raise DataError(what, None, "", "End what uses it, or delete it, and try again.")
         return found
 
     def _key(self) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tinygrad_seq.errors import DataError, explain
+from tinygrad_seq.errors import DataError
 
 __all__ = ["take_name", "temporary", "written"]
 
@@ -58,9 +58,7 @@ def written(cache: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise DataError(
-            explain(
-                f"stored_tokens: the cache {os.fspath(cache)!r} cannot be written: {reason}",
-                rule="expected a folder with room for one to four bytes for each token.",
-                way_out="Make room, or name another folder: TINYGRAD_SEQ_CACHE, or folder= in Python.",
-            )
+            f"stored_tokens: the cache {os.fspath(cache)!r} cannot be written: {reason}",
+            expected="expected a folder with room for one to four bytes for each token.",
+            hint="Make room, or name another folder: TINYGRAD_SEQ_CACHE, or folder= in Python.",
         ) from error

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tinygrad_seq.data.nearest import nearest
 from tinygrad_seq.data.store.mapped import let_go
 from tinygrad_seq.data.unicode import stands_alone
-from tinygrad_seq.errors import ArgumentError, DataError, DTypeError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, DataError, DTypeError, ShapeError
 from tinygrad_seq.runtime.files import atomic_write_text
 
 __all__ = ["ON_UNKNOWN", "Decoder", "Rates", "TextSize", "Tokenizer", "checked_ids", "rates"]
@@ -248,27 +248,23 @@ def checked_ids(ids: npt.ArrayLike, owner: Tokenizer) -> Ids:
     array = np.asarray(ids)
     if array.ndim != 1:
         raise ShapeError(
-            explain(
-                "decode: this is not one row of ids",
-                {"ids": array},
-                f"expected one axis, got {array.ndim}.",
-                "Of a batch (T, B), decode one column at a time: ids[:, 0].",
-            )
+            "decode: this is not one row of ids",
+            {"ids": array},
+            f"expected one axis, got {array.ndim}.",
+            "Of a batch (T, B), decode one column at a time: ids[:, 0].",
         )
     if array.size == 0:
         return np.zeros(0, dtype=np.int64)
     if array.dtype.kind not in "iu":
-        raise DTypeError(explain("decode: ids are whole numbers", {"ids": array}, "expected integers."))
+        raise DTypeError("decode: ids are whole numbers", {"ids": array}, "expected integers.")
     wrong = (array < 0) | (array >= len(owner))
     if wrong.any():
         at = int(np.argmax(wrong))
         raise DataError(
-            explain(
-                f"decode: the vocabulary has no id {int(array[at])}",
-                {"ids": array, "position of the first": at, "vocabulary": owner},
-                f"expected ids from 0 to {len(owner) - 1:,}.",
-                "Do the ids come from a model with another vocabulary?",
-            )
+            f"decode: the vocabulary has no id {int(array[at])}",
+            {"ids": array, "position of the first": at, "vocabulary": owner},
+            f"expected ids from 0 to {len(owner) - 1:,}.",
+            "Do the ids come from a model with another vocabulary?",
         )
     return array
 
@@ -278,12 +274,10 @@ def checked_on_unknown(on_unknown: str) -> None:
     if on_unknown not in ON_UNKNOWN:
         rule = f"expected one of {', '.join(ON_UNKNOWN)}."
         way_out = nearest(str(on_unknown), list(ON_UNKNOWN)).strip()
-        raise ArgumentError(
-            explain("encode: on_unknown out of range", {"on_unknown": on_unknown}, rule, way_out)
-        )
+        raise ArgumentError("encode: on_unknown out of range", {"on_unknown": on_unknown}, rule, way_out)
 
 
 def require_text(caller: str, text: object) -> None:
     """Raise `DTypeError` for anything but a str."""
     if not isinstance(text, str):
-        raise DTypeError(explain(f"{caller}: this is not text", {"text": text}, "expected a str."))
+        raise DTypeError(f"{caller}: this is not text", {"text": text}, "expected a str.")

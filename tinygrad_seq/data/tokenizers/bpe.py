@@ -25,7 +25,7 @@ from tinygrad_seq.data.tokenizers.base import (
     require_text,
     text_of_bytes,
 )
-from tinygrad_seq.errors import ArgumentError, CheckpointError, DataError, explain
+from tinygrad_seq.errors import ArgumentError, CheckpointError, DataError
 
 __all__ = ["BPETokenizer", "bpe_package"]
 
@@ -54,7 +54,7 @@ class BPETokenizer(Tokenizer):
         except Exception as error:  # the package raises nothing narrower
             what = f"load: the merges of this bpe tokenizer are damaged: {error}"
             way_out = "Copy its file anew from where the model was trained."
-            raise CheckpointError(explain(what, None, "", way_out)) from error
+            raise CheckpointError(what, None, "", way_out) from error
         self._merges = merges
 
     @classmethod
@@ -66,7 +66,7 @@ class BPETokenizer(Tokenizer):
         """
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < _SMALLEST:
             rule = f"expected a whole number from {_SMALLEST} upwards, one id for each byte and more."
-            raise ArgumentError(explain("bpe: size out of range", {"size": size}, rule))
+            raise ArgumentError("bpe: size out of range", {"size": size}, rule)
         package = bpe_package()
         tokenizer = package.Tokenizer(package.models.BPE())
         tokenizer.pre_tokenizer = package.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -80,7 +80,7 @@ class BPETokenizer(Tokenizer):
         counted = _first(pieces, _LEARNT_FROM)
         head = list(itertools.islice(counted, 1))
         if not head:
-            raise DataError(explain("bpe: the text is empty", None, "expected at least one character."))
+            raise DataError("bpe: the text is empty", None, "expected at least one character.")
         tokenizer.train_from_iterator(itertools.chain(head, counted), trainer)
         return cls(tokenizer.to_str())
 
@@ -188,11 +188,9 @@ def bpe_package() -> ModuleType:
         import tokenizers
     except ImportError as error:
         raise DataError(
-            explain(
-                "bpe: this tokenizer needs the package 'tokenizers', which is not installed",
-                rule="Install it with: pip install 'tinygrad_seq[bpe]'",
-                way_out="The tokenizers char, byte and jamo need nothing.",
-            )
+            "bpe: this tokenizer needs the package 'tokenizers', which is not installed",
+            expected="Install it with: pip install 'tinygrad_seq[bpe]'",
+            hint="The tokenizers char, byte and jamo need nothing.",
         ) from error
     package: ModuleType = tokenizers
     return package

@@ -66,11 +66,9 @@ class Vocabulary(Tokenizer):
         require_text("Vocabulary", self.symbols)
         if not self.symbols:
             raise DataError(
-                explain(
-                    "Vocabulary: the text is empty",
-                    rule="expected at least one character.",
-                    way_out="Build the vocabulary from the text that the model is trained with.",
-                )
+                "Vocabulary: the text is empty",
+                expected="expected at least one character.",
+                hint="Build the vocabulary from the text that the model is trained with.",
             )
         object.__setattr__(self, "symbols", "".join(sorted(set(self.symbols))))
 
@@ -204,12 +202,10 @@ class Vocabulary(Tokenizer):
             if char in self.symbols:
                 return self.symbols.index(char)
         raise DataError(
-            explain(
-                "encode: the vocabulary holds nothing to replace unknown characters with",
-                {"vocabulary": self.symbols},
-                "expected one of U+FFFD, '?' and ' ' among the symbols.",
-                "Skip them: on_unknown 'skip' (--on-unknown skip).",
-            )
+            "encode: the vocabulary holds nothing to replace unknown characters with",
+            {"vocabulary": self.symbols},
+            "expected one of U+FFFD, '?' and ' ' among the symbols.",
+            "Skip them: on_unknown 'skip' (--on-unknown skip).",
         )
 
     def refusal(self, text: str, form: Literal["NFD"] | None = None) -> str:
@@ -268,6 +264,6 @@ def _are_symbols(symbols: object) -> TypeGuard[list[str]]:
 def _not_loaded(name: str, what: str) -> str:
     return explain(
         f"load: {name!r} {what}",
-        rule=f"expected a JSON file that Vocabulary.save wrote, version {_VERSION} of the format.",
-        way_out="Give the file that belongs to the model, or copy it anew from where the model was trained.",
+        expected=f"expected a JSON file that Vocabulary.save wrote, version {_VERSION} of the format.",
+        hint="Give the file that belongs to the model, or copy it anew from where the model was trained.",
     )

@@ -60,12 +60,10 @@ def checked_spec(spec: str) -> str:
     if kind == "bpe" and size.isdecimal() and size.isascii() and int(size) >= 256:
         return f"bpe:{int(size)}"
     raise ArgumentError(
-        explain(
-            "tokenizer: there is no such tokenizer",
-            {"tokenizer": spec},
-            "expected char, byte, jamo, or bpe:N with N ids, 256 at least.",
-            nearest(kind, list(_KINDS)).strip() if kind not in _KINDS else "",
-        )
+        "tokenizer: there is no such tokenizer",
+        {"tokenizer": spec},
+        "expected char, byte, jamo, or bpe:N with N ids, 256 at least.",
+        nearest(kind, list(_KINDS)).strip() if kind not in _KINDS else "",
     )
 
 
@@ -129,6 +127,6 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], Tokenizer]] = {
 def _refusal(name: str, what: str) -> str:
     return explain(
         f"load: {name!r} {what}",
-        rule=f"expected a JSON file that a tokenizer's save wrote, version {VERSION} of the format.",
-        way_out="Give the file that belongs to the model, or copy it anew from where the model was trained.",
+        expected=f"expected a JSON file that a tokenizer's save wrote, version {VERSION} of the format.",
+        hint="Give the file that belongs to the model, or copy it anew from where the model was trained.",
     )

@@ -10,7 +10,7 @@ from tinygrad_seq.engine.apply import as_tensor, input_tensor
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, ShapeError
 from tinygrad_seq.nn.basic_layers import size
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nn.rnn.gates import RNN_STEPS
@@ -80,7 +80,7 @@ class Cell(Module):
         x = input_tensor(type(self).__name__, x)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             rule = f"expected (B, {self.input_size}) or ({self.input_size},)."
-            raise ShapeError(explain(f"{type(self).__name__}: the input does not fit", {"input": x}, rule))
+            raise ShapeError(f"{type(self).__name__}: the input does not fit", {"input": x}, rule)
         start = self._started(x, state, x.shape[:-1])
         if x.ndim == 1:
             x, start = x.unsqueeze(0), tuple([s.unsqueeze(0) for s in start])
@@ -95,12 +95,12 @@ class Cell(Module):
         """What `unroll` runs: the input product of all steps (T, B, G H), the step, its state, and the way back."""
         if xs.ndim != 3 or xs.shape[-1] != self.input_size:
             rule = f"expected (T, B, {self.input_size})."
-            raise ShapeError(explain(f"{type(self).__name__}: the input does not fit", {"xs": xs}, rule))
+            raise ShapeError(f"{type(self).__name__}: the input does not fit", {"xs": xs}, rule)
         start = self._started(xs[0], state, xs.shape[1:2])
         if self._hooked:
             if traced:
                 rule = "expected a cell without forward hooks; unroll's step_hook= does not stand in the way."
-                raise ArgumentError(explain("unroll: return_trace beside the cell's hooks", None, rule))
+                raise ArgumentError("unroll: return_trace beside the cell's hooks", None, rule)
             return xs, self._called, start, self._shown
         return self.kind.project(self._weights(), xs), self._step(traced), start, self._shown
 

@@ -262,7 +262,7 @@ class LSTM(Recurrent):
         size("LSTM", "hidden_size", hidden_size)
         if isinstance(proj_size, bool) or not isinstance(proj_size, int) or not 0 <= proj_size < hidden_size:
             rule = f"expected 0 for none, or a whole number below hidden_size, {hidden_size}."
-            raise ArgumentError(explain("LSTM: proj_size out of range", {"proj_size": proj_size}, rule))
+            raise ArgumentError("LSTM: proj_size out of range", {"proj_size": proj_size}, rule)
         flag("LSTM", "peepholes", peepholes)
         kind = LongShort(hidden_size, bias, layer_norm, proj_size, peepholes)
         self.proj_size = proj_size

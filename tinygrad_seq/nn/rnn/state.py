@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_seq.engine.apply import Recorded, as_tensor, input_tensor, wrap
 from tinygrad_seq.engine.shapes import stack
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ShapeError, describe_shape, explain
+from tinygrad_seq.errors import ShapeError, describe_shape
 from tinygrad_seq.nn.rnn.recurrences import Recurrence
 
 
@@ -19,10 +19,10 @@ def time_first(call: str, x: Any, inputs: int, batch_first: bool) -> tuple[Tenso
     if x.ndim not in (2, 3) or x.shape[-1] != inputs:
         axes = "B, T" if batch_first else "T, B"
         rule = f"expected ({axes}, {inputs}) or (T, {inputs})."
-        raise ShapeError(explain(f"{call}: the input does not fit", {"input": x}, rule))
+        raise ShapeError(f"{call}: the input does not fit", {"input": x}, rule)
     layout = "alone" if x.ndim == 2 else "batch" if batch_first else "time"
     if x.shape[1 if layout == "batch" else 0] == 0:
-        raise ShapeError(explain(f"{call}: no time steps", {"input": x}, "expected at least one."))
+        raise ShapeError(f"{call}: no time steps", {"input": x}, "expected at least one.")
     if layout == "time":
         return x, layout
     return (x.unsqueeze(1) if layout == "alone" else x.transpose(0, 1)), layout
@@ -43,16 +43,16 @@ def given_state(
     if len(names) > 1:
         if not isinstance(state, (tuple, list)) or len(state) != len(names):
             rule = f"expected a pair ({', '.join(names)})."
-            raise ShapeError(explain(f"{call}: the state does not fit", _listed(state), rule))
+            raise ShapeError(f"{call}: the state does not fit", _listed(state), rule)
         parts = tuple(state)
     elif not isinstance(state, (Recorded, np.ndarray)):
         rule = f"expected one tensor, {names[0]}."
-        raise ShapeError(explain(f"{call}: the state does not fit", _listed(state), rule))
+        raise ShapeError(f"{call}: the state does not fit", _listed(state), rule)
     given = tuple([as_tensor(s) for s in parts])
     for name, s, width in zip(names, given, kind.sizes, strict=True):
         if s.shape != (*rows, width):
             rule = f"expected {describe_shape((*rows, width))}."
-            raise ShapeError(explain(f"{call}: {name} does not fit", {"input": x, name: s}, rule))
+            raise ShapeError(f"{call}: {name} does not fit", {"input": x, name: s}, rule)
     return given
 
 

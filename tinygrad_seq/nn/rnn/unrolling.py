@@ -21,7 +21,7 @@ from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.shapes import concat, stack
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.engine.tree import detach
-from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError
 from tinygrad_seq.fuser.decorator import fused
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nn.step_hooks import StepHook
@@ -70,17 +70,17 @@ def unroll(
     """
     xs = as_tensor(xs)
     if xs.ndim == 0 or xs.shape[0] == 0:
-        raise ShapeError(explain("unroll: no time steps", {"xs": xs}, "expected at least one."))
+        raise ShapeError("unroll: no time steps", {"xs": xs}, "expected at least one.")
     steps, spans = xs.shape[0], None
     if lengths is not None:
         if xs.ndim < 2:
             rule = "expected (T, B, ...): with lengths, xs has an axis of rows."
-            raise ShapeError(explain("unroll: xs does not fit", {"xs": xs}, rule))
+            raise ShapeError("unroll: xs does not fit", {"xs": xs}, rule)
         spans = Spans("unroll", lengths, steps, xs.shape[1])
         xs = spans.filled(xs)
     if isinstance(cell, Module) and not hasattr(cell, "prepare") and hasattr(cell, "num_layers"):
         rule = "expected a cell, or a function of (x_t, state): a layer runs over time by itself."
-        raise ArgumentError(explain("unroll: this is no cell", {"cell": cell}, rule))
+        raise ArgumentError("unroll: this is no cell", {"cell": cell}, rule)
     if hasattr(cell, "prepare"):
         with scope(cell._scope or type(cell).__name__.lower()):
             xs, step, start, shown = cell.prepare(xs, state, return_trace)
@@ -156,7 +156,7 @@ def after_hook(returned: Any, state: Any) -> Any:
     def join(new: Tensor, old: Tensor) -> Tensor:
         if new.shape != old.shape:
             rule = f"expected {old.shape}, as the state that it was given."
-            raise ShapeError(explain("step_hook: it returned another shape", {"returned": new}, rule))
+            raise ShapeError("step_hook: it returned another shape", {"returned": new}, rule)
         return new
 
     return state if returned is None else paired("step_hook", join, returned, state)
@@ -165,7 +165,7 @@ def after_hook(returned: Any, state: Any) -> Any:
 def _no_pair(made: Any, count: int) -> DTypeError:
     rule = f"expected {'a pair (out, state)' if count == 2 else 'three: (out, state, trace)'}."
     named = {f"value {i}": v for i, v in enumerate(made)} if isinstance(made, tuple) else {"value": made}
-    return DTypeError(explain("unroll: the cell returned something else", named, rule))
+    return DTypeError("unroll: the cell returned something else", named, rule)
 
 
 class Spans:
@@ -175,15 +175,15 @@ class Spans:
         given = lengths.array if isinstance(lengths, Tensor) else np.asarray(lengths)
         if given.dtype.kind not in "iu" and given.size:
             rule = "expected whole numbers, one for each row."
-            raise DTypeError(explain(f"{call}: lengths are no counts", {"lengths": lengths}, rule))
+            raise DTypeError(f"{call}: lengths are no counts", {"lengths": lengths}, rule)
         if given.shape != (() if rows is None else (rows,)):
             rule = "expected one number." if rows is None else f"expected ({rows},): one for each row."
-            raise ShapeError(explain(f"{call}: lengths do not fit", {"lengths": given}, rule))
+            raise ShapeError(f"{call}: lengths do not fit", {"lengths": given}, rule)
         self.counts = given.reshape(-1).astype(np.int64)
         if ((self.counts < 0) | (self.counts > steps)).any():
             wrong = int(np.flatnonzero((self.counts < 0) | (self.counts > steps))[0])
             rule = f"expected 0 to {steps}, the number of steps; row {wrong} has {self.counts[wrong]}."
-            raise ArgumentError(explain(f"{call}: a length out of range", {"lengths": given}, rule))
+            raise ArgumentError(f"{call}: a length out of range", {"lengths": given}, rule)
         self.shortest = int(self.counts.min(initial=steps))
         # One step at least, so that there is an output whose sizes can be read.
         self.longest = max(1, int(self.counts.max(initial=0)))
@@ -213,7 +213,7 @@ class Spans:
         """0 behind each row's end."""
         if outs.ndim < 2 or outs.shape[1] != len(self.counts):
             rule = f"expected {len(self.counts)} rows in each: its first size after T."
-            raise ShapeError(explain("unroll: the outputs do not fit the lengths", {"outputs": outs}, rule))
+            raise ShapeError("unroll: the outputs do not fit the lengths", {"outputs": outs}, rule)
         return where(self._mask(outs.ndim), outs, np.zeros((), outs.dtype))
 
     def padded(self, outs: Tensor, steps: int) -> Tensor:
@@ -235,16 +235,16 @@ def paired(call: str, join: Callable[[Tensor, Any], Any], new: Any, old: Any) ->
     if isinstance(new, Mapping):
         if not isinstance(old, Mapping) or set(new) != set(old):
             rule = f"expected the parts {', '.join(map(repr, new))}, as the cell returns."
-            raise ShapeError(explain(f"{call}: the state changes its form", {"state": old}, rule))
+            raise ShapeError(f"{call}: the state changes its form", {"state": old}, rule)
         return {name: paired(call, join, n, old[name]) for name, n in new.items()}
     if isinstance(new, (tuple, list)):
         if not isinstance(old, (tuple, list)) or len(new) != len(old):
             rule = f"expected {len(new)} parts, as the cell returns."
-            raise ShapeError(explain(f"{call}: the state changes its form", {"state": old}, rule))
+            raise ShapeError(f"{call}: the state changes its form", {"state": old}, rule)
         return _remade(new, [paired(call, join, n, o) for n, o in zip(new, old, strict=True)])
     if old is None:
         rule = "expected a tensor: rows that have not begun keep the state they were given."
-        raise ShapeError(explain(f"{call}: there is no first state", {"returned": new}, rule))
+        raise ShapeError(f"{call}: there is no first state", {"returned": new}, rule)
     return join(as_tensor(new), old)
 
 
@@ -256,7 +256,7 @@ def held(alive: Array, new: Any, old: Any) -> Any:
     def join(n: Tensor, o: Any) -> Any:
         if n.ndim == 0 or n.shape[0] != len(alive):
             rule = f"expected {len(alive)} rows."
-            raise ShapeError(explain("unroll: a state does not fit the lengths", {"state": n}, rule))
+            raise ShapeError("unroll: a state does not fit the lengths", {"state": n}, rule)
         return _held(wrap(alive.reshape(-1, *(1,) * (n.ndim - 1))), n, o)
 
     return paired("unroll", join, new, old)
@@ -296,9 +296,7 @@ def zoneout(new: Any, old: Any, p: float, training: bool = True, rng: Generator 
     Tensor([0.75, 0.75], f32(2,))
     """
     if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0.0 <= p <= 1.0:
-        raise ArgumentError(
-            explain("zoneout: p out of range", {"p": p}, "expected a probability from 0 to 1.")
-        )
+        raise ArgumentError("zoneout: p out of range", {"p": p}, "expected a probability from 0 to 1.")
     if p == 0.0:
         return new
     if training:

@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_seq.arguments import choice
 from tinygrad_seq.engine.apply import FLOAT32
 from tinygrad_seq.engine.random import Generator, given_or
-from tinygrad_seq.errors import ArgumentError, DTypeError, explain
+from tinygrad_seq.errors import ArgumentError, DTypeError
 from tinygrad_seq.nn.basic_layers import probability, uniform_parameter
 from tinygrad_seq.nn.module import Parameter
 from tinygrad_seq.nn.rnn.recurrences import LongShort, Recurrence
@@ -24,7 +24,7 @@ def zone_of(call: str, value: Any, states: tuple[str, ...]) -> tuple[float, ...]
     given = value if isinstance(value, (tuple, list)) else (value,) * len(states)
     if len(given) != len(states):
         rule = f"expected one probability, or one for each of {', '.join(states)}."
-        raise ArgumentError(explain(f"{call}: zoneout does not fit", {"zoneout": value}, rule))
+        raise ArgumentError(f"{call}: zoneout does not fit", {"zoneout": value}, rule)
     found = tuple(probability(call, "zoneout", p) for p in given)
     return found if any(found) else ()
 
@@ -65,10 +65,10 @@ def checked_start(call: str, kind: Recurrence, init: Any, forget_bias: Any) -> N
         return
     if isinstance(forget_bias, bool) or not isinstance(forget_bias, (int, float)):
         named = {"forget_bias": forget_bias}
-        raise DTypeError(explain(f"{call}: forget_bias is no number", named, "expected a number or None."))
+        raise DTypeError(f"{call}: forget_bias is no number", named, "expected a number or None.")
     if not isinstance(kind, LongShort) or not kind.bias:
         rule = "expected an LSTM with biases."
-        raise ArgumentError(explain(f"{call}: nothing holds the forget bias", {"bias": kind.bias}, rule))
+        raise ArgumentError(f"{call}: nothing holds the forget bias", {"bias": kind.bias}, rule)
 
 
 def _blocks(kind: Recurrence, init: str, rng: Generator | None) -> Array:

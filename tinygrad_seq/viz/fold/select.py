@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.viz.graph.clusters import Path, scopes_in
 from tinygrad_seq.viz.graph.model import Node
 
@@ -24,7 +24,7 @@ class Choice:
         for one in listed:
             if not (isinstance(one, str) or callable(one)):
                 rule = "expected names, globs, or functions of a node."
-                raise ArgumentError(explain(f"draw: {call} has something else", {call: one}, rule))
+                raise ArgumentError(f"draw: {call} has something else", {call: one}, rule)
         self.names = [one.replace("/", ".") for one in listed if isinstance(one, str)]
         self.tests = [one for one in listed if callable(one)]
         self._known: dict[Any, int] = {}

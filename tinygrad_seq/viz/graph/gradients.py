@@ -15,7 +15,7 @@ from tinygrad_seq.engine.node import STATE, Leaf
 from tinygrad_seq.engine.node import Node as Live
 from tinygrad_seq.engine.partial_backward import Independent
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import GraphError, explain
+from tinygrad_seq.errors import GraphError
 from tinygrad_seq.viz.fold import fingerprints
 from tinygrad_seq.viz.graph.cuts import GROUND
 from tinygrad_seq.viz.graph.dataflow import Wiring
@@ -166,7 +166,7 @@ def _wanting(outputs: Sequence[Tensor]) -> list[Tensor]:
     if not found:
         named = {"output": outputs[0]} if outputs else None
         rule = "expected an output that depends on a tensor with requires_grad=True."
-        raise GraphError(explain("draw: no gradient flows here", named, rule))
+        raise GraphError("draw: no gradient flows here", named, rule)
     return found
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Any
 
-from tinygrad_seq.errors import DataError, explain
+from tinygrad_seq.errors import DataError
 from tinygrad_seq.runtime.malloc import collector_paused
 
 FORMAT = "tinygrad_seq picture 1"
@@ -183,7 +183,7 @@ class Graph:
             return graph
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             rule = "expected what Graph.to_json or a picture saved as .json has written."
-            raise DataError(explain(f"picture: no graph in this JSON: {error}", None, rule)) from error
+            raise DataError(f"picture: no graph in this JSON: {error}", None, rule) from error
 
 
 _TUPLES = ("path", "shape", "dtype", "members", "numbers")

@@ -12,7 +12,7 @@ from tinygrad_seq.engine.backward import CHECKPOINT, AnyNode, reachable
 from tinygrad_seq.engine.node import PICK, At, Leaf, Node, changed_since, recording
 from tinygrad_seq.engine.partial_backward import node_of
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import GraphError, explain
+from tinygrad_seq.errors import GraphError
 
 _WAY_OUT = "Draw before backward(), or call backward(retain_graph=True)."
 
@@ -127,4 +127,4 @@ def _called(leaf: Leaf) -> str:
 
 
 def _impossible(why: str) -> GraphError:
-    return GraphError(explain(f"draw: the graph cannot be run again, for {why}", None, "", _WAY_OUT))
+    return GraphError(f"draw: the graph cannot be run again, for {why}", None, "", _WAY_OUT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tinygrad_seq.errors import RenderError, explain
+from tinygrad_seq.errors import RenderError
 from tinygrad_seq.viz.graph.clusters import Path
 from tinygrad_seq.viz.render import style
 from tinygrad_seq.viz.render.scene import Box, Scene
@@ -19,9 +19,7 @@ def source(scene: Scene) -> str:
         from graphviz import Digraph, escape
     except ImportError:
         way_out = "Install it with: python -m pip install graphviz"
-        raise RenderError(
-            explain("picture: the Python package graphviz is missing", None, "", way_out)
-        ) from None
+        raise RenderError("picture: the Python package graphviz is missing", None, "", way_out) from None
 
     labels = _labels(scene.boxes)
     finished: dict[Path, Digraph] = {}

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 
-from tinygrad_seq.errors import RenderError, explain
+from tinygrad_seq.errors import RenderError
 
 FORMATS = ("svg", "png", "pdf")
 SECONDS = 60.0
@@ -39,9 +39,7 @@ def render(dot: str, form: str, seconds: float = SECONDS) -> bytes:
             return _run(command, dot.encode(), seconds)
         except _Refused as reason:
             reasons.append(f"{name}: {reason}")
-    raise RenderError(
-        explain(f"picture: nothing here could draw it as {form}", None, "\n  ".join(reasons), _WAY_OUT)
-    )
+    raise RenderError(f"picture: nothing here could draw it as {form}", None, "\n  ".join(reasons), _WAY_OUT)
 
 
 def _renderers(form: str) -> Iterator[tuple[str, Sequence[str]]]:
