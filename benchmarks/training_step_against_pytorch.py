@@ -34,7 +34,7 @@ LAYERS, HEADS = 4, 4
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 BATCHES = {"rnn": (32, 1), "gru": (32, 1), "lstm": (32, 1), "gpt": (12,)}
 SIDES = ("ours", "written out", "ready-made")
-PHASES = ("forward", "backward", "optimiser")
+PHASES = ("forward", "backward", "optimizer")
 FUSED_ADAMW = "BENCHMARK_FUSED_ADAMW"  # tells the children
 Parts = tuple[Callable[[Any, Any], Any], list[Any], Any, Callable[..., Any]]  # loss, parameters, rule, clip
 
@@ -199,7 +199,7 @@ def learner(
     side: str, model: str, batch: int, tensor: Callable[[Any], Any]
 ) -> Callable[[], dict[str, float]]:
     """A function that does the next step and says how many milliseconds its parts took, and the loss."""
-    loss_of, parameters, optimiser, clip = our_parts(model) if side == "ours" else their_parts(side, model)
+    loss_of, parameters, optimizer, clip = our_parts(model) if side == "ours" else their_parts(side, model)
     texts = np.random.default_rng(1).integers(0, VOCABULARY, (8, STEPS + 1, batch))
     windows = itertools.cycle([(tensor(t[:-1].copy()), tensor(t[1:].copy())) for t in texts])
     clock = time.perf_counter
@@ -207,14 +207,14 @@ def learner(
     def step() -> dict[str, float]:
         ids, targets = next(windows)
         start = clock()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = loss_of(ids, targets)
         value = loss.item()
         middle = clock()
         loss.backward()
         walked = clock()
         clip(parameters, 1.0)
-        optimiser.step()
+        optimizer.step()
         stop = clock()
         # What the loss still holds of its tape is freed with it, and counts as part of backward.
         del loss

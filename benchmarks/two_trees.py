@@ -29,14 +29,14 @@ def training_step(model: Any, ids: Any) -> Job:
     from tinygrad_seq import optim
 
     parameters = list(model.parameters())
-    optimiser = optim.AdamW(parameters, lr=1e-3)
+    optimizer = optim.AdamW(parameters, lr=1e-3)
 
     def step() -> None:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         logits, _ = model(ids)
         F.cross_entropy(logits.reshape(-1, logits.shape[-1]), ids.reshape(-1)).backward()
         optim.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
+        optimizer.step()
 
     return step
 

@@ -175,11 +175,11 @@ def test_windows_equal_the_explicitly_cut_graph(model, k1, k2):
     same(windows(model, TruncatedBPTT(k1, k2), data, state), cut_graph(model, data, state, k1, k2))
 
 
-@pytest.mark.parametrize("optimiser", [optim.SGD, optim.Adam, optim.RMSprop])
-def test_a_window_over_an_update_sees_the_values_of_its_forward_pass(optimiser):
+@pytest.mark.parametrize("optimizer", [optim.SGD, optim.Adam, optim.RMSprop])
+def test_a_window_over_an_update_sees_the_values_of_its_forward_pass(optimizer):
     """Each step's weights as they were in that step, from scratch with one leaf for each version."""
     model, data, k1, k2 = Plain(), items(12), 2, 6
-    rule = optimiser(model.params, lr=0.05)
+    rule = optimizer(model.params, lr=0.05)
     versions, states, found = [], [], []
     now = [p.numpy().copy() for p in model.params]
 
@@ -318,7 +318,7 @@ class Scripted:
 
 @pytest.mark.parametrize("alpha", [None, 4.0])
 @pytest.mark.parametrize("k1", [1, 2, 5])
-def test_randomised_truncation_is_unbiased(alpha, k1):
+def test_randomized_truncation_is_unbiased(alpha, k1):
     """The mean over all outcomes, each with its probability, is the full gradient."""
     model, data, mean = Plain(), items(5), 3
     state = model.start()
@@ -331,7 +331,7 @@ def test_randomised_truncation_is_unbiased(alpha, k1):
             c = 1 / mean if alpha is None else (alpha - 1) / ((alpha - 2) * mean + since)
             probability *= c if closed else 1 - c
             since = 1 if closed else since + 1
-        runner = TruncatedBPTT(k1, mean, randomised=True, alpha=alpha, rng=Scripted(closes))
+        runner = TruncatedBPTT(k1, mean, randomized=True, alpha=alpha, rng=Scripted(closes))
         found = sum_of(windows(model, runner, data, state))
         lengths.add(float(found[1][0, 0]))
         mass += probability
@@ -348,12 +348,12 @@ def sum_of(found):
     return [np.sum([g for g in column if g is not None], axis=0) for column in columns]
 
 
-def test_randomised_truncation_repeats_with_its_generator():
+def test_randomized_truncation_repeats_with_its_generator():
     """And differs from another's."""
     model, data = Plain(), items(12)
     runs = [
         sum_of(
-            windows(model, TruncatedBPTT(4, 3, randomised=True, rng=tgs.Generator(n)), data, model.start())
+            windows(model, TruncatedBPTT(4, 3, randomized=True, rng=tgs.Generator(n)), data, model.start())
         )
         for n in (1, 1, 2)
     ]
@@ -462,11 +462,11 @@ def test_what_is_made_once_for_many_steps_is_no_leak():
             "TruncatedBPTT: k2 out of range.\n  expected k2, a whole number of at least 1, got 'all'.",
         ),
         (
-            lambda: TruncatedBPTT(2, 1, randomised=True),
+            lambda: TruncatedBPTT(2, 1, randomized=True),
             "TruncatedBPTT: k2 out of range.\n  expected k2, a whole number of at least 2, got 1.",
         ),
         (
-            lambda: TruncatedBPTT(2, randomised=True),
+            lambda: TruncatedBPTT(2, randomized=True),
             "TruncatedBPTT: randomised needs a length.\n  expected k2, the mean number of steps.",
         ),
         (

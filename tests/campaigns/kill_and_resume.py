@@ -45,9 +45,9 @@ USUAL = {
 SETTINGS: dict[str, dict[str, Any]] = {
     "lstm, dropout": {"model": "lstm", "layers": 2, "dropout": 0.2},
     "gru, reach over three windows": {"model": "gru", "reach": 24},
-    "rnn, reach within a window": {"model": "rnn", "reach": 4, "optimiser": "RMSprop"},
+    "rnn, reach within a window": {"model": "rnn", "reach": 4, "optimizer": "RMSprop"},
     "transformer, dropout": {"model": "transformer", "heads": 2, "dropout": 0.1},
-    "lstm, bytes": {"model": "lstm", "tokenizer": "byte", "optimiser": "SGD"},
+    "lstm, bytes": {"model": "lstm", "tokenizer": "byte", "optimizer": "SGD"},
     "gru, jamo, random windows": {"model": "gru", "tokenizer": "jamo", "reading": "random"},
     "lstm, bpe": {"model": "lstm", "tokenizer": "bpe:280", "schedule": "decay"},
 }

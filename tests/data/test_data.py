@@ -59,7 +59,7 @@ def test_corpus_knows_its_size_and_fingerprint() -> None:
     assert Corpus("\ud800").sha256 != Corpus("\ud801").sha256
 
 
-def test_file_is_decoded_and_normalised() -> None:
+def test_file_is_decoded_and_normalized() -> None:
     """Byte order mark gone, Windows line ends gone, a lone carriage return kept, NFD composed."""
     decomposed = unicodedata.normalize("NFD", "한글 café")
     Path("a.txt").write_bytes(b"\xef\xbb\xbf" + f"{decomposed}\r\nb\rc\n".encode())
@@ -188,7 +188,7 @@ def test_late_zero_byte_is_a_character() -> None:
     assert read_text("a.txt").text == "x" * 8192 + "\0"
 
 
-def test_missing_file_names_its_neighbour() -> None:
+def test_missing_file_names_its_neighbor() -> None:
     """The likeliest name in the same folder is offered, and none when nothing is near."""
     Path("shakespeare.txt").touch()
     missing = "read_text: {} does not exist.\n  expected a UTF-8 text file.\n  {}" + NO_FILE

@@ -398,7 +398,7 @@ def halves() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_a_change_in_one_view_is_none_in_its_neighbour(write: Callable[[Tensor], None]) -> None:
+def test_a_change_in_one_view_is_none_in_its_neighbor(write: Callable[[Tensor], None]) -> None:
     """The bytes that were written to count, not the buffer they lie in."""
     x, y = halves()
     loss_x, loss_y = (x * x).sum(), (y * y).sum()

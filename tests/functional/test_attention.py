@@ -376,7 +376,7 @@ def test_rotary_products_know_the_distance_alone(width, interleaved):
         np.testing.assert_array_equal(turn(qs).numpy()[:, 4], qs.numpy()[:, 4])
 
 
-def test_interleaved_pairs_are_neighbours():
+def test_interleaved_pairs_are_neighbors():
     """By complex numbers, as the paper has them."""
     (x,) = drawn((3, 4))
     pairs = x.numpy()[:, 0::2] + 1j * x.numpy()[:, 1::2]

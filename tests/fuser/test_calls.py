@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import tinygrad_seq as tgs
 from tests.cases import Case
 from tests.composed_cases import COMPOSED_CASES
-from tests.fuser.test_fused import agree, normalised, tensors
+from tests.fuser.test_fused import agree, normalized, tensors
 from tests.fuser.test_laws import PACKAGE, uncompiled
 from tinygrad_seq import functional as F
 from tinygrad_seq.engine import ops
@@ -243,7 +243,7 @@ def all_results(function, inputs):
 
 
 THREADED = {
-    "layer norm": normalised.fn,
+    "layer norm": normalized.fn,
     "pointwise": lambda x, w, b: (x * 0.5).tanh() * x,
     "a number": lambda x, k, b: (x * k).tanh() * b,
 }
@@ -273,7 +273,7 @@ def test_threads_change_no_bit(name, always_several):
 
 def test_several_python_threads_may_call_at_once(always_several):
     """Numba's threads serve one caller; the others do their pieces themselves, to the same bits."""
-    function = fused(normalised.fn)
+    function = fused(normalized.fn)
     expected = [all_results(function, large(seed)) for seed in range(4)]
     found = [None] * 4
 
@@ -300,7 +300,7 @@ def in_a_child(function, queue):
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_computes_the_same(always_several):
     """Numba's threads do not live on in a child: it does the pieces one by one, and does not hang."""
-    function = fused(normalised.fn)
+    function = fused(normalized.fn)
     expected = all_results(function, large())
     context = multiprocessing.get_context("fork")
     queue = context.Queue()

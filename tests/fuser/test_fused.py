@@ -25,10 +25,10 @@ def gates(z, c):
 
 
 @fused
-def normalised(x, w, b):
+def normalized(x, w, b):
     """Layer norm of the last axis."""
-    centred = x - x.mean(-1, keepdims=True)
-    return centred / ((centred * centred).mean(-1, keepdims=True) + 1e-5).sqrt() * w + b
+    centered = x - x.mean(-1, keepdims=True)
+    return centered / ((centered * centered).mean(-1, keepdims=True) + 1e-5).sqrt() * w + b
 
 
 @fused
@@ -61,8 +61,8 @@ FUNCTIONS = {
     "silu": (fused(F.silu), [(4, 10)]),
     "relu": (fused(F.relu), [(4, 10)]),
     "softplus": (fused(F.softplus), [(4, 10)]),
-    "layer norm": (normalised, [(6, 2, 10), (10,), (10,)]),
-    "layer norm of another width": (normalised, [(3, 13), (13,), (13,)]),
+    "layer norm": (normalized, [(6, 2, 10), (10,), (10,)]),
+    "layer norm of another width": (normalized, [(3, 13), (13,), (13,)]),
     "column, row, number": (fused(lambda a, b, c: (a * b + c).tanh()), [(5, 1), (5, 7), (1,)]),
     "joined columns": (joined, [(4, 5), (4, 3)]),
     "one factor": (scaled, [(3, 4), (1,)]),
@@ -292,7 +292,7 @@ def test_the_record_keeps_what_is_cheapest():
         60,
     ]  # the sum; x, for second derivatives
     assert kept(FUNCTIONS["gelu"][0](x)) == [60]
-    assert kept(normalised(x, w, b)) == [6, 6, 10, 60]
+    assert kept(normalized(x, w, b)) == [6, 6, 10, 60]
     z, c = tensors([(5, 32), (5, 8)], "float32")
     # Four gates and the old cell: not z, nor the tanh of the new cell, which costs less than its memory.
     assert kept(*gates(z, c)) == [40] * 5

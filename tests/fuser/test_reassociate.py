@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tgs
-from tests.fuser.test_fused import agree, normalised, tensors
+from tests.fuser.test_fused import agree, normalized, tensors
 from tinygrad_seq import functional as F
 from tinygrad_seq.fuser.decorator import fused, kernels_wanted
 from tinygrad_seq.fuser.reassociate import RESCUED
@@ -23,7 +23,7 @@ def waiting(x, w):
 
 
 @fused
-def centred(x):
+def centered(x):
     """A gradient whose sum waits: every x moves the mean, and the mean of squares moves every x."""
     c = x - x.mean(-1, keepdims=True)
     return c * (c * c).mean(-1, keepdims=True)
@@ -38,8 +38,8 @@ def moved(x, column):
 def test_layer_norm_has_one_pass_less():
     """Mean of x, mean of squares: backward one pass for all sums, one for the result."""
     inputs = tensors([(6, 5), (5,), (5,)], "float32")
-    agree(normalised, inputs)
-    text = normalised.source("backward")
+    agree(normalized, inputs)
+    text = normalized.source("backward")
     over_rows = text.partition("\ndef kernel(")[0]  # behind it blocks of rows are added up
     loops = [line for line in over_rows.splitlines() if line.startswith("        for j")]
     assert len(loops) == 2
@@ -47,7 +47,7 @@ def test_layer_norm_has_one_pass_less():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("function", [normalised, waiting, centred, moved], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("function", [normalized, waiting, centered, moved], ids=lambda f: f.__name__)
 def test_it_equals_the_composition(function, dtype):
     """Value and gradients."""
     shapes = {
@@ -70,7 +70,7 @@ def test_rows_that_are_not_finite(place, special):
     w = np.array([0.75, 0.25, 0.0], np.float32)
     (x, w)[place].flat[2] = special
     agree(waiting, [tgs.tensor(a, requires_grad=True) for a in (x, w)])
-    agree(centred, [tgs.tensor(x, requires_grad=True)])
+    agree(centered, [tgs.tensor(x, requires_grad=True)])
     column = np.array([[1.0], [2.0]], np.float32)
     agree(moved, [tgs.tensor(a, requires_grad=True) for a in (x, column)])
 

@@ -154,7 +154,7 @@ def results_of(function, *arrays):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["gelu", "silu", "softplus"])
-def test_a_number_does_not_know_its_neighbours(name, dtype):
+def test_a_number_does_not_know_its_neighbors(name, dtype):
     """In the vector loop or among the columns left over: how many numbers stand beside it changes no bit."""
     function = getattr(F, name)
     x = (np.random.default_rng(0).standard_normal(150) * 3).astype(dtype)
@@ -166,7 +166,7 @@ def test_a_number_does_not_know_its_neighbours(name, dtype):
 
 @pytest.mark.parametrize("width", [5, 16, 33, 65])
 @pytest.mark.parametrize("name", ["softmax", "attention_weights"])
-def test_a_row_does_not_know_its_neighbours(name, width):
+def test_a_row_does_not_know_its_neighbors(name, width):
     """Alone, among others, or first of many: the same row has the same bits."""
     rng = np.random.default_rng(width)
     rows = [rng.standard_normal((40, width)).astype("float32") for _ in range(2)]

@@ -162,7 +162,7 @@ def test_groups_without_parameters_and_generators_used_up() -> None:
         )
 
 
-def test_the_state_of_another_optimiser_is_refused() -> None:
+def test_the_state_of_another_optimizer_is_refused() -> None:
     """Other groups, other settings, a number beyond the parameters; nothing is taken."""
     adam, sgd = optim.Adam(weights()), optim.SGD(weights())
     assert text_of(CheckpointError, lambda: sgd.load_state_dict(adam.state_dict())) == (
@@ -245,7 +245,7 @@ def test_ids_beyond_either_end_are_refused() -> None:
     assert F.cross_entropy(logits, np.array([0, -100])).item() == pytest.approx(np.log(3.0))
 
 
-def test_a_copied_schedule_schedules_the_copied_optimiser() -> None:
+def test_a_copied_schedule_schedules_the_copied_optimizer() -> None:
     """By deepcopy and by pickle, together; the first goes on as before."""
     optimizer = optim.SGD([nn.Parameter([1.0])], lr=1.0)
     schedule = optim.ExponentialLR(optimizer, 0.5)

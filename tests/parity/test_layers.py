@@ -125,7 +125,7 @@ def test_weights_move_both_ways():
     assert list(ours.state_dict()) == list(theirs.state_dict())
 
 
-def test_initialisation_has_pytorchs_bounds():
+def test_initialization_has_pytorchs_bounds():
     """Every LSTM parameter fills U(-1/sqrt(H), 1/sqrt(H)), biases too; Linear goes by its fan-in."""
     tgs.manual_seed(0)
     for layer, bound in ((nn.LSTM(40, 64), 1 / 8), (nn.Linear(100, 300), 0.1)):

@@ -274,9 +274,9 @@ def test_uniform_numbers_are_uniform(dtype: str) -> None:
     u = u.astype(float)
     assert abs(u.mean() - 0.5) < 4 * math.sqrt(1 / 12 / n)
     assert abs(u.var() - 1 / 12) < 4 * math.sqrt(1 / 180 / n)
-    centred = (u - u.mean()) / u.std()
+    centered = (u - u.mean()) / u.std()
     for lag in (1, 2, 3, 7, 64, 1024):
-        assert abs(np.mean(centred[lag:] * centred[:-lag])) < 4.5 / math.sqrt(n)
+        assert abs(np.mean(centered[lag:] * centered[:-lag])) < 4.5 / math.sqrt(n)
     gap = np.abs(np.sort(u) - (np.arange(n) + 0.5) / n).max()
     assert gap < 1.95 / math.sqrt(n)  # Kolmogorov and Smirnov: one seed in a thousand exceeds it
     for bit in range(1, 20):

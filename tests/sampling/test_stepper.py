@@ -118,9 +118,9 @@ def test_training_between_two_steps_is_seen() -> None:
     _, at = stepper.start(np.array([1]))
     for i in (2, 3, 4):
         _, at = stepper.step(i, at)
-    optimiser = tgs.optim.SGD(model.parameters(), lr=0.5)
+    optimizer = tgs.optim.SGD(model.parameters(), lr=0.5)
     model.loss(np.array([[1], [2]]), tgs.tensor([[2], [3]]))[0].backward()
-    optimiser.step()
+    optimizer.step()
     logits, _ = stepper.step(5, at)
     np.testing.assert_allclose(logits, model(np.array([[5]]), at.whole())[0].numpy()[0, 0], rtol=0, atol=1e-4)
     model.head.bias.assign(model.head.bias.numpy() + 3)

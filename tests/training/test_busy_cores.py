@@ -184,7 +184,7 @@ def test_copies_are_compared_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None
     assert now == [2]
 
 
-def test_a_run_is_the_same_whatever_its_neighbours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_run_is_the_same_whatever_its_neighbors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Losses and weights of a run whose machine is busy from the 10th step on, to the bit; it is told and kept."""
 
     def course(busy: bool) -> tuple[list[tuple[float, float]], list[Any], list[str]]:

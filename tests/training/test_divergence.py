@@ -251,7 +251,7 @@ class Square(nn.Module):
 
 
 def descend(model: nn.Module, steps: int, **settings: Any) -> Any:
-    return fit(model, steps=steps, lr=1.5, optimiser="SGD", clip=0.0, quiet=True, **settings)
+    return fit(model, steps=steps, lr=1.5, optimizer="SGD", clip=0.0, quiet=True, **settings)
 
 
 def test_module_that_diverges_is_stopped_and_put_back() -> None:

@@ -41,7 +41,7 @@ def test_a_module_learns_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     tgs.manual_seed(0)
     model = nn.Linear(1, 1)
     batches = [(X[:16], 2 * X[:16] + 1), (X[16:], 2 * X[16:] + 1)]
-    end = tgs.fit(model, batches, line, steps=400, lr=0.05, optimiser="Adam")
+    end = tgs.fit(model, batches, line, steps=400, lr=0.05, optimizer="Adam")
     assert isinstance(end, Fitted)
     assert end.step == 400
     assert end.losses[-1] < 1e-4 < end.losses[0]

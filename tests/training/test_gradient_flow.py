@@ -51,11 +51,11 @@ def learner(config: Config = TINY) -> Learner:
 
 
 @pytest.mark.parametrize("composed", [False, True])
-@pytest.mark.parametrize("optimiser", ["AdamW", "SGD"])
-def test_looking_changes_no_bit(composed: bool, optimiser: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("optimizer", ["AdamW", "SGD"])
+def test_looking_changes_no_bit(composed: bool, optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights, losses and norms of ten steps with dropout, looked at in each, are those of ten that nobody saw."""
     monkeypatch.setattr(module, "EVERY", 1)
-    config = replace(TINY, dropout=0.2, optimiser=optimiser)
+    config = replace(TINY, dropout=0.2, optimizer=optimizer)
     with tgs.composed() if composed else tgs.scope("train"):
         seen, blind = learner(config), learner(config)
         blind.gauge = Blind()  # type: ignore[assignment]
@@ -144,7 +144,7 @@ def test_events_tell_what_is_new(tmp_path: Path) -> None:
 
 def test_update_ratio_and_clipping_by_hand() -> None:
     """The norm of what one step changed over that of the weights."""
-    one = learner(replace(TINY, optimiser="SGD", weight_decay=0.0))
+    one = learner(replace(TINY, optimizer="SGD", weight_decay=0.0))
     before = np.concatenate([p.numpy().ravel() for p in one.parameters])
     _, norm = one.step()
     after = np.concatenate([p.numpy().ravel() for p in one.parameters])
@@ -172,7 +172,7 @@ def test_numbers_that_are_not_finite_are_null() -> None:
     json.dumps(values, allow_nan=False)
 
 
-def test_strip_needs_no_colour_and_no_unicode() -> None:
+def test_strip_needs_no_color_and_no_unicode() -> None:
     """Zero is a space, what is not finite a `!`; plain signs where the terminal has no blocks."""
     flow = Flow(1.0, None, {"dh_l0": {0: 1e-9, 1: 1.0, 2: np.nan, 3: 0.0}}, 1)
     assert strip(flow) == "dh_l0 |▁█! | 1  clipped 100%"

@@ -126,16 +126,16 @@ def test_settings_reach_the_model_and_the_rule() -> None:
         {"warmup": 0},
         {"clip": 0.1},
         {"weight_decay": 0.5},
-        {"optimiser": "SGD"},
+        {"optimizer": "SGD"},
         {"seed": 1},
     ):
         assert losses(run(replace(TINY, **change)))[:12] != usual, change
 
 
-@pytest.mark.parametrize("optimiser", ["AdamW", "Adam", "SGD", "RMSprop", "Adagrad"])
-def test_every_optimiser_trains(optimiser: str) -> None:
+@pytest.mark.parametrize("optimizer", ["AdamW", "Adam", "SGD", "RMSprop", "Adagrad"])
+def test_every_optimizer_trains(optimizer: str) -> None:
     """The loss of one batch that is shown again and again falls."""
-    config = Config(hidden=8, batch=2, window=4, steps=20, optimiser=optimiser, sample_every=0)
+    config = Config(hidden=8, batch=2, window=4, steps=20, optimizer=optimizer, sample_every=0)
     corpus = Corpus("abababab" * 16)
     shown = losses(list(train(config, corpus=corpus)))
     assert shown[-1] < shown[0]
@@ -586,7 +586,7 @@ def test_run_that_diverges_keeps_a_good_checkpoint(tmp_path: Path, lr: float) ->
     """Whether its loss is NaN, infinite or finite there (which depends on how the processor sums), a learning rate
     beyond all measure ends the run, without a warning of NumPy's; what is kept is as good as at the start.
     """
-    config = replace(TINY, optimiser="SGD", lr=lr, warmup=0, clip=0.0, weight_decay=0.0, save_every=1)
+    config = replace(TINY, optimizer="SGD", lr=lr, warmup=0, clip=0.0, weight_decay=0.0, save_every=1)
     with pytest.raises(NonFiniteError, match=r"a number is not finite|the run has diverged"):
         run(config, folder=tmp_path / "a")
     kept = load_run(tmp_path / "a")
@@ -620,7 +620,7 @@ def test_validation_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
         ({"lr": "fast"}, "lr is of the wrong kind.\n  lr: 'fast'\n  expected a number."),
         ({"seed": None}, "seed is of the wrong kind.\n  seed: None\n  expected a whole number."),
         (
-            {"optimiser": "adagard"},
+            {"optimizer": "adagard"},
             "no such optimiser.\n  optimiser: 'adagard'\n"
             "  expected one of AdamW, Adam, SGD, RMSprop, Adagrad."
             "\n  Did you mean 'Adagrad'?",

@@ -17,7 +17,7 @@ from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.optim import SGD, DelayedStepLR
 from tinygrad_seq.training import Config, load_run
-from tinygrad_seq.training.factory import new_model, new_optimiser, weights_of
+from tinygrad_seq.training.factory import new_model, new_optimizer, weights_of
 from tinygrad_seq.training.presets import PRESETS, fitted, preset
 
 TEXT = "to be or not to be, that is the question:\n" * 60
@@ -70,7 +70,7 @@ def test_recipe_is_complete(name: str) -> None:
     assert set(recipe.settings) <= {field.name for field in fields(Config)}
     assert recipe.source
     assert recipe.published
-    new_optimiser(new_model(Letters(30), config), config)  # type: ignore[arg-type]
+    new_optimizer(new_model(Letters(30), config), config)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("model", ["rnn", "gru", "lstm", "transformer"])
@@ -159,7 +159,7 @@ def test_options_win_over_words_over_files_over_presets(tgs: Tgs) -> None:
     code, out, _ = tgs("train", "hamlet.txt", *arguments, "--hidden", "4", "--steps", "2", "-q", "-o", "run")
     assert (code, out) == (0, "run\n")
     config = load_run("run").config
-    assert (config.hidden, config.lr, config.window, config.optimiser) == (4, 0.25, 9, "RMSprop")
+    assert (config.hidden, config.lr, config.window, config.optimizer) == (4, 0.25, 9, "RMSprop")
     assert config.temperature == 0.8
 
 

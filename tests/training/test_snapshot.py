@@ -61,13 +61,13 @@ KINDS = {
     "lstm": SMALL,
     "two layers": replace(SMALL, layers=2, split="90,10,0"),
     "gru": replace(
-        SMALL, model="gru", optimiser="RMSprop", alpha=0.95, schedule="decay", decay=0.5, window=90
+        SMALL, model="gru", optimizer="RMSprop", alpha=0.95, schedule="decay", decay=0.5, window=90
     ),
-    "rnn": replace(SMALL, model="rnn", embedding=0, optimiser="Adagrad", clip_value=0.01, init="normal:0.01"),
+    "rnn": replace(SMALL, model="rnn", embedding=0, optimizer="Adagrad", clip_value=0.01, init="normal:0.01"),
     "transformer": SMALL.changed({"model": "transformer", "heads": 2, "split": "80,20,0", "save_every": 2}),
-    "random windows": replace(SMALL, reading="random", optimiser="SGD", schedule="constant"),
+    "random windows": replace(SMALL, reading="random", optimizer="SGD", schedule="constant"),
     "reaches over updates": replace(SMALL, reach=24, window=6, save_every=1),
-    "reaches less far": replace(SMALL, reach=2, optimiser="Adam"),
+    "reaches less far": replace(SMALL, reach=2, optimizer="Adam"),
     "columns": replace(SMALL, split="80,20,0 columns", init="uniform:0.08", forget_bias=1.0),
 }
 

@@ -200,7 +200,7 @@ def test_several_results_are_numbered() -> None:
     assert draw(y, w, y, half).nodes == 3
 
 
-def test_colour_is_never_the_only_cue() -> None:
+def test_color_is_never_the_only_cue() -> None:
     """Parameters are square, data round, cuts dashed, results framed twice: none differ in colour alone."""
     text = draw(tgs.cut(weight(2, 2).exp()) * weight(2, 2, name="v") @ batch(2, 2)).dot
     lines = [line for line in text.splitlines() if "label=<" in line]

@@ -81,19 +81,19 @@ class TruncatedBPTT:
         k1: int,
         k2: int | str | None = None,
         *,
-        randomised: bool = False,
+        randomized: bool = False,
         alpha: float | None = None,
         rng: Generator | None = None,
     ):
         self.k1 = _whole("k1", k1, 1)
         full = k2 is None or k2 == "full"
-        self.k2 = None if full else _whole("k2", k2, 2 if randomised else 1)
-        self.randomised, self.alpha = randomised, alpha
-        if randomised and full:
+        self.k2 = None if full else _whole("k2", k2, 2 if randomized else 1)
+        self.randomized, self.alpha = randomized, alpha
+        if randomized and full:
             rule = "expected k2, the mean number of steps."
             raise ArgumentError("TruncatedBPTT: randomised needs a length", None, rule)
-        if alpha is not None and not (randomised and alpha > 2):
-            rule = f"expected randomised=True and alpha above 2, got randomised={randomised}, alpha={alpha}."
+        if alpha is not None and not (randomized and alpha > 2):
+            rule = f"expected randomised=True and alpha above 2, got randomised={randomized}, alpha={alpha}."
             raise ArgumentError("TruncatedBPTT: alpha out of place", None, rule)
         self.rng = rng
         self.reset()
@@ -105,7 +105,7 @@ class TruncatedBPTT:
         self.begun = self.window_begun = next_index()
         self.checks = 2
         self.edges: deque[tuple[int, int, list[Node]]] = deque()
-        short = self.k2 is not None and self.k2 < self.k1 and not self.randomised
+        short = self.k2 is not None and self.k2 < self.k1 and not self.randomized
         self.losses: deque[tuple[int, Tensor]] = deque(maxlen=self.k2 if short else None)
 
     # ---- one step --------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ class TruncatedBPTT:
     # ---- the edges -------------------------------------------------------------------------------------
     def _first(self) -> int:
         """The step that the current window begins with."""
-        if self.k2 is None or self.randomised:
+        if self.k2 is None or self.randomized:
             return 0
         if self.k2 >= self.k1:
             return self.start + self.k1 - self.k2
@@ -172,7 +172,7 @@ class TruncatedBPTT:
     def _edge(self, state: Any) -> Any:
         if self.k2 is None:
             return state
-        if self.randomised:
+        if self.randomized:
             return self._drawn(state, self.k2)
         if self.step == self._first():
             return mapped(Tensor.detach, state)
@@ -247,7 +247,7 @@ class TruncatedBPTT:
 
     def _check(self, loss: Tensor) -> None:
         """The first windows that begin behind a cut are looked through; how steps are made does not change."""
-        if not self.checks or self.k2 is None or self.randomised or not isinstance(loss.node, Node):
+        if not self.checks or self.k2 is None or self.randomized or not isinstance(loss.node, Node):
             return
         at_end = self.step - self.start + 1 == self.k1
         first = self._first()

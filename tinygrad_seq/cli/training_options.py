@@ -50,7 +50,7 @@ _GROUPS: dict[str, dict[str, str]] = {
         "minutes": "time to train, building kernels included, with --resume from now on; what ends first of steps, "
         "epochs and minutes",
         "patience": "end after N validations in a row without a better one, 0 for never",
-        "optimiser": "update rule",
+        "optimizer": "update rule",
         "lr": f"highest learning rate (default {USUAL_LR['lstm']:g}, for a transformer {USUAL_LR['transformer']:g})",
         "min_lr": "where the cosine ends",
         "schedule": "how the rate goes after the warm-up",

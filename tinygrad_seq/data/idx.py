@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_seq.data.nearest import nearest, neighbours, shorten
+from tinygrad_seq.data.nearest import nearest, neighbors, shorten
 from tinygrad_seq.errors import DataError, explain
 from tinygrad_seq.runtime.untrusted_files import open_file, reason_of
 
@@ -158,7 +158,7 @@ def _too_short(name: str, dtype: np.dtype[Any], shape: tuple[int, ...], wanted: 
 def _refusal(name: str, error: OSError) -> str:
     way_out = ""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        what, way_out = "does not exist", nearest(name, neighbours(name)).strip()
+        what, way_out = "does not exist", nearest(name, neighbors(name)).strip()
     elif isinstance(error, IsADirectoryError):
         what = "is a folder"
     elif isinstance(error, PermissionError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 
-__all__ = ["nearest", "neighbours", "shorten"]
+__all__ = ["nearest", "neighbors", "shorten"]
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -20,7 +20,7 @@ def shorten(name: str) -> str:
     return quoted if len(quoted) <= 200 else f"{quoted[:98]}...{quoted[-98:]}"
 
 
-def neighbours(name: str) -> list[str]:
+def neighbors(name: str) -> list[str]:
     """Paths that exist in the folder where `name` was looked for, written as `name` was."""
     folder = os.path.dirname(name)
     try:

@@ -145,11 +145,11 @@ def randn_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Ten
 
 def normal(mean: Any, std: Any, size: Any = None, *, generator: Generator | None = None) -> Tensor:
     """Numbers of a normal distribution, of shape `size` or that of `mean` and `std` together."""
-    centre, spread = input_tensor("normal", mean), input_tensor("normal", std)
+    center, spread = input_tensor("normal", mean), input_tensor("normal", std)
     if (spread.array < 0).any():
         raise ArgumentError("normal: std below 0", {"std": spread}, "expected at least 0.")
-    shape = (centre + spread).shape if size is None else sizes_of((size,), "normal", 0)
-    drawn: Tensor = given_or(generator, "default").randn(*shape) * spread + centre
+    shape = (center + spread).shape if size is None else sizes_of((size,), "normal", 0)
+    drawn: Tensor = given_or(generator, "default").randn(*shape) * spread + center
     return drawn
 
 

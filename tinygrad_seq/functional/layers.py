@@ -47,7 +47,7 @@ def say_wide(x: Tensor, weight: Tensor) -> None:
         )
 
 
-def _normalised_rows(call: str, x: Tensor, normalized_shape: int | Sequence[int]) -> tuple[Tensor, int]:
+def _normalized_rows(call: str, x: Tensor, normalized_shape: int | Sequence[int]) -> tuple[Tensor, int]:
     """x with its last axes, which must be of this shape, laid end to end; and how long that is."""
     shape = sizes_of((normalized_shape,), call, 0)
     if not shape or x.shape[-len(shape) :] != shape:
@@ -66,7 +66,7 @@ def layer_norm(
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axes (Ba, Kiros and Hinton, 2016)."""
     x, eps = floats(input_tensor("layer_norm", x)), real("layer_norm", "eps", eps)
-    rows, size = _normalised_rows("layer_norm", x, normalized_shape)
+    rows, size = _normalized_rows("layer_norm", x, normalized_shape)
     found = [input_tensor("layer_norm", t) for t in (weight, bias) if t is not None]
     scale = [t if t.ndim == 1 else t.reshape(size) for t in found]
     out = _layer_norm(rows, *scale, eps=eps, scaled=weight is not None)
@@ -80,8 +80,8 @@ def _root(squares: Tensor) -> Tensor:
 
 @fused
 def _layer_norm(x: Tensor, *scale: Tensor, eps: float, scaled: bool) -> Tensor:
-    centred = x - x.mean(-1, keepdims=True)
-    out = centred / _root((centred * centred).mean(-1, keepdims=True) + eps)
+    centered = x - x.mean(-1, keepdims=True)
+    out = centered / _root((centered * centered).mean(-1, keepdims=True) + eps)
     out = out * scale[0] if scaled else out
     return out + scale[-1] if len(scale) > scaled else out
 
@@ -94,7 +94,7 @@ def rms_norm(
     Without `eps` it is the distance from 1 to the next number of x's dtype.
     """
     x = floats(input_tensor("rms_norm", x))
-    rows, size = _normalised_rows("rms_norm", x, normalized_shape)
+    rows, size = _normalized_rows("rms_norm", x, normalized_shape)
     eps = float(np.finfo(x.dtype).eps) if eps is None else real("rms_norm", "eps", eps)
     scale = [] if weight is None else [input_tensor("rms_norm", weight).reshape(size)]
     out = _rms_norm(rows, *scale, eps=eps)

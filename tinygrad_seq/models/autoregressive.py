@@ -121,7 +121,7 @@ class MLPAR(SeriesModel, Module):
         self.inner = Linear(self.tau, hidden, dtype=dtype, rng=rng)
         self.outer = Linear(hidden, 1, dtype=dtype, rng=rng)
         # Kept with the weights, because without them the weights say nothing. A std of 0 says: not fitted yet.
-        self.centre, self.scale, self.std = (
+        self.center, self.scale, self.std = (
             Parameter(np.zeros(1), requires_grad=False) for _ in ("centre", "scale", "std")
         )
 
@@ -136,7 +136,7 @@ class MLPAR(SeriesModel, Module):
         """
         x = read_series("MLPAR.fit", series)
         _require_spread("MLPAR.fit", x, 2 * self.tau + 2)
-        self.centre.assign(x.mean(keepdims=True))
+        self.center.assign(x.mean(keepdims=True))
         self.scale.assign(x.std(keepdims=True))
         z = ((x - x.mean()) / x.std()).astype(self.inner.weight.dtype)
         past, target = wrap(_past(z, self.tau)[:-1].copy()), wrap(z[self.tau :])
@@ -166,14 +166,14 @@ class MLPAR(SeriesModel, Module):
             value = float(read_series("MLPAR.step", [symbol])[0])
             state = (*state, value)[-self.tau :]
         if len(state) < self.tau:
-            return Normal(float(self.centre.array[0]), float(self.scale.array[0])), state
+            return Normal(float(self.center.array[0]), float(self.scale.array[0])), state
         return Normal(float(self._means(np.array([state]))[0]), float(self.std.array[0])), state
 
     def score(self, sequence: npt.ArrayLike) -> Floats:
         """The log-density of each value given those before it, f64(T,), in nats, in one pass."""
         self.init_state()
         x = read_series("MLPAR.score", sequence)
-        scores = log_density(x, self.centre.array[0], self.scale.array[0])
+        scores = log_density(x, self.center.array[0], self.scale.array[0])
         if len(x) > self.tau:
             scores[self.tau :] = log_density(
                 x[self.tau :], self._means(_past(x, self.tau)[:-1]), self.std.array[0]
@@ -182,10 +182,10 @@ class MLPAR(SeriesModel, Module):
 
     def _means(self, past: Floats) -> Floats:
         """The mean of the value after each row of tau values (N, tau)."""
-        z = (past - self.centre.array) / self.scale.array
+        z = (past - self.center.array) / self.scale.array
         with evaluating(self):
             told = self(wrap(z.astype(self.inner.weight.dtype))).numpy()
-        return told * self.scale.array + self.centre.array  # type: ignore[no-any-return]
+        return told * self.scale.array + self.center.array  # type: ignore[no-any-return]
 
 
 class SymbolAR(NeuralModel):

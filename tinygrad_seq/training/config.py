@@ -28,9 +28,9 @@ from tinygrad_seq.training.rules import (
 )
 from tinygrad_seq.training.toml import TomlValue, to_toml
 
-__all__ = ["FACTS", "OPTIMISERS", "USUAL_LR", "Config"]
+__all__ = ["FACTS", "OPTIMIZERS", "USUAL_LR", "Config"]
 
-OPTIMISERS = CHOICES["optimiser"]
+OPTIMIZERS = CHOICES["optimizer"]
 FACTS = "facts"
 """The table of a run's `config.toml` that holds what was found when it started: no settings."""
 
@@ -101,7 +101,7 @@ class Config:
     epochs: float | None = None
     minutes: float | None = None
     patience: int = 0
-    optimiser: str = "AdamW"
+    optimizer: str = "AdamW"
     lr: float = None  # type: ignore[assignment]  # a number once it is made: every reader finds one
     min_lr: float = 0.0
     schedule: str = "cosine"
@@ -222,7 +222,7 @@ def set_by_words(words: Iterable[str]) -> dict[str, Any]:
     Raises `ArgumentError` for a word that is none, and for an unknown setting.
 
     >>> set_by_words(["hidden=64", "optimiser=RMSprop"])
-    {'hidden': 64, 'optimiser': 'RMSprop'}
+    {'hidden': 64, 'optimizer': 'RMSprop'}
     """
     found = {}
     for word in words:

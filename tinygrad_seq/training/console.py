@@ -176,7 +176,7 @@ def beginning(event: Started) -> list[str]:
         f"model   {config.model if config.model == 'transformer' else config.model.upper()} of "
         f"{config.layers} x {config.hidden}, {event.run.model.count():,} parameters",
         f"plan    {' or '.join(plan)}, {config.batch} x {config.window} tokens a step (batch x window), "
-        f"{config.optimiser}, learning rate {config.lr:g}",
+        f"{config.optimizer}, learning rate {config.lr:g}",
         *(["        /~N: about N steps in all, estimated anew after each"] if config.minutes else []),
         f"        {_reading(config)}",
         *(f"note    {note}" for note in event.notes),

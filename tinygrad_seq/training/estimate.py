@@ -103,7 +103,7 @@ def estimate(config: Config, text: Corpus | Tokens) -> Estimate:
     per_pass = Learner(run, train).batches.batches_per_pass
     plan = Plan(config, time.perf_counter, per_pass)
     flops, saved = _cost(model, config)
-    moments = {"SGD": 0, "RMSprop": 1, "Adagrad": 1}.get(config.optimiser, 2)
+    moments = {"SGD": 0, "RMSprop": 1, "Adagrad": 1}.get(config.optimizer, 2)
     parameters = model.count()
     measured, word = pace(config, tokens, _SECONDS)
     return Estimate(

@@ -14,7 +14,7 @@ from tinygrad_seq.models import GPT, CharLM, NeuralModel
 from tinygrad_seq.training.config import Config
 from tinygrad_seq.training.rules import checked_init
 
-__all__ = ["MOST_WEIGHTS", "new_model", "new_optimiser", "new_schedule", "weights_of"]
+__all__ = ["MOST_WEIGHTS", "new_model", "new_optimizer", "new_schedule", "weights_of"]
 
 MOST_WEIGHTS = 1_000_000_000
 _GATES = {"rnn": 1, "gru": 3, "lstm": 4}
@@ -77,16 +77,16 @@ def _draw_anew(model: NeuralModel, config: Config, rng: Generator) -> None:
             p.array[h : 2 * h] = 0.0
 
 
-def new_optimiser(model: NeuralModel, config: Config) -> optim.Optimizer:
+def new_optimizer(model: NeuralModel, config: Config) -> optim.Optimizer:
     """The update rule of the settings, over all parameters of a model.
 
     In a transformer only matrices decay, as its published recipe has it: gains and shifts have no reason to be small.
     """
-    rule = getattr(optim, config.optimiser)
+    rule = getattr(optim, config.optimizer)
     settings: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
-    if config.optimiser in ("Adam", "AdamW"):
+    if config.optimizer in ("Adam", "AdamW"):
         settings["betas"] = (_given(config.beta1, 0.9), _given(config.beta2, 0.999))
-    if config.optimiser == "RMSprop" and config.alpha is not None:
+    if config.optimizer == "RMSprop" and config.alpha is not None:
         settings["alpha"] = config.alpha
     parameters = list(model.parameters())
     if config.model != "transformer" or not config.weight_decay:
@@ -98,15 +98,15 @@ def new_optimiser(model: NeuralModel, config: Config) -> optim.Optimizer:
     return rule(groups, **settings)  # type: ignore[no-any-return]
 
 
-def new_schedule(optimiser: optim.Optimizer, config: Config, per_pass: int) -> optim.Schedule:
+def new_schedule(optimizer: optim.Optimizer, config: Config, per_pass: int) -> optim.Schedule:
     """How the learning rate goes; `per_pass` is the number of steps in one pass over the text."""
     floor = config.min_lr / config.lr
     if config.schedule == "cosine":
-        return optim.CosineWithWarmup(optimiser, total=1, final=floor)
+        return optim.CosineWithWarmup(optimizer, total=1, final=floor)
     if config.schedule == "constant":
-        return optim.DelayedStepLR(optimiser, 1, 1.0)
+        return optim.DelayedStepLR(optimizer, 1, 1.0)
     every = max(1, round(config.decay_every * per_pass))
-    return optim.DelayedStepLR(optimiser, every, config.decay, round(config.decay_after * per_pass), floor)
+    return optim.DelayedStepLR(optimizer, every, config.decay, round(config.decay_after * per_pass), floor)
 
 
 def _given(value: float | None, usual: float) -> float:

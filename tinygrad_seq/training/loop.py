@@ -157,7 +157,7 @@ _FIXED = (
         "window",
         "reach",
         "reading",
-        "optimiser",
+        "optimizer",
         "seed",
     ),
     *("model", "hidden", "layers", "heads", "embedding", "init", "forget_bias"),

@@ -61,7 +61,7 @@ def fit_module(
     *,
     steps: int,
     lr: float = 1e-3,
-    optimiser: str = "AdamW",
+    optimizer: str = "AdamW",
     clip: float = 1.0,
     seed: int | None = None,
     diverged: float = TIMES,
@@ -89,7 +89,7 @@ def fit_module(
         rule = "expected a method `loss` of the module, or loss=, a function of the module and a batch."
         raise ArgumentError("fit: this module has no loss", {"model": type(model).__name__}, rule)
     parameters = list(model.parameters())
-    rule_of = getattr(optim, optimiser)(parameters, lr=lr)
+    rule_of = getattr(optim, optimizer)(parameters, lr=lr)
     watch = _Watch(parameters, steps, real("fit", "diverged", diverged, low=0))
     clock = never_back(clock)
     begin, every = clock(), watch.every

@@ -42,7 +42,7 @@ _NANOGPT = {
     "window": 64,
     "batch": 12,
     "steps": 2000,
-    "optimiser": "AdamW",
+    "optimizer": "AdamW",
     "lr": 1e-3,
     "min_lr": 1e-4,
     "schedule": "cosine",
@@ -78,7 +78,7 @@ PRESETS = {
             "window": 50,
             "batch": 50,
             "epochs": 50.0,
-            "optimiser": "RMSprop",
+            "optimizer": "RMSprop",
             "alpha": 0.95,
             "lr": 2e-3,
             "schedule": "decay",
@@ -107,7 +107,7 @@ PRESETS = {
             "window": 50,
             "batch": 50,
             "epochs": 50.0,
-            "optimiser": "Adam",
+            "optimizer": "Adam",
             "lr": 2e-3,
             "schedule": "decay",
             "decay": 0.5,
@@ -133,7 +133,7 @@ PRESETS = {
             "window": 25,
             "batch": 1,
             "steps": 100_000,
-            "optimiser": "Adagrad",
+            "optimizer": "Adagrad",
             "lr": 0.1,
             "schedule": "constant",
             "warmup": 0,
@@ -157,7 +157,7 @@ PRESETS = {
 def preset(name: str) -> Mapping[str, Any]:
     """The settings of a preset. Raises `ArgumentError` for a name that there is not, with the nearest.
 
-    >>> preset("char-rnn")["optimiser"]
+    >>> preset("char-rnn")["optimizer"]
     'RMSprop'
     """
     if name not in PRESETS:

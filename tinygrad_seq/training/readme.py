@@ -45,7 +45,7 @@ A character model, trained with tinygrad_seq.
 |---|---|
 | text | {_plain(text.name)}: {text}, sha256 `{text.sha256[:12]}` |
 | model | {config.model}, {config.layers} x {config.hidden}, {size:,} parameters, tokenizer {config.tokenizer} |
-| trained | {step:,} steps in {clock(seconds)}, {config.optimiser}, seed {config.seed} |
+| trained | {step:,} steps in {clock(seconds)}, {config.optimizer}, seed {config.seed} |
 | validation | {told} |
 
     tgs sample {path} -n 300

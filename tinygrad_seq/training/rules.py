@@ -16,7 +16,7 @@ __all__ = ["CHOICES", "Kind", "checked", "checked_init", "checked_split", "from_
 CHOICES: dict[str, tuple[str, ...]] = {
     "model": ("lstm", "gru", "rnn", "transformer"),
     "reading": ("streams", "random"),
-    "optimiser": ("AdamW", "Adam", "SGD", "RMSprop", "Adagrad"),
+    "optimizer": ("AdamW", "Adam", "SGD", "RMSprop", "Adagrad"),
     "schedule": ("cosine", "constant", "decay"),
 }
 """The settings that are one of a few words."""

@@ -80,8 +80,8 @@ def restore_course(
 def learner_state(learner: Learner) -> tuple[Arrays, dict[str, Any]]:
     """Weights, moments, carried state and earlier windows as arrays; counts, draws and places as plain values."""
     arrays: Arrays = {f"model.{name}": p.array for name, p in learner.model.state_dict().items()}
-    optimiser = learner.optimiser.state_dict()
-    for i, moments in optimiser["state"].items():
+    optimizer = learner.optimizer.state_dict()
+    for i, moments in optimizer["state"].items():
         arrays |= {f"optimiser.{i}.{name}": value for name, value in moments.items()}
     carried = _flat("carried", learner.state, arrays)
     windows = [_flat_window(f"window.{i}", one, i == 0, arrays) for i, one in enumerate(learner.windows)]
@@ -110,8 +110,8 @@ def restore_learner(
         i, kind = name.split(".", 1)
         moments.setdefault(int(i), {})[kind] = value
     # Rates and other settings are those of the run's settings, which may have changed.
-    groups = learner.optimiser.state_dict()["param_groups"]
-    learner.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+    groups = learner.optimizer.state_dict()["param_groups"]
+    learner.optimizer.load_state_dict({"state": moments, "param_groups": groups})
     learner.done = int(facts["done"])
     learner.dropout.load_state_dict(facts["dropout"])
     learner.gauge.load_state_dict(facts["gauge"])

@@ -23,7 +23,7 @@ from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import NonFiniteError, explain
 from tinygrad_seq.nn import detach
 from tinygrad_seq.runtime.arrays import Array
-from tinygrad_seq.training.factory import new_optimiser, new_schedule
+from tinygrad_seq.training.factory import new_optimizer, new_schedule
 from tinygrad_seq.training.gradient_flow import Gauge
 from tinygrad_seq.training.run_folder import Run
 
@@ -56,8 +56,8 @@ class Learner:
         else:
             self.batches = Streams(ids, config.batch, config.window)
         self.parameters = list(run.model.parameters())
-        self.optimiser = new_optimiser(run.model, config)
-        self.schedule = new_schedule(self.optimiser, config, self.batches.batches_per_pass)
+        self.optimizer = new_optimizer(run.model, config)
+        self.schedule = new_schedule(self.optimizer, config, self.batches.batches_per_pass)
         self.clip, self.clip_value = config.clip or math.inf, config.clip_value
         self.gauge = Gauge(self.model, self.parameters, self.clip, config.window)
         self.dropout = Generator(config.seed, "dropout")
@@ -92,15 +92,15 @@ class Learner:
             norm = float(optim.clip_grad_norm_(self.parameters, self.clip).item())
         value = float(loss.item()) + 0.0  # what is certain costs 0, not -0
         if not (math.isfinite(value) and math.isfinite(norm)):
-            self.optimiser.zero_grad()
+            self.optimizer.zero_grad()
             self.dropout.load_state_dict(begin)
             found = {"loss": value, "norm of the gradient": norm}
             raise NonFiniteError(
                 why_not_finite(f"step {self.done + 1}", found, lambda: self._backward(batch, before))
             )
-        self.optimiser.step()
+        self.optimizer.step()
         self.gauge.stepped(norm)
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         self.windows.append(window)
         self.latest = batch, None if before is None else detach(before)
         self.state = state

@@ -25,7 +25,7 @@ from tinygrad_seq.viz.graph.model import Graph
 from tinygrad_seq.viz.graph.rerun import is_freed, node_behind, run_again
 from tinygrad_seq.viz.picture import Picture
 
-COLOURS = ("kind", "grad")
+COLORS = ("kind", "grad")
 PASSES = ("forward", "backward", "both")
 EXAMPLE_STEPS = 6
 
@@ -71,7 +71,7 @@ def draw(
     """
     for name, value, known in (
         ("view", view, VIEWS),
-        ("color", color, COLOURS),
+        ("color", color, COLORS),
         ("which", which, PASSES),
         ("level", level, (None, *LEVELS, LESSON)),
     ):

@@ -36,8 +36,8 @@ class Picture:
     lays graphs out may take, None for the usual time.
     """
 
-    def __init__(self, graph: Graph, wish: Wish | None = None, coloured: bool = False):
-        self.graph, self.wish, self.coloured = graph, wish or Wish(), coloured
+    def __init__(self, graph: Graph, wish: Wish | None = None, colored: bool = False):
+        self.graph, self.wish, self.colored = graph, wish or Wish(), colored
         self.seconds: float | None = None
 
     @cached_property
@@ -47,7 +47,7 @@ class Picture:
 
     @cached_property
     def _scene(self) -> Scene:
-        return Scene(self._folded, self.coloured)
+        return Scene(self._folded, self.colored)
 
     @property
     def folded(self) -> Graph:

@@ -174,7 +174,7 @@ def test_clipping() -> None:
         "100% of the steps of the second half were clipped to 0.5; its norm was 4 in the middle: "
         "all gradients count alike, and AdamW sees none as larger than another. Raise the clip.",
     )
-    with_sgd = clipping(run(rows(0, 0, 1, 1), clip=0.5, optimiser="SGD"))
+    with_sgd = clipping(run(rows(0, 0, 1, 1), clip=0.5, optimizer="SGD"))
     assert with_sgd is not None
     assert with_sgd.words.endswith("the clip, not the lr, sets the size of a step. Raise it, or lower lr.")
     assert said(clipping(run(rows(0, 0, 0.7, 0.7)))) == ("clipping", "hint")
@@ -338,7 +338,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "good": (SMALL, LINES),
         "timid": (replace(SMALL, lr=1e-6), LINES),
         "clipped": (replace(SMALL, clip=1e-4), LINES),
-        "wild": (replace(SMALL, optimiser="SGD", lr=500.0, clip=0.0, warmup=0, report_every=2), LINES),
+        "wild": (replace(SMALL, optimizer="SGD", lr=500.0, clip=0.0, warmup=0, report_every=2), LINES),
         "by heart": (replace(SMALL, hidden=64, lr=0.02, steps=240), noise),
         "short": (replace(SMALL, steps=8, report_every=4, eval_every=4), LINES),
     }

@@ -18,7 +18,7 @@ T = 6
 CELLS = [nn.RNNCell, nn.GRUCell, nn.LSTMCell]
 
 
-def colours(drawn: Picture, scope: str = "") -> list[float | None]:
+def colors(drawn: Picture, scope: str = "") -> list[float | None]:
     """The norms at the boxes of the time steps, in order of time."""
     boxes = [
         n
@@ -60,7 +60,7 @@ def test_a_step_has_the_gradient_of_its_state(cell: type[nn.Module], how: str, c
     want = tgs.bptt.reach(loss, states).norms[0]
     assert 0 < want.max() < 0.2
     drawn = draw(loss, color="grad", level="cell")
-    assert colours(drawn) == pytest.approx(want.tolist(), rel=1e-9)
+    assert colors(drawn) == pytest.approx(want.tolist(), rel=1e-9)
     assert len({e.src for e in drawn.folded.edges if e.kind == "state"}) == T - 1
 
 
@@ -88,10 +88,10 @@ def test_scopes_inside_a_step_are_cells_of_their_own() -> None:
     drawn = draw(total, color="grad", level="cell")
     for i in range(2):
         want = tgs.bptt.reach(total, [both[i] for both in states]).norms[0]
-        assert colours(drawn, f"layer{i}") == pytest.approx(want.tolist(), rel=1e-9)
+        assert colors(drawn, f"layer{i}") == pytest.approx(want.tolist(), rel=1e-9)
     together = draw(total, color="grad", level="cell", collapse="t*")
     whole = tgs.bptt.reach(total, states).norms[0]
-    assert len(colours(together)) == T
+    assert len(colors(together)) == T
     assert whole.max() < 1
 
 
@@ -99,7 +99,7 @@ def test_scopes_inside_a_step_are_cells_of_their_own() -> None:
     ("layer", "cell"), [(nn.RNN, nn.RNNCell), (nn.GRU, nn.GRUCell), (nn.LSTM, nn.LSTMCell)]
 )
 @pytest.mark.parametrize("composed", [True, False])
-def test_layers_have_the_colours_of_their_cells(
+def test_layers_have_the_colors_of_their_cells(
     layer: type[nn.Module], cell: type[nn.Module], composed: bool
 ) -> None:
     """Two layers as one module and as cells in a loop: the same norms at every step of each."""
@@ -124,10 +124,10 @@ def test_layers_have_the_colours_of_their_cells(
     drawn = draw((outs * outs).sum(), color="grad", level="cell")
     for i in range(2):
         want = tgs.bptt.reach(total, [both[i] for both in seen]).norms[0]
-        assert colours(drawn, f"layer{i}") == pytest.approx(want.tolist(), rel=1e-6)
+        assert colors(drawn, f"layer{i}") == pytest.approx(want.tolist(), rel=1e-6)
 
 
-def test_a_loss_at_each_step_does_not_colour_the_step() -> None:
+def test_a_loss_at_each_step_does_not_color_the_step() -> None:
     """Losses that are returned one by one are results of their own, each with a gradient of 1."""
     unit, states, losses = nn.RNNCell(3, 4, dtype=np.float64), [], []
     h = unit.init_state(2)
@@ -137,7 +137,7 @@ def test_a_loss_at_each_step_does_not_colour_the_step() -> None:
             losses.append((h * h).sum() * 0.01)
         states.append(h)
     want = tgs.bptt.reach(sum(losses[1:], losses[0]), states).norms[0]
-    found = colours(draw(*losses, color="grad", level="cell"))
+    found = colors(draw(*losses, color="grad", level="cell"))
     assert found == pytest.approx(want.tolist(), rel=1e-9)
 
 
@@ -153,7 +153,7 @@ def test_windows_end_where_their_own_loss_ends() -> None:
             total = total + (state[0] * state[0]).sum()
         states.append(state)
     want = tgs.bptt.reach(total, states).norms[0]
-    assert colours(draw(total, color="grad", level="cell")) == pytest.approx(want.tolist(), rel=1e-9)
+    assert colors(draw(total, color="grad", level="cell")) == pytest.approx(want.tolist(), rel=1e-9)
 
 
 @pytest.mark.parametrize("norm_first", [True, False])
@@ -239,8 +239,8 @@ def test_inputs_that_want_gradients_are_no_parameters() -> None:
     assert drawn.text.splitlines()[-1].startswith("8 parameters, ")
     (leaf,) = [n for n in drawn.graph.nodes if n.op == "input"]
     assert leaf.phase == "data"
-    coloured = draw(layer(x).sum(), color="grad")
-    (leaf,) = [n for n in coloured.graph.nodes if n.op == "input"]
+    colored = draw(layer(x).sum(), color="grad")
+    (leaf,) = [n for n in colored.graph.nodes if n.op == "input"]
     assert leaf.grad == pytest.approx(float(np.linalg.norm(np.tile(layer.weight.numpy().sum(0), (4, 1)))))
     w = Tensor(np.ones((3, 2)), requires_grad=True)
     assert draw(x @ w).graph.totals.params == 3 * 2 + 4 * 3

@@ -226,18 +226,18 @@ def test_the_way_around_a_block_is_a_line() -> None:
 
 
 @needs_pygraphviz
-def test_dark_screens_have_colours_of_their_own() -> None:
+def test_dark_screens_have_colors_of_their_own() -> None:
     """The sheet names what is there, leaves the colours of norms alone, and reaches nothing outside the picture."""
     w = Tensor(np.ones((2, 2)), requires_grad=True, name="w")
-    plain, coloured = draw((w @ w).sum()).svg(), draw((w @ w).sum(), color="grad").svg()
+    plain, colored = draw((w @ w).sum()).svg(), draw((w @ w).sum(), color="grad").svg()
     sheet = re.search(r"<style>(.*?)</style>", plain, re.DOTALL)
     assert sheet is not None
     rules = sheet[1].splitlines()
     assert rules[0] == "@media (prefers-color-scheme: dark) {"
     assert all(rule.startswith(".tgs-picture ") for rule in rules[1:-1])
     assert '[fill="#e3f1dc"]' in sheet[1]
-    assert 'class="node norm"' in coloured
-    assert plain.count("<style>") == coloured.count("<style>") == 1
+    assert 'class="node norm"' in colored
+    assert plain.count("<style>") == colored.count("<style>") == 1
     assert with_dark("<svg a='1'/>") == "<svg a='1'/>"
 
 

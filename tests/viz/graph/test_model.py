@@ -195,11 +195,11 @@ def test_behind_a_cut_the_gradient_is_exactly_zero_and_hatched() -> None:
     assert "not finite" in at_the_leaf.dot
 
 
-def test_colours_get_darker_all_the_way() -> None:
+def test_colors_get_darker_all_the_way() -> None:
     """So that the map reads in grey: its lightness falls, with equal steps of the logarithm."""
 
-    def light(colour: str) -> float:
-        r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    def light(color: str) -> float:
+        r, g, b = (int(color[i : i + 2], 16) for i in (1, 3, 5))
         return 0.299 * r + 0.587 * g + 0.114 * b
 
     lights = [light(mixed(i / 50)) for i in range(51)]

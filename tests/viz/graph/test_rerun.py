@@ -22,7 +22,7 @@ T, B, SIZE = 4, 2, 4
 Made = tuple[Tensor, Any]
 
 
-def colours(loss: Tensor, level: str = "op") -> list[float | None]:
+def colors(loss: Tensor, level: str = "op") -> list[float | None]:
     """The norms at all nodes; nothing is laid out."""
     return [n.grad for n in draw(loss, color="grad", level=level).graph.nodes]
 
@@ -108,15 +108,15 @@ MODELS: dict[str, Callable[[], Made]] = {
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("composed", [False, True])
-def test_colours_after_backward_are_those_of_before(name: str, composed: bool) -> None:
+def test_colors_after_backward_are_those_of_before(name: str, composed: bool) -> None:
     """Also where the layer has looked at the data through views that nobody keeps, and made masks of its own."""
     with tgs.composed() if composed else recording(True):
         loss, alive = MODELS[name]()
-    before = colours(loss)
+    before = colors(loss)
     assert len([g for g in before if g]) > 5
     loss.backward()
     gc.collect()
-    after = colours(loss)
+    after = colors(loss)
     assert [g is None for g in after] == [g is None for g in before]
     np.testing.assert_allclose([g or 0.0 for g in after], [g or 0.0 for g in before], rtol=1e-9, atol=0)
     backward = draw(loss, which="both", color="grad", level="op").graph.nodes
@@ -167,9 +167,9 @@ def test_a_weight_that_has_changed_is_said(way: str) -> None:
     )
     assert not [n for n in shown.graph.nodes if n.label == "w" and n.numbers]
     again = (x @ w).tanh().sum()  # what is recorded from now on reads the new value
-    before = colours(again)
+    before = colors(again)
     again.backward()
-    assert colours(again) == before
+    assert colors(again) == before
 
 
 def test_data_that_is_renamed_or_written_to() -> None:
@@ -177,10 +177,10 @@ def test_data_that_is_renamed_or_written_to() -> None:
     w = Tensor(np.full((3, 3), 0.5), requires_grad=True, name="w")
     x = Tensor(np.ones((2, 3)), name="x")
     loss = (x @ w).tanh().sum()
-    before = colours(loss)
+    before = colors(loss)
     loss.backward()
     x += 1.0
-    assert colours(loss) == before
+    assert colors(loss) == before
     x = Tensor(np.ones((2, 3)), name="x")
     loss = (x.T @ w[:2]).tanh().sum() + (x @ w).sum()
     loss.backward()

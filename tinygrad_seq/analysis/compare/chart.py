@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_seq.analysis.compare.rungs import Rung
 from tinygrad_seq.analysis.compare.runs import Compared
 from tinygrad_seq.analysis.plots import Chart
-from tinygrad_seq.analysis.plots.figure import BELOW, COLOURS, GREY, legend, new_axes, quiet, style
+from tinygrad_seq.analysis.plots.figure import BELOW, COLORS, GRAY, legend, new_axes, quiet, style
 
 __all__ = ["draw_ladder", "draw_runs"]
 
@@ -37,7 +37,7 @@ def draw_runs(found: Sequence[Compared], *, ax: Any = None) -> Chart:
                 at = int(np.argmin(bits[seen]))
                 panel.plot(
                     x[at], bits[seen][at], "o", markersize=10, markerfacecolor="none",
-                    color=COLOURS[i % len(COLOURS)],
+                    color=COLORS[i % len(COLORS)],
                 )  # fmt: skip
     for panel, what in zip(axes, ("step", "seconds"), strict=True):
         panel.set_xlabel(what)
@@ -58,14 +58,12 @@ def draw_ladder(rungs: Sequence[Rung], *, title: str = "", ax: Any = None) -> Ch
     bits, errors = (np.array([getattr(r, n) for r in rungs]) for n in ("bits", "error"))
     y = np.arange(len(rungs))[::-1]
     for rung, at in zip(rungs, y, strict=True):
-        fill = COLOURS[0] if rung.judged else "none"
-        ax.barh(
-            at, rung.bits, color=fill, edgecolor=COLOURS[0], hatch="" if rung.judged else "..", height=0.7
-        )
+        fill = COLORS[0] if rung.judged else "none"
+        ax.barh(at, rung.bits, color=fill, edgecolor=COLORS[0], hatch="" if rung.judged else "..", height=0.7)
         ax.text(
             rung.bits + np.nan_to_num(rung.error), at, f"  {rung.bits:z.3f}", va="center", fontsize="small"
         )
-    ax.errorbar(bits, y, xerr=np.nan_to_num(errors), fmt="none", ecolor=GREY, capsize=2)
+    ax.errorbar(bits, y, xerr=np.nan_to_num(errors), fmt="none", ecolor=GRAY, capsize=2)
     ax.set_yticks(y, [r.name for r in rungs])
     ax.set_xlabel("bits per symbol, with the standard error of the mean (dotted: no rung)")
     ax.margins(x=0.12)

@@ -208,12 +208,12 @@ def clipping(record: Record) -> Verdict | None:
     usual = f"; its norm was {np.median(norm):.2g} in the middle" if len(norm) else ""
     words = f"{share:z.0%} of the steps of the second half were clipped to {clip:g}{usual}"
     if share > OFTEN:
-        optimiser = record.settings.get("optimiser", "AdamW")
-        if optimiser in _BY_SIZE:
+        optimizer = record.settings.get("optimizer", "AdamW")
+        if optimizer in _BY_SIZE:
             way_out = "the clip, not the lr, sets the size of a step. Raise it, or lower lr."
         else:
             # A factor common to all gradients is divided out again.
-            way_out = f"all gradients count alike, and {optimiser} sees none as larger than another. Raise the clip."
+            way_out = f"all gradients count alike, and {optimizer} sees none as larger than another. Raise the clip."
         return Verdict("clipping", "problem" if share > 0.9 else "hint", f"{words}: {way_out}")
     return Verdict("clipping", "ok", f"{words}.")
 

@@ -174,7 +174,7 @@ def speed(seconds: float = 2.0, hidden: int = 128, batch: int = 32, window: int 
     rng = Generator(0, "speed")
     model = CharLM(65, hidden, rng=rng)
     parameters = list(model.parameters())
-    optimiser = optim.AdamW(parameters, lr=1e-3)
+    optimizer = optim.AdamW(parameters, lr=1e-3)
     ids = np.random.default_rng(0).integers(0, 65, (window + 1, batch))
     state: Any = None
 
@@ -182,10 +182,10 @@ def speed(seconds: float = 2.0, hidden: int = 128, batch: int = 32, window: int 
         nonlocal state
         loss, after = model.loss(ids[:-1], ids[1:], state)
         state = detach(after)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         optim.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
+        optimizer.step()
 
     begin = time.perf_counter()
     step()

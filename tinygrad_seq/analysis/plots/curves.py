@@ -13,8 +13,8 @@ import numpy as np
 
 from tinygrad_seq.analysis.plots.figure import (
     BELOW,
-    COLOURS,
-    GREY,
+    COLORS,
+    GRAY,
     Chart,
     legend,
     log_axis,
@@ -161,7 +161,7 @@ def _through_time(ax: Any, data: dict[str, Any], name: str | None) -> None:
     times, norms, step = data[f"{name}_t"], data[name][seen], data["step"][seen]
     for i, k in enumerate(sorted({0, len(times) // 2, len(times) - 1})):
         ax.plot(step, positive(norms[:, k]), label=f"t = {times[k]}", **style(i))
-        marked(ax, step, norms[:, k], colour=COLOURS[i])
+        marked(ax, step, norms[:, k], color=COLORS[i])
     log_axis(ax, norms)
     ax.set_ylabel("norm of dL / dh_t")
     ax.set_title(
@@ -201,7 +201,7 @@ def _updates(ax: Any, data: dict[str, Any]) -> None:
     right = ax.twinx()
     right.bar(
         data["step"], 100 * np.nan_to_num(data["clipped"]), width=_width(data["step"]), color="none",
-        edgecolor=GREY, hatch="..", linewidth=0.4, label="clipped steps", zorder=0,
+        edgecolor=GRAY, hatch="..", linewidth=0.4, label="clipped steps", zorder=0,
     )  # fmt: skip
     right.set_ylim(0, 300)
     right.set_yticks([0, 50, 100])

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.analysis.plots.figure import (
-    COLOURS,
-    GREY,
+    COLORS,
+    GRAY,
     HATCH,
     Chart,
     expect,
@@ -52,7 +52,7 @@ def ledger(found: Ledger, *, title: str = "", ax: Any = None) -> Chart:
         places = np.append(places, places[-1] + 2 if steps else 0.0)
         steps.append(None)
     shown = positive(norms)
-    ax.bar(places, np.nan_to_num(shown), width=0.85, color=COLOURS[0], label="contribution of a step")
+    ax.bar(places, np.nan_to_num(shown), width=0.85, color=COLORS[0], label="contribution of a step")
     kept = shown[np.isfinite(shown)]
     if len(kept) and kept.max() > 50 * kept.min():
         ax.set_yscale("log")
@@ -103,15 +103,15 @@ def spectra(found: JacobianProduct | Sequence[JacobianProduct], *, ax: Any = Non
         line |= dict(enumerate(longest.log_largest / tens))
     lag = np.array(sorted(line))
     largest = np.array([line[j] for j in lag])
-    ax.plot(lag, _finite(largest), color=COLOURS[0], linewidth=1.5, label="largest", zorder=3)
+    ax.plot(lag, _finite(largest), color=COLORS[0], linewidth=1.5, label="largest", zorder=3)
     for i, one in enumerate(given):
         values = _finite(one.log_values / tens)
         ax.plot(
-            np.full(len(values), one.lag), values, "_", color=COLOURS[1], markersize=9,
+            np.full(len(values), one.lag), values, "_", color=COLORS[1], markersize=9,
             label=None if i else "singular values found",
         )  # fmt: skip
         marked(ax, np.full(len(values), one.lag), np.where(np.isneginf(one.log_values), 0.0, 1.0))
-    ax.axhline(0, color=GREY, linewidth=0.9, linestyle=":", label="1: neither fades nor grows")
+    ax.axhline(0, color=GRAY, linewidth=0.9, linestyle=":", label="1: neither fades nor grows")
     ax.set_xlabel("lag, steps back")
     ax.set_ylabel("log10 of the singular values of dh_t / dh_(t - lag)")
     ax.set_title("What a product of Jacobians does to a gradient")
@@ -136,7 +136,7 @@ def bias(found: TruncationBias, *, ax: Any = None) -> Chart:
     ax = new_axes(ax, "bias")
     order = np.argsort(found.k2)
     k2, cosine, ratio = (np.asarray(a)[order] for a in (found.k2, found.cosine, found.ratio))
-    ax.axhline(1, color=GREY, linewidth=0.9, linestyle=":", label="the full gradient")
+    ax.axhline(1, color=GRAY, linewidth=0.9, linestyle=":", label="the full gradient")
     for i, (values, label) in enumerate(
         [(cosine, "cosine with the full gradient"), (ratio, "its length over the full one's")]
     ):
@@ -164,7 +164,7 @@ def parts(found: Parts, *, ax: Any = None) -> Chart:
     ax = new_axes(ax, "parts", size=(4.8, 3.6))
     names = ("its own output", "the next step", "together")
     for i, (name, norm) in enumerate(zip(names, norms, strict=True)):
-        ax.bar(name, positive(norm), color=COLOURS[i], hatch=("", "//", "..")[i], edgecolor="white")
+        ax.bar(name, positive(norm), color=COLORS[i], hatch=("", "//", "..")[i], edgecolor="white")
         ax.annotate(f"{norm:.3g}", (i, norm if np.isfinite(norm) else 0.0), ha="center", va="bottom")
     ax.set_ylabel("norm of what comes from there")
     ax.set_title(f"What arrives at the state of step {found.step}")
@@ -187,7 +187,7 @@ def paths(found: LSTMPaths, *, ax: Any = None) -> Chart:
         ax.plot(
             steps, positive(norms[:, i]), label=name, **{**style(i), "markevery": max(1, len(steps) // 20)}
         )
-        marked(ax, steps, norms[:, i], colour=COLOURS[i])
+        marked(ax, steps, norms[:, i], color=COLORS[i])
     log_axis(ax, norms)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel("time step of the cell state")

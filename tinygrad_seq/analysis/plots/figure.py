@@ -22,10 +22,10 @@ __all__ = ["Chart"]
 
 MAP = "cividis"  # looks alike with and without red-green blindness, and grows lighter throughout
 # Okabe and Ito, 2008, from dark to light; each comes with a line style and a marker of its own.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GREY, WARNING = "#777777", "#B00020"
+GRAY, WARNING = "#777777", "#B00020"
 HATCH = "////"
 
 
@@ -132,7 +132,7 @@ def numbers(call: str, name: str, values: Any, ndim: int) -> Array:
 def style(i: int) -> dict[str, Any]:
     """Colour, line and marker of the i-th line of a chart: no two lines differ by colour alone."""
     return {
-        "color": COLOURS[i % len(COLOURS)],
+        "color": COLORS[i % len(COLORS)],
         "linestyle": STYLES[i % len(STYLES)],
         "marker": MARKERS[i % len(MARKERS)],
         "markersize": 3.5,
@@ -140,13 +140,13 @@ def style(i: int) -> dict[str, Any]:
     }
 
 
-def marked(ax: Any, x: Array, values: Array, *, colour: str = GREY, zeros: bool = True) -> None:
+def marked(ax: Any, x: Array, values: Array, *, color: str = GRAY, zeros: bool = True) -> None:
     """On a logarithmic axis, what has no logarithm: crosses at the bottom for 0, at the top for NaN and infinity."""
     zero, lost = values == 0, ~np.isfinite(values)
     across = ax.get_xaxis_transform()
     if zeros and zero.any():
         ax.plot(
-            x[zero], np.full(zero.sum(), 0.02), "x", color=colour, transform=across, label="exactly 0",
+            x[zero], np.full(zero.sum(), 0.02), "x", color=color, transform=across, label="exactly 0",
             clip_on=False, markersize=4,
         )  # fmt: skip
     if lost.any():

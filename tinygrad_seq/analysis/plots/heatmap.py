@@ -125,8 +125,8 @@ def _written(ax: Any, logs: Array, span: tuple[float, float], every: float = 1.0
     for t in rows[rows < len(logs)]:
         for s in columns[columns < logs.shape[1]]:
             if np.isfinite(logs[t, s]):
-                colour = "black" if logs[t, s] > middle else "white"
-                ax.text(s, t, f"{logs[t, s]:z.1f}", ha="center", va="center", fontsize=6.5, color=colour)
+                color = "black" if logs[t, s] > middle else "white"
+                ax.text(s, t, f"{logs[t, s]:z.1f}", ha="center", va="center", fontsize=6.5, color=color)
 
 
 def _levels(logs: Array, span: tuple[float, float]) -> list[float]:

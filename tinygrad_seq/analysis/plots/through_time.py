@@ -133,7 +133,7 @@ def _decaying(ax: Any, name: str, found: Reach, i: int) -> dict[str, Any]:
             lag, line, color=look["color"], linewidth=0.9, linestyle=(0, (1, 1)),
             label=None if name else f"straight line ({fit.short})",
         )  # fmt: skip
-    marked(ax, lag, norm, colour=look["color"])
+    marked(ax, lag, norm, color=look["color"])
     told = {"half_life": fit.half_life, "r2": fit.r2, "half_gone": fit.half_gone}
     return {"lag": lag, "norm": norm, "fit": line, **told}
 

@@ -138,8 +138,8 @@ def find_units(
 def _standard(a: Array) -> Array:
     """Columns of mean 0 and deviation 1; those that do not vary, or are not finite, are 0."""
     with np.errstate(all="ignore"):
-        centred = a - a.mean(0)
+        centered = a - a.mean(0)
         spread = a.std(0)
-        scaled = centred / spread
+        scaled = centered / spread
     usable = np.isfinite(scaled).all(0) & (spread > 1e-12)
     return np.where(usable, scaled, 0.0)

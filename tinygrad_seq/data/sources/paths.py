@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from tinygrad_seq.data.nearest import nearest, neighbours, shorten
+from tinygrad_seq.data.nearest import nearest, neighbors, shorten
 from tinygrad_seq.data.sources.decode import CHUNK, UTF8, Decoding, decoded
 from tinygrad_seq.data.sources.unpack import unpacked
 from tinygrad_seq.errors import DataError, explain
@@ -162,7 +162,7 @@ def _matches(pattern: str) -> list[str]:
         raise DataError(
             f"read_text: no file fits {shorten(pattern)}",
             expected="expected a glob such as books/*.txt, or books/**/*.txt for the folders below too.",
-            hint=nearest(pattern, neighbours(pattern)) + "Without a file: builtin:topics or builtin:stdlib.",
+            hint=nearest(pattern, neighbors(pattern)) + "Without a file: builtin:topics or builtin:stdlib.",
         )
     return [os.fspath(path) for path in sorted(found, key=lambda path: path.parts)]
 
@@ -183,7 +183,7 @@ def _refusal(name: str, error: OSError | ValueError) -> str:
     rule = "expected a UTF-8 text file."
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         what = "does not exist"
-        way_out = nearest(name, neighbours(name)) + "Without a file: builtin:topics or builtin:stdlib."
+        way_out = nearest(name, neighbors(name)) + "Without a file: builtin:topics or builtin:stdlib."
     elif isinstance(error, IsADirectoryError):
         what = "is a folder"
         way_out = "Name the files inside it; most shells write them all for folder/*.txt."

@@ -69,8 +69,8 @@ def _lstm(
     o = role("o", F.sigmoid(o))
     shown = c
     if norm_c:
-        centred = c - c.mean(-1, keepdims=True)
-        shown = centred / ((centred * centred).mean(-1, keepdims=True) + EPS).sqrt() * norm_c[0]
+        centered = c - c.mean(-1, keepdims=True)
+        shown = centered / ((centered * centered).mean(-1, keepdims=True) + EPS).sqrt() * norm_c[0]
         shown = shown + norm_c[1] if len(norm_c) > 1 else shown
     return role("h", o * shown.tanh()), c, i, f, g, o
 

@@ -42,12 +42,12 @@ class Scale:
             return {"fillcolor": "#fde3e1", "color": BAD, "penwidth": "2.6"}
         if g == 0:
             return {"style": "striped", "fillcolor": ":".join([_ZERO, _STRIPE] * 5), "color": "#57606a"}
-        colour = self.at(g)
+        color = self.at(g)
         least = node.grad_least
         if least is not None and 0 < least < g:
             first = self.at(least)
-            return {"fillcolor": f"{first}:{colour}"}
-        return {"fillcolor": colour, "fontcolor": ink_on(colour)}
+            return {"fillcolor": f"{first}:{color}"}
+        return {"fillcolor": color, "fontcolor": ink_on(color)}
 
     def legend(self) -> str:
         """Rows of an HTML-like table: colours with their numbers."""
@@ -58,11 +58,9 @@ class Scale:
         cells = []
         for i in range(count):
             power = first + round(i * (last - first) / max(1, count - 1))
-            colour = self.at(10.0**power) if self.any else mixed(1.0)
-            text = f'<font color="{ink_on(colour)}">10<sup>{power}</sup></font>'.replace(
-                "-", "\N{MINUS SIGN}"
-            )
-            cells.append(f'<td bgcolor="{colour}">{text}</td>')
+            color = self.at(10.0**power) if self.any else mixed(1.0)
+            text = f'<font color="{ink_on(color)}">10<sup>{power}</sup></font>'.replace("-", "\N{MINUS SIGN}")
+            cells.append(f'<td bgcolor="{color}">{text}</td>')
         if len(cells) > 1:
             cells = ["<td>weak</td>", *cells, "<td>strong</td>"]
         if self.zero:
@@ -82,20 +80,20 @@ def mixed(share: float) -> str:
     """
     place = min(max(share, 0.0), 1.0) * (len(_MAP) - 1)
     i = min(int(place), len(_MAP) - 2)
-    return mixed_colours(_MAP[i], _MAP[i + 1], place - i)
+    return mixed_colors(_MAP[i], _MAP[i + 1], place - i)
 
 
-def mixed_colours(a: str, b: str, share: float) -> str:
+def mixed_colors(a: str, b: str, share: float) -> str:
     """The colour between two."""
     parts = (round(x + (y - x) * share) for x, y in zip(_rgb(a), _rgb(b), strict=True))
     return "#" + "".join(f"{p:02x}" for p in parts)
 
 
-def ink_on(colour: str) -> str:
+def ink_on(color: str) -> str:
     """Black or white, whichever can be read on a colour."""
-    r, g, b = _rgb(colour)
+    r, g, b = _rgb(color)
     return _INK if 0.299 * r + 0.587 * g + 0.114 * b > 128 else _PAPER
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+def _rgb(color: str) -> tuple[int, int, int]:
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)

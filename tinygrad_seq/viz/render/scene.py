@@ -50,13 +50,13 @@ class Box:
 class Scene:
     """The boxes by path, the edges, and the number of nodes that are seen; `caption` stands under the picture."""
 
-    def __init__(self, folded: Folded, coloured: bool = False):
+    def __init__(self, folded: Folded, colored: bool = False):
         self.boxes: dict[Path, Box] = {(): Box()}
         self.edges: list[Edge] = []
         self.count = 0
         self._nodes = folded.graph.by_id()
         self._places = folded.paths
-        self._scale = Scale(folded.graph.nodes) if coloured else None
+        self._scale = Scale(folded.graph.nodes) if colored else None
         self._into: dict[int, list[Line]] = {}
         for e in folded.graph.edges:
             self._into.setdefault(e.dst, []).append(e)

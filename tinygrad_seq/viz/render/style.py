@@ -23,7 +23,7 @@ from tinygrad_seq.viz.render.lettering import SPACE, escape, halved, hover, port
 Attributes = dict[str, str]
 
 _FONT = "Helvetica,Arial,sans-serif"
-_INK, _QUIET, _BLUE, _PURPLE, _GREY = "#1b1f24", "#57606a", "#0072b2", "#a0457d", "#6e7781"
+_INK, _QUIET, _BLUE, _PURPLE, _GRAY = "#1b1f24", "#57606a", "#0072b2", "#a0457d", "#6e7781"
 _SCISSORS = "\N{BLACK SCISSORS}"
 _MOST_MARKED = 3
 
@@ -48,7 +48,7 @@ _CUT = f'<<font point-size="20" color="{_INK}">{_SCISSORS}</font>>'
 # A value that one time step hands to another; a running total; one whose gradient stops; a gradient.
 CARRIED = {"color": _BLUE, "penwidth": "1.4"}
 RUNNING = {"color": _QUIET, "penwidth": "1.0"}
-CUT_OFF = {"color": _GREY, "style": "dashed", "penwidth": "1.4"}
+CUT_OFF = {"color": _GRAY, "style": "dashed", "penwidth": "1.4"}
 GRADIENT: dict[str, str] = {"color": _PURPLE}
 
 _SCOPE = {"style": "rounded,filled", "fillcolor": _BLUE + "0c", "color": _BLUE + "55"}
@@ -116,7 +116,7 @@ def _is_sum(node: Node) -> bool:
     )
 
 
-def _words(node: Node, quiet: str, coloured: bool) -> list[str]:
+def _words(node: Node, quiet: str, colored: bool) -> list[str]:
     """The lines on a node: what it is, the type, then the gradient or, for a box, what it costs."""
     said = []
     if _is_sum(node):
@@ -138,7 +138,7 @@ def _words(node: Node, quiet: str, coloured: bool) -> list[str]:
     if node.op != "checkpoint" and not _is_sum(node) and (kind := facts.type_of(node)):
         said.append(_small(shortened(kind, 32), quiet))
     said += _numbers(node, quiet)
-    if coloured and node.grad is not None:
+    if colored and node.grad is not None:
         said.append(
             _small(f"\N{DOUBLE VERTICAL LINE}g\N{DOUBLE VERTICAL LINE} {facts.gradient(node)}", quiet)
         )
@@ -165,11 +165,11 @@ def _spaced(text: str) -> str:
     return f"{SPACE}{escape(shortened(printable(text)))}" if text else ""
 
 
-def _small(text: str, colour: str) -> str:
-    return f'<font point-size="8" color="{colour}">{escape(text)}</font>'
+def _small(text: str, color: str) -> str:
+    return f'<font point-size="8" color="{color}">{escape(text)}</font>'
 
 
-def leaf_node(node: Node, first: bool, coloured: bool = False) -> Attributes:
+def leaf_node(node: Node, first: bool, colored: bool = False) -> Attributes:
     """The node of a parameter, of data or of a constant; drawn again, it is a ghost without its type.
 
     Where gradients are shown it says the norm of its own, and is framed where that is not finite.
@@ -187,7 +187,7 @@ def leaf_node(node: Node, first: bool, coloured: bool = False) -> Attributes:
         }
     elif node.op == GROUND:
         name = f'<font point-size="20">{_SCISSORS}</font>{SPACE}{name}'
-        look = {"shape": "box", "style": "dashed", "color": _GREY, "fontcolor": _INK}
+        look = {"shape": "box", "style": "dashed", "color": _GRAY, "fontcolor": _INK}
     elif node.op == "saved":
         look = {"shape": "box", "style": "rounded,dotted", "color": _QUIET, "fontcolor": _QUIET}
         name += (
@@ -207,7 +207,7 @@ def leaf_node(node: Node, first: bool, coloured: bool = False) -> Attributes:
     said = [name]
     if first and (kind := facts.type_of(node)):
         said.append(_small(shortened(kind), _QUIET))
-    if coloured and node.grad is not None:
+    if colored and node.grad is not None:
         if not math.isfinite(node.grad):
             look |= {"color": BAD, "penwidth": "2.6"}
         if first:
