@@ -100,9 +100,9 @@ def number_as(value: float | int | bool, dtype: np.dtype[Any]) -> np.ndarray[Any
         rule = "expected a number that a float holds."
         if dtype.kind in "iu":
             rule = f"expected a whole number from {np.iinfo(dtype).min} to {np.iinfo(dtype).max}."
-        way_out = "Widen the tensor first, as in x.to('int64') or x.double()."
+        hint = "Widen the tensor first, as in x.to('int64') or x.double()."
         what = f"a number does not fit {short_dtype(dtype)}"
-        raise ArgumentError(what, {"number": value}, rule, way_out) from None
+        raise ArgumentError(what, {"number": value}, rule, hint) from None
 
 
 def exactly_in(value: Any, dtype: np.dtype[Any]) -> Any:

@@ -215,7 +215,7 @@ def test_folder_without_text_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "what", "way_out"),
+    ("error", "what", "hint"),
     [
         (
             PermissionError(),
@@ -230,7 +230,7 @@ def test_folder_without_text_is_refused() -> None:
     ],
 )
 def test_file_that_cannot_be_read(
-    monkeypatch: pytest.MonkeyPatch, error: OSError, what: str, way_out: str
+    monkeypatch: pytest.MonkeyPatch, error: OSError, what: str, hint: str
 ) -> None:
     """Whatever the system refuses is a `DataError`; simulated, because root may read everything."""
 
@@ -240,7 +240,7 @@ def test_file_that_cannot_be_read(
     Path("a.txt").touch()
     monkeypatch.setattr(Path, "open", refuse)
     assert message(DataError, read_text, "a.txt") == (
-        f"read_text: 'a.txt' {what}.\n  expected a UTF-8 text file.\n  {way_out}"
+        f"read_text: 'a.txt' {what}.\n  expected a UTF-8 text file.\n  {hint}"
     )
 
 
@@ -378,15 +378,15 @@ def test_encode_refuses_exactly_what_is_unknown(known: str, text: str) -> None:
 def test_unknown_characters_are_listed_in_the_order_of_the_text() -> None:
     """Each once, at most ten, with how many more there are."""
     rest = "  vocabulary: 'abc'\n  expected only the 3 symbols that the model knows.\n"
-    way_out = "  Leave them out or replace them: on_unknown 'skip' or 'replace' (--on-unknown). "
-    way_out += "Or train a model with a text that holds them."
+    hint = "  Leave them out or replace them: on_unknown 'skip' or 'replace' (--on-unknown). "
+    hint += "Or train a model with a text that holds them."
     assert message(DataError, Vocabulary("abc").encode, "abz\ud800z한c\n") == (
         "encode: the vocabulary does not hold 'z', '\\ud800', '한', '\\n'.\n"
-        f"  position of the first: 2\n{rest}{way_out}"
+        f"  position of the first: 2\n{rest}{hint}"
     )
     assert message(DataError, Vocabulary("abc").encode, "ponmlkjihgfe") == (
         "encode: the vocabulary does not hold 'p', 'o', 'n', 'm', 'l', 'k', 'j', 'i', 'h', 'g' and 2 more.\n"
-        f"  position of the first: 0\n{rest}{way_out}"
+        f"  position of the first: 0\n{rest}{hint}"
     )
 
 
@@ -694,7 +694,7 @@ def test_state_of_other_streams_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "batch", "window", "numbers", "way_out"),
+    ("count", "batch", "window", "numbers", "hint"),
     [
         (99, 10, 9, "10 * (9 + 1) = 100 ids, got 99", "Use a batch of at most 9 or a window of at most 8"),
         (50, 2, 64, "2 * (64 + 1) = 130 ids, got 50", "Use a window of at most 24"),
@@ -702,13 +702,13 @@ def test_state_of_other_streams_is_refused() -> None:
     ],
 )
 def test_text_too_short_for_streams_is_refused(
-    count: int, batch: int, window: int, numbers: str, way_out: str
+    count: int, batch: int, window: int, numbers: str, hint: str
 ) -> None:
     """What the message offers does work, and one more does not."""
     assert message(DataError, Streams, np.arange(count), batch, window) == (
         "Streams: the text is too short for this batch and window.\n"
         f"  ids: i64({count},)\n  batch: {batch}\n  window: {window}\n"
-        f"  expected at least {numbers}.\n  {way_out}, or a longer text."
+        f"  expected at least {numbers}.\n  {hint}, or a longer text."
     )
 
 

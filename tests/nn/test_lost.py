@@ -267,7 +267,7 @@ def test_a_parameter_is_not_dropped_by_an_assignment() -> None:
     """Arrays, detached copies, products, numbers and modules are refused, as in PyTorch; the weight stays."""
     layer = Linear(2, 1)
     weight = layer.weight
-    way_out = "  New values: .assign(x), or .data = x. Another parameter: Parameter(x)."
+    hint = "  New values: .assign(x), or .data = x. Another parameter: Parameter(x)."
     for value, shown in (
         (np.ones((1, 2)), "ndarray f64(1, 2)"),
         (weight.detach(), "Tensor f32(1, 2)"),
@@ -278,7 +278,7 @@ def test_a_parameter_is_not_dropped_by_an_assignment() -> None:
     ):
         assert text_of(DTypeError, lambda value=value: setattr(layer, "weight", value)) == (
             f"Linear.weight: a parameter would be lost.\n  weight: f32(1, 2)   {weight.origin}\n"
-            f"  expected a Parameter or None, got {shown}.\n{way_out}"
+            f"  expected a Parameter or None, got {shown}.\n{hint}"
         )
     assert layer.weight is weight
     layer.weight = new = Parameter(np.ones((1, 2), np.float32))

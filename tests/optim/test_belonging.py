@@ -183,11 +183,11 @@ def test_tensors_that_want_gradients_do_not_become_values() -> None:
     """In lists, to any depth, alone, in full; `stack` carries the gradient on, and no_grad() lets values go."""
     w = tgs.tensor([2.0, 3.0], requires_grad=True)
     lost = "{}: the gradient would be lost.\n  x: {}\n  {}\n  {}"
-    way_out = "Write stack([x, y]), or x.detach() for each."
+    hint = "Write stack([x, y]), or x.detach() for each."
     for data in ([w[0], w[1]], [[w[0], 1.0], [2.0, w[1]]], ((w[0],), [3.0])):
         for make in (tgs.tensor, tgs.Tensor, nn.Parameter):
             assert text_of(GraphError, lambda make=make, data=data: make(data)) == (
-                lost.format("tensor", "f32()   from slice", "expected values alone.", way_out)
+                lost.format("tensor", "f32()   from slice", "expected values alone.", hint)
             )
     assert text_of(GraphError, lambda: tgs.tensor(w * 1.0)) == (
         lost.format(

@@ -117,7 +117,7 @@ def test_text_that_is_gone_is_named(project: Path, capsys: pytest.CaptureFixture
     above = [project / "texts", Path.cwd() / "texts", project / "runs" / "texts"]
     places = ", ".join(repr(str(one)) for one in above)
     where = "expected the files of its config.toml, from the folder that it was started in or beside the run."
-    for command, what, way_out in (
+    for command, what, hint in (
         ("eval", f"{run}: its text", "--data PATH. Other files are measured by: tgs eval RUN FILE..."),
         ("resume", f"resume: the text of the run in {str(run)!r}", f"tgs train PATH --resume {run}"),
     ):
@@ -125,7 +125,7 @@ def test_text_that_is_gone_is_named(project: Path, capsys: pytest.CaptureFixture
         assert main(arguments) == 2
         assert capsys.readouterr().err == (
             f"{what} cannot be had again.\n  corpus: ['texts/hamlet.txt']\n  it is not in {places}.\n  {where}\n"
-            f"  Name it where it is now: {way_out}\n"
+            f"  Name it where it is now: {hint}\n"
         )
     assert main(["inspect", str(run), "--data", "nowhere.txt", "-o", "a.json"]) == 2
     assert capsys.readouterr().err.startswith("read_text: 'nowhere.txt' does not exist.\n")

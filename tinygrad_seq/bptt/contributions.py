@@ -195,9 +195,9 @@ def parts(loss: Tensor, state: Tensor, step: int | None = None) -> Parts:
     node, root = node_of(state), node_of(loss)
     t = node.place.step if step is None else step
     if t is None:
-        way_out = "Make it inside `with time_step(t):`, or say which it is: parts(loss, h, step=t)."
+        hint = "Make it inside `with time_step(t):`, or say which it is: parts(loss, h, step=t)."
         raise GraphError(
-            "parts: the step is not known", {"state": state}, "the state has no time mark.", way_out
+            "parts: the step is not known", {"state": state}, "the state has no time mark.", hint
         )
     seed = one(loss)
     collector = Collector(lambda _, parent: parent is node)

@@ -27,8 +27,8 @@ def refuse_side_branches(call: str, roots: Sequence[AnyNode], states: Sequence[A
     found = set(reachable(roots))
     if states and not found & set(states):
         rule = "expected states on the way there; slices of a layer's stacked outputs are side branches."
-        way_out = "Take the states from a cell, or from a loop of your own."
-        raise GraphError(f"{call}: nothing was made from these states", None, rule, way_out)
+        hint = "Take the states from a cell, or from a loop of your own."
+        raise GraphError(f"{call}: nothing was made from these states", None, rule, hint)
 
 
 def refuse_parts(call: str, states: Sequence[Sequence[AnyNode]]) -> None:
@@ -47,8 +47,8 @@ def refuse_parts(call: str, states: Sequence[Sequence[AnyNode]]) -> None:
                 rule = (
                     f"expected whole states: a way from state {j} to state {j + 2} goes round state {j + 1}."
                 )
-                way_out = "Give all that is carried: (h, c) for an LSTM."
-                raise GraphError(f"{call}: these are parts of the states", None, rule, way_out)
+                hint = "Give all that is carried: (h, c) for an LSTM."
+                raise GraphError(f"{call}: these are parts of the states", None, rule, hint)
             fresh = [p for p in node.parents if p.wants and p not in seen]
             seen.update(fresh)
             todo += fresh

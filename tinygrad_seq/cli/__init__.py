@@ -84,8 +84,8 @@ def _words(error: Exception) -> str:
     if error.filename is None:
         return errors.explain(f"tgs: the system refuses: {reason}")
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
-    way_out = "Check what stands under this name, and whether you may use it."
-    return errors.explain(f"tgs: {name!r} cannot be used: {reason}", None, "", way_out)
+    hint = "Check what stands under this name, and whether you may use it."
+    return errors.explain(f"tgs: {name!r} cannot be used: {reason}", None, "", hint)
 
 
 def _run(arguments: list[str]) -> int:

@@ -135,10 +135,10 @@ def _no_such_name(said: str, name: str, scopes: list[str], ops: list[str]) -> st
     short = dict.fromkeys([scope.rpartition("/")[2] for scope in scopes] + ops)
     near = difflib.get_close_matches(name, dict.fromkeys([*short, *scopes]), n=3)
     *first, last = map(repr, near or [""])
-    way_out = f"Did you mean {', '.join(first)}{' or ' if first else ''}{last}?" if near else ""
+    hint = f"Did you mean {', '.join(first)}{' or ' if first else ''}{last}?" if near else ""
     told = [one for one in short if not re.fullmatch(r"t[1-9]\d*", one)][:_NAMED]
     rule = f"expected scopes, time steps or ops, also by a glob, such as {', '.join(told)}."
-    return explain(f"tgs graph: {said} means nothing in this graph", None, rule, way_out)
+    return explain(f"tgs graph: {said} means nothing in this graph", None, rule, hint)
 
 
 def _picture(args: argparse.Namespace) -> tuple[Picture, str]:

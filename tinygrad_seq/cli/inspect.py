@@ -96,8 +96,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(explain("tgs inspect: --only chooses no charts", None, rule))
     if args.steps is not None and args.steps > MOST:
         rule = f"expected at most {MOST:,}, got {args.steps:,}: time and memory grow with the square."
-        way_out = "Cut out the piece that you want to look at: --text, or --file and fewer --steps."
-        raise UsageError(explain("tgs inspect: --steps is too large", None, rule, way_out))
+        hint = "Cut out the piece that you want to look at: --text, or --file and fewer --steps."
+        raise UsageError(explain("tgs inspect: --steps is too large", None, rule, hint))
     if (args.steps or 0) > _SLOW:
         print(f"reading up to {args.steps:,} tokens; the time grows with their square")
     return _gradients(args) if args.gradients else _report(args)

@@ -52,8 +52,8 @@ def checked_arguments(parser: Parser, arguments: list[str]) -> argparse.Namespac
             parser.error(f"one argument too many: {first!r}")
         option = first.split("=", 1)[0]
         options = [name for action in parser._actions for name in action.option_strings]
-        way_out = nearest_to(option, options) + f"See {parser.prog} --help."
-        raise UsageError(explain(f"{parser.prog}: there is no option {option!r}", None, "", way_out))
+        hint = nearest_to(option, options) + f"See {parser.prog} --help."
+        raise UsageError(explain(f"{parser.prog}: there is no option {option!r}", None, "", hint))
     for action in parser._actions:
         # An empty name, of a shell's variable that is not set, would otherwise pass for an option not given.
         if (

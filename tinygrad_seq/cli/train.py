@@ -84,8 +84,8 @@ def run(args: argparse.Namespace) -> int:
             explain("tgs train: --allow-new-data is for --resume", None, "See tgs train --help.")
         )
     if not args.corpus and "corpus" not in settings:
-        way_out = "Give a file. Without a file: tgs train builtin:topics"
-        raise UsageError(explain("tgs train: there is nothing to train on", None, "", way_out))
+        hint = "Give a file. Without a file: tgs train builtin:topics"
+        raise UsageError(explain("tgs train: there is nothing to train on", None, "", hint))
     settings |= {"corpus": tuple(args.corpus)} if args.corpus else {}
     config, text, note = Config(**settings), None, ""
     progress = None if args.quiet or args.json else say_progress()
@@ -115,8 +115,8 @@ def _resume(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     }
     for option, value in misplaced.items():
         if value:
-            way_out = "A run goes on in its own folder, with its own settings; see its config.toml."
-            raise UsageError(explain(f"tgs train: {option} does not go with --resume", None, "", way_out))
+            hint = "A run goes on in its own folder, with its own settings; see its config.toml."
+            raise UsageError(explain(f"tgs train: {option} does not go with --resume", None, "", hint))
     folder = Path(args.resume)
     config = load_run(folder, "last").config
     suit_threads(vars(config))
@@ -132,8 +132,8 @@ def _follow(args: argparse.Namespace, events: Any, folder: Path) -> int:
     except CheckpointError as error:
         if not (folder / STATE).exists() or "another process" in str(error):
             raise
-        way_out = f"What was saved last is whole. To go on from there: {resume_command(folder)}"
-        raise CheckpointError(f"{error}\n  {way_out}") from error
+        hint = f"What was saved last is whole. To go on from there: {resume_command(folder)}"
+        raise CheckpointError(f"{error}\n  {hint}") from error
     if args.quiet and not args.json:
         # A program that reads the name wants it as it is.
         if sys.stdout.isatty():

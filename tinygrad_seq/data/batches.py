@@ -137,10 +137,10 @@ class RandomWindows:
         self.rng = given_or(rng, "data")
         if len(self._ids) <= self.window:
             rule = f"expected at least {self.window:,} + 1 ids, got {len(self._ids):,}."
-            way_out = f"Use a window of at most {len(self._ids) - 1:,}, or a longer text."
+            hint = f"Use a window of at most {len(self._ids) - 1:,}, or a longer text."
             named = {"ids": self._ids, "window": window}
             what = "RandomWindows: the text is too short for this window"
-            raise DataError(what, named, rule, way_out if len(self._ids) > 1 else "Use a longer text.")
+            raise DataError(what, named, rule, hint if len(self._ids) > 1 else "Use a longer text.")
 
     @property
     def batches_per_pass(self) -> int:
@@ -227,10 +227,10 @@ def _too_short(row: Ids, batch: int, window: int) -> str:
         for name, most in (("batch", total // (window + 1)), ("window", total // batch - 1))
         if most >= 1
     ]
-    way_out = f"Use a {' or a '.join(smaller)}, or a longer text." if smaller else "Use a longer text."
+    hint = f"Use a {' or a '.join(smaller)}, or a longer text." if smaller else "Use a longer text."
     return explain(
         "Streams: the text is too short for this batch and window",
         {"ids": row, "batch": batch, "window": window},
         f"expected at least {batch:,} * ({window:,} + 1) = {need:,} ids, got {total:,}.",
-        way_out,
+        hint,
     )

@@ -110,10 +110,10 @@ def _opened(name: str) -> Iterator[tuple[BinaryIO, int]]:
             else:
                 yield file, size
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        rule, way_out = "expected a whole gzip file.", "Copy or download it anew."
+        rule, hint = "expected a whole gzip file.", "Copy or download it anew."
         named = {"unpacker": str(error) or type(error).__name__}
         what = f"read_idx: {shorten(name)} is damaged: it cannot be unpacked"
-        raise DataError(what, named, rule, way_out) from error
+        raise DataError(what, named, rule, hint) from error
     except OSError as error:
         raise DataError(_refusal(name, error)) from error
 
@@ -156,13 +156,13 @@ def _too_short(name: str, dtype: np.dtype[Any], shape: tuple[int, ...], wanted: 
 
 
 def _refusal(name: str, error: OSError) -> str:
-    way_out = ""
+    hint = ""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        what, way_out = "does not exist", nearest(name, neighbors(name)).strip()
+        what, hint = "does not exist", nearest(name, neighbors(name)).strip()
     elif isinstance(error, IsADirectoryError):
         what = "is a folder"
     elif isinstance(error, PermissionError):
         what = "may not be read: permission denied"
     else:
         what = f"cannot be read: {reason_of(error)}"
-    return explain(f"read_idx: {shorten(name)} {what}", None, "expected an IDX file.", way_out)
+    return explain(f"read_idx: {shorten(name)} {what}", None, "expected an IDX file.", hint)

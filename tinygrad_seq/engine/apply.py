@@ -64,10 +64,8 @@ class Recorded:
     def _looked_at(self, call: str) -> None:
         if STATE.tracing and self.mode & TRACED:
             rule = "expected maths alone: a kernel is made once, and serves other values too."
-            way_out = "Write a choice between values as where(condition, x, y)."
-            raise TraceError(
-                f"{call}: a value was looked at while a function was traced", None, rule, way_out
-            )
+            hint = "Write a choice between values as where(condition, x, y)."
+            raise TraceError(f"{call}: a value was looked at while a function was traced", None, rule, hint)
 
 
 def wrap(array: Array, node: Node | Leaf | None = None, mode: int = 0) -> Tensor:

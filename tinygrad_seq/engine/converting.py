@@ -192,8 +192,8 @@ class ConvertingMethods(Recorded):
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> NoReturn:
         name = getattr(func, "__name__", "function")
         rule = "a tensor of tinygrad_seq is not one of PyTorch's."
-        way_out = "Use torch.from_numpy(x.detach().numpy().copy()), or the function of this library."
-        raise DTypeError(f"torch.{name}: one argument is a tensor of ours", None, rule, way_out)
+        hint = "Use torch.from_numpy(x.detach().numpy().copy()), or the function of this library."
+        raise DTypeError(f"torch.{name}: one argument is a tensor of ours", None, rule, hint)
 
     if not TYPE_CHECKING:  # a type checker is to know which attributes there are
 
@@ -208,8 +208,8 @@ class ConvertingMethods(Recorded):
             value = self.array.reshape(())[()]
             return format(value.item(), spec) if spec else str(value)
         if spec:
-            rule, way_out = f"expected 1 element, got {self.array.size}.", "Write each, or x.tolist()."
-            raise DTypeError(f"format: {spec!r} is for one number", {"x": self}, rule, way_out)
+            rule, hint = f"expected 1 element, got {self.array.size}.", "Write each, or x.tolist()."
+            raise DTypeError(f"format: {spec!r} is for one number", {"x": self}, rule, hint)
         return str(self)
 
     def __round__(self, digits: builtins.int | None = None) -> Any:

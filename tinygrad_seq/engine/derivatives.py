@@ -89,8 +89,8 @@ def grad(
     """
     if callable(outputs) or not isinstance(outputs, (Tensor, list, tuple)):
         rule = "expected the tensors that a function has given, as in torch.autograd.grad."
-        way_out = "For the gradient of a function itself: value_and_grad(f)(x)."
-        raise ArgumentError("grad: outputs are no tensors", {"outputs": outputs}, rule, way_out)
+        hint = "For the gradient of a function itself: value_and_grad(f)(x)."
+        raise ArgumentError("grad: outputs are no tensors", {"outputs": outputs}, rule, hint)
     outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     given = list(grad_outputs) if isinstance(grad_outputs, (list, tuple)) else [grad_outputs] * len(outs)
@@ -144,8 +144,8 @@ def value_and_grad(fn: Function, argnums: int | Sequence[int] = 0) -> Function:
     wholes = isinstance(argnums, (list, tuple)) and all(isinstance(i, int) for i in argnums)
     if not callable(fn) or isinstance(argnums, bool) or not (isinstance(argnums, int) or wholes):
         rule = "expected a function, and the numbers of the arguments that gradients are for."
-        way_out = "It returns a function: value, gradient = value_and_grad(f)(x)."
-        raise ArgumentError("value_and_grad: called with values", {"argnums": argnums}, rule, way_out)
+        hint = "It returns a function: value, gradient = value_and_grad(f)(x)."
+        raise ArgumentError("value_and_grad: called with values", {"argnums": argnums}, rule, hint)
     places = [argnums] if isinstance(argnums, int) else list(argnums)
 
     def both(*args: Any, **settings: Any) -> tuple[Tensor, Any]:

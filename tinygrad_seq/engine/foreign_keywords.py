@@ -173,8 +173,8 @@ def _unknown(call: str, asking: Mapping[str, Any], known: list[str]) -> str:
     )
     near = [n for name in asking for n in get_close_matches(name, known, 1, 0.7)]
     ways = [_INSTEAD[name] for name in asking if name in _INSTEAD]
-    way_out = f"Near it: {', '.join(near)}." if near else ways[0] if ways else ""
-    return explain(f"{call}: no such setting: {', '.join(asking)}", asking, rule, way_out)
+    hint = f"Near it: {', '.join(near)}." if near else ways[0] if ways else ""
+    return explain(f"{call}: no such setting: {', '.join(asking)}", asking, rule, hint)
 
 
 answer_methods(device)  # which stands below this module

@@ -63,8 +63,8 @@ def become(x: Any, symbol: str, out: Any) -> Any:
         out = out.to(x.array.dtype)
     learnt = x.mode & WANTS and not isinstance(x.node, Node)  # a leaf, inside no_grad()
     if out.mode & WANTS and type(x) is not Recorded.tensor_type:
-        rule, way_out = "expected a value without gradient.", f"Write x = x {symbol} y, under another name."
-        raise GraphError(f"{call}: a parameter would hang on the tape", {"x": x}, rule, way_out)
+        rule, hint = "expected a value without gradient.", f"Write x = x {symbol} y, under another name."
+        raise GraphError(f"{call}: a parameter would hang on the tape", {"x": x}, rule, hint)
     if _is_shared(x):
         if out.mode or (x.mode and not learnt):
             rule = "another tensor that is still there shares its memory, as x[0] does, and would not change."
@@ -118,8 +118,8 @@ def _refused_leaf(x: Any, symbol: str) -> Exception:
             f"{call}: changed while a function was traced", {"x": x}, rule, f"Write x = x {symbol} y."
         )
     rule = "expected a tensor without gradient, or no_grad() around it."
-    way_out = f"To learn: with no_grad(): x {symbol}= y. For a new value: z = x {symbol} y."
-    return GraphError(f"{call}: x is a leaf that wants a gradient", {"x": x}, rule, way_out)
+    hint = f"To learn: with no_grad(): x {symbol}= y. For a new value: z = x {symbol} y."
+    return GraphError(f"{call}: x is a leaf that wants a gradient", {"x": x}, rule, hint)
 
 
 def _inplace(name: str, symbol: str) -> Any:

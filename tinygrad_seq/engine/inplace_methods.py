@@ -159,9 +159,9 @@ class WritingMethods(Recorded):
 
 
 def _lost(call: str, x: Any, value: Any) -> Exception:
-    rule, way_out = "expected a value without a gradient.", "Use value.detach(), or no_grad()."
+    rule, hint = "expected a value without a gradient.", "Use value.detach(), or no_grad()."
     named = {"x": x, "value": value}
-    return GraphError(f"{call}: the gradient of the value would be lost", named, rule, way_out)
+    return GraphError(f"{call}: the gradient of the value would be lost", named, rule, hint)
 
 
 def _stream() -> Any:
@@ -174,5 +174,5 @@ def checked_writable(call: str, x: Any) -> None:
     """GraphError where writing into the array would make a recorded gradient wrong, or lose one."""
     if isinstance(x.node, Node) or (x.mode & WANTS and STATE.recording):
         rule = "expected a leaf without gradient, or a leaf inside no_grad()."
-        way_out = f"Use x = x.{call.rstrip('_')}(...), or with tgs.no_grad(): around it."
-        raise GraphError(f"{call}: x is on the tape and cannot be written to", {"x": x}, rule, way_out)
+        hint = f"Use x = x.{call.rstrip('_')}(...), or with tgs.no_grad(): around it."
+        raise GraphError(f"{call}: x is on the tape and cannot be written to", {"x": x}, rule, hint)

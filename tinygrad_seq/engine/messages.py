@@ -176,9 +176,9 @@ def foreign(x: Any) -> DTypeError:
     """The error for what cannot stand beside a tensor; PyTorch's tensors are named as such."""
     if _of_pytorch(x):
         rule = "expected a tensor of tinygrad_seq: a gradient cannot cross from one library to the other."
-        way_out = "Use tgs.tensor(x.detach().numpy()) for its values."
+        hint = "Use tgs.tensor(x.detach().numpy()) for its values."
         named = {"value": f"torch.{type(x).__name__}{tuple(getattr(x, 'shape', ()))}"}
-        return DTypeError("a PyTorch tensor cannot stand beside ours", named, rule, way_out)
+        return DTypeError("a PyTorch tensor cannot stand beside ours", named, rule, hint)
     rule = "expected a tensor, array or number."
     return DTypeError(f"{type(x).__name__} cannot stand beside a tensor", {"value": x}, rule)
 

@@ -30,14 +30,14 @@ def tensors_among(value: Any) -> Iterator[Recorded]:
         yield from tensors_among(list(value.values()))
 
 
-def may_leave(call: str, value: Any, rule: str, way_out: str) -> None:
+def may_leave(call: str, value: Any, rule: str, hint: str) -> None:
     """Raise GraphError where a tensor in `value` wants a gradient, which would stop here without a word.
 
     Raises TraceError where a traced one would become a constant of the kernel.
     """
     for t in tensors_among(value):
         if t.mode & WANTS and STATE.recording:
-            raise GraphError(f"{call}: the gradient would be lost", {"x": t}, rule, way_out)
+            raise GraphError(f"{call}: the gradient would be lost", {"x": t}, rule, hint)
         if t.mode & TRACED and STATE.tracing:
             rule = "expected maths alone: a kernel is made once, and serves other values too."
             raise TraceError(f"{call}: values were taken while a function was traced", {"x": t}, rule)
@@ -61,8 +61,8 @@ def writable(call: str, out: Any) -> Any:
     if not isinstance(out, Recorded):
         return out
     if out.mode & (WANTS | TRACED):
-        rule, way_out = "expected a tensor without gradient.", "Take the result instead of out=."
-        raise GraphError(f"{call}: out is on the tape and cannot be written to", {"out": out}, rule, way_out)
+        rule, hint = "expected a tensor without gradient.", "Take the result instead of out=."
+        raise GraphError(f"{call}: out is on the tape and cannot be written to", {"out": out}, rule, hint)
     return out.array
 
 

@@ -216,8 +216,8 @@ def _reached(bound: Any, x: Any, below: bool) -> Any:
 def _truth(x: Any) -> Any:
     x = as_tensor(x)
     if x.array.dtype.kind != "b":
-        rule, way_out = "expected booleans.", "Compare first, as in (x != 0) & (y != 0)."
-        raise DTypeError("logic: & | ^ ~ are for truth values", {"x": x}, rule, way_out)
+        rule, hint = "expected booleans.", "Compare first, as in (x != 0) & (y != 0)."
+        raise DTypeError("logic: & | ^ ~ are for truth values", {"x": x}, rule, hint)
     return x
 
 

@@ -31,8 +31,8 @@ class RearrangingMethods(Recorded):
         """The transpose of a matrix; a vector as it is."""
         x: Any = self
         if x.ndim > 2:
-            rule, way_out = "expected at most 2 axes.", "Use x.T or x.transpose(0, 1)."
-            raise ShapeError("t: not a matrix", {"x": self}, rule, way_out)
+            rule, hint = "expected at most 2 axes.", "Use x.T or x.transpose(0, 1)."
+            raise ShapeError("t: not a matrix", {"x": self}, rule, hint)
         return x.T  # type: ignore[no-any-return]
 
     @property
@@ -72,9 +72,9 @@ class RearrangingMethods(Recorded):
         counts = sizes_of(sizes)
         if axis is not None or len(counts) < self.array.ndim:
             rule = f"expected a number of copies for each of {self.array.ndim} axes."
-            way_out = "Each element several times, NumPy's repeat, is x.repeat_interleave(n, axis)."
+            hint = "Each element several times, NumPy's repeat, is x.repeat_interleave(n, axis)."
             given = {"x": self, "sizes": counts}
-            raise ArgumentError("repeat: it lays copies side by side", given, rule, way_out)
+            raise ArgumentError("repeat: it lays copies side by side", given, rule, hint)
         return self.tile(*counts)
 
     def tile(self, *sizes: Any) -> Tensor:
@@ -190,8 +190,8 @@ class RearrangingMethods(Recorded):
         where = as_tensor(mask)
         if where.dtype.kind != "b":
             rule = "expected booleans."
-            way_out = "Compare first, as in mask == 0."
-            raise DTypeError("masked_fill: no mask", {"x": self, "mask": where}, rule, way_out)
+            hint = "Compare first, as in mask == 0."
+            raise DTypeError("masked_fill: no mask", {"x": self, "mask": where}, rule, hint)
         return ops.where(where, exactly_in(value, self.array.dtype), self)  # type: ignore[no-any-return]
 
     def masked_select(self, mask: Any) -> Tensor:

@@ -42,8 +42,8 @@ class Extreme(NamedTuple):
 
     def _refuse(self) -> NoReturn:
         rule = "dim= gives values and indices, as in PyTorch; axis= gives the values alone, as in NumPy."
-        way_out = "Take .values, or write axis= for dim=."
-        raise ArgumentError("a pair (values, indices) is no tensor", None, rule, way_out)
+        hint = "Take .values, or write axis= for dim=."
+        raise ArgumentError("a pair (values, indices) is no tensor", None, rule, hint)
 
     # A tuple would be repeated by `* 2`, joined by `+` and stacked by NumPy.
     def __add__(self, other: Any) -> NoReturn:
@@ -284,8 +284,6 @@ def _correction(call: str, correction: Any, unbiased: Any, ddof: Any, place: tup
         raise ArgumentError(f"{call}: one setting under two names", given, "expected one of them.")
     if place and (not given or place not in ((True,), (False,))):
         rule = "in PyTorch a truth value here is unbiased=, in NumPy a dtype."
-        way_out = "Write keepdims= or correction= by name."
-        raise ArgumentError(
-            f"{call}: only an axis is known by its place", {"second": place[0]}, rule, way_out
-        )
+        hint = "Write keepdims= or correction= by name."
+        raise ArgumentError(f"{call}: only an axis is known by its place", {"second": place[0]}, rule, hint)
     return float(next(iter(given.values()), 1.0))

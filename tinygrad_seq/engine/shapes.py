@@ -52,9 +52,9 @@ class ShapeMethods(Recorded):
         """Two axes exchanged, as in PyTorch; another order of all axes, NumPy's `transpose`, is `permute`."""
         places = (*axes, *(d for d in (dim0, dim1) if d is not None))
         if len(places) != 2:
-            rule, way_out = "expected two axes.", "Use x.permute(...) for an order of all axes, or x.T."
+            rule, hint = "expected two axes.", "Use x.permute(...) for an order of all axes, or x.T."
             given = {"x": self, "axes": axes[0] if len(axes) == 1 else axes}
-            raise ArgumentError("transpose: it exchanges two axes", given, rule, way_out)
+            raise ArgumentError("transpose: it exchanges two axes", given, rule, hint)
         order = list(range(self.array.ndim))
         i, j = (axis_of("transpose", a, len(order), self) for a in places)
         order[i], order[j] = order[j], order[i]

@@ -39,11 +39,11 @@ keep_freed_pages()  # before the first tape
 def array_of(data: Any, dtype: Any = None) -> Array:
     """A fresh array of `data`: Python floats become float32, arrays keep their dtype."""
     if getattr(data, "requires_grad", False) and not isinstance(data, Recorded):
-        rule, way_out = "its gradient cannot cross into this library.", "Use tgs.tensor(x.detach())."
-        raise DTypeError("tensor: a PyTorch tensor that wants a gradient", None, rule, way_out)
+        rule, hint = "its gradient cannot cross into this library.", "Use tgs.tensor(x.detach())."
+        raise DTypeError("tensor: a PyTorch tensor that wants a gradient", None, rule, hint)
     if isinstance(data, (list, tuple)):
-        rule, way_out = "expected values alone.", "Write stack([x, y]), or x.detach() for each."
-        may_leave("tensor", data, rule, way_out)
+        rule, hint = "expected values alone.", "Write stack([x, y]), or x.detach() for each."
+        may_leave("tensor", data, rule, hint)
     if not isinstance(data, Recorded) and hasattr(data, "is_contiguous"):  # PyTorch's
         data = (data.float() if is_bfloat16(data) else data).cpu().numpy()
     data = plain(data)
@@ -133,8 +133,8 @@ class Tensor(
     def requires_grad(self, on: bool) -> None:
         on = flag("requires_grad", "requires_grad", on)
         if not self.is_leaf:
-            rule, way_out = "x was made by a recorded op.", "Use x.detach() for a leaf with the same value."
-            raise GraphError("requires_grad: only a leaf's can be set", {"x": self}, rule, way_out)
+            rule, hint = "x was made by a recorded op.", "Use x.detach() for a leaf with the same value."
+            raise GraphError("requires_grad: only a leaf's can be set", {"x": self}, rule, hint)
         if on and self.array.dtype.kind != "f":
             rule = "expected a floating dtype, f32 or f64."
             raise DTypeError("requires_grad: only floating tensors have gradients", {"x": self}, rule)

@@ -268,8 +268,8 @@ def set_default_device(device: Any) -> None:
 def set_default_dtype(dtype: Any) -> None:
     """Nothing for float32; else refused: the default is no setting here."""
     if dtype_of("set_default_dtype", dtype) != FLOAT32:
-        rule, way_out = "expected float32.", "Write dtype=tgs.float64 where a tensor or layer is made."
-        raise ArgumentError("set_default_dtype: the default stays float32", {"dtype": dtype}, rule, way_out)
+        rule, hint = "expected float32.", "Write dtype=tgs.float64 where a tensor or layer is made."
+        raise ArgumentError("set_default_dtype: the default stays float32", {"dtype": dtype}, rule, hint)
 
 
 answer(globals())

@@ -202,8 +202,8 @@ def one_family(call: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) ->
     if not (given_ones(theirs) and given_ones(ours)):
         return
     rule = f"expected PyTorch's ({', '.join(theirs)}) or our own ({', '.join(ours)}), not both."
-    way_out = "allow=~blocked says what blocked=True keeps apart, and combines with causal=True."
-    raise ArgumentError(f"{call}: masks of two families", named, rule, way_out)
+    hint = "allow=~blocked says what blocked=True keeps apart, and combines with causal=True."
+    raise ArgumentError(f"{call}: masks of two families", named, rule, hint)
 
 
 def checked_mask(call: str, name: str, mask: Any, kinds: str, shape: tuple[int, ...]) -> Tensor:

@@ -38,8 +38,8 @@ def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         else:
             return rule(*args, **settings)
     if func in WRITERS and any(True for _ in tensors_among(args[:1])):
-        rule_text, way_out = "expected an array.", "Write x[...] = value."
-        raise ArgumentError(f"{name}: it writes into its argument", {"x": args[0]}, rule_text, way_out)
+        rule_text, hint = "expected an array.", "Write x[...] = value."
+        raise ArgumentError(f"{name}: it writes into its argument", {"x": args[0]}, rule_text, hint)
     if func not in _NO_GRADIENT:
         lost = args[1:] if func is np.full_like else args
         may_leave(name, (lost, kwargs), *no_rule(rule is not None))

@@ -163,6 +163,6 @@ class KernelCache:
             raise ArgumentError("source: no such kernel", {"which": which}, rule)
         if which not in self.last:
             rule = f"expected a call of {self.name} before{' and a gradient' * (which == 'backward')}."
-            way_out = f"Its composition runs instead: {self.reason}." if self.reason else ""
-            raise ArgumentError(f"source: no {which} kernel has run yet", None, rule, way_out)
+            hint = f"Its composition runs instead: {self.reason}." if self.reason else ""
+            raise ArgumentError(f"source: no {which} kernel has run yet", None, rule, hint)
         return self.last[which].kernel.source

@@ -131,9 +131,9 @@ class Specialization:
                     own = sum_to(own, g.shape)
                 if not alike(own, g):
                     rule = "expected the gradient of its composition."
-                    way_out = "Please report it; tgs.composed() runs the composition."
+                    hint = "Please report it; tgs.composed() runs the composition."
                     name = self.cache.name
-                    raise TraceError(f"fused: the derived gradient of {name} is wrong", None, rule, way_out)
+                    raise TraceError(f"fused: the derived gradient of {name} is wrong", None, rule, hint)
         plan.proved.add((wanted, given))
 
     def recorded(self, node: Node, wanted: tuple[bool, ...], gs: list[Any]) -> list[Any]:

@@ -303,5 +303,5 @@ def _require_spread(call: str, x: Floats, least: int) -> None:
 
 def _require_fitted(call: str, fitted: bool) -> None:
     if not fitted:
-        way_out = f"Call fit() first: {call}(...).fit(series)."
-        raise DataError(f"{call}: not fitted yet", None, "expected a series to learn from.", way_out)
+        hint = f"Call fit() first: {call}(...).fit(series)."
+        raise DataError(f"{call}: not fitted yet", None, "expected a series to learn from.", hint)

@@ -282,5 +282,5 @@ def pseudo_count(call: str, alpha: Any) -> float:
 
 def _require_fitted(call: str, fitted: bool) -> None:
     if not fitted:
-        rule, way_out = "expected sequences to count.", f"Call fit() first: {call}(...).fit(ids)."
-        raise DataError(f"{call}: nothing has been counted yet", None, rule, way_out)
+        rule, hint = "expected sequences to count.", f"Call fit() first: {call}(...).fit(ids)."
+        raise DataError(f"{call}: nothing has been counted yet", None, rule, hint)

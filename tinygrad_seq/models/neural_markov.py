@@ -41,8 +41,8 @@ class NeuralMarkov(NeuralModel):
         if weights > MOST_WEIGHTS:
             what = f"NeuralMarkov: a table of (V + 1)^order * V = {weights:,} weights is too large"
             rule = f"expected at most {MOST_WEIGHTS:,} weights."
-            way_out = "Choose a lower order, or count instead: Markov keeps only what came."
-            raise ArgumentError(what, {"vocabulary_size": V, "order": order}, rule, way_out)
+            hint = "Choose a lower order, or count instead: Markov keeps only what came."
+            raise ArgumentError(what, {"vocabulary_size": V, "order": order}, rule, hint)
         self.table = Embedding((V + 1) ** self.order, V, dtype=dtype, rng=rng)
 
     def forward(self, ids: Any, state: Any = None) -> tuple[Tensor, Tensor]:

@@ -185,8 +185,8 @@ def read_ids(call: str, sequence: npt.ArrayLike, vocabulary_size: int, least: in
     """One row of ids, i64(T,), checked."""
     row = _one_row(call, sequence, least, "ids")
     if row.size and row.dtype.kind not in "iu":
-        way_out = "Text becomes ids by Vocabulary.encode." if row.dtype.kind == "U" else ""
-        raise DTypeError(f"{call}: ids are whole numbers", {"ids": row}, "expected integers.", way_out)
+        hint = "Text becomes ids by Vocabulary.encode." if row.dtype.kind == "U" else ""
+        raise DTypeError(f"{call}: ids are whole numbers", {"ids": row}, "expected integers.", hint)
     wrong = (row < 0) | (row >= vocabulary_size) if row.size else row
     if wrong.any():
         at = int(np.argmax(wrong))
@@ -211,8 +211,8 @@ def read_series(call: str, series: npt.ArrayLike, least: int = 1) -> Floats:
     if not np.isfinite(values).all():
         at = int(np.argmin(np.isfinite(values)))
         rule = f"expected finite numbers, got {values[at]} at position {at}."
-        way_out = "Cut the series there, or fill the gap first."
-        raise DataError(f"{call}: a value is missing", {"series": values}, rule, way_out)
+        hint = "Cut the series there, or fill the gap first."
+        raise DataError(f"{call}: a value is missing", {"series": values}, rule, hint)
     return values
 
 
@@ -226,13 +226,13 @@ def _one_row(call: str, values: Any, least: int, name: str) -> npt.NDArray[Any]:
         if row.dtype.kind == "U":
             row = row.reshape(-1)
         else:
-            way_out = "Of a batch (T, B), take one column at a time: ids[:, 0]." if row.ndim == 2 else ""
-            _not_one_row(call, {name: row}, f"expected one axis, got {row.ndim}.", way_out)
+            hint = "Of a batch (T, B), take one column at a time: ids[:, 0]." if row.ndim == 2 else ""
+            _not_one_row(call, {name: row}, f"expected one axis, got {row.ndim}.", hint)
     if len(row) < least:
         rule = f"expected at least {least}, got {len(row)}."
         raise DataError(f"{call}: the sequence is {'too short' if len(row) else 'empty'}", None, rule)
     return row
 
 
-def _not_one_row(call: str, operands: dict[str, Any], rule: str, way_out: str = "") -> NoReturn:
-    raise ShapeError(f"{call}: this is not one sequence", operands, rule, way_out) from None
+def _not_one_row(call: str, operands: dict[str, Any], rule: str, hint: str = "") -> NoReturn:
+    raise ShapeError(f"{call}: this is not one sequence", operands, rule, hint) from None

@@ -36,8 +36,8 @@ def refuse_loss(module: Any, name: str, held: Mapping[str, Any], value: Any, kin
     for path, child in held.items():
         if isinstance(child, Tensor) and path in new and not isinstance(new[path], kinds[1]):
             rule = f"expected a Parameter or None, got {_named(new[path])}."
-            way_out = "New values: .assign(x), or .data = x. Another parameter: Parameter(x)."
-            raise DTypeError(what + "a parameter would be lost", {path: child}, rule, way_out)
+            hint = "New values: .assign(x), or .data = x. Another parameter: Parameter(x)."
+            raise DTypeError(what + "a parameter would be lost", {path: child}, rule, hint)
 
 
 def refuse_no_buffer(module: Any, name: str, value: Any) -> None:
@@ -62,9 +62,9 @@ def refuse_dropped(module: Any, children: Iterable[tuple[str, Any]]) -> None:
             for path, found in walked(name, value, (Tensor, np.ndarray)):
                 if path in gone:
                     rule = f"expected a Parameter, got {_named(found)}."
-                    way_out = "New values: .assign(x), or .data = x. Another parameter: Parameter(x)."
+                    hint = "New values: .assign(x), or .data = x. Another parameter: Parameter(x)."
                     what = f"{type(module).__name__}.{path}: a parameter was lost"
-                    raise DTypeError(what, None, rule, way_out)
+                    raise DTypeError(what, None, rule, hint)
 
 
 def _named(value: Any) -> str:
@@ -96,8 +96,8 @@ def _parameters(held: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def used_up(module: Any, name: str, value: Any) -> Exception:
     """The error for a generator, which could be looked through only once."""
     rule = f"expected a list or a tuple, got a {type(value).__name__}."
-    way_out = f"Write self.{name} = list(...)."
-    return DTypeError(f"{type(module).__name__}.{name}: cannot be looked through twice", None, rule, way_out)
+    hint = f"Write self.{name} = list(...)."
+    return DTypeError(f"{type(module).__name__}.{name}: cannot be looked through twice", None, rule, hint)
 
 
 def in_slot(module: Any, name: str) -> Exception:
@@ -115,9 +115,9 @@ def shared_by_all(kind: type, path: str, child: Any) -> Exception:
 
 def one_name_for_two(module: Any, path: str, first: Any, second: Any) -> Exception:
     """The error for two parameters of one path."""
-    rule, way_out = "expected paths of their own.", "Use other names or keys, without dots."
+    rule, hint = "expected paths of their own.", "Use other names or keys, without dots."
     what = f"{type(module).__name__}: two parameters are called {path!r}"
-    return ArgumentError(what, {"first": Tensor(first), "second": Tensor(second)}, rule, way_out)
+    return ArgumentError(what, {"first": Tensor(first), "second": Tensor(second)}, rule, hint)
 
 
 def two_values_for_one(own: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[str]:
@@ -181,5 +181,5 @@ def _unseen(module: Any, path: str, holder: str, child: Any) -> Exception:
 def _no_parameter(module: Any, path: str, t: Tensor) -> Exception:
     what = f"{type(module).__name__}: {path!r} wants a gradient, but would be neither learnt nor saved"
     rule = "expected a Parameter, or a tensor without gradient."
-    way_out = f"Write self.{path.rsplit('.', 1)[-1]} = Parameter(...), or .detach()."
-    return DTypeError(what, {path: t}, rule, way_out)
+    hint = f"Write self.{path.rsplit('.', 1)[-1]} = Parameter(...), or .detach()."
+    return DTypeError(what, {path: t}, rule, hint)

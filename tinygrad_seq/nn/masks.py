@@ -88,8 +88,8 @@ def _theirs(
     batch, heads, length, size = shape
     if is_causal and attn_mask is None:
         rule = "expected attn_mask too: as in PyTorch, is_causal only says of it that it is causal."
-        way_out = "Pass causal=True for a causal mask."
-        raise ArgumentError(f"{call}: is_causal without attn_mask", None, rule, way_out)
+        hint = "Pass causal=True for a causal mask."
+        raise ArgumentError(f"{call}: is_causal without attn_mask", None, rule, hint)
     forms: list[Tensor] = []
     if attn_mask is not None:
         mask, flat = _boolean_or_float(call, "attn_mask", attn_mask), (batch * heads, length, size)

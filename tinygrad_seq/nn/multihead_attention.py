@@ -27,7 +27,7 @@ Cache = tuple[Tensor, ...]
 
 
 def check_heads(
-    call: str, width_name: str, width: int, heads: int, head_dim: int | None, way_out: bool = True
+    call: str, width_name: str, width: int, heads: int, head_dim: int | None, hint: bool = True
 ) -> int:
     """The size of a head; raises ArgumentError where the width cannot be cut into so many."""
     if head_dim is not None:
@@ -37,7 +37,7 @@ def check_heads(
         free = f"Pass head_dim= for heads of a size of their own, such as head_dim={-(-width // heads)}."
         named = {width_name: width, "heads": heads}
         raise ArgumentError(
-            f"{call}: {width_name} cannot be cut into equal heads", named, rule, free if way_out else ""
+            f"{call}: {width_name} cannot be cut into equal heads", named, rule, free if hint else ""
         )
     return width // heads
 

@@ -69,12 +69,12 @@ def applicable(call: str, name: Any, part: Any) -> Module:
     if callable(part) and not isinstance(part, (type, Tensor)):
         return Function(part)
     rule = f"expected a module or a function, got {part.__name__ if isinstance(part, type) else type(part).__name__}."
-    way_out = ""
+    hint = ""
     if isinstance(part, type):
-        rule, way_out = f"{part.__name__} is a class.", f"Write {part.__name__}(...)."
+        rule, hint = f"{part.__name__} is a class.", f"Write {part.__name__}(...)."
     elif isinstance(part, (list, tuple)) or hasattr(part, "__next__"):
-        way_out = f"Write {call}(*parts)."
-    raise DTypeError(f"{call}: part {name} cannot be applied", None, rule, way_out)
+        hint = f"Write {call}(*parts)."
+    raise DTypeError(f"{call}: part {name} cannot be applied", None, rule, hint)
 
 
 answer(globals())

@@ -32,9 +32,9 @@ def stacked(call: str, layer: Layers, count: int, rng: Generator | None = None) 
         return made_by_function(call, layer, count)
     if type(layer) not in (TransformerEncoderLayer, TransformerDecoderLayer) and count > 1:
         rule = "expected a layer that can make another with weights of its own, or a function that makes one."
-        way_out = f"Pass a function of no arguments: {call}(lambda: {type(layer).__name__}(...), {count})."
+        hint = f"Pass a function of no arguments: {call}(lambda: {type(layer).__name__}(...), {count})."
         raise ArgumentError(
-            f"{call}: {type(layer).__name__} cannot make others like itself", None, rule, way_out
+            f"{call}: {type(layer).__name__} cannot make others like itself", None, rule, hint
         )
     fresh: Callable[..., Module] = getattr(layer, "fresh")  # noqa: B009
     return [copy.deepcopy(layer), *(fresh(rng) for _ in range(count - 1))]

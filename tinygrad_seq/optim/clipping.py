@@ -61,8 +61,8 @@ class _Gradients:
         listed = list(tensors)
         if not listed and isinstance(tensors, Iterator):
             rule = "expected at least one: a generator can be gone through only once."
-            way_out = "Ask again: clip_grad_norm_(model.parameters(), 1.0)."
-            raise ArgumentError("gradients: no parameters are left", None, rule, way_out)
+            hint = "Ask again: clip_grad_norm_(model.parameters(), 1.0)."
+            raise ArgumentError("gradients: no parameters are left", None, rule, hint)
         for p in listed:
             if p.grad is not None and p.grad.array.size:
                 found.setdefault((p.grad.array.dtype, p.array.dtype), []).append(p)
@@ -121,8 +121,8 @@ def clip_grad_norm_(
         norm = gradients.norm(norm_type)
         if error_if_nonfinite and not math.isfinite(norm.item()):
             rule = "expected a finite norm."
-            way_out = "Run the step inside detect_anomaly() to see where it first arises."
-            raise NonFiniteError("clip_grad_norm_: the gradient is not finite", {"norm": norm}, rule, way_out)
+            hint = "Run the step inside detect_anomaly() to see where it first arises."
+            raise NonFiniteError("clip_grad_norm_: the gradient is not finite", {"norm": norm}, rule, hint)
         factor = (max_norm / (norm + 1e-6)).minimum(1.0)
 
         def scaled(g: Array, own: bool, p: Tensor) -> Array:

@@ -110,9 +110,9 @@ class Optimizer:
             new = None if ref is None else ref()
             if new is not None and not any(new is known for known in params):
                 rule = "its module has another one in its place, which would never be learnt."
-                way_out = "Make the optimiser after the model is complete, or add_param_group() the new one."
+                hint = "Make the optimiser after the model is complete, or add_param_group() the new one."
                 named = {"old": p, "new": new}
-                raise GraphError("step: a parameter has been replaced", named, rule, way_out)
+                raise GraphError("step: a parameter has been replaced", named, rule, hint)
 
     def _alike(self, params: Iterable[Tensor]) -> Iterable[list[Tensor]]:
         """The parameters that one update can take together: of equal dtypes, moments and number of steps."""

@@ -118,17 +118,17 @@ def _flush_folder(folder: Path) -> None:
 def _refusal(path: str | os.PathLike[str], error: OSError) -> str:
     # Only the last of these quotes the operating system, whose wording differs from one to the next.
     if isinstance(error, IsADirectoryError):
-        reason, way_out = "it is a folder", "Give the name of a file inside it."
+        reason, hint = "it is a folder", "Give the name of a file inside it."
     elif isinstance(error, FileNotFoundError):
-        reason, way_out = "its folder does not exist", "Make the folder first, or choose another place."
+        reason, hint = "its folder does not exist", "Make the folder first, or choose another place."
     elif isinstance(error, PermissionError):
-        reason, way_out = "permission denied", "Choose a place that you may write to."
+        reason, hint = "permission denied", "Choose a place that you may write to."
     elif error.errno == errno.ENOSPC:
-        reason, way_out = error.strerror or "the disk is full", "Make room, and try again."
+        reason, hint = error.strerror or "the disk is full", "Make room, and try again."
     else:
-        reason, way_out = reason_of(error), "Choose another place, or try again."
+        reason, hint = reason_of(error), "Choose another place, or try again."
     return explain(
         f"write: {os.fspath(path)!r} cannot be written: {reason}",
         expected="Nothing was changed: what stood under this name before still stands there.",
-        hint=way_out,
+        hint=hint,
     )

@@ -90,9 +90,9 @@ def weights(
     top = float(x.max())
     if not math.isfinite(top):
         rule = "expected finite numbers."
-        way_out = "Were the weights saved by a run that diverged? Train again with a lower learning rate."
+        hint = "Were the weights saved by a run that diverged? Train again with a lower learning rate."
         what = "sample: the model's logits are not finite"
-        raise NonFiniteError(what, {"logits": logits}, rule, way_out)
+        raise NonFiniteError(what, {"logits": logits}, rule, hint)
     if seen is not None and how.repetition_penalty != 1.0:
         with np.errstate(over="ignore"):
             r = how.repetition_penalty

@@ -65,8 +65,8 @@ def _check_call(row: Row, rows: Sequence[Row]) -> None:
     # A checkpoint or a fused op carries the function that it stands for.
     rule_of = SHAPES["checkpoint"] if "fn" in row.settings else SHAPES.get(row.op)
     if rule_of is None:
-        way_out = f'Enter its rule: SHAPES["{row.op}"] = lambda *shapes, **settings: ...'
-        _refuse(f"row %{row.slot} has an op without a shape rule", rows, [row], "", way_out)
+        hint = f'Enter its rule: SHAPES["{row.op}"] = lambda *shapes, **settings: ...'
+        _refuse(f"row %{row.slot} has an op without a shape rule", rows, [row], "", hint)
     given = [rows[slot] for slot in row.args]
     for arg in given:
         if isinstance(arg.dtype, tuple) != (row.op == "pick"):
@@ -89,6 +89,6 @@ def _check_call(row: Row, rows: Sequence[Row]) -> None:
         )
 
 
-def _refuse(what: str, rows: Sequence[Row], named: Sequence[Row], rule: str, way_out: str = "") -> NoReturn:
+def _refuse(what: str, rows: Sequence[Row], named: Sequence[Row], rule: str, hint: str = "") -> NoReturn:
     operands = {f"%{row.slot}": _Shown(row) for row in named}
-    raise GraphError(f"tape: {what}", operands, rule, way_out)
+    raise GraphError(f"tape: {what}", operands, rule, hint)

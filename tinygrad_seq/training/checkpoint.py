@@ -26,7 +26,7 @@ _FORMAT = "tinygrad_seq weights"
 _VERSION = "1"
 _STATE = "tinygrad_seq state"
 _KEYS = ("format", "version", "vocabulary", "arrays")
-_WAY_OUT = "Copy the whole folder anew from where the model was trained, or train again."
+_HINT = "Copy the whole folder anew from where the model was trained, or train again."
 
 
 class _Saved(NamedTuple):
@@ -79,14 +79,12 @@ def load_weights(path: str | os.PathLike[str], model: Module, vocabulary: Tokeni
         what = f"has version {metadata.get('version')!r} of the format, this package reads {_VERSION!r}"
         raise CheckpointError(_refusal(name, what, "Use the version of tinygrad_seq that wrote it."))
     if known and metadata.get("arrays") != _hash(arrays):
-        raise CheckpointError(
-            _refusal(name, "is damaged: its arrays are not those that were written", _WAY_OUT)
-        )
+        raise CheckpointError(_refusal(name, "is damaged: its arrays are not those that were written", _HINT))
     own = model.state_dict()
     model_fits = own.keys() == arrays.keys() and all(own[key].shape == a.shape for key, a in arrays.items())
     if model_fits and not known:
         raise CheckpointError(
-            _refusal(name, f"was not written by this package: no format {_FORMAT!r}", _WAY_OUT)
+            _refusal(name, f"was not written by this package: no format {_FORMAT!r}", _HINT)
         )
     if model_fits and metadata.get("vocabulary") != fingerprint(vocabulary):
         what = "belongs to another vocabulary: the same number of symbols, but not the same symbols"
@@ -118,14 +116,14 @@ def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str
     arrays, metadata = _read(name)
     if metadata.get("format") != _STATE:
         what = f"was not written by this package as the state of a run: no format {_STATE!r}"
-        raise CheckpointError(_refusal(name, what, _WAY_OUT))
+        raise CheckpointError(_refusal(name, what, _HINT))
     if metadata.get("version") != _VERSION:
         what = f"has version {metadata.get('version')!r} of the format, this package reads {_VERSION!r}"
         raise CheckpointError(_refusal(name, what, "Use the version of tinygrad_seq that wrote it."))
     text = metadata.get("facts", "")
     if metadata.get("arrays") != _hash(arrays, text):
         what = "is damaged: its content is not what was written"
-        raise CheckpointError(_refusal(name, what, _WAY_OUT))
+        raise CheckpointError(_refusal(name, what, _HINT))
     return arrays, json.loads(text)
 
 
@@ -146,13 +144,13 @@ def _read(name: str) -> _Saved:
             arrays |= _widened(name, narrow)
             return _Saved(arrays, dict(file.metadata() or {}))
     except FileNotFoundError as error:
-        raise CheckpointError(_refusal(name, "does not exist", _WAY_OUT)) from error
+        raise CheckpointError(_refusal(name, "does not exist", _HINT)) from error
     except OSError as error:
         what = f"cannot be read: {reason_of(error)}"
         raise CheckpointError(_refusal(name, what, "Check what stands under this name.")) from error
     except (SafetensorError, ValueError, TypeError, AttributeError) as error:
         what = "is damaged: it is no complete safetensors file"
-        raise CheckpointError(_refusal(name, what, _WAY_OUT)) from error
+        raise CheckpointError(_refusal(name, what, _HINT)) from error
 
 
 def _widened(name: str, narrow: set[str]) -> dict[str, Array]:
@@ -194,5 +192,5 @@ def _hash(arrays: Mapping[str, Array], text: str = "") -> str:
     return digest.hexdigest()
 
 
-def _refusal(name: str, what: str, way_out: str) -> str:
-    return explain(f"load: {name!r} {what}", None, "", way_out)
+def _refusal(name: str, what: str, hint: str) -> str:
+    return explain(f"load: {name!r} {what}", None, "", hint)

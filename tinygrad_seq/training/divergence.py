@@ -115,9 +115,9 @@ def diverged(course: Course) -> DivergedError:
         f"expected a loss of at most {high}, {TIMES:g} times the larger of its first value and ln V,\n"
         f"  at the end and in one of {REPORTS} reports in a row."
     )
-    way_out = "Try a lower lr."
+    hint = "Try a lower lr."
     if course.folder:
         good, name = seen.kept
-        way_out = f"The weights of step {good:,} are kept in {str(course.folder.path / name)!r}. {way_out}"
+        hint = f"The weights of step {good:,} are kept in {str(course.folder.path / name)!r}. {hint}"
     what = f"train: step {step.step:,}: the run has diverged"
-    return DivergedError(what, found, rule, way_out)
+    return DivergedError(what, found, rule, hint)

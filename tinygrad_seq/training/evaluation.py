@@ -267,12 +267,8 @@ class _Tally:
         nats = float(self.sums.sum() / self.total) + 0.0  # what is certain costs 0, not -0
         if not math.isfinite(nats):
             found: dict[str, Any] = {"nats per token": nats}
-            way_out = (
-                "A network that diverged says so; train it again with a lower lr. Counts need smoothing."
-            )
-            raise NonFiniteError(
-                "measure: the loss is not finite", found, "expected finite numbers.", way_out
-            )
+            hint = "A network that diverged says so; train it again with a lower lr. Counts need smoothing."
+            raise NonFiniteError("measure: the loss is not finite", found, "expected finite numbers.", hint)
         means = self.sums / self.sizes
         error = batch_means(means, self.sizes)
         accuracy = self.hits / self.total if counted else None

@@ -62,13 +62,13 @@ def found_text(
     run: Path,
     facts: Mapping[str, Any],
     read: Callable[[Sources], T],
-    way_out: str,
+    hint: str,
 ) -> Found:
     """The first text with the content of the run's own (`facts["sha256"]`) that its names `corpus` lead to.
 
     Where there is none, the first text that there is, with `same` False.
 
-    `read` makes a text of names. Raises `DataError`, which begins with `what` and ends with `way_out`, where there is
+    `read` makes a text of names. Raises `DataError`, which begins with `what` and ends with `hint`, where there is
     none that can be read.
     """
     sha256, other = facts.get("sha256"), None
@@ -93,7 +93,7 @@ def found_text(
     why = (
         str(failed).splitlines()[0] if failed else f"it is not in {', '.join(map(shorten, places[:_SHOWN]))}."
     )
-    raise DataError(what, {"corpus": list(corpus)}, f"{why}\n  {rule}", way_out) from failed
+    raise DataError(what, {"corpus": list(corpus)}, f"{why}\n  {rule}", hint) from failed
 
 
 def _tried(corpus: Sequence[str], run: Path, facts: Mapping[str, Any]) -> list[tuple[Sources, Sources, str]]:

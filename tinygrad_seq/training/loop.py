@@ -136,8 +136,8 @@ def resume(
     if text.sha256 != known and not allow_new_data:
         what = f"resume: the run in {str(folder)!r} was trained on another text than {text.name!r}"
         sums = {"its sha256": known[:12], "that of this text": text.sha256[:12]}
-        way_out = "Give the text that it was trained on, or allow this one by name: --allow-new-data."
-        raise CheckpointError(what, sums, "", way_out)
+        hint = "Give the text that it was trained on, or allow this one by name: --allow-new-data."
+        raise CheckpointError(what, sums, "", hint)
     tokens = text if isinstance(text, Tokens) else tokenize(text, run.vocabulary)
     saved, new = (arrays, facts), text.sha256 != known
     course = Course(run, text, tokens, own, clock, saved, new_data=new, run_from=place)
@@ -177,9 +177,9 @@ def _found_again(
         text = read(names)
         return Found(text, text.sha256 == facts["sha256"], names, os.getcwd())
     what = f"resume: the text of the run in {str(own.path)!r} cannot be had again"
-    way_out = f"Name it where it is now: tgs train PATH --resume {own.path}"
+    hint = f"Name it where it is now: tgs train PATH --resume {own.path}"
     known = {BEGUN_IN: facts.get("from"), **own.facts(), "sha256": facts["sha256"]}
-    return found_text(what, config.corpus, own.path, known, read, way_out)
+    return found_text(what, config.corpus, own.path, known, read, hint)
 
 
 def _left_out(config: Config) -> str:
@@ -194,19 +194,19 @@ def _ended(course: Course, folder: str | Path) -> str:
     if course.spent:
         found |= {"patience": patience, "validations without a better one": course.waited}
         rule, more = "expected a longer patience, or 0 for none.", f"--patience {2 * patience}"
-    way_out = f"Give them: {more}. To use the model: tgs sample {folder}"
+    hint = f"Give them: {more}. To use the model: tgs sample {folder}"
     if course.spent:
-        way_out = way_out.replace("Give them", "Give it")
-    return explain(f"resume: the run in {str(folder)!r} has ended", found, rule, way_out)
+        hint = hint.replace("Give them", "Give it")
+    return explain(f"resume: the run in {str(folder)!r} has ended", found, rule, hint)
 
 
 def _refuse_fixed(settings: dict[str, Any], path: Path) -> None:
     fixed = [name for name in settings if name in _FIXED]
     if fixed:
         rule = f"A run keeps these from its beginning: {', '.join(_FIXED)}."
-        way_out = "Train a new one, or leave the setting out."
+        hint = "Train a new one, or leave the setting out."
         what = f"resume: {fixed[0]} of the run in {str(path)!r} cannot change"
-        raise CheckpointError(what, {fixed[0]: settings[fixed[0]]}, rule, way_out)
+        raise CheckpointError(what, {fixed[0]: settings[fixed[0]]}, rule, hint)
 
 
 def _plan_of(

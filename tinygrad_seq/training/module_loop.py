@@ -171,10 +171,8 @@ class _Watch:
             found = {"loss": mean, "loss of the first step": watch.first}
             rule = f"expected at most {watch.highest:.4g}, {watch.times:g} times the size of the first,\n"
             rule += f"  in one of {REPORTS} reports in a row and in one of the last {_AT_THE_END}."
-            way_out = (
-                f"The parameters are again those before step {self.good:,}. Try a lower lr, or diverged=0."
-            )
-            raise DivergedError(f"fit: step {step:,}: the loss has diverged", found, rule, way_out)
+            hint = f"The parameters are again those before step {self.good:,}. Try a lower lr, or diverged=0."
+            raise DivergedError(f"fit: step {step:,}: the loss has diverged", found, rule, hint)
         if not watch.count:
             self.kept, self.good = self._now(), step
 

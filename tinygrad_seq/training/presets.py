@@ -163,8 +163,8 @@ def preset(name: str) -> Mapping[str, Any]:
     if name not in PRESETS:
         known = [*PRESETS, "auto"]
         rule = f"expected one of {', '.join(known)}."
-        way_out = nearest(name, known).strip()
-        raise ArgumentError(f"train: there is no preset {name!r}", None, rule, way_out)
+        hint = nearest(name, known).strip()
+        raise ArgumentError(f"train: there is no preset {name!r}", None, rule, hint)
     return PRESETS[name].settings
 
 

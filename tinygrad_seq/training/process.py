@@ -61,5 +61,5 @@ def _lock(descriptor: int, folder: Path) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             what = f"train: another process trains in {os.fspath(folder)!r} right now"
-            way_out = "Wait for its end, or stop it with Ctrl+C; then go on: tgs train --resume."
-            raise CheckpointError(what, None, "", way_out) from error
+            hint = "Wait for its end, or stop it with Ctrl+C; then go on: tgs train --resume."
+            raise CheckpointError(what, None, "", hint) from error

@@ -96,9 +96,9 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
             reason = _reason(folder, error)
-            way_out = "Give a folder that you may write to with -o."
+            hint = "Give a folder that you may write to with -o."
             raise CheckpointError(
-                f"train: {os.fspath(path)!r} cannot be made: {reason}", None, "", way_out
+                f"train: {os.fspath(path)!r} cannot be made: {reason}", None, "", hint
             ) from error
         return cls(folder)
 
@@ -111,8 +111,8 @@ class RunFolder:
         folder = Path(path)
         name = os.fspath(path)
         if (folder / CONFIG).exists():
-            way_out = "Give another folder with -o, or remove this one if the run is not needed any more."
-            raise CheckpointError(f"train: {name!r} already holds a run", None, "", way_out)
+            hint = "Give another folder with -o, or remove this one if the run is not needed any more."
+            raise CheckpointError(f"train: {name!r} already holds a run", None, "", hint)
         if _occupied(folder):
             what = f"train: {name!r} is {'a folder that is not empty' if folder.is_dir() else 'a file'}"
             rule = "expected the name of a new or empty folder; a run overwrites nothing."
@@ -129,8 +129,8 @@ class RunFolder:
         config, vocabulary = _described(folder, name)
         if not os.path.lexists(folder / STATE):
             what = f"resume: the run in {name!r} cannot go on: it holds no {STATE}"
-            way_out = f"It can still write: tgs sample {name}. To train, start a new run."
-            raise CheckpointError(what, None, "", way_out)
+            hint = f"It can still write: tgs sample {name}. To train, start a new run."
+            raise CheckpointError(what, None, "", hint)
         return cls(folder), Run(new_model(vocabulary, config), vocabulary, config)
 
     def describe(self, run: Run, facts: Mapping[str, TomlValue]) -> None:
@@ -233,9 +233,9 @@ def _explained(path: Path) -> Iterator[None]:
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         reason = "its folder does not exist" if missing else reason_of(error)
-        way_out = "The weights saved so far are whole. Make room, or check that the folder still exists."
+        hint = "The weights saved so far are whole. Make room, or check that the folder still exists."
         raise CheckpointError(
-            f"train: {os.fspath(path)!r} cannot be written: {reason}", None, "", way_out
+            f"train: {os.fspath(path)!r} cannot be written: {reason}", None, "", hint
         ) from error
 
 
@@ -289,17 +289,17 @@ def _reason(folder: Path, error: OSError | ValueError) -> str:
 
 
 def _no_run(folder: Path, name: str) -> str:
-    what, way_out = f"load: {name!r} is not the folder of a run: it holds no {CONFIG}", ""
+    what, hint = f"load: {name!r} is not the folder of a run: it holds no {CONFIG}", ""
     if folder.is_file():
         what = f"load: {name!r} is a file, not the folder of a run"
         if (folder.parent / CONFIG).is_file():
-            way_out = f"Give the folder that it is in: {os.fspath(folder.parent)}"
+            hint = f"Give the folder that it is in: {os.fspath(folder.parent)}"
     elif not folder.exists():
         what = f"load: there is no folder {name!r}"
-    if not way_out:
+    if not hint:
         runs = sorted(str(one.parent) for one in Path("runs").glob(f"*/{CONFIG}"))
-        way_out = f"There are: {few(runs)}." if runs else "Train one with: tgs train builtin:topics"
-    return explain(what, None, "expected a folder that tgs train has made.", way_out)
+        hint = f"There are: {few(runs)}." if runs else "Train one with: tgs train builtin:topics"
+    return explain(what, None, "expected a folder that tgs train has made.", hint)
 
 
 answer(globals(), "load_run")

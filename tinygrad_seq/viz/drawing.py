@@ -82,8 +82,8 @@ def draw(
     if len(what) == 1 and isinstance(what[0], (Graph, Tape)):
         graph = what[0] if isinstance(what[0], Graph) else from_tape.read(what[0])
         if color == "grad" and all(n.grad is None for n in graph.nodes):
-            way_out = "Draw the tensors themselves: draw(loss, color='grad')."
-            raise GraphError("draw: this record holds no gradients", None, "", way_out)
+            hint = "Draw the tensors themselves: draw(loss, color='grad')."
+            raise GraphError("draw: this record holds no gradients", None, "", hint)
         return Picture(only_backward(graph) if which == "backward" else graph, wish, color == "grad")
     outputs = _outputs(what)
     with collector_paused():
@@ -181,8 +181,8 @@ def _loss_of(model: Any) -> Tensor:
     symbols = getattr(model, "vocabulary_size", None)
     if symbols is None or not hasattr(model, "loss"):
         name = type(model).__name__
-        way_out = "For example: draw(layer, tgs.randn(6, 1, 3))."
-        raise GraphError(f"draw: {name} needs an example input", None, "", way_out)
+        hint = "For example: draw(layer, tgs.randn(6, 1, 3))."
+        raise GraphError(f"draw: {name} needs an example input", None, "", hint)
     ids = np.arange(EXAMPLE_STEPS + 1)[:, None] % symbols
     loss = model.loss(Tensor(ids[:-1], name="ids"), Tensor(ids[1:], name="next ids"))
     return loss[0] if isinstance(loss, tuple) else loss  # type: ignore[no-any-return]

@@ -164,7 +164,7 @@ def test_names_of_tokenizers() -> None:
     """What is asked for by name says so itself."""
     for spec in ("char", "byte", "jamo"):
         assert learn_tokenizer(spec, iter(["ab", "c"])).spec == spec
-    for bad, way_out in (
+    for bad, hint in (
         ("chars", "\n  Did you mean 'char'?"),
         ("bpe:255", ""),
         ("bpe:", ""),
@@ -174,7 +174,7 @@ def test_names_of_tokenizers() -> None:
     ):
         assert message(ArgumentError, learn_tokenizer, bad, "a") == (
             f"tokenizer: there is no such tokenizer.\n  tokenizer: {bad!r}\n"
-            f"  expected char, byte, jamo, or bpe:N with N ids, 256 at least.{way_out}"
+            f"  expected char, byte, jamo, or bpe:N with N ids, 256 at least.{hint}"
         )
 
 

@@ -15,7 +15,7 @@ from tinygrad_seq.training.validation import parts_of
 
 __all__ = ["Parts", "named_text", "own_parts"]
 
-_WAY_OUT = "Name it where it is now: --data PATH. Other files are measured by: tgs eval RUN FILE..."
+_HINT = "Name it where it is now: --data PATH. Other files are measured by: tgs eval RUN FILE..."
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def own_parts(record: Record, tokenizer: Tokenizer, data: Sequence[str] | None =
     sources = [sources] if isinstance(sources, str) else list(sources)
     if not sources or "-" in sources:
         what = f"{record.name}: its text came through standard input and is kept nowhere"
-        raise DataError(what, None, "", _WAY_OUT)
+        raise DataError(what, None, "", _HINT)
     how = {name: settings[name] for name in ("encoding", "bad_bytes", "max_size") if name in settings}
     how["ext"] = str(settings.get("ext", OLD_EXT))
 
@@ -56,14 +56,14 @@ def own_parts(record: Record, tokenizer: Tokenizer, data: Sequence[str] | None =
 
     if data is None:
         what = f"{record.name}: its text cannot be had again"
-        tokens = found_text(what, sources, record.path, record.facts, read, _WAY_OUT).text
+        tokens = found_text(what, sources, record.path, record.facts, read, _HINT).text
     else:
         tokens = read(sources)
     if record.sha256 is not None and tokens.sha256 != record.sha256:
         found = {"sha256 when it was trained": record.sha256, "sha256 now": tokens.sha256}
         what = f"{record.name}: its text, {tokens.name}, is not what it was"
         rule = "expected the same text: on another, its parts would not be what they were."
-        raise DataError(what, found, rule, _WAY_OUT)
+        raise DataError(what, found, rule, _HINT)
     return Parts(_divided(tokens.ids, record), tokenizer, tokens.name, tokens.sha256)
 
 

@@ -128,8 +128,8 @@ def read_record(path: str | os.PathLike[str]) -> Record:
         why = f"it holds no {_CONFIG}" if missing else f"its {_CONFIG} cannot be read: {_why(error)}"
         rule = "expected a folder that tgs train has made."
         runs = sorted(str(one.parent) for one in Path("runs").glob(f"*/{_CONFIG}"))
-        way_out = f"There are: {few(runs)}." if runs else ""
-        raise CheckpointError(f"{name!r} is not the folder of a run: {why}", None, rule, way_out) from error
+        hint = f"There are: {few(runs)}." if runs else ""
+        raise CheckpointError(f"{name!r} is not the folder of a run: {why}", None, rule, hint) from error
     facts = settings.pop(_FACTS, {})
     rows, notes = _rows(folder / _METRICS)
     return Record(folder, settings, facts if isinstance(facts, dict) else {}, rows, tuple(notes))

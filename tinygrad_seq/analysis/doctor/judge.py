@@ -210,11 +210,11 @@ def clipping(record: Record) -> Verdict | None:
     if share > OFTEN:
         optimizer = record.settings.get("optimizer", "AdamW")
         if optimizer in _BY_SIZE:
-            way_out = "the clip, not the lr, sets the size of a step. Raise it, or lower lr."
+            hint = "the clip, not the lr, sets the size of a step. Raise it, or lower lr."
         else:
             # A factor common to all gradients is divided out again.
-            way_out = f"all gradients count alike, and {optimizer} sees none as larger than another. Raise the clip."
-        return Verdict("clipping", "problem" if share > 0.9 else "hint", f"{words}: {way_out}")
+            hint = f"all gradients count alike, and {optimizer} sees none as larger than another. Raise the clip."
+        return Verdict("clipping", "problem" if share > 0.9 else "hint", f"{words}: {hint}")
     return Verdict("clipping", "ok", f"{words}.")
 
 

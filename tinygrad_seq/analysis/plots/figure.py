@@ -83,8 +83,8 @@ def matplotlib() -> Any:
         return import_module("matplotlib")
     except ImportError as error:
         rule = "expected the package matplotlib."
-        way_out = "Install it with: python -m pip install 'tinygrad_seq[plot]'"
-        raise RenderError("charts: matplotlib is not installed", None, rule, way_out) from error
+        hint = "Install it with: python -m pip install 'tinygrad_seq[plot]'"
+        raise RenderError("charts: matplotlib is not installed", None, rule, hint) from error
 
 
 def new_axes(

@@ -47,9 +47,9 @@ class Decoding:
     def __post_init__(self) -> None:
         if self.bad_bytes not in BAD_BYTES:
             rule = f"expected one of {', '.join(BAD_BYTES)}."
-            way_out = nearest(str(self.bad_bytes), list(BAD_BYTES)).strip()
+            hint = nearest(str(self.bad_bytes), list(BAD_BYTES)).strip()
             raise ArgumentError(
-                "read_text: bad_bytes out of range", {"bad_bytes": self.bad_bytes}, rule, way_out
+                "read_text: bad_bytes out of range", {"bad_bytes": self.bad_bytes}, rule, hint
             )
         size = self.max_size
         if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
@@ -161,9 +161,9 @@ def _undecodable(error: UnicodeDecodeError, begin: int, lines: int, name: str, h
     data, at = error.object, error.start
     shown = "UTF-8" if how.is_utf8 else how.encoding
     guess = _guessed(data) if how.is_utf8 else ""
-    way_out = "Save it as UTF-8, or convert it; from Latin-1: iconv -f latin1 -t utf-8."
+    hint = "Save it as UTF-8, or convert it; from Latin-1: iconv -f latin1 -t utf-8."
     if guess:
-        way_out = (
+        hint = (
             f"It reads as Korean in {guess}: name this encoding (--encoding {guess}), "
             f"or convert it: iconv -f {guess} -t utf-8."
         )
@@ -176,7 +176,7 @@ def _undecodable(error: UnicodeDecodeError, begin: int, lines: int, name: str, h
             "bytes from there": data[at : at + 8],
         },
         f"expected {shown} text, in which the byte 0x{data[at]:02x} cannot stand at offset {begin + at:,}.",
-        f"{way_out}\n  {options}",
+        f"{hint}\n  {options}",
     )
 
 

@@ -183,17 +183,17 @@ def _refusal(name: str, error: OSError | ValueError) -> str:
     rule = "expected a UTF-8 text file."
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         what = "does not exist"
-        way_out = nearest(name, neighbors(name)) + "Without a file: builtin:topics or builtin:stdlib."
+        hint = nearest(name, neighbors(name)) + "Without a file: builtin:topics or builtin:stdlib."
     elif isinstance(error, IsADirectoryError):
         what = "is a folder"
-        way_out = "Name the files inside it; most shells write them all for folder/*.txt."
+        hint = "Name the files inside it; most shells write them all for folder/*.txt."
     elif isinstance(error, PermissionError):
         what = "may not be read: permission denied"
-        way_out = "Copy it to a place where you may read it."
+        hint = "Copy it to a place where you may read it."
     elif isinstance(error, UnfitError) and "\0" not in name:
         what = f"cannot be read: {reason_of(error)}"
-        way_out = "Pipe it in instead, with - as its name: tgs train - < FILE"
+        hint = "Pipe it in instead, with - as its name: tgs train - < FILE"
     else:
         what = f"cannot be read: {reason_of(error)}"
-        way_out = "Check that this is a path and not the text itself."
-    return explain(f"read_text: {shorten(name)} {what}", None, rule, way_out)
+        hint = "Check that this is a path and not the text itself."
+    return explain(f"read_text: {shorten(name)} {what}", None, rule, hint)

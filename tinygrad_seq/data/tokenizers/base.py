@@ -273,8 +273,8 @@ def checked_on_unknown(on_unknown: str) -> None:
     """Raise `ArgumentError` for anything but "error", "skip" and "replace"."""
     if on_unknown not in ON_UNKNOWN:
         rule = f"expected one of {', '.join(ON_UNKNOWN)}."
-        way_out = nearest(str(on_unknown), list(ON_UNKNOWN)).strip()
-        raise ArgumentError("encode: on_unknown out of range", {"on_unknown": on_unknown}, rule, way_out)
+        hint = nearest(str(on_unknown), list(ON_UNKNOWN)).strip()
+        raise ArgumentError("encode: on_unknown out of range", {"on_unknown": on_unknown}, rule, hint)
 
 
 def require_text(caller: str, text: object) -> None:

@@ -53,8 +53,8 @@ class BPETokenizer(Tokenizer):
             self._tokenizer = package.Tokenizer.from_str(merges)
         except Exception as error:  # the package raises nothing narrower
             what = f"load: the merges of this bpe tokenizer are damaged: {error}"
-            way_out = "Copy its file anew from where the model was trained."
-            raise CheckpointError(what, None, "", way_out) from error
+            hint = "Copy its file anew from where the model was trained."
+            raise CheckpointError(what, None, "", hint) from error
         self._merges = merges
 
     @classmethod

@@ -220,20 +220,18 @@ class Vocabulary(Tokenizer):
         ]
         first = text.index(unknown[0])
         shown = few([repr(one) for one in unknown], 10)
-        way_out = (
+        hint = (
             "Leave them out or replace them: on_unknown 'skip' or 'replace' (--on-unknown). "
             "Or train a model with a text that holds them."
         )
         if set(unicodedata.normalize("NFC", text)) <= set(self.symbols):
-            way_out = (
-                "The text is not in Unicode form NFC: unicodedata.normalize('NFC', text) makes it known."
-            )
+            hint = "The text is not in Unicode form NFC: unicodedata.normalize('NFC', text) makes it known."
         size = len(self)
         return explain(
             f"encode: the vocabulary does not hold {shown}",
             {"position of the first": first, "vocabulary": self.symbols},
             f"expected only the {size:,} symbol{'' if size == 1 else 's'} that the model knows.",
-            way_out,
+            hint,
         )
 
 

@@ -14,7 +14,7 @@ from tinygrad_seq.engine.partial_backward import node_of
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import GraphError
 
-_WAY_OUT = "Draw before backward(), or call backward(retain_graph=True)."
+_HINT = "Draw before backward(), or call backward(retain_graph=True)."
 
 
 def is_freed(outputs: Sequence[Tensor]) -> bool:
@@ -127,4 +127,4 @@ def _called(leaf: Leaf) -> str:
 
 
 def _impossible(why: str) -> GraphError:
-    return GraphError(f"draw: the graph cannot be run again, for {why}", None, "", _WAY_OUT)
+    return GraphError(f"draw: the graph cannot be run again, for {why}", None, "", _HINT)

@@ -18,8 +18,8 @@ def source(scene: Scene) -> str:
     try:
         from graphviz import Digraph, escape
     except ImportError:
-        way_out = "Install it with: python -m pip install graphviz"
-        raise RenderError("picture: the Python package graphviz is missing", None, "", way_out) from None
+        hint = "Install it with: python -m pip install graphviz"
+        raise RenderError("picture: the Python package graphviz is missing", None, "", hint) from None
 
     labels = _labels(scene.boxes)
     finished: dict[Path, Digraph] = {}

@@ -16,7 +16,7 @@ from tinygrad_seq.errors import RenderError
 FORMATS = ("svg", "png", "pdf")
 SECONDS = 60.0
 _DPI = "144"
-_WAY_OUT = (
+_HINT = (
     'Install one of them: pip install "tinygrad_seq[graph]", or Graphviz from graphviz.org.\n'
     '  Without either, the picture\'s .dot text and .save("picture.dot") still work.'
 )
@@ -39,7 +39,7 @@ def render(dot: str, form: str, seconds: float = SECONDS) -> bytes:
             return _run(command, dot.encode(), seconds)
         except _Refused as reason:
             reasons.append(f"{name}: {reason}")
-    raise RenderError(f"picture: nothing here could draw it as {form}", None, "\n  ".join(reasons), _WAY_OUT)
+    raise RenderError(f"picture: nothing here could draw it as {form}", None, "\n  ".join(reasons), _HINT)
 
 
 def _renderers(form: str) -> Iterator[tuple[str, Sequence[str]]]:
