@@ -200,7 +200,7 @@ def test_one_thread_or_several_change_no_bit(name, monkeypatch):
 @pytest.mark.parametrize("width", [1, 7, 64, 257])
 def test_the_greatest_of_a_row_is_that_of_numpy(width):
     """Wherever it stands, and NaN wherever one stands; of 0.0 and -0.0 it is either."""
-    greatest = tgs.fusing.fused(lambda x: x.max(-1, keepdims=True) * 1.0)
+    greatest = tgs.fused(lambda x: x.max(-1, keepdims=True) * 1.0)
     for dtype in ("float32", "float64"):
         rows = np.random.default_rng(width).standard_normal((3 * width + 3, width)).astype(dtype)
         for place in range(width):

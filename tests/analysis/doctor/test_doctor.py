@@ -495,7 +495,7 @@ def test_doctor_where_nothing_is_installed(tgs: Tgs, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(importlib.metadata, "version", missing)
     monkeypatch.setattr(machine, "which", lambda name: None)
-    monkeypatch.setattr(machine.compiling, "switched_off", lambda: "numba is not installed")
+    monkeypatch.setattr(machine.jit, "switched_off", lambda: "numba is not installed")
     monkeypatch.setattr(np, "show_config", lambda mode: None)
     monkeypatch.setattr(machine.openblas, "threads", lambda: None)
     monkeypatch.setattr(kernel_cache, "folder_name", no_home)

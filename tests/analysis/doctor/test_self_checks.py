@@ -62,7 +62,7 @@ def test_selftest_holds_here(tgs: Tgs) -> None:
 
 def test_selftest_without_kernels(tgs: Tgs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compositions are no fault."""
-    monkeypatch.setattr(self_checks.compiling, "switched_off", lambda: "numba is not installed")
+    monkeypatch.setattr(self_checks.jit, "switched_off", lambda: "numba is not installed")
     (outcome,) = run_checks([checks()[2]])
     assert outcome.ok
     assert outcome.words == (
@@ -99,7 +99,7 @@ def test_a_wrong_rule_is_found(
 
 def test_a_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is off by a hundred thousandth of its composition."""
-    if not self_checks.compiling.kernels_wanted():
+    if not self_checks.jit.kernels_wanted():
         pytest.skip("no kernels here")
     calls = [0]
 
