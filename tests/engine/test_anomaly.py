@@ -16,8 +16,9 @@ import pytest
 import tinygrad_seq as tgs
 from tinygrad_seq.engine.anomaly import Watcher, detect_anomaly
 from tinygrad_seq.engine.apply import record
-from tinygrad_seq.engine.node import STATE, Place
+from tinygrad_seq.engine.node import STATE
 from tinygrad_seq.engine.ops import Op
+from tinygrad_seq.engine.place import Place
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import NonFiniteError
 

@@ -16,7 +16,8 @@ import tinygrad_seq as tgs
 from tinygrad_seq import nn
 from tinygrad_seq.analysis.probe import attention_of, states_of
 from tinygrad_seq.engine.handles import RemovableHandle
-from tinygrad_seq.engine.node import STATE, Place
+from tinygrad_seq.engine.node import STATE
+from tinygrad_seq.engine.place import Place
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError
 from tinygrad_seq.models import GPT, CharLM

@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 import tinygrad_seq as tgs
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import TRACED, record, wrap
-from tinygrad_seq.engine.node import Leaf, Node, Place
+from tinygrad_seq.engine.node import Leaf, Node
+from tinygrad_seq.engine.place import Place
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import DTypeError, GraphError
+from tinygrad_seq.tape.row import Row
 from tinygrad_seq.tape.shape_rules import SHAPES
-from tinygrad_seq.tape.tape import Row, Tape
+from tinygrad_seq.tape.tape import Tape
 
 F32, F64, I64, BOOL = (np.dtype(d) for d in ("float32", "float64", "int64", "bool"))
 

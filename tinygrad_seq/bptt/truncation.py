@@ -18,7 +18,8 @@ from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import WANTS, as_tensor, wrap
 from tinygrad_seq.engine.backward import reachable
 from tinygrad_seq.engine.messages import Made
-from tinygrad_seq.engine.node import STATE, At, Leaf, Node, Place, next_index, time_step
+from tinygrad_seq.engine.node import STATE, At, Leaf, Node, next_index, time_step
+from tinygrad_seq.engine.place import Place
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.engine.tree import mapped, tensors_in

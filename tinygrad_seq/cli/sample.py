@@ -17,7 +17,7 @@ from tinygrad_seq.data.symbols import placed_label_of, readable
 from tinygrad_seq.data.tokenizers.base import ON_UNKNOWN
 from tinygrad_seq.errors import explain
 from tinygrad_seq.sampling import Candidate, Choosing, Sample, Sampler, characters_of
-from tinygrad_seq.tape.listing import width
+from tinygrad_seq.tape.row import width
 from tinygrad_seq.terminal import bare
 from tinygrad_seq.training import load_run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tinygrad_seq.tape.listing import width
+from tinygrad_seq.tape.row import width
 from tinygrad_seq.terminal import one_line
 
 __all__ = ["as_json", "lines_of", "plus_minus", "short_time"]

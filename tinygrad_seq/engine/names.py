@@ -5,27 +5,12 @@ Only readers ask. A node has no marks until it is given one, so that those witho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from tinygrad_seq.engine.node import Leaf, Node
+from tinygrad_seq.engine.place import Marks
 
-if TYPE_CHECKING:
-    from tinygrad_seq.engine.tensor import Tensor
-
-T = TypeVar("T", bound="Tensor")
-
-
-@dataclass(slots=True)
-class Marks:
-    """The user's name, the layer's, and the functions whose result this is, the innermost first.
-
-    Of a function that ran as its composition, the name and the creation index before its first op.
-    """
-
-    name: str = ""
-    role: str = ""
-    made: tuple[tuple[str, int], ...] = ()
+T = TypeVar("T")
 
 
 _NONE = Marks()
@@ -52,8 +37,9 @@ def rename(node: Node | Leaf, name: str) -> None:
 
 def role(name: str, t: T) -> T:
     """The tensor itself, marked as what it is to the layer that made it: "f" for a forget gate."""
-    if isinstance(t.node, Node):
-        _own(t.node).role = name
+    node = getattr(t, "node", None)
+    if isinstance(node, Node):
+        _own(node).role = name
     return t
 
 

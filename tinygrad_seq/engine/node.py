@@ -13,9 +13,8 @@ import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
@@ -24,33 +23,10 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.handles import Hooks
 from tinygrad_seq.engine.ops import Op
 from tinygrad_seq.engine.origins import Origin, origin_of
+from tinygrad_seq.engine.place import Marks, Place
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.runtime.locks import Lock
 from tinygrad_seq.runtime.weakrefs import Held, Memory, forgotten_with
-
-if TYPE_CHECKING:
-    from tinygrad_seq.engine.names import Marks
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in the model and when in the sequence an op ran: scope path, time step, pass."""
-
-    scope: str = ""
-    step: int | None = None
-    phase: str = "forward"
-
-    def backward(self) -> Place:
-        """The same place in the backward pass."""
-        return Place(self.scope, self.step, "backward")
-
-    def __str__(self) -> str:
-        parts = [f"in {self.scope}"] if self.scope else []
-        if self.step is not None:
-            parts.append(f"step {self.step}")
-        if self.phase != "forward":
-            parts.append("backward pass")
-        return ", ".join(parts)
 
 
 class Watch(Protocol):

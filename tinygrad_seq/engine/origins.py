@@ -7,16 +7,14 @@ with the memory, not with a tensor, for a layer reads slices of the state that i
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
+from tinygrad_seq.engine.place import Place
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.runtime.weakrefs import forgotten_with
-
-if TYPE_CHECKING:
-    from tinygrad_seq.engine.node import Node, Place
 
 
 class Origin(NamedTuple):
@@ -38,7 +36,7 @@ def _owner(array: Array) -> Array:
     return array
 
 
-def note(array: Array, node: Node) -> None:
+def note(array: Array, node: Any) -> None:
     """Note that `array`, now off the tape, is what `node` has made."""
     owner = _owner(array)
     key = id(owner)

@@ -17,7 +17,7 @@ from tinygrad_seq.fuser.kernel import Kernel, Loop
 from tinygrad_seq.fuser.schedule import Term
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Program
 from tinygrad_seq.runtime.sums import BLOCK
-from tinygrad_seq.tape.tape import Row
+from tinygrad_seq.tape.row import Row
 
 
 class Emitter(Formulas):

@@ -12,7 +12,7 @@ from tinygrad_seq.fuser.reassociate import RESCUED
 from tinygrad_seq.fuser.scalars.maths import SCALARS
 from tinygrad_seq.fuser.schedule import COSTLY, Space, columns_of, unfusable
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Program
-from tinygrad_seq.tape.tape import Row
+from tinygrad_seq.tape.row import Row
 
 # A column variable and a start: element `start + j`. None outside of the columns.
 Lane = tuple[str, int] | None

@@ -14,7 +14,7 @@ from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.fuser.launch import Traced
 from tinygrad_seq.fuser.reassociate import RESCUED
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ROW
-from tinygrad_seq.tape.tape import Row
+from tinygrad_seq.tape.row import Row
 
 _SHAPED = frozenset({"reshape", "expand", "pad", "scatter", "uniform"})
 

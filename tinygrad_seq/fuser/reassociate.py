@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tinygrad_seq.fuser.trace import Program
-from tinygrad_seq.tape.tape import Row
+from tinygrad_seq.tape.row import Row
 
 RESCUED = "rescued"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tinygrad_seq.errors import TraceError
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, NEVER_FUSED, ONE, ROW, Program, refusal
-from tinygrad_seq.tape.tape import Row
+from tinygrad_seq.tape.row import Row
 
 # What is worth keeping between two passes over a row, rather than computing again.
 # Nanoseconds an element in float32, as measured.

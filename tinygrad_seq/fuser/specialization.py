@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,8 +21,13 @@ from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Layout
 from tinygrad_seq.fuser.trial import alike, drawn, slopes
 from tinygrad_seq.runtime.arrays import Array
 
-if TYPE_CHECKING:
-    from tinygrad_seq.fuser.dispatch import KernelCache
+
+class Source(Protocol):
+    """The function that kernels are made of, and which ones ran last."""
+
+    fn: Any
+    name: str
+    last: dict[str, Any]
 
 
 class Specialization:
@@ -31,7 +36,7 @@ class Specialization:
     `settings` are the call's keywords; `hung` says that its outputs are picked one by one from the op's node.
     """
 
-    def __init__(self, cache: KernelCache, plan: Plan, layout: Layout, arrays: Sequence[Array], width: int):
+    def __init__(self, cache: Source, plan: Plan, layout: Layout, arrays: Sequence[Array], width: int):
         self.cache, self.plan, self.layout, self.width = cache, plan, layout, width
         self.shapes = [a.shape for a in arrays]
         self.single, self.count = plan.program.single, len(plan.program.outputs)

@@ -11,12 +11,9 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from tinygrad_seq.runtime.arrays import Array
-
-if TYPE_CHECKING:
-    from tinygrad_seq.fuser.launch import BoundKernel
 
 CHUNKS = 8
 # Nanoseconds of one core, as estimated, from which on a call is cut into pieces and several threads are tried
@@ -110,7 +107,20 @@ def count() -> int:
     return int(numba.get_num_threads())
 
 
-def run(kernel: BoundKernel, arguments: Sequence[Any], results: Sequence[Array]) -> None:
+class Pieces(Protocol):
+    """A kernel that may be run in pieces: `chunks` of `rows` rows each."""
+
+    compiled: Any
+    chunks: int
+    rows: int
+    leading: Any
+
+    @property
+    def race(self) -> Race:
+        """Whether several threads are quicker."""
+
+
+def run(kernel: Pieces, arguments: Sequence[Any], results: Sequence[Array]) -> None:
     """The kernel over all pieces; outputs that sum up have a place for each piece."""
     race, start = kernel.race, time.perf_counter()
     wanted = race.choose() and not _forked
@@ -123,7 +133,7 @@ def run(kernel: BoundKernel, arguments: Sequence[Any], results: Sequence[Array])
         race.note(True, float("inf"))  # there is nobody to race
 
 
-def _on_threads(kernel: BoundKernel, arguments: Sequence[Any], results: Sequence[Array], first: bool) -> bool:
+def _on_threads(kernel: Pieces, arguments: Sequence[Any], results: Sequence[Array], first: bool) -> bool:
     """Run the pieces side by side; False, and nothing done, where there is one thread or others use them."""
     global _started
     if not _free.acquire(blocking=False):
@@ -141,6 +151,6 @@ def _on_threads(kernel: BoundKernel, arguments: Sequence[Any], results: Sequence
         _free.release()
 
 
-def _one_by_one(kernel: BoundKernel, arguments: Sequence[Any], results: Sequence[Array]) -> None:
+def _one_by_one(kernel: Pieces, arguments: Sequence[Any], results: Sequence[Array]) -> None:
     # By the same driver as on several threads: on its own LLVM optimises the kernel once and not twice.
     kernel.compiled.pieces(kernel.chunks, kernel.rows, *kernel.leading, *arguments, *results)

@@ -24,7 +24,8 @@ from tinygrad_seq.engine.node import STATE, Leaf, Node, tracing
 from tinygrad_seq.engine.ops import Op
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import TraceError, explain
-from tinygrad_seq.tape.tape import Row, Tape
+from tinygrad_seq.tape.row import Row
+from tinygrad_seq.tape.tape import Tape
 
 # How an array lies in the space of rows and columns.
 FULL, ROW, COLUMNS, ONE = "full", "row", "columns", "one"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from tinygrad_seq.engine.ops import OPS
 from tinygrad_seq.errors import GraphError
-from tinygrad_seq.tape import listing
+from tinygrad_seq.tape import row as listing
+from tinygrad_seq.tape.row import Row
 from tinygrad_seq.tape.shape_rules import SHAPES, expected_dtype
-
-if TYPE_CHECKING:
-    from tinygrad_seq.tape.tape import Row
 
 
 class _Shown:

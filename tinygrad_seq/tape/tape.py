@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,68 +17,15 @@ import numpy as np
 from tinygrad_seq.engine.apply import leaf
 from tinygrad_seq.engine.backward import reachable
 from tinygrad_seq.engine.foreign_keywords import answer
-from tinygrad_seq.engine.node import Leaf, Node, Place
+from tinygrad_seq.engine.node import Leaf, Node
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import DTypeError, GraphError
 from tinygrad_seq.runtime.malloc import collector_paused
 from tinygrad_seq.tape import check as tape_check
-from tinygrad_seq.tape import listing
+from tinygrad_seq.tape import row as listing
+from tinygrad_seq.tape.row import Row
 
-LEAF_KINDS = ("input", "param", "const")
-_NOWHERE = Place()
 _BOOKKEEPING = "before"  # where the random streams stood before a checkpoint: not part of the program
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What one slot of a tape holds: a leaf (`input`, `param`, `const`), or an op applied to earlier slots.
-
-    `shape` and `dtype` are tuples of them for an op with several outputs, which hang on it as `pick` rows.
-    `value` is a constant's number; `wants` says whether a gradient flows here.
-
-    >>> Row(2, "mul", (0, 1), shape=(3,), dtype=np.dtype("float32"), place=Place("lstm", 4))
-    %2 = mul(%0, %1)   f32[3]   lstm  t=4
-    """
-
-    slot: int
-    op: str
-    args: tuple[int, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    shape: tuple[Any, ...] = ()
-    dtype: Any = None
-    place: Place = _NOWHERE
-    name: str = ""
-    value: float | int | bool | None = None
-    wants: bool = False
-
-    @property
-    def scope(self) -> str:
-        """The scope path the op ran in: `lstm/gates`."""
-        return self.place.scope
-
-    @property
-    def step(self) -> int | None:
-        """The time step the op ran in, or None."""
-        return self.place.step
-
-    @property
-    def phase(self) -> str:
-        """`forward` or `backward`."""
-        return self.place.phase
-
-    @property
-    def is_leaf(self) -> bool:
-        """True for an input, a parameter or a constant."""
-        return self.op in LEAF_KINDS
-
-    @property
-    def program(self) -> tuple[Any, ...]:
-        """What the row computes, without its labels: equal rows have equal programs."""
-        # By its text, for NaN equals NaN here and 0.0 is not -0.0.
-        return self.op, self.args, self.settings, self.shape, self.dtype, repr(self.value)
-
-    def __repr__(self) -> str:
-        return listing.line(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -135,7 +82,7 @@ class Tape:
             if rest:
                 return f"{more} has {len(rest)} rows more, the first is {rest[0]}"
         if self.outputs != other.outputs:
-            return f"outputs differ:\n  this:  {listing.outputs(self)}\n  other: {listing.outputs(other)}"
+            return f"outputs differ:\n  this:  {listing.outputs(self.rows, self.outputs)}\n  other: {listing.outputs(other.rows, other.outputs)}"
         return ""
 
     def ops(self) -> Counter[str]:
@@ -169,7 +116,7 @@ class Tape:
 
     def __str__(self) -> str:
         with collector_paused():
-            return listing.text(self)
+            return listing.text(self.rows, self.outputs)
 
     def __repr__(self) -> str:
         return f"Tape({len(self.rows)} rows, {len(self.outputs)} outputs)"

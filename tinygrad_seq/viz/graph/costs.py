@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygrad_seq.engine.node import Leaf, Node
 from tinygrad_seq.engine.ops import OPS
-from tinygrad_seq.tape.tape import Row
+from tinygrad_seq.tape.row import Row
 
 _FREE = ("cast", "cut", "where")
 

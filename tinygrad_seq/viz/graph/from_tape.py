@@ -12,7 +12,8 @@ from tinygrad_seq.engine.messages import describe_index
 from tinygrad_seq.engine.node import Leaf
 from tinygrad_seq.engine.node import Node as Live
 from tinygrad_seq.errors import short_dtype
-from tinygrad_seq.tape.tape import Row, Tape
+from tinygrad_seq.tape.row import Row
+from tinygrad_seq.tape.tape import Tape
 from tinygrad_seq.viz.graph import costs, fused_bodies
 from tinygrad_seq.viz.graph.clusters import loops_of, places
 from tinygrad_seq.viz.graph.cuts import add_detached, add_noted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tinygrad_seq.tape.listing import type_text
+from tinygrad_seq.tape.row import type_text
 from tinygrad_seq.viz.graph.model import LEAVES, Edge, Node
 
 _LONGEST = 300

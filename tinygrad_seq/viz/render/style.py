@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from tinygrad_seq.engine.ops import OPS
-from tinygrad_seq.tape import listing
+from tinygrad_seq.tape import row as listing
 from tinygrad_seq.viz.graph.clusters import Cluster
 from tinygrad_seq.viz.graph.cuts import GROUND
 from tinygrad_seq.viz.graph.fused_bodies import OPENED

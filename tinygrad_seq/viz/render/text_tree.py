@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, field
 
-from tinygrad_seq.tape.listing import width
+from tinygrad_seq.tape.row import width
 from tinygrad_seq.viz.fold.group import Folded
 from tinygrad_seq.viz.graph.clusters import Path
 from tinygrad_seq.viz.graph.model import BLOCKS, GROUP, STEPS, Graph, Node

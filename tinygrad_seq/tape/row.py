@@ -1,4 +1,4 @@
-"""A tape as text: one typed line per row, columns aligned, scopes and time steps at the right.
+"""`Row`, and a tape's rows as text: one typed line each, columns aligned, scopes and time steps at the right.
 
 Constants are written where they are used, and have no line of their own.
 """
@@ -7,27 +7,80 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from tinygrad_seq.engine.messages import describe_index
+from tinygrad_seq.engine.place import Place
 from tinygrad_seq.errors import describe_shape, short_dtype
 
-if TYPE_CHECKING:
-    from tinygrad_seq.tape.tape import Row, Tape
-
+LEAF_KINDS = ("input", "param", "const")
+_NOWHERE = Place()
 # A row wider than this shifts its own columns, not everyone's.
 _CALL_WIDTH, _TYPE_WIDTH, _SCOPE_WIDTH = 44, 16, 32
 _MANY = 12
 
 
-def text(tape: Tape) -> str:
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one slot of a tape holds: a leaf (`input`, `param`, `const`), or an op applied to earlier slots.
+
+    `shape` and `dtype` are tuples of them for an op with several outputs, which hang on it as `pick` rows.
+    `value` is a constant's number; `wants` says whether a gradient flows here.
+
+    >>> Row(2, "mul", (0, 1), shape=(3,), dtype=np.dtype("float32"), place=Place("lstm", 4))
+    %2 = mul(%0, %1)   f32[3]   lstm  t=4
+    """
+
+    slot: int
+    op: str
+    args: tuple[int, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    shape: tuple[Any, ...] = ()
+    dtype: Any = None
+    place: Place = _NOWHERE
+    name: str = ""
+    value: float | int | bool | None = None
+    wants: bool = False
+
+    @property
+    def scope(self) -> str:
+        """The scope path the op ran in: `lstm/gates`."""
+        return self.place.scope
+
+    @property
+    def step(self) -> int | None:
+        """The time step the op ran in, or None."""
+        return self.place.step
+
+    @property
+    def phase(self) -> str:
+        """`forward` or `backward`."""
+        return self.place.phase
+
+    @property
+    def is_leaf(self) -> bool:
+        """True for an input, a parameter or a constant."""
+        return self.op in LEAF_KINDS
+
+    @property
+    def program(self) -> tuple[Any, ...]:
+        """What the row computes, without its labels: equal rows have equal programs."""
+        # By its text, for NaN equals NaN here and 0.0 is not -0.0.
+        return self.op, self.args, self.settings, self.shape, self.dtype, repr(self.value)
+
+    def __repr__(self) -> str:
+        return line(self)
+
+
+def text(every: Sequence[Row], results: Sequence[int]) -> str:
     """The whole listing, ending with the outputs."""
-    rows = [row for row in tape.rows if row.op != "const"]
+    rows = [row for row in every if row.op != "const"]
     columns = (
-        [call(row, tape.rows) for row in rows],
+        [call(row, every) for row in rows],
         [type_of(row) for row in rows],
         [scope_of(row) for row in rows],
     )
@@ -40,7 +93,7 @@ def text(tape: Tape) -> str:
         f"{f'%{row.slot}':<{digits}} = {called}  {kind}   {scope}  {when_of(row)}".rstrip()
         for row, called, kind, scope in zip(rows, calls, types, scopes, strict=True)
     ]
-    return "\n".join([*lines, outputs(tape)])
+    return "\n".join([*lines, outputs(every, results)])
 
 
 def _aligned(column: list[str], limit: int) -> list[str]:
@@ -56,9 +109,9 @@ def line(row: Row, rows: Sequence[Row] = ()) -> str:
     return "   ".join(part for part in (f"%{row.slot} = {call(row, rows)}", type_of(row), where) if part)
 
 
-def outputs(tape: Tape) -> str:
+def outputs(every: Sequence[Row], results: Sequence[int]) -> str:
     """The last line: what the tape computes."""
-    return "-> " + ", ".join(_argument(slot, tape.rows) for slot in tape.outputs)
+    return "-> " + ", ".join(_argument(slot, every) for slot in results)
 
 
 def call(row: Row, rows: Sequence[Row] = ()) -> str:
