@@ -82,7 +82,8 @@ class Tape:
             if rest:
                 return f"{more} has {len(rest)} rows more, the first is {rest[0]}"
         if self.outputs != other.outputs:
-            return f"outputs differ:\n  this:  {listing.outputs(self.rows, self.outputs)}\n  other: {listing.outputs(other.rows, other.outputs)}"
+            this, that = (listing.outputs(tape.rows, tape.outputs) for tape in (self, other))
+            return f"outputs differ:\n  this:  {this}\n  other: {that}"
         return ""
 
     def ops(self) -> Counter[str]:
