@@ -25,7 +25,7 @@ from tinygrad_seq.tape import check as tape_check
 from tinygrad_seq.tape import row as listing
 from tinygrad_seq.tape.row import Row
 
-_BOOKKEEPING = "before"  # where the random streams stood before a checkpoint: not part of the program
+_BOOKKEEPING = "words"  # what a checkpoint drew, to draw it again: not part of the program
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
