@@ -13,7 +13,7 @@ import statistics
 import time
 
 import tinygrad_seq as tgs
-from tinygrad_seq.engine.node import collector_paused
+from tinygrad_seq.runtime.malloc import collector_paused
 
 
 def chain(length: int) -> tuple[float, float, float]:

@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 import tinygrad_seq as tgs
 from tinygrad_seq import nn
-from tinygrad_seq.engine.node import collector_paused, recording
+from tinygrad_seq.engine.node import recording
 from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.runtime.malloc import collector_paused
 from tinygrad_seq.viz import draw
 
 

@@ -54,6 +54,18 @@ def test_no_circle():
     assert folders.circles(inside) == []
 
 
+@pytest.mark.parametrize("name", folders.ORDER[1:])
+def test_folders_within_a_folder_go_one_way(name):
+    """Of two folders inside one folder at most one imports from the other, by whatever way round."""
+    inner: dict[str, set[str]] = {p.name: set() for p in (PACKAGE / name).iterdir() if p.is_dir()}
+    for module, others in EDGES.items():
+        for other in others:
+            above, below = (MODULES[m].relative_to(PACKAGE).parts for m in (module, other))
+            if above[0] == below[0] == name and len(above) > 2 < len(below) and above[1] != below[1]:
+                inner[above[1]].add(below[1])
+    assert folders.circles(inner) == []
+
+
 def test_circles_are_found():
     """The search itself: a ring of three, a pair, and nothing else."""
     edges = {"a": {"b"}, "b": {"c", "d"}, "c": {"a"}, "d": {"e"}, "e": {"d"}, "f": {"a", "e"}}

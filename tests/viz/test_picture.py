@@ -22,7 +22,8 @@ from tinygrad_seq.errors import DataError, DTypeError, GraphError, RenderError
 from tinygrad_seq.tape.tape import Tape
 from tinygrad_seq.viz import Graph, Picture, draw
 from tinygrad_seq.viz import picture as picture_module
-from tinygrad_seq.viz.fold.fold import Folder, Wish
+from tinygrad_seq.viz.fold.fold import at_level
+from tinygrad_seq.viz.fold.folder import Folder, Wish
 from tinygrad_seq.viz.graph.clusters import places
 from tinygrad_seq.viz.graph.from_tape import read
 from tinygrad_seq.viz.render.graphviz import render
@@ -256,7 +257,7 @@ def test_steps_stand_inside_the_scope_that_loops() -> None:
 
 def scene_of(*outputs: Tensor, level: str = "op", view: str = "unrolled") -> Scene:
     """What is drawn, every op by itself."""
-    return Scene(Folder(read(Tape.of(*outputs)), Wish(view=view)).at(level))
+    return Scene(at_level(Folder(read(Tape.of(*outputs)), Wish(view=view)), level))
 
 
 def loop(h: Tensor, names: list[str], steps: Iterator[int] | range, inner: str = "") -> Tensor:

@@ -5,10 +5,10 @@ Plain NumPy; nothing here knows of tensors, models or the training loop.
 
 from tinygrad_seq.data.batches import Batch, RandomWindows, Streams, windows
 from tinygrad_seq.data.idx import labelled_images, read_idx
+from tinygrad_seq.data.mapped import let_go
 from tinygrad_seq.data.sources.corpus import Corpus, from_texts, read_text, stream_text
 from tinygrad_seq.data.splitting import Splits, split, split_columns
 from tinygrad_seq.data.store.cache import Progress, is_large, stored_texts, stored_tokens
-from tinygrad_seq.data.store.mapped import let_go
 from tinygrad_seq.data.store.tokens import Tokens, tokenize
 from tinygrad_seq.data.tokenizers.base import Decoder, Rates, TextSize, Tokenizer, rates
 from tinygrad_seq.data.tokenizers.bpe import BPETokenizer

@@ -14,7 +14,8 @@ from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError, GraphError
 from tinygrad_seq.runtime.malloc import collector_paused
 from tinygrad_seq.tape.tape import Tape
-from tinygrad_seq.viz.fold.fold import LESSON, LEVELS, VIEWS, Wish
+from tinygrad_seq.viz.fold.fold import LEVELS, VIEWS
+from tinygrad_seq.viz.fold.folder import LESSON, Wish
 from tinygrad_seq.viz.fold.select import Choice, Chosen
 from tinygrad_seq.viz.graph import from_tape
 from tinygrad_seq.viz.graph.cuts import add_grounds, reach_line

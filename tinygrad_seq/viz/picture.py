@@ -12,7 +12,8 @@ from typing import Any
 from tinygrad_seq.errors import DataError, RenderError
 from tinygrad_seq.runtime.files import atomic_write_bytes
 from tinygrad_seq.runtime.malloc import collector_paused
-from tinygrad_seq.viz.fold.fold import LESSON, Wish, folded
+from tinygrad_seq.viz.fold.fold import folded
+from tinygrad_seq.viz.fold.folder import LESSON, Wish
 from tinygrad_seq.viz.fold.group import Folded
 from tinygrad_seq.viz.graph.model import Graph
 from tinygrad_seq.viz.render import dot, graphviz, text_tree

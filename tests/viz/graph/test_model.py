@@ -15,6 +15,7 @@ from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError, DataError, GraphError
 from tinygrad_seq.models import CharLM
 from tinygrad_seq.runtime.jit import kernels_wanted
+from tinygrad_seq.runtime.malloc import collector_paused
 from tinygrad_seq.tape.tape import Tape
 from tinygrad_seq.viz import Graph, draw
 from tinygrad_seq.viz.graph.model import Node
@@ -136,7 +137,7 @@ def test_json_that_is_no_graph_is_refused(text: str) -> None:
 def test_a_hundred_thousand_steps() -> None:
     """Neither the reading, nor the JSON, nor the folding recurses."""
     w, h = Tensor(0.999, requires_grad=True, name="w"), Tensor(1.0, requires_grad=True, name="h")
-    with tgs.engine.node.collector_paused():
+    with collector_paused():
         for t in range(100_000):
             with tgs.time_step(t):
                 h = h * w

@@ -15,8 +15,8 @@ from unicodedata import normalize
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_seq.data.mapped import let_go
 from tinygrad_seq.data.nearest import nearest
-from tinygrad_seq.data.store.mapped import let_go
 from tinygrad_seq.data.unicode import stands_alone
 from tinygrad_seq.errors import ArgumentError, DataError, DTypeError, ShapeError
 from tinygrad_seq.runtime.files import atomic_write_text

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygrad_seq.viz.fold.titles import chain_name, common_detail, summary
+from tinygrad_seq.viz.graph import facts
 from tinygrad_seq.viz.graph.clusters import Path, step_of
 from tinygrad_seq.viz.graph.dataflow import Wiring
 from tinygrad_seq.viz.graph.model import BLOCKS, DATA, GROUP, PARAMETER, STEPS, TOTAL, Edge, Graph, Node
 from tinygrad_seq.viz.graph.recurrent_states import gradient
-from tinygrad_seq.viz.render import facts
 
 _MOST_WEIGHTS, _MOST_MARKED = 3, 3
 CHAIN = "chain"

@@ -10,17 +10,15 @@ A box holds ops that ran one right after the other, so that no line can lead out
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinygrad_seq.engine.ops import OPS
+from tinygrad_seq.viz.fold.folder import Folder
 from tinygrad_seq.viz.fold.group import CHAIN, Box
 from tinygrad_seq.viz.graph.clusters import Path, step_of
 from tinygrad_seq.viz.graph.labels import POINTWISE
 from tinygrad_seq.viz.graph.model import GROUP, Node
 from tinygrad_seq.viz.graph.recurrent_states import crowded
-
-if TYPE_CHECKING:
-    from tinygrad_seq.viz.fold.fold import Folder
 
 HANDED = ("cut", "state", "total")
 _MOVES = ("slice", "reshape", "permute", "expand", "cast", "pad")
@@ -122,10 +120,9 @@ def _outside(path: Path) -> Path:
 
 def _sum_box(folder: Folder, head: int) -> Box:
     """Where all parts of a sum meet: outside of the steps that they come from."""
-    adds = [a for a, h in folder.wiring.sums.items() if h == head] if head not in _cache(folder) else []
-    known = _cache(folder)
+    known = folder.sum_boxes
     if head not in known:
-        paths = [folder.wiring.path(a) for a in adds]
+        paths = [folder.wiring.path(a) for a, h in folder.wiring.sums.items() if h == head]
         same = 0
         for level in zip(*paths, strict=False):
             if any(c != level[0] for c in level):
@@ -133,11 +130,6 @@ def _sum_box(folder: Folder, head: int) -> Box:
             same += 1
         known[head] = Box(("sum", head), "sum", "+", paths[0][:same])
     return known[head]
-
-
-def _cache(folder: Folder) -> dict[int, Box]:
-    found: dict[int, Box] = folder.__dict__.setdefault("sum_boxes", {})
-    return found
 
 
 # ---- gates -----------------------------------------------------------------------------------------------

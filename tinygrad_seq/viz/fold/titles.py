@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from tinygrad_seq.viz.fold import fingerprints
+from tinygrad_seq.viz.graph import fingerprints
 from tinygrad_seq.viz.graph.model import Node
 
 _SIGMOID = ("lesser", "less", "add")

@@ -16,7 +16,7 @@ from tinygrad_seq.engine.node import Node as Live
 from tinygrad_seq.engine.partial_backward import Independent
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import GraphError
-from tinygrad_seq.viz.fold import fingerprints
+from tinygrad_seq.viz.graph import fingerprints
 from tinygrad_seq.viz.graph.cuts import GROUND
 from tinygrad_seq.viz.graph.dataflow import Wiring
 from tinygrad_seq.viz.graph.labels import letters

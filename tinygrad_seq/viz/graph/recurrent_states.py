@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from tinygrad_seq.viz.fold.fingerprints import Parts
 from tinygrad_seq.viz.graph.clusters import Path, step_of
 from tinygrad_seq.viz.graph.dataflow import Wiring
+from tinygrad_seq.viz.graph.fingerprints import Parts
 from tinygrad_seq.viz.graph.model import FORWARD, STATE, TOTAL, Edge, Graph, Node
 
 Value = tuple[int, int]

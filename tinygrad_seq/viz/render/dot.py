@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from tinygrad_seq.errors import RenderError
 from tinygrad_seq.viz.graph.clusters import Path
 from tinygrad_seq.viz.render import style
-from tinygrad_seq.viz.render.scene import Box, Scene
+from tinygrad_seq.viz.render.boxes import Box
+from tinygrad_seq.viz.render.scene import Scene
 
 if TYPE_CHECKING:
     from graphviz import Digraph

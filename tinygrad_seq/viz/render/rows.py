@@ -6,14 +6,11 @@ Graphviz lays each step out by itself, and would turn one of two equal ones roun
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from tinygrad_seq.viz.graph.clusters import Path, step_of
 from tinygrad_seq.viz.graph.labels import GATES
 from tinygrad_seq.viz.graph.model import Node
-
-if TYPE_CHECKING:
-    from tinygrad_seq.viz.render.scene import Box, Edge
+from tinygrad_seq.viz.render.boxes import Box, Edge
 
 Level = tuple[Node, Path, int]  # an op, the boxes around it, how many levels down it stands in its step
 

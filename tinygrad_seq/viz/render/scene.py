@@ -7,44 +7,24 @@ on. Leaves stand beside their uses, once for each box, so that no line crosses t
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from tinygrad_seq.viz.fold.group import Folded
-from tinygrad_seq.viz.graph import truncation_windows as windows
+from tinygrad_seq.viz.graph import facts
 from tinygrad_seq.viz.graph.clusters import Path, step_of
 from tinygrad_seq.viz.graph.cuts import GROUND
 from tinygrad_seq.viz.graph.model import DATA, GROUP, STEPS, Node
 from tinygrad_seq.viz.graph.model import Edge as Line
-from tinygrad_seq.viz.render import facts, rows
+from tinygrad_seq.viz.render import rows
 from tinygrad_seq.viz.render import style as look
+from tinygrad_seq.viz.render import truncation_windows as windows
+from tinygrad_seq.viz.render.boxes import Box, Edge
 from tinygrad_seq.viz.render.colors import Scale
 from tinygrad_seq.viz.render.lettering import hover
 from tinygrad_seq.viz.render.style import Attributes
 
 # A line from step to step that climbs this many levels is led through the gap between them.
 _STEEP = 3
-
-
-@dataclass(slots=True)
-class Edge:
-    """A line from node to node."""
-
-    tail: str
-    head: str
-    look: Attributes
-
-
-@dataclass(slots=True)
-class Box:
-    """What stands directly in one cluster; `orders` are rows of unseen nodes that keep time steps in order."""
-
-    nodes: dict[str, Attributes] = field(default_factory=dict)
-    inner: list[Path] = field(default_factory=list)
-    pairs: list[tuple[str, str]] = field(default_factory=list)  # a leaf and the op it stands beside
-    orders: list[list[str]] = field(default_factory=list)
-    windows: list[tuple[str, list[Path]]] = field(
-        default_factory=list
-    )  # time steps between two cuts, and their name
 
 
 class Scene:

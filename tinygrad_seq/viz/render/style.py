@@ -10,14 +10,14 @@ import math
 
 from tinygrad_seq.engine.ops import OPS
 from tinygrad_seq.tape import row as listing
+from tinygrad_seq.viz.graph import facts
 from tinygrad_seq.viz.graph.clusters import Cluster
 from tinygrad_seq.viz.graph.cuts import GROUND
+from tinygrad_seq.viz.graph.facts import printable
 from tinygrad_seq.viz.graph.fused_bodies import OPENED
 from tinygrad_seq.viz.graph.labels import letters
 from tinygrad_seq.viz.graph.model import BLOCKS, GROUP, STEPS, Edge, Node
-from tinygrad_seq.viz.render import facts
 from tinygrad_seq.viz.render.colors import BAD, Scale
-from tinygrad_seq.viz.render.facts import printable
 from tinygrad_seq.viz.render.lettering import SPACE, escape, halved, hover, ports, shortened, title
 
 Attributes = dict[str, str]

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from tinygrad_seq.tape.row import width
 from tinygrad_seq.viz.fold.group import Folded
+from tinygrad_seq.viz.graph import facts
 from tinygrad_seq.viz.graph.clusters import Path
+from tinygrad_seq.viz.graph.facts import printable
 from tinygrad_seq.viz.graph.model import BLOCKS, GROUP, STEPS, Graph, Node
-from tinygrad_seq.viz.render import facts
-from tinygrad_seq.viz.render.facts import printable
 from tinygrad_seq.viz.render.lettering import shortened
 
 _WIDEST = 60

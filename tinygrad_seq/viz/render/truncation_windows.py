@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from tinygrad_seq.viz.graph.clusters import Path, step_of
 from tinygrad_seq.viz.graph.model import FORWARD, Graph
-
-if TYPE_CHECKING:
-    from tinygrad_seq.viz.render.scene import Box
+from tinygrad_seq.viz.render.boxes import Box
 
 
 def enclose(boxes: Mapping[Path, Box], graph: Graph, places: Mapping[int, Path]) -> None:
