@@ -19,25 +19,61 @@ ORDER = (
     *("root", "runtime", "engine", "tape", "fuser", "functional", "optim", "nn", "bptt", "viz", "models"),
     *("replay", "data", "sampling", "training", "analysis", "cli"),
 )
+# What each folder holds, in two or three words, and its colours by the part of the house that it is in.
 _WHAT = {
-    "root": "errors, arguments, version",
     "runtime": "compiler, arrays, files",
-    "engine": "primitives, Tensor, backward",
+    "engine": "Tensor, backward pass",
     "tape": "the frozen record",
     "fuser": "tape to kernels",
     "functional": "formulas",
-    "nn": "layers, unrolled through time",
-    "optim": "optimizers, schedules",
-    "bptt": "truncation, gradient through time",
+    "optim": "update rules",
+    "nn": "layers over time",
+    "bptt": "gradient over time",
     "viz": "tape to pictures",
-    "models": "models of sequences",
+    "models": "sequence models",
     "replay": "a step run again",
     "data": "texts, tokenizers",
     "sampling": "text from a model",
     "training": "runs and their folders",
-    "analysis": "probes, plots, reports",
+    "analysis": "probes, plots, doctor",
     "cli": "the command tgs",
 }
+_PARTS = {
+    ("#f3f4f6", "#8c959f"): ("runtime", "data"),
+    ("#cfe6f5", "#0072b2"): ("engine", "tape"),
+    ("#fbe3cf", "#b8530a"): ("fuser", "replay"),
+    ("#e3f1dc", "#2f7d4f"): ("functional", "optim", "nn", "models"),
+    ("#f6e1ee", "#a0457d"): ("bptt", "viz", "analysis"),
+    ("#fff3d1", "#a67c00"): ("sampling", "training", "cli"),
+}
+# What goes from a folder to one above it.
+_FLOWS = {
+    ("runtime", "engine"): "arrays",
+    ("engine", "tape"): "graph",
+    ("engine", "functional"): "Tensor",
+    ("engine", "bptt"): "gradients",
+    ("engine", "data"): "random numbers",
+    ("tape", "fuser"): "rows",
+    ("tape", "viz"): "rows",
+    ("tape", "replay"): "rows",
+    ("fuser", "functional"): "kernels",
+    ("fuser", "optim"): "kernels",
+    ("fuser", "viz"): "fused ops",
+    ("fuser", "replay"): "kernels",
+    ("functional", "nn"): "formulas",
+    ("optim", "nn"): "clipping",
+    ("nn", "models"): "layers",
+    ("models", "replay"): "a step",
+    ("models", "sampling"): "log-probabilities",
+    ("replay", "sampling"): "recorded step",
+    ("data", "sampling"): "symbols",
+    ("bptt", "training"): "truncation",
+    ("viz", "training"): "graph",
+    ("sampling", "training"): "samples",
+    ("training", "analysis"): "run folder",
+    ("analysis", "cli"): "findings",
+}
+_FONT = "Helvetica,Arial,sans-serif"
 
 
 def modules() -> dict[str, Path]:
@@ -132,27 +168,49 @@ def between_folders(edges: dict[str, set[str]]) -> Counter[tuple[str, str]]:
     return Counter(pair for pair in pairs if pair[0] != pair[1])
 
 
-def drawn() -> str:
-    """The folders as DOT: what imports from what, without the lines that follow from others."""
+def flows() -> list[tuple[str, str]]:
+    """From which folder something goes to which above it: imports, without those that follow from others."""
     direct: dict[str, set[str]] = {name: set() for name in ORDER}
     for above, below in between_folders(graph()):
-        if "root" not in (above, below):  # errors and arguments: everybody's
+        if 0 < ORDER.index(below) < ORDER.index(above):  # the root's errors and arguments are everybody's
             direct[above].add(below)
+    found = []
+    for above in ORDER:
+        implied = set().union(*(closure({b}, direct) - {b} for b in direct[above]))
+        found += [(below, above) for below in ORDER if below in direct[above] - implied]
+    return found
+
+
+def drawn() -> str:
+    """The folders as DOT, the lowest at the bottom; the lines say what goes up."""
     lines = [
         "digraph folders {",
-        '  node [shape=box, style=rounded, fontname="Helvetica", fontsize=11]',
-        "  edge [arrowsize=0.6]",
+        "  rankdir=BT; nodesep=0.1; ranksep=0.24; remincross=false",
+        f'  node [shape=box, style="rounded,filled", fontname="{_FONT}", fontsize=10, fontcolor="#1b1f24",'
+        ' margin="0.08,0.04", height=0.3]',
+        f'  edge [arrowsize=0.5, color="#57606a", fontname="{_FONT}", fontsize=8, fontcolor="#57606a"]',
     ]
-    lines += [f"  {name} [label=<<b>{name}/</b><br/>{_WHAT[name]}>]" for name in ORDER if name != "root"]
-    for above in ORDER[1:]:
-        implied = set().union(*(closure({b}, direct) - {b} for b in direct[above]))
-        lines += [f"  {above} -> {below}" for below in ORDER if below in direct[above] - implied]
+    for (fill, border), names in _PARTS.items():
+        for name in names:
+            label = f'<<b>{name}/</b><br/><font point-size="8">{_WHAT[name]}</font>>'
+            lines.append(f'  {name} [label={label}, fillcolor="{fill}", color="{border}"]')
+    for below, above in flows():  # with an id of its own a line keeps its title, which a test reads
+        lines.append(f'  {below} -> {above} [label=" {_FLOWS[below, above]}", id="{below}-{above}"]')
+    lines += ["  {rank=same; bptt; viz}"]  # narrow enough for a telephone
     return "\n".join([*lines, "}"]) + "\n"
 
 
-if __name__ == "__main__":
-    import graphviz
+def picture() -> str:
+    """The folders as SVG, in light and dark, by the means by which the package draws tapes."""
+    from tinygrad_seq.viz.render import graphviz
+    from tinygrad_seq.viz.render.dark import with_dark
+    from tinygrad_seq.viz.render.svg import scaled, slimmed
 
+    return scaled(with_dark(slimmed(graphviz.render(drawn(), "svg").decode())))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(PACKAGE.parent))
     target = Path(sys.argv[1])
-    graphviz.Source(drawn(), engine="dot").render(outfile=str(target), cleanup=True)
+    target.write_text(picture(), encoding="utf-8")
     print(f"wrote {target}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 import re
 from pathlib import Path
@@ -123,3 +124,19 @@ def test_engine_is_as_long_as_the_readme_says():
     said = int(re.search(r"engine, ([\d,]+) lines", README.read_text(encoding="utf-8"))[1].replace(",", ""))
     lines = sum((PACKAGE / f"{name}.py").read_text(encoding="utf-8").count("\n") for name in order)
     assert abs(lines - said) <= 50, f"{lines} lines"
+
+
+def test_the_picture_of_the_folders_is_of_todays_imports():
+    """Boxes, lines and words of `docs/pictures/folders.svg`; where they stand is the layout's matter."""
+    svg = (ROOT / "docs" / "pictures" / "folders.svg").read_text(encoding="utf-8")
+    boxes = re.findall(r'class="node">\s*<title>(.*?)</title>', svg)
+    lines = [
+        tuple(html.unescape(title).split("->"))
+        for title in re.findall(r'class="edge">\s*<title>(.*?)</title>', svg)
+    ]
+    words = " ".join(re.findall(r"<text[^>]*>(.*?)</text>", svg))
+    renew = "renew it: python docs/folders.py docs/pictures/folders.svg"
+    assert sorted(boxes) == sorted(folders.ORDER[1:]), renew
+    assert sorted(lines) == sorted(folders.flows()), renew
+    for said in re.findall(r'">([^<]+)</font>|label=" ([^"]+)"', folders.drawn()):
+        assert "".join(said) in html.unescape(words).replace("\u00a0", " "), renew

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +18,11 @@ from tinygrad_seq.viz.graph.model import Graph
 from tinygrad_seq.viz.render import dot, graphviz, text_tree
 from tinygrad_seq.viz.render.dark import with_dark
 from tinygrad_seq.viz.render.scene import Scene
-from tinygrad_seq.viz.render.svg import slimmed
+from tinygrad_seq.viz.render.svg import scaled, slimmed
 
 MOST_NODES = 4000
 MOVES = ("reshape", "permute", "slice", "expand", "cast", "pad")
 _MOST_LINES = 200
-_WIDTH = re.compile(r'<svg [^>]*?width="([\d.]+)pt"')
-# Pixels for each point of the width at which the small print of boxes, 8 points, is 9 pixels high.
-_READABLE = 9 / 8
 
 
 class Picture:
@@ -75,10 +71,7 @@ class Picture:
 
         Raises RenderError where it is too large or no Graphviz is installed.
         """
-        found = self._rendered("svg").decode()
-        wide = _WIDTH.search(found)
-        least = f" min-width: {float(wide[1]) * _READABLE:.0f}px;" if wide else ""
-        return re.sub(r"<svg ", f'<svg style="max-width: 100%;{least} height: auto" ', found, count=1)
+        return scaled(self._rendered("svg").decode())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the picture; the name's ending decides.

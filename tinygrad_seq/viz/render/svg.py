@@ -6,6 +6,8 @@ import re
 
 _COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
 _NAMED = re.compile(r'(<g id="(?:clust|edge)\d+" class="\w+">)\n<title>[^<]*</title>')
+_WIDTH = re.compile(r'<svg [^>]*?width="([\d.]+)pt"')
+_READABLE = 9 / 8  # pixels a point at which the smallest letters, of 8 points, are 9 pixels high
 _EMPTY = re.compile(r"<g [^>]*>\s*</g>\n")
 _PLACES = re.compile(r' (?:d|points|x|y|cx|cy|rx|ry)="[^"]*"')
 _DECIMALS = re.compile(r"(\d+)\.(\d)\d*")
@@ -36,6 +38,17 @@ def slimmed(svg: str) -> str:
     svg = svg.replace(' text-anchor="start"', "")
     svg = _PAIR.sub(r"<text\1><tspan\3>\4</tspan><tspan\5>\6</tspan></text>", svg)
     return svg.replace('<g id="graph0"', f'<g id="graph0" {" ".join(_USUAL)}', 1)
+
+
+def scaled(svg: str) -> str:
+    """The same picture: it shrinks with its page as long as it can be read; then the page scrolls.
+
+    >>> scaled('<svg width="80pt" height="8pt">')
+    '<svg style="max-width: 100%; min-width: 90px; height: auto" width="80pt" height="8pt">'
+    """
+    width = _WIDTH.search(svg)
+    least = f" min-width: {float(width[1]) * _READABLE:.0f}px;" if width else ""
+    return svg.replace("<svg ", f'<svg style="max-width: 100%;{least} height: auto" ', 1)
 
 
 def _tenths(found: re.Match[str]) -> str:
