@@ -12,7 +12,7 @@ from tinygrad_seq.bptt.partial import one, refuse_parts
 from tinygrad_seq.bptt.summary import Reading, counted
 from tinygrad_seq.engine.partial_backward import Route, node_of
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.engine.tree import tensors_in
+from tinygrad_seq.engine.tree import leaves
 from tinygrad_seq.errors import ArgumentError, ShapeError
 from tinygrad_seq.runtime.arrays import Array
 
@@ -60,7 +60,7 @@ def truncation_bias(
     if k1 < 1 or not spans or min(spans) < k1:
         rule = f"expected 1 <= k1 <= k2, got k1 = {k1}, k2 = {k2}."
         raise ArgumentError("truncation_bias: windows out of range", None, rule)
-    refuse_parts("truncation_bias", [[node_of(t) for t in tensors_in(s)] for s in states])
+    refuse_parts("truncation_bias", [[node_of(t) for t in leaves(s)] for s in states])
     params = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     whole = _gradient(losses, params, [])
     norm = np.linalg.norm(whole)
@@ -69,7 +69,7 @@ def truncation_bias(
         total = np.zeros_like(whole)
         for start in range(0, len(losses), k1):
             before = start - (span - k1) - 1
-            behind = tensors_in(states[before]) if before >= 0 else []
+            behind = leaves(states[before]) if before >= 0 else []
             total += _gradient(losses[start : start + k1], params, behind)
         length = np.linalg.norm(total)
         both = length * norm

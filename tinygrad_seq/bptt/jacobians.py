@@ -15,7 +15,7 @@ from tinygrad_seq.bptt.summary import Reading, counted
 from tinygrad_seq.engine.apply import WANTS, wrap
 from tinygrad_seq.engine.partial_backward import Independent, Route, node_of
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.engine.tree import tensors_in
+from tinygrad_seq.engine.tree import leaves
 from tinygrad_seq.errors import ArgumentError, GraphError, RangeError, ShapeError
 from tinygrad_seq.runtime.arrays import Array
 
@@ -126,7 +126,7 @@ class _Flat:
     """A state's parts end to end as one vector, or those of one row of them."""
 
     def __init__(self, state: Any, row: int | None):
-        self.tensors, self.row = tensors_in(state), row
+        self.tensors, self.row = leaves(state), row
         for x in self.tensors:
             if not x.mode & WANTS:
                 rule = (
@@ -238,7 +238,7 @@ def lstm_paths(loss: Tensor, states: Sequence[tuple[Tensor, Tensor]]) -> LSTMPat
     The rest is what takes the way round by h, and what comes from losses before T. (Hochreiter and Schmidhuber,
     1997; Gers et al., 2000.) Raises ShapeError for less than two states, and states that are not pairs.
     """
-    pairs = [tensors_in(s) for s in states]
+    pairs = [leaves(s) for s in states]
     if len(pairs) < 2 or any(len(p) != 2 for p in pairs):
         rule = "expected a pair (h, c) for each of at least two steps."
         raise ShapeError("lstm_paths: not the states of an LSTM", None, rule)

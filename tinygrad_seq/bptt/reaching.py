@@ -14,7 +14,7 @@ from tinygrad_seq.bptt.summary import Fading, Reading
 from tinygrad_seq.engine.apply import WANTS
 from tinygrad_seq.engine.partial_backward import Independent, Route, node_of
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.engine.tree import tensors_in
+from tinygrad_seq.engine.tree import leaves
 from tinygrad_seq.errors import ShapeError
 from tinygrad_seq.runtime.arrays import Array
 
@@ -80,7 +80,7 @@ def reach(losses: Tensor | Sequence[Tensor], states: Sequence[Any]) -> Reach:
     if not rows or len(rows) > len(states):
         rule = f"expected from 1 to {len(states)} losses, one at each of the last states, got {len(rows)}."
         raise ShapeError("reach: losses and states differ in number", None, rule)
-    parts = [[node_of(t) for t in tensors_in(s) if t.mode & WANTS] for s in states]
+    parts = [[node_of(t) for t in leaves(s) if t.mode & WANTS] for s in states]
     ends = {n for nodes in parts for n in nodes}
     refuse_side_branches("reach", [node_of(loss) for loss in rows], list(ends))
     independent = Independent(parts)

@@ -22,7 +22,7 @@ from tinygrad_seq.engine.node import STATE, At, Leaf, Node, next_index, time_ste
 from tinygrad_seq.engine.place import Place
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.engine.tree import mapped, tensors_in
+from tinygrad_seq.engine.tree import leaves, tree_map
 from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError, describe_shape
 from tinygrad_seq.runtime.malloc import collector_paused
 
@@ -41,7 +41,7 @@ def cut(state: Any) -> Any:
     >>> w.grad.item()
     3.0
     """
-    return mapped(ops.cut, state)
+    return tree_map(ops.cut, state)
 
 
 class TruncatedBPTT:
@@ -176,13 +176,13 @@ class TruncatedBPTT:
         if self.randomized:
             return self._drawn(state, self.k2)
         if self.step == self._first():
-            return mapped(Tensor.detach, state)
+            return tree_map(Tensor.detach, state)
         if self.k2 >= self.k1 and (self.step - self.start + self.k2) % self.k1:
             return state  # no window begins here
         here = STATE.place
         with At(Place(here.scope, self.step, here.phase)):
-            state = mapped(_copied, state)
-        nodes = [t.node for t in tensors_in(state) if isinstance(t.node, Node)]
+            state = tree_map(_copied, state)
+        nodes = [t.node for t in leaves(state) if isinstance(t.node, Node)]
         self.edges.append((self.step, next_index(), nodes))
         return state
 
@@ -193,7 +193,7 @@ class TruncatedBPTT:
         draw = given_or(self.rng, "truncation").rand(1, dtype=np.float64).item()
         if draw < closes:
             self.since = 1
-            return mapped(Tensor.detach, state)
+            return tree_map(Tensor.detach, state)
         self.since += 1
         weight = 1.0 / (1.0 - closes)
 
@@ -203,7 +203,7 @@ class TruncatedBPTT:
                 h.register_hook(lambda g: g * weight)
             return h
 
-        return mapped(weighted, state)
+        return tree_map(weighted, state)
 
     # ---- the loop --------------------------------------------------------------------------------------
     def run(
@@ -244,7 +244,7 @@ class TruncatedBPTT:
                         update()
         if self.finish() and update is not None:
             update()
-        return total / max(count, 1), mapped(Tensor.detach, state)
+        return total / max(count, 1), tree_map(Tensor.detach, state)
 
     def _check(self, loss: Tensor) -> None:
         """The first windows that begin behind a cut are looked through; how steps are made does not change."""

@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_seq.arguments import exactly_in, real, sizes_of
 from tinygrad_seq.engine.apply import WANTS, Recorded, as_tensor
 from tinygrad_seq.engine.node import STATE, Node, mark_changed, recording
-from tinygrad_seq.engine.numpy_protocols import tensors_among
+from tinygrad_seq.engine.tree import leaves
 from tinygrad_seq.errors import ArgumentError, DTypeError, GraphError, ShapeError, describe_shape
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class WritingMethods(Recorded):
     def _written(self, call: str, *args: Any, **settings: Any) -> Tensor:
         """The array overwritten by what the method `call` gives."""
         checked_writable(f"{call}_", self)
-        for t in tensors_among((args, settings)):
+        for t in leaves((args, settings), ignore_others=True):
             if t.mode & WANTS and STATE.recording:
                 raise _lost(f"{call}_", self, t)
         with recording(False):

@@ -6,7 +6,7 @@ but only where no gradient is wanted: a gradient is never cut without a word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -15,19 +15,9 @@ import numpy as np
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import TRACED, WANTS, Recorded, as_tensor, wrap
 from tinygrad_seq.engine.node import STATE, mark_changed
+from tinygrad_seq.engine.tree import leaves, tree_map
 from tinygrad_seq.errors import ArgumentError, GraphError, TraceError
 from tinygrad_seq.runtime.arrays import Array
-
-
-def tensors_among(value: Any) -> Iterator[Recorded]:
-    """The tensors in a value, and in its lists, tuples and dicts."""
-    if isinstance(value, Recorded):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from tensors_among(part)
-    elif isinstance(value, dict):
-        yield from tensors_among(list(value.values()))
 
 
 def may_leave(call: str, value: Any, rule: str, hint: str) -> None:
@@ -35,7 +25,7 @@ def may_leave(call: str, value: Any, rule: str, hint: str) -> None:
 
     Raises TraceError where a traced one would become a constant of the kernel.
     """
-    for t in tensors_among(value):
+    for t in leaves(value, ignore_others=True):
         if t.mode & WANTS and STATE.recording:
             raise GraphError(f"{call}: the gradient would be lost", {"x": t}, rule, hint)
         if t.mode & TRACED and STATE.tracing:
@@ -45,15 +35,13 @@ def may_leave(call: str, value: Any, rule: str, hint: str) -> None:
 
 def plain(value: Any) -> Any:
     """The same value with the arrays of its tensors, which NumPy cannot write to."""
-    if isinstance(value, Recorded):
-        view = value.array.view()
-        view.flags.writeable = False
-        return view
-    if isinstance(value, (list, tuple)) and any(True for _ in tensors_among(value)):
-        return type(value)([plain(part) for part in value])
-    if isinstance(value, dict):
-        return {name: plain(part) for name, part in value.items()}
-    return value
+    return tree_map(_read_only, value, ignore_others=True)
+
+
+def _read_only(t: Recorded) -> Array:
+    view = t.array.view()
+    view.flags.writeable = False
+    return view
 
 
 def writable(call: str, out: Any) -> Any:

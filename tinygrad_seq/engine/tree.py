@@ -1,44 +1,98 @@
-"""A recurrent state as it comes: a tensor, or tuples, lists and dicts of them, or None."""
+"""Trees: a tensor, or tuples, lists and dicts of them to any depth. A recurrent state comes as one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from tinygrad_seq.engine import ops
+from tinygrad_seq.engine.apply import Recorded, as_tensor
 from tinygrad_seq.engine.foreign_keywords import answer
-from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import DTypeError, ShapeError
 
 
-def mapped(change: Callable[[Tensor], Tensor], state: Any) -> Any:
-    """A state of the same form, each of its tensors changed. Raises DTypeError for anything but tensors."""
-    if isinstance(state, Tensor):
-        return change(state)
-    if state is None:
-        return None
-    if isinstance(state, Mapping):
-        return {name: mapped(change, s) for name, s in state.items()}
-    if isinstance(state, tuple) and hasattr(state, "_fields"):
-        return type(state)(*(mapped(change, s) for s in state))
-    if isinstance(state, (tuple, list)):
-        return type(state)([mapped(change, s) for s in state])
+def children(value: Any) -> Iterable[tuple[Any, Any]] | None:
+    """What a container holds, by its place or its key; None for what is no container.
+
+    Containers are tuples (named ones too), lists and mappings.
+    """
+    if isinstance(value, (tuple, list)):
+        return enumerate(value)
+    return list(value.items()) if isinstance(value, Mapping) else None
+
+
+def _remade(like: Any, parts: list[Any]) -> Any:
+    """A container of the same form with other parts; a dict for any mapping."""
+    if isinstance(like, Mapping):
+        return dict(zip(like, parts, strict=True))
+    return type(like)(*parts) if hasattr(like, "_fields") else type(like)(parts)
+
+
+def tree_map(
+    f: Callable[[Any], Any], tree: Any, kind: type[Any] = Recorded, *, ignore_others: bool = False
+) -> Any:
+    """A tree of the same form with f(x) for each leaf x that is a `kind`, a tensor by default; None stays None.
+
+    Raises DTypeError for another leaf. With `ignore_others` it stays as it is, and so does a container in which
+    nothing changes.
+    """
+    parts = children(tree)
+    if parts is not None:
+        old = [part for _, part in parts]
+        new = [tree_map(f, part, kind, ignore_others=ignore_others) for part in old]
+        same = ignore_others and all(a is b for a, b in zip(old, new, strict=True))
+        return tree if same else _remade(tree, new)
+    if isinstance(tree, kind):
+        return f(tree)
+    if tree is None or ignore_others:
+        return tree
     rule = "expected a tensor, None, or tuples, lists and dicts of them."
-    raise DTypeError("state: not made of tensors", {"part": state}, rule)
+    raise DTypeError("state: not made of tensors", {"part": tree}, rule)
 
 
-def tensors_in(state: Any) -> list[Tensor]:
-    """The tensors of a state, in order."""
-    found: list[Tensor] = []
+def leaves(tree: Any, kind: type[Any] = Recorded, *, ignore_others: bool = False) -> list[Any]:
+    """The leaves that are a `kind`, in order; None is no leaf. Others are refused or passed over as in `tree_map`."""
+    found: list[Any] = []
 
-    def keep(t: Tensor) -> Tensor:
-        found.append(t)
-        return t
+    def keep(leaf: Any) -> Any:
+        if leaf is not None:
+            found.append(leaf)
+        return leaf
 
-    mapped(keep, state)
+    tree_map(keep, tree, kind, ignore_others=ignore_others)
     return found
+
+
+def rebuild(like: Any, leaves: Iterable[Any]) -> Any:
+    """A tree of the form of `like`, whose leaves are the next of `leaves`."""
+    following: Iterator[Any] = iter(leaves)
+    return tree_map(lambda _: next(following), like)
+
+
+def paired(call: str, join: Callable[[Any, Any], Any], new: Any, old: Any) -> Any:
+    """`join(new, old)` for each tensor of two trees of one form, which is that of `new`; None stays None.
+
+    Raises ShapeError, in which `call` stands, where the forms differ.
+    """
+    if new is None:
+        return None
+    parts = children(new)
+    if parts is None:
+        if old is None:
+            rule = "expected a tensor: rows that have not begun keep the state they were given."
+            raise ShapeError(f"{call}: there is no first state", {"returned": new}, rule)
+        return join(as_tensor(new), old)
+    if isinstance(new, Mapping):
+        alike, rule = isinstance(old, Mapping) and set(new) == set(old), ", ".join(map(repr, new))
+        rule = f"expected the parts {rule}, as the cell returns."
+    else:
+        alike = isinstance(old, (tuple, list)) and len(new) == len(old)
+        rule = f"expected {len(new)} parts, as the cell returns."
+    if not alike:
+        raise ShapeError(f"{call}: the state changes its form", {"state": old}, rule)
+    return _remade(new, [paired(call, join, part, old[key]) for key, part in parts])
 
 
 def detach(state: Any, where: Any = None, *, axis: int | None = None) -> Any:
@@ -57,10 +111,10 @@ def detach(state: Any, where: Any = None, *, axis: int | None = None) -> Any:
     [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
     """
     if where is None:
-        return mapped(Tensor.detach, state)
-    mask = np.asarray(where.array if isinstance(where, Tensor) else where)
+        return tree_map(lambda h: h.detach(), state)
+    mask = np.asarray(where.array if isinstance(where, Recorded) else where)
 
-    def rows(h: Tensor) -> Tensor:
+    def rows(h: Any) -> Any:
         at = (-2 if h.ndim > 1 else -1) if axis is None else axis
         size = h.shape[at] if -h.ndim <= at < h.ndim else None
         if mask.dtype != np.bool_ or mask.shape != (size,):
@@ -70,10 +124,9 @@ def detach(state: Any, where: Any = None, *, axis: int | None = None) -> Any:
             return h.detach()
         shape = [1] * h.ndim
         shape[at] = -1
-        chosen: Tensor = ops.where(mask.reshape(shape), h.detach(), h) if mask.any() else h
-        return chosen
+        return ops.where(mask.reshape(shape), h.detach(), h) if mask.any() else h
 
-    return mapped(rows, state)
+    return tree_map(rows, state)
 
 
 answer(globals(), "detach")

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygrad_seq.engine.apply import Recorded, wrap
 from tinygrad_seq.engine.node import mark_changed
+from tinygrad_seq.engine.tree import tree_map
 from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.runtime.arrays import Array
 
@@ -84,11 +85,7 @@ WRITERS = {np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_alo
 
 def plain(value: Any) -> Any:
     """The same value with plain arrays for watched ones."""
-    if isinstance(value, Watched):
-        return value.view(np.ndarray)
-    if isinstance(value, (list, tuple)) and any(isinstance(part, Watched) for part in value):
-        return type(value)([plain(part) for part in value])
-    return value
+    return tree_map(lambda part: part.view(np.ndarray), value, Watched, ignore_others=True)
 
 
 def opened(watched: Watched) -> Array:

@@ -16,8 +16,9 @@ from tinygrad_seq.arguments import axis_of
 from tinygrad_seq.engine import creation, ops
 from tinygrad_seq.engine.apply import Recorded, as_tensor
 from tinygrad_seq.engine.node import mark_changed
-from tinygrad_seq.engine.numpy_protocols import may_leave, no_rule, plain, tensors_among, writable
+from tinygrad_seq.engine.numpy_protocols import may_leave, no_rule, plain, writable
 from tinygrad_seq.engine.shapes import concat, stack
+from tinygrad_seq.engine.tree import leaves
 from tinygrad_seq.engine.watched_data import WRITERS
 from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.functional.contraction import einsum
@@ -37,7 +38,7 @@ def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             pass
         else:
             return rule(*args, **settings)
-    if func in WRITERS and any(True for _ in tensors_among(args[:1])):
+    if func in WRITERS and leaves(args[:1], ignore_others=True):
         rule_text, hint = "expected an array.", "Write x[...] = value."
         raise ArgumentError(f"{name}: it writes into its argument", {"x": args[0]}, rule_text, hint)
     if func not in _NO_GRADIENT:

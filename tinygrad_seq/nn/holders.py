@@ -10,12 +10,13 @@ import dataclasses
 import functools
 import itertools
 import types
-from collections.abc import Collection, ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
+from collections.abc import Collection, ItemsView, Iterator, KeysView, Sequence, ValuesView
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tree import children
 from tinygrad_seq.nn.forward_hooks import Hooked
 
 Kinds = tuple[type, ...]
@@ -77,10 +78,9 @@ def looked_through(module: Any, kinds: Kinds) -> tuple[list[tuple[str, Any]], li
 
 
 def _nested(value: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(value, (list, tuple)):
-        return iter(enumerate(value))
-    if isinstance(value, Mapping):
-        return iter(list(value.items()))
+    parts = children(value)
+    if parts is not None:
+        return iter(parts)
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview, range)):
         return iter(enumerate(value))  # a deque or a list of one's own
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

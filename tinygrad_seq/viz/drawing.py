@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import Leaf
 from tinygrad_seq.engine.node import Node as Live
 from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tree import leaves
 from tinygrad_seq.errors import ArgumentError, GraphError
 from tinygrad_seq.runtime.malloc import collector_paused
 from tinygrad_seq.tape.tape import Tape
@@ -156,7 +157,7 @@ def _outputs(what: Sequence[Any]) -> list[Tensor]:
     """The tensors to be drawn."""
     if what and hasattr(what[0], "named_parameters"):
         return [_run(what[0], what[1:])]
-    found = tensors_in(what)
+    found = leaves(what, object)
     if not found or any(not isinstance(t, Tensor) for t in found):
         Tape.of(*found)  # refuses them in its own words
     return found
@@ -171,7 +172,7 @@ def _run(model: Any, example: Sequence[Any]) -> Tensor:
         Tensor(x, name="input" if i == 0 else f"input {i + 1}") if isinstance(x, np.ndarray) else x
         for i, x in enumerate(example)
     ]
-    found = [t for t in tensors_in([model(*named)]) if isinstance(t, Tensor)]
+    found: list[Tensor] = leaves(model(*named), ignore_others=True)
     if not found:
         name = type(model).__name__
         raise GraphError(f"draw: {name} returned no tensor", None, "expected one to draw.")
@@ -187,21 +188,6 @@ def _loss_of(model: Any) -> Tensor:
     ids = np.arange(EXAMPLE_STEPS + 1)[:, None] % symbols
     loss = model.loss(Tensor(ids[:-1], name="ids"), Tensor(ids[1:], name="next ids"))
     return loss[0] if isinstance(loss, tuple) else loss  # type: ignore[no-any-return]
-
-
-def tensors_in(nest: Iterable[Any]) -> list[Any]:
-    """What a nest of tuples, lists and dicts holds, in order."""
-    found: list[Any] = []
-    todo = list(nest)[::-1]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, (tuple, list)):
-            todo += item[::-1]
-        elif isinstance(item, dict):
-            todo += list(item.values())[::-1]
-        elif item is not None:
-            found.append(item)
-    return found
 
 
 answer(globals(), "draw")

@@ -5,7 +5,7 @@ BPTT is nothing extra. The loop knows nothing of layers: any function of (x_t, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from tinygrad_seq.engine.node import scope, time_step
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.shapes import concat, stack
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.engine.tree import detach
+from tinygrad_seq.engine.tree import detach, paired
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError
 from tinygrad_seq.fuser.decorator import fused
 from tinygrad_seq.nn.module import Module
@@ -221,31 +221,6 @@ class Spans:
         if outs.shape[0] == steps:
             return outs
         return concat([outs, wrap(np.zeros((steps - outs.shape[0], *outs.shape[1:]), outs.dtype))])
-
-
-# ---- states: a tensor, or tuples of them -------------------------------------------------------------------
-def _remade(like: Any, parts: Any) -> Any:
-    return type(like)(*parts) if hasattr(like, "_fields") else type(like)(parts)
-
-
-def paired(call: str, join: Callable[[Tensor, Any], Any], new: Any, old: Any) -> Any:
-    """`join(new, old)` for each tensor of two states that are made alike; None stays None."""
-    if new is None:
-        return None
-    if isinstance(new, Mapping):
-        if not isinstance(old, Mapping) or set(new) != set(old):
-            rule = f"expected the parts {', '.join(map(repr, new))}, as the cell returns."
-            raise ShapeError(f"{call}: the state changes its form", {"state": old}, rule)
-        return {name: paired(call, join, n, old[name]) for name, n in new.items()}
-    if isinstance(new, (tuple, list)):
-        if not isinstance(old, (tuple, list)) or len(new) != len(old):
-            rule = f"expected {len(new)} parts, as the cell returns."
-            raise ShapeError(f"{call}: the state changes its form", {"state": old}, rule)
-        return _remade(new, [paired(call, join, n, o) for n, o in zip(new, old, strict=True)])
-    if old is None:
-        rule = "expected a tensor: rows that have not begun keep the state they were given."
-        raise ShapeError(f"{call}: there is no first state", {"returned": new}, rule)
-    return join(as_tensor(new), old)
 
 
 def held(alive: Array, new: Any, old: Any) -> Any:
