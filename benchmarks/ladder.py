@@ -1,10 +1,10 @@
-"""The ladder of the lecture notes on one text: same split, same protocol, bits per character in one table.
+"""A ladder of models on one text: same split, same protocol, bits per character in one table.
 
     python benchmarks/ladder.py                             # the language reference inside every Python
     python benchmarks/ladder.py --corpus book.txt --steps 4000
 
 `tgs compare --ladder` with its circumstances, and with exit code 1 where the order of the rungs does not hold.
-What is done is said in `tinygrad_seq/analysis/compare/rungs.py`.
+`tinygrad_seq/analysis/compare/rungs.py` describes the protocol.
 """
 
 from __future__ import annotations

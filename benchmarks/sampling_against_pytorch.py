@@ -30,7 +30,7 @@ Side = tuple[Callable[[int], float], Callable[[Any], Any]]
 
 
 def model_of(name: str) -> Any:
-    from tinygrad_seq.engine.random import Generator
+    from tinygrad_seq import Generator
     from tinygrad_seq.models import GPT, CharLM
 
     size = SIZES[name]
@@ -38,8 +38,8 @@ def model_of(name: str) -> Any:
 
 
 def ours(name: str, replay: bool) -> Side:
+    from tinygrad_seq import Generator
     from tinygrad_seq.data import Vocabulary
-    from tinygrad_seq.engine.random import Generator
     from tinygrad_seq.sampling import Choosing, Sampler
     from tinygrad_seq.sampling.stepper import Stepper
 

@@ -45,7 +45,16 @@ def test_the_root_holds_folders_and_few_files():
     """What is loose beside the folders is needed by all of them."""
     loose = {p.name for p in PACKAGE.iterdir() if p.is_file()}
     assert loose == {
-        *("__init__.py", "__main__.py", "arguments.py", "errors.py", "terminal.py", "version.py", "py.typed"),
+        *(
+            "__init__.py",
+            "__init__.pyi",
+            "__main__.py",
+            "arguments.py",
+            "errors.py",
+            "terminal.py",
+            "version.py",
+            "py.typed",
+        ),
     }
     assert {p.name for p in PACKAGE.iterdir() if p.is_dir()} - {"__pycache__"} == {*folders.ORDER} - {"root"}
 

@@ -12,6 +12,21 @@ from typing import Any
 
 from tinygrad_seq.terminal import visible
 
+__all__ = [
+    "ArgumentError",
+    "CheckpointError",
+    "DTypeError",
+    "DataError",
+    "DivergedError",
+    "GradientError",
+    "GraphError",
+    "NonFiniteError",
+    "RangeError",
+    "RenderError",
+    "ShapeError",
+    "TraceError",
+]
+
 
 class Refusal(Exception):
     """What all errors here share: a text made of what is wrong, the operands, what was expected, and a hint.

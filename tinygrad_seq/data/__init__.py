@@ -1,6 +1,6 @@
-"""Text in, batches of ids out: corpora, tokenizers and the two ways of walking through a text.
+"""Text in, batches of ids out: corpora, tokenizers, and two kinds of batches, random windows and parallel streams.
 
-Plain NumPy; nothing here knows of tensors, models or the training loop.
+Tokens and batches are NumPy arrays of integers. Nothing here imports a model or the training loop.
 """
 
 from tinygrad_seq.data.batches import Batch, RandomWindows, Streams, windows

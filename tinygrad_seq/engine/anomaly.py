@@ -18,6 +18,8 @@ from tinygrad_seq.errors import NonFiniteError
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.runtime.weakrefs import WeakMap
 
+__all__ = ["detect_anomaly"]
+
 _LONGEST_CHAIN = 8
 
 # Said only of ops whose usual cause is certain.

@@ -19,6 +19,23 @@ from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError, ShapeError
 
+__all__ = [
+    "arange",
+    "eye",
+    "full",
+    "full_like",
+    "maximum",
+    "minimum",
+    "ones",
+    "ones_like",
+    "rand",
+    "randn",
+    "tensor",
+    "where",
+    "zeros",
+    "zeros_like",
+]
+
 R = TypeVar("R")
 
 

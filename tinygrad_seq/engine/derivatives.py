@@ -16,6 +16,8 @@ from tinygrad_seq.engine.random import noted
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError, describe_shape
 
+__all__ = ["checkpoint", "grad", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
+
 Function = Callable[..., Any]
 
 

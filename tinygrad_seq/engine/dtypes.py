@@ -8,6 +8,25 @@ import numpy as np
 
 from tinygrad_seq.errors import ArgumentError, DTypeError
 
+__all__ = [
+    "bool",
+    "device",
+    "double",
+    "float",
+    "float16",
+    "float32",
+    "float64",
+    "half",
+    "int",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "long",
+    "short",
+    "uint8",
+]
+
 float32 = float = np.dtype(np.float32)
 float64 = double = np.dtype(np.float64)
 float16 = half = np.dtype(np.float16)

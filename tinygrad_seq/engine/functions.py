@@ -11,16 +11,16 @@ from tinygrad_seq.engine.apply import input_tensor
 from tinygrad_seq.engine.foreign_keywords import answer, fitting
 from tinygrad_seq.engine.tensor import Tensor
 
-P = ParamSpec("P")
-R = TypeVar("R")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
-def of(method: Callable[P, R]) -> Callable[P, R]:
+def _of(method: Callable[_P, _R]) -> Callable[_P, _R]:
     """A method as a function, whose first argument need not be a tensor yet; PyTorch calls it `input`."""
     call = method.__name__
 
     @functools.wraps(method)
-    def function(*args: P.args, **settings: P.kwargs) -> R:
+    def function(*args: _P.args, **settings: _P.kwargs) -> _R:
         if not args and "input" not in settings:
             fitting(method, args, settings)
         x: Any = args[0] if args else settings.pop("input")
@@ -29,50 +29,50 @@ def of(method: Callable[P, R]) -> Callable[P, R]:
     return function
 
 
-abs, absolute, neg, negative = of(Tensor.abs), of(Tensor.abs), of(Tensor.neg), of(Tensor.neg)
+abs, absolute, neg, negative = _of(Tensor.abs), _of(Tensor.abs), _of(Tensor.neg), _of(Tensor.neg)
 exp, log, sqrt, rsqrt, square = (
-    of(Tensor.exp), of(Tensor.log), of(Tensor.sqrt), of(Tensor.rsqrt), of(Tensor.square),
+    _of(Tensor.exp), _of(Tensor.log), _of(Tensor.sqrt), _of(Tensor.rsqrt), _of(Tensor.square),
 )  # fmt: skip
-sin, cos, tanh, erf = of(Tensor.sin), of(Tensor.cos), of(Tensor.tanh), of(Tensor.erf)
-sigmoid, relu, log1p, prod = of(Tensor.sigmoid), of(Tensor.relu), of(Tensor.log1p), of(Tensor.prod)
+sin, cos, tanh, erf = _of(Tensor.sin), _of(Tensor.cos), _of(Tensor.tanh), _of(Tensor.erf)
+sigmoid, relu, log1p, prod = _of(Tensor.sigmoid), _of(Tensor.relu), _of(Tensor.log1p), _of(Tensor.prod)
 floor, ceil, trunc, round, sign = (
-    of(Tensor.floor), of(Tensor.ceil), of(Tensor.trunc), of(Tensor.round), of(Tensor.sign),
+    _of(Tensor.floor), _of(Tensor.ceil), _of(Tensor.trunc), _of(Tensor.round), _of(Tensor.sign),
 )  # fmt: skip
-reciprocal, clamp, clip = of(Tensor.reciprocal), of(Tensor.clip), of(Tensor.clip)
+reciprocal, clamp, clip = _of(Tensor.reciprocal), _of(Tensor.clip), _of(Tensor.clip)
 isnan, isinf, isfinite, logical_not = (
-    of(Tensor.isnan), of(Tensor.isinf), of(Tensor.isfinite), of(Tensor.logical_not),
+    _of(Tensor.isnan), _of(Tensor.isinf), _of(Tensor.isfinite), _of(Tensor.logical_not),
 )  # fmt: skip
 add, sub, subtract, mul, multiply = (
-    of(Tensor.add), of(Tensor.sub), of(Tensor.sub), of(Tensor.mul), of(Tensor.mul),
+    _of(Tensor.add), _of(Tensor.sub), _of(Tensor.sub), _of(Tensor.mul), _of(Tensor.mul),
 )  # fmt: skip
-div, divide, pow, matmul = of(Tensor.div), of(Tensor.div), of(Tensor.pow), of(Tensor.matmul)
-mm, bmm, mv, dot = of(Tensor.matmul), of(Tensor.matmul), of(Tensor.matmul), of(Tensor.matmul)
+div, divide, pow, matmul = _of(Tensor.div), _of(Tensor.div), _of(Tensor.pow), _of(Tensor.matmul)
+mm, bmm, mv, dot = _of(Tensor.matmul), _of(Tensor.matmul), _of(Tensor.matmul), _of(Tensor.matmul)
 eq, ne, lt, le, gt, ge = (
-    of(Tensor.eq), of(Tensor.ne), of(Tensor.lt), of(Tensor.le), of(Tensor.gt), of(Tensor.ge),
+    _of(Tensor.eq), _of(Tensor.ne), _of(Tensor.lt), _of(Tensor.le), _of(Tensor.gt), _of(Tensor.ge),
 )  # fmt: skip
 sum, mean, var, std, norm = (
-    of(Tensor.sum), of(Tensor.mean), of(Tensor.var), of(Tensor.std), of(Tensor.norm),
+    _of(Tensor.sum), _of(Tensor.mean), _of(Tensor.var), _of(Tensor.std), _of(Tensor.norm),
 )  # fmt: skip
-max, min, amax, amin = of(Tensor.max), of(Tensor.min), of(Tensor.amax), of(Tensor.amin)
-argmax, argmin, all, any = of(Tensor.argmax), of(Tensor.argmin), of(Tensor.all), of(Tensor.any)
+max, min, amax, amin = _of(Tensor.max), _of(Tensor.min), _of(Tensor.amax), _of(Tensor.amin)
+argmax, argmin, all, any = _of(Tensor.argmax), _of(Tensor.argmin), _of(Tensor.all), _of(Tensor.any)
 softmax, log_softmax, logsumexp, cumsum = (
-    of(Tensor.softmax), of(Tensor.log_softmax), of(Tensor.logsumexp), of(Tensor.cumsum),
+    _of(Tensor.softmax), _of(Tensor.log_softmax), _of(Tensor.logsumexp), _of(Tensor.cumsum),
 )  # fmt: skip
-sort, argsort, topk, gather = of(Tensor.sort), of(Tensor.argsort), of(Tensor.topk), of(Tensor.gather)
+sort, argsort, topk, gather = _of(Tensor.sort), _of(Tensor.argsort), _of(Tensor.topk), _of(Tensor.gather)
 reshape, flatten, squeeze, unsqueeze = (
-    of(Tensor.reshape), of(Tensor.flatten), of(Tensor.squeeze), of(Tensor.unsqueeze),
+    _of(Tensor.reshape), _of(Tensor.flatten), _of(Tensor.squeeze), _of(Tensor.unsqueeze),
 )  # fmt: skip
 transpose, permute, movedim, t, swapaxes = (
-    of(Tensor.transpose), of(Tensor.permute), of(Tensor.movedim), of(Tensor.t), of(Tensor.swapaxes),
+    _of(Tensor.transpose), _of(Tensor.permute), _of(Tensor.movedim), _of(Tensor.t), _of(Tensor.swapaxes),
 )  # fmt: skip
 flip, roll, tile, repeat_interleave = (
-    of(Tensor.flip), of(Tensor.roll), of(Tensor.tile), of(Tensor.repeat_interleave),
+    _of(Tensor.flip), _of(Tensor.roll), _of(Tensor.tile), _of(Tensor.repeat_interleave),
 )  # fmt: skip
-split, chunk, unbind, narrow = of(Tensor.split), of(Tensor.chunk), of(Tensor.unbind), of(Tensor.narrow)
+split, chunk, unbind, narrow = _of(Tensor.split), _of(Tensor.chunk), _of(Tensor.unbind), _of(Tensor.narrow)
 index_select, masked_select, masked_fill = (
-    of(Tensor.index_select), of(Tensor.masked_select), of(Tensor.masked_fill),
+    _of(Tensor.index_select), _of(Tensor.masked_select), _of(Tensor.masked_fill),
 )  # fmt: skip
-tril, triu, clone, numel = of(Tensor.tril), of(Tensor.triu), of(Tensor.clone), of(Tensor.numel)
+tril, triu, clone, numel = _of(Tensor.tril), _of(Tensor.triu), _of(Tensor.clone), _of(Tensor.numel)
 
 
 def equal(x: Any, y: Any) -> bool:

@@ -15,6 +15,8 @@ from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError, DTypeError, GradientError, GraphError
 from tinygrad_seq.runtime.arrays import Array
 
+__all__ = ["gradcheck"]
+
 Function = Callable[..., Any]
 FLOAT64 = np.dtype(np.float64)
 # Each of the two totals behind a difference is uncertain by about this many roundings of its terms.

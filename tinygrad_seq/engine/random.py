@@ -26,6 +26,8 @@ from tinygrad_seq.errors import CheckpointError, DTypeError, GraphError
 from tinygrad_seq.runtime.arrays import mix
 from tinygrad_seq.runtime.locks import Lock
 
+__all__ = ["Generator", "manual_seed"]
+
 
 class Generator:
     """A stream of random numbers: `seed` and `stream` say which, `drawn` how far it is.

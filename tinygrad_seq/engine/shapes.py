@@ -17,6 +17,8 @@ from tinygrad_seq.errors import ArgumentError, ShapeError
 if TYPE_CHECKING:
     from tinygrad_seq.engine.tensor import Tensor
 
+__all__ = ["cat", "concat", "stack"]
+
 
 class ShapeMethods(Recorded):
     """`reshape transpose permute expand squeeze unsqueeze flip split chunk` and `T`."""

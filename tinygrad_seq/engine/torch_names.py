@@ -72,7 +72,7 @@ def is_tensor(x: object) -> bool:
     return isinstance(x, Tensor)
 
 
-def typed(dtype: Any) -> Callable[..., Tensor]:
+def _typed(dtype: Any) -> Callable[..., Tensor]:
     """`LongTensor` and the like: of data in a list or array, or zeros of the sizes that are given."""
 
     def make(*data: Any) -> Tensor:
@@ -84,9 +84,9 @@ def typed(dtype: Any) -> Callable[..., Tensor]:
     return make
 
 
-FloatTensor, DoubleTensor = typed(FLOAT32), typed(np.dtype(np.float64))
-LongTensor, IntTensor = typed(int64), typed(np.dtype(np.int32))
-ByteTensor, BoolTensor = typed(np.dtype(np.uint8)), typed(np.dtype(bool))
+FloatTensor, DoubleTensor = _typed(FLOAT32), _typed(np.dtype(np.float64))
+LongTensor, IntTensor = _typed(int64), _typed(np.dtype(np.int32))
+ByteTensor, BoolTensor = _typed(np.dtype(np.uint8)), _typed(np.dtype(bool))
 
 
 def _floating(call: str, kind: np.dtype[Any]) -> np.dtype[Any]:
@@ -233,7 +233,7 @@ def inference_mode(mode: Any = True) -> Any:
     return recording(STATE.recording and not flag("inference_mode", "mode", mode))
 
 
-class Accelerator:
+class _Accelerator:
     """What PyTorch's programs ask before they choose a device: there is none but the CPU."""
 
     @staticmethod
@@ -251,7 +251,7 @@ class Accelerator:
         """Nothing: there is no other stream than the CPU's."""
 
 
-cuda = mps = accelerator = Accelerator()
+cuda = mps = accelerator = _Accelerator()
 
 
 class backends:

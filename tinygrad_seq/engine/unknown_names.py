@@ -1,12 +1,20 @@
-"""What is said where a name of PyTorch's or NumPy's is asked for that is not here."""
+"""The error for a name that does not exist, and a hint for the names of PyTorch, of NumPy and of older versions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
-# What stands for it, or why it is not here. The page docs/from_pytorch.md says more.
+# What to use in its place, or why there is no such name. The page docs/from_pytorch.md says more.
 _INSTEAD = {
+    # What earlier versions called parts of this package.
+    "charts": "It is tgs.analysis.plots now.",
+    "comparing": "It is tgs.analysis.compare now.",
+    "diagnosis": "It is tgs.analysis.doctor now.",
+    "inspection": "It is tgs.analysis.probe now.",
+    "pictures": "It is tgs.viz now.",
+    "report": "It is tgs.analysis.report now.",
+    # PyTorch and NumPy.
     "autograd": "grad, jacobian, hvp and the like stand in tinygrad_seq itself; a tensor needs no Variable.",
     "Variable": "A tensor with requires_grad=True needs no Variable around it.",
     "DataLoader": "tgs.data has batches of text; any iterable of tensors serves a loop of your own.",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.unknown_names import missing
 from tinygrad_seq.functional.activations import (
     gelu,
@@ -58,6 +57,3 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         raise missing("module 'tinygrad_seq.functional'", name, lambda: __all__)
-
-
-answer(globals(), *__all__)

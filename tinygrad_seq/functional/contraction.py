@@ -12,6 +12,8 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import DTypeError, ShapeError
 
+__all__ = ["einsum"]
+
 
 def einsum(equation: str, *operands: Any) -> Tensor:
     """Einstein's summation: letters name axes, those missing on the right of `->` are summed.

@@ -12,6 +12,7 @@ from tinygrad_seq.arguments import flag, real, sizes_of, whole
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import FLOAT32, input_tensor
 from tinygrad_seq.engine.creation import where
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError, ShapeError, describe_shape
@@ -161,3 +162,6 @@ def embedding(ids: Any, weight: Tensor, padding_idx: int | None = None) -> Tenso
         return out
     row = padding_row("embedding", padding_idx, weight.shape[0])
     return where((ids == row).unsqueeze(-1), ops.cut(out), out)
+
+
+answer(globals(), "dropout", "embedding", "layer_norm", "linear", "one_hot", "rms_norm")

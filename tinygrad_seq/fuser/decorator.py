@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tinygrad_seq.fuser.dispatch import KernelCache
     from tinygrad_seq.fuser.specialization import Specialization
 
+__all__ = ["composed", "fused"]
+
 P = ParamSpec("P")
 R = TypeVar("R")
 _UNKNOWN: Any = object()

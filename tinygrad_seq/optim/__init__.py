@@ -1,4 +1,4 @@
-"""Optimisers, schedules and clipping."""
+"""Optimisers (SGD, Adam, AdamW, RMSprop, Adagrad), schedules of the learning rate, and gradient clipping."""
 
 from typing import TYPE_CHECKING
 

@@ -25,6 +25,8 @@ from tinygrad_seq.tape import check as tape_check
 from tinygrad_seq.tape import row as listing
 from tinygrad_seq.tape.row import Row
 
+__all__ = ["Tape"]
+
 _BOOKKEEPING = "words"  # what a checkpoint drew, to draw it again: not part of the program
 
 

@@ -2,7 +2,7 @@
 
 from tinygrad_seq.sampling import sample, sample_stream
 from tinygrad_seq.training.config import Config
-from tinygrad_seq.training.evaluation import bits, evaluate
+from tinygrad_seq.training.evaluation import Measured, bits, difference, evaluate, measure
 from tinygrad_seq.training.events import (
     Evaluated,
     Event,
@@ -30,6 +30,7 @@ __all__ = [
     "Fitted",
     "Flow",
     "Interrupted",
+    "Measured",
     "Notebook",
     "Run",
     "Sampled",
@@ -37,10 +38,12 @@ __all__ = [
     "Started",
     "Step",
     "bits",
+    "difference",
     "evaluate",
     "fit",
     "free_folder",
     "load_run",
+    "measure",
     "preset",
     "resume",
     "sample",

@@ -1,4 +1,4 @@
-"""Runs and models beside each other: records of runs, baselines that count, the ladder of the lecture notes."""
+"""Runs and models beside each other: records of runs, baselines that count, and a ladder of models on one text."""
 
 from tinygrad_seq.analysis.compare.chart import draw_ladder, draw_runs
 from tinygrad_seq.analysis.compare.common_text import Parts, named_text, own_parts

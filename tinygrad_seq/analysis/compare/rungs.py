@@ -1,11 +1,13 @@
-"""The ladder of the lecture notes on one text: every model of the family under one protocol.
+"""The ladder: the kinds of models that the lecture notes list, each fitted to one text under one protocol.
+
+The notes do not order them. That each rung is better than the one before is our expectation, which `broken` checks.
 
 Each is fitted to the first nine tenths of the text and then asked, by `score`, for each symbol of the last
 twentieth, given all before it there. The networks take the same number of steps over the same batches with one
 optimiser and one schedule, none of it tuned; only the GPT has a rate of its own, for at the recurrent networks' it
 does not learn. Counts have no steps to take: on a short text, and with few steps, those of many symbols with good
-smoothing tell more than small networks do. They are in the table too, but no rungs: the notes' Markov model is
-order 1.
+smoothing tell more than small networks do. They are in the table too, but they are no rungs: the Markov model of
+the ladder is of order 1.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ class Protocol:
 class Rung:
     """One model: what it came to, how many numbers or contexts it holds, the seconds to fit and ask it.
 
-    `judged` where the notes say that it stands above the one before.
+    `judged` where it is expected to stand above the one before.
     """
 
     name: str
