@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tgs
+from tinygrad_seq import nn
 from tinygrad_seq.errors import ArgumentError, RangeError
 from tinygrad_seq.runtime import kernel_cache
 
@@ -195,6 +196,36 @@ def test_dtypes_and_the_one_device():
     for use in (lambda: x.to("complex64"), lambda: tgs.zeros(2, dtype="text"), lambda: layer.to(tgs.long)):
         with pytest.raises(tgs.DTypeError):
             use()
+
+
+DTYPES = {
+    "tensor": lambda word: tgs.tensor([1.0], word), "zeros": lambda word: tgs.zeros(2, dtype=word),
+    "to": lambda word: tgs.ones(2).to(word), "sum": lambda word: tgs.ones(2).sum(dtype=word),
+    "arange": lambda word: tgs.arange(3, dtype=word), "new_zeros": lambda word: tgs.ones(2).new_zeros(2, dtype=word),
+    **{
+        f.__name__: lambda word, f=f, args=args: f(*args, dtype=word)
+        for f, *args in (
+            (nn.Linear, 2, 2), (nn.LSTM, 2, 2), (nn.Embedding, 2, 2), (nn.LayerNorm, 2), (nn.RMSNorm, 2),
+            (nn.GRUCell, 2, 2), (nn.MultiheadAttention, 2, 1), (nn.TransformerEncoderLayer, 2, 1),
+            (nn.generate_square_subsequent_mask, 2), (nn.LearnedPositions, 2, 2),
+        )
+    },
+    "randn": lambda word: tgs.randn(2, dtype=word),
+    "type": lambda word: tgs.ones(2).type(word), "asarray": lambda word: tgs.as_tensor([1.0], dtype=word),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("use", DTYPES)
+@pytest.mark.parametrize(
+    "word", ["a", "a5", ">a", "S", "2a", "f4,f4", "(2,)f4", "f4 ", "text", "", "O", "M8[s]", "c8"]
+)
+def test_a_word_for_no_dtype_of_numbers(use, word):
+    """Refused in our words; NumPy's warning of the letter `a` does not come through."""
+    with pytest.raises(
+        tgs.DTypeError, match=r"no tensors of dtype .*\n.*\n  expected floats, integers or booleans"
+    ):
+        DTYPES[use](word)
 
 
 def test_others_like_it():

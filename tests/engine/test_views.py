@@ -26,6 +26,45 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
+NUMBERS: dict[str, Callable[[Any], Any]] = {
+    "entry of a row": lambda x: x.reshape(-1)[0], "of a matrix": lambda x: x[1, 2], "negative": lambda x: x[0][-1],
+    "with an ellipsis": lambda x: x[0, ..., 1], "a NumPy integer": lambda x: x[np.int64(1), np.int64(0)],
+    "iterated": lambda x: list(next(iter(x)))[2], "unbound": lambda x: x[0].unbind()[1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_one_number_of_a_tensor_is_a_view_too(name: str) -> None:
+    """As in PyTorch: what is written to x is seen in `x[0]` of a row, and the other way round."""
+    torch = pytest.importorskip("torch")
+    x, t = tgs.tensor(A), torch.tensor(A)
+    y, expected = NUMBERS[name](x), NUMBERS[name](t)
+    for change in (lambda x, y: x.add_(5.0), lambda x, y: operator.imul(y, 3.0), lambda x, y: y.fill_(7.0)):
+        change(x, y)
+        change(t, expected)
+        assert x.tolist() == t.tolist()
+        assert y.item() == expected.item()
+    x[0] = 9.0
+    x[1] = 9.0
+    assert (y.item(), y.shape) == (9.0, ())
+
+
+@pytest.mark.parametrize("cut", [tgs.bptt.cut, lambda h: tgs.bptt.cut([h])[0], lambda h: h.detach()])
+@pytest.mark.parametrize("wants", [False, True])
+def test_a_cut_state_is_written_through(cut: Callable[[Any], Any], wants: bool) -> None:
+    """`c = cut(h); c += 1` changes h, as with `detach`; a tape that reads h then refuses."""
+    w = tgs.tensor(A, requires_grad=wants)
+    h = w * 2.0
+    loss = (h * h).sum()
+    c = cut(h)
+    c += 1.0
+    np.testing.assert_array_equal(h.numpy(), 2.0 * A + 1.0)
+    np.testing.assert_array_equal(c.numpy(), h.numpy())
+    if wants:
+        with pytest.raises(GraphError, match="was changed in place"):
+            loss.backward()
+
+
 @pytest.mark.parametrize("name", VIEWS)
 def test_a_view_is_written_through(name: str) -> None:
     """As NumPy's views are: `row = x[0]; row += 1` changes x, and `x += 1` changes row."""

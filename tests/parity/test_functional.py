@@ -1,5 +1,8 @@
 """Composed functions against PyTorch: values and gradients, in float32 and float64."""
 
+import contextlib
+import itertools
+
 import numpy as np
 import pytest
 
@@ -184,3 +187,48 @@ def test_einsum_equals_pytorchs(equation, shapes):
     (b * b).sum().backward()
     for m, o in zip(mine, other, strict=True):
         np.testing.assert_allclose(m.grad.numpy(), o.grad.numpy(), rtol=1e-12, atol=1e-13)
+
+
+ENDS = [0.0, 1.0, np.inf, -np.inf, np.nan]
+
+
+@pytest.mark.parametrize("composed", [False, True])
+@pytest.mark.parametrize("classes", [1, 2, 3])
+def test_cross_entropy_of_infinite_logits_equals_pytorchs(classes, composed):
+    """Every row of 0, 1, infinities and NaN: no finite slope stands beside a loss that is NaN. All -inf is ours."""
+    rows = [row for row in itertools.product(ENDS, repeat=classes) if set(row) != {-np.inf}]
+    ids = np.zeros(len(rows), np.int64)
+    x, t = (
+        tgs.tensor(np.array(rows), requires_grad=True),
+        torch.tensor(rows, dtype=torch.float64, requires_grad=True),
+    )
+    with tgs.composed() if composed else contextlib.nullcontext():
+        loss = F.cross_entropy(x, ids, reduction="none")
+        loss.sum().backward()
+    other = TF.cross_entropy(t, torch.tensor(ids), reduction="none")
+    other.sum().backward()
+    np.testing.assert_allclose(loss.numpy(), other.detach().numpy(), rtol=1e-14)
+    np.testing.assert_allclose(x.grad.numpy(), t.grad.numpy(), rtol=1e-14, atol=1e-16)
+    assert np.isnan(x.grad.numpy()[np.isnan(loss.numpy())]).all()
+
+
+def test_where_squares_and_sums_overflow():
+    """What docs/from_pytorch.md says of `layer_norm`, `rms_norm` and `var` there, on both sides."""
+    for row, zeros in (([1e200, -1e200, 0.0], True), ([1e200, 1.0, 2.0], False)):
+        x, t = tgs.tensor(np.array(row)), torch.tensor(row, dtype=torch.float64)
+        assert np.isnan(F.layer_norm(x, 3).numpy()).all()
+        assert np.isnan(F.rms_norm(x, 3).numpy()).all()
+        assert not TF.rms_norm(t, (3,)).any()
+        assert bool((TF.layer_norm(t, (3,)) == 0.0).all()) is zeros
+    top = np.finfo(np.float64).max
+    for row, value in (([top, top, -top], np.inf), ([np.inf, 0.0, 1.0], np.nan)):
+        x, t = (
+            tgs.tensor(row, np.float64, requires_grad=True),
+            torch.tensor(row, dtype=torch.float64, requires_grad=True),
+        )
+        for y in (x, t):
+            spread = y.var()
+            np.testing.assert_equal(spread.item(), value)
+            spread.backward()
+        assert np.isnan(x.grad.numpy()).all()
+        assert torch.isinf(t.grad).any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -100,13 +101,18 @@ def numbers(call: str, array: Any, data: Any) -> None:
         raise DTypeError(f"{call}: no tensors of dtype {array.dtype}", {"data": data}, rule)
 
 
+# One word. The letter a is of bytes, and NumPy warns of it.
+_NUMBERS = re.compile(r"[<>=|]?[b-zA-Z?]\w*", re.ASCII)
+
+
 def dtype_of(call: str, given: Any, x: Any = None) -> np.dtype[Any]:
     """A dtype from NumPy's, PyTorch's or Python's, or from its name; DTypeError for what holds no numbers."""
     name = str(given)
     try:
-        if isinstance(given, str) and given.lstrip("<>=|")[:1] == "a":  # of bytes; NumPy warns of the letter
+        word = name.removeprefix("torch.")
+        if isinstance(given, str) and not _NUMBERS.fullmatch(word):
             raise TypeError
-        found = np.dtype(name.removeprefix("torch.") if name.startswith("torch.") else given)
+        found = np.dtype(word if name.startswith("torch.") else given)
     except (TypeError, ValueError):
         found = None
     if given is None or found is None or found.kind not in "fiub":
@@ -114,3 +120,11 @@ def dtype_of(call: str, given: Any, x: Any = None) -> np.dtype[Any]:
         rule = "expected floats, integers or booleans."
         raise DTypeError(f"{call}: no tensors of dtype {given if found is None else found}", operands, rule)
     return computed(call, found)
+
+
+def float_dtype(call: str, given: Any) -> np.dtype[Any]:
+    """The dtype of parameters and masks: float32 where none is given; DTypeError for what is no float."""
+    found = float32 if given is None else dtype_of(call, given)
+    if found.kind != "f":
+        raise DTypeError(f"{call}: no floats", {"dtype": found}, "expected float32 or float64.")
+    return found

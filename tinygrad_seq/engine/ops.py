@@ -81,7 +81,7 @@ class Op:
 
 
 OPS: dict[str, Op] = {}
-VIEWS = frozenset({"reshape", "permute", "expand", "slice"})
+VIEWS = frozenset({"reshape", "permute", "expand", "slice", "cut"})
 FLOATING = frozenset({"div", "exp", "log", "log1p", "sqrt", "sin", "cos", "tanh", "lesser", "erf", "ndtr"})
 
 
@@ -240,6 +240,11 @@ max_ = define(
 Index = tuple[slice, ...]
 
 
+def _sliced(x: Array, *, index: Any) -> Array:
+    part: Array = x[index]  # one number would be a copy; as an array it is a view too
+    return part if type(part) is np.ndarray else x[(*index, ...)]
+
+
 def _pad(x: Array, *, index: Index, shape: tuple[int, ...]) -> Array:
     out = np.zeros(shape, dtype=x.dtype)
     out[index] = x
@@ -272,7 +277,7 @@ expand = define(
 )
 slice_ = define(
     "slice",
-    lambda x, *, index: x[index],
+    _sliced,
     "move",
     lambda g, out, x, *, index: pad(g, index=index, shape=x.shape),
 )

@@ -13,7 +13,7 @@ from tinygrad_seq.arguments import flag
 from tinygrad_seq.engine import origins
 from tinygrad_seq.engine.apply import FLOAT32, WANTS, Recorded, as_tensor, leaf, record, wrap
 from tinygrad_seq.engine.converting import ConvertingMethods
-from tinygrad_seq.engine.dtypes import computed, is_bfloat16, numbers
+from tinygrad_seq.engine.dtypes import computed, dtype_of, is_bfloat16, numbers
 from tinygrad_seq.engine.elementwise import ElementwiseMethods
 from tinygrad_seq.engine.foreign_keywords import answer_methods
 from tinygrad_seq.engine.handles import Hooks, RemovableHandle
@@ -47,6 +47,7 @@ def array_of(data: Any, dtype: Any = None) -> Array:
     if not isinstance(data, Recorded) and hasattr(data, "is_contiguous"):  # PyTorch's
         data = (data.float() if is_bfloat16(data) else data).cpu().numpy()
     data = plain(data)
+    dtype = None if dtype is None else dtype_of("tensor", dtype)
     keep = dtype is not None or isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
     try:
         if dtype is not None:  # NumPy would make 1.5 of "1.5", NaN of None, and 1 of 1 + 2j

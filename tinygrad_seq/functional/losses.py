@@ -124,7 +124,7 @@ def _cross_entropy(x: Tensor, ids: Tensor, places: Tensor, *share: Tensor, ignor
     y = x - row_peak(x)
     chosen = ops.gather(y, iota(x.shape[0]), ids.squeeze(-1)).unsqueeze(-1)
     total = where(places == ids.to(places.dtype), 0.0, y.exp()).sum(-1, keepdims=True)
-    alone = total == 0.0
+    alone = (total == 0.0) & (chosen == chosen)  # chosen is NaN where x[id] is infinite: so is all else
     others = where(alone, -math.inf, where(alone, 1.0, total).log())
     empty = alone & (chosen == -math.inf)
     loss = where(empty, math.inf, softplus(where(empty, 0.0, others - chosen)))

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_seq import functional as F
 from tinygrad_seq.arguments import flag, real
-from tinygrad_seq.engine.apply import FLOAT32
+from tinygrad_seq.engine.dtypes import float_dtype
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor
@@ -37,7 +37,7 @@ def probability(call: str, name: str, value: Any) -> float:
 
 def uniform_parameter(bound: float, shape: tuple[int, ...], dtype: Any, rng: Generator | None) -> Parameter:
     """A parameter drawn from U(-bound, bound), from `rng` or the stream `init`."""
-    return Parameter(given_or(rng, "init").uniform(-bound, bound, shape, dtype or FLOAT32))
+    return Parameter(given_or(rng, "init").uniform(-bound, bound, shape, float_dtype("Parameter", dtype)))
 
 
 class Linear(Module):
@@ -94,7 +94,7 @@ class Embedding(Module):
         if padding_idx is not None:
             self.padding_idx = padding_row("Embedding", padding_idx, self.num_embeddings)
         self.weight = Parameter(
-            given_or(rng, "init").randn(num_embeddings, embedding_dim, dtype=dtype or FLOAT32)
+            given_or(rng, "init").randn(num_embeddings, embedding_dim, dtype=float_dtype("Embedding", dtype))
         )
         if self.padding_idx is not None:
             self.weight.array[self.padding_idx] = 0.0
@@ -144,7 +144,7 @@ class LayerNorm(Module):
         elementwise_affine = flag("LayerNorm", "elementwise_affine", elementwise_affine)
         self.normalized_shape = tuple(size("LayerNorm", "normalized_shape", n) for n in shape)
         self.eps, bias = real("LayerNorm", "eps", eps), flag("LayerNorm", "bias", bias)
-        kind = dtype or FLOAT32
+        kind = float_dtype("LayerNorm", dtype)
         self.weight = Parameter(np.ones(self.normalized_shape, kind)) if elementwise_affine else None
         self.bias = Parameter(np.zeros(self.normalized_shape, kind)) if elementwise_affine and bias else None
 
@@ -175,7 +175,7 @@ class RMSNorm(Module):
         elementwise_affine = flag("RMSNorm", "elementwise_affine", elementwise_affine)
         self.normalized_shape = tuple(size("RMSNorm", "normalized_shape", n) for n in shape)
         self.eps = None if eps is None else real("RMSNorm", "eps", eps)
-        ones = np.ones(self.normalized_shape, dtype or FLOAT32)
+        ones = np.ones(self.normalized_shape, float_dtype("RMSNorm", dtype))
         self.weight = Parameter(ones) if elementwise_affine else None
 
     def forward(self, x: Tensor) -> Tensor:

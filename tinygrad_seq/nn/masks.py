@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_seq.engine import ops
-from tinygrad_seq.engine.apply import FLOAT32, as_tensor, wrap
+from tinygrad_seq.engine.apply import as_tensor, wrap
+from tinygrad_seq.engine.dtypes import float_dtype
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, describe_shape
@@ -48,7 +49,7 @@ def generate_square_subsequent_mask(sz: int, dtype: Any = None) -> Tensor:
     Tensor([[  0., -inf],
             [  0.,   0.]], f32(2, 2))
     """
-    return wrap(np.triu(np.full((sz, sz), -np.inf, dtype or FLOAT32), 1))
+    return wrap(np.triu(np.full((sz, sz), -np.inf, float_dtype("generate_square_subsequent_mask", dtype)), 1))
 
 
 def counted(call: str, lengths: Any, batch: int, steps: int) -> Array:

@@ -9,8 +9,9 @@ import numpy as np
 
 from tinygrad_seq import functional as F
 from tinygrad_seq.arguments import flag
-from tinygrad_seq.engine.apply import FLOAT32, input_tensor, wrap
+from tinygrad_seq.engine.apply import input_tensor, wrap
 from tinygrad_seq.engine.creation import where
+from tinygrad_seq.engine.dtypes import float_dtype
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.names import role
 from tinygrad_seq.engine.random import Generator, given_or
@@ -94,7 +95,7 @@ class MultiheadAttention(Module):
         self.add_zero_attn = flag(call, "add_zero_attn", add_zero_attn)
         self.positions, self.inner = positions, num_heads * self.head_dim
         self.packed = self.kdim == self.vdim == embed_dim
-        inner, kind = self.inner, dtype or FLOAT32
+        inner, kind = self.inner, float_dtype("MultiheadAttention", dtype)
         if self.packed:
             self.in_proj_weight = _xavier(3 * inner, embed_dim, kind, rng)
         else:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.engine.apply import FLOAT32, input_tensor, wrap
+from tinygrad_seq.engine.dtypes import float_dtype
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.shapes import concat
@@ -55,7 +56,7 @@ def sinusoidal(
     out = np.empty((steps, width), np.float64)
     out[:, 0::2] = np.sin(angles)
     out[:, 1::2] = np.cos(angles)[:, : width // 2]
-    return wrap(out.astype(dtype))
+    return wrap(out.astype(float_dtype("sinusoidal", dtype)))
 
 
 class _Added(Module):
@@ -117,7 +118,9 @@ class LearnedPositions(_Added):
         self.max_len = size("LearnedPositions", "max_len", max_len)
         self.width = size("LearnedPositions", "width", width)
         self.batch_first = batch_first
-        self.weight = Parameter(given_or(rng, "init").randn(max_len, width, dtype=dtype or FLOAT32))
+        self.weight = Parameter(
+            given_or(rng, "init").randn(max_len, width, dtype=float_dtype("LearnedPositions", dtype))
+        )
 
     def forward(self, x: Any, offset: int = 0) -> Tensor:
         """X with the positions from `offset` on added."""
@@ -202,7 +205,7 @@ class ALiBi(Module):
         keys = queries if keys is None else keys
         first = keys - queries if offset is None else checked_offset("ALiBi", offset)
         distance = np.abs(np.arange(first, first + queries).reshape(-1, 1) - np.arange(keys))
-        return wrap((-self.slopes.reshape(-1, 1, 1) * distance).astype(dtype or FLOAT32))
+        return wrap((-self.slopes.reshape(-1, 1, 1) * distance).astype(float_dtype("ALiBi", dtype)))
 
     def describe(self) -> str:
         """The number of heads."""

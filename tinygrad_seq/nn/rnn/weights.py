@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.arguments import choice
-from tinygrad_seq.engine.apply import FLOAT32
+from tinygrad_seq.engine.dtypes import float_dtype
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.errors import ArgumentError, DTypeError
 from tinygrad_seq.nn.basic_layers import probability, uniform_parameter
@@ -41,7 +41,7 @@ def starting_weights(
     Gains of layer norm start at 1, its shift at 0. `forget_bias` is the sum of the forget gate's two biases
     (Jozefowicz, Zaremba and Sutskever, 2015), whatever `init` is.
     """
-    bound, kindly = 1.0 / math.sqrt(kind.hidden_size), dtype or FLOAT32
+    bound, kindly = 1.0 / math.sqrt(kind.hidden_size), float_dtype(call, dtype)
     found: dict[str, Parameter] = {}
     for name, shape in kind.shapes(inputs).items():
         if name.startswith(("gain", "shift")):
