@@ -126,6 +126,14 @@ def test_layers_reach_kernels_by_one_door():
             assert inside <= {"tinygrad_seq.fuser.decorator"}, name
 
 
+def test_readers_of_the_tape_know_no_layers():
+    """What lists, compiles, draws or truncates a program takes any program."""
+    for name, others in EDGES.items():
+        if folders.folder(name) in ("tape", "fuser", "bptt", "viz"):
+            layers = {o for o in others if folders.folder(o) in ("functional", "nn", "models")}
+            assert not layers, name
+
+
 @pytest.mark.parametrize("path", FILES, ids=named)
 def test_files_and_functions_are_short(path):
     """About 300 lines a file and 50 a function, docstrings included."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import importlib
 import re
@@ -70,6 +71,33 @@ def reached(name: str) -> bool:
     return False
 
 
+def unknown(code: str) -> list[str]:
+    """What a program imports from the package, or names as `tgs.a.b` and the like, and what is not there."""
+    tree = ast.parse(code)
+    homes: dict[str, str] = {}
+    wanted = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "tinygrad_seq":
+            homes |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            ours = [alias for alias in node.names if alias.name.partition(".")[0] == "tinygrad_seq"]
+            homes |= {alias.asname or "tinygrad_seq": alias.name for alias in ours}
+    for node in ast.walk(tree):
+        said = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
+        first, _, rest = said.partition(".")
+        if first in homes and re.fullmatch(r"[\w.]+", said):
+            wanted.append(f"{homes[first]}.{rest}")
+    return [name for name in (*homes.values(), *wanted) if not reached(name)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_programs_name_what_is_there(page):
+    """Each block of Python in a document is Python, and what it takes from the package is there."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    for block in blocks:
+        assert not unknown(block)
+
+
 def test_a_missing_name_is_seen(tmp_path):
     """The search itself."""
     assert is_there("engine/ops", README)
@@ -79,6 +107,8 @@ def test_a_missing_name_is_seen(tmp_path):
     assert reached("tinygrad_seq.engine.ops.OPS")
     assert not reached("tinygrad_seq.engine.walk")
     assert not reached("tinygrad_seq.engine.ops.nothing")
+    program = "import tinygrad_seq as tgs\nfrom tinygrad_seq.data import nothing\ntgs.bptt.reach, tgs.nn.Lost"
+    assert unknown(program) == ["tinygrad_seq.data.nothing", "tinygrad_seq.nn.Lost"]
     (tmp_path / "page.md").write_text("`a/b` and\n```\n`c/d`\n```\n`e`\n", encoding="utf-8")
     assert spans(tmp_path / "page.md") == ["a/b", "e"]
 
