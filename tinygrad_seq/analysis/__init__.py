@@ -1,4 +1,4 @@
-"""What is found out about models and runs: probes, plots, comparisons, the doctor, the report.
+"""Analysis of models and runs: `probe` measures, `plots` draws, `compare`, `doctor` judges, `report` writes a page.
 
 Each folder is imported when it is first asked for: `tgs.analysis.plots` needs matplotlib, the others do not.
 """

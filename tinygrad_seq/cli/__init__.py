@@ -1,6 +1,6 @@
 """The command line: `tgs COMMAND ...`, also `python -m tinygrad_seq COMMAND ...`.
 
-One file per command, imported when that command is asked for; each uses public names only.
+One file per command, imported when that command runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COMMANDS = {
     "selftest": "check in half a minute that everything works here",
 }
 
-# What a user can mend: every class of this package, and what the system says about files.
+# What a user can mend, shown without a traceback: every error class of this package, and errors about files.
 _USER_ERRORS: tuple[type[Exception], ...] = (
     *(kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)),
     UsageError,
@@ -50,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _ended(stop)
         except KeyboardInterrupt as stop:
             complain("\nstopped")
-            return 128 + getattr(stop, "number", 2)  # as a shell tells which signal ended a program
+            return 128 + getattr(stop, "number", 2)  # the exit code of a program ended by a signal
         except BrokenPipeError:
-            # Whoever read the output has had enough (`| head`).
+            # The reader of the output has closed it (`| head`).
             close_quietly()
             return CLOSED_PIPE
         except _USER_ERRORS as error:
@@ -77,7 +77,9 @@ def _ended(stop: SystemExit) -> int:
 
 
 def _words(error: Exception) -> str:
-    """An error as it is told: what the system says about a file begins with the file, not with a number."""
+    """The text of an error; one of the system about a file begins with the file's name instead of an error
+    number.
+    """
     if not isinstance(error, OSError) or isinstance(error, OutputError) or error.errno is None:
         return str(error)
     reason = error.strerror or type(error).__name__

@@ -91,7 +91,7 @@ def _runs(args: argparse.Namespace) -> int:
 
 def _runs_table(found: Sequence[Compared]) -> list[str]:
     several = len({one.text for one in found}) > 1
-    # Across texts no loss is better than another.
+    # Losses on different texts cannot be compared.
     found = sorted(found, key=lambda one: (one.text, math.isnan(one.best), one.best))
     head = ("run", "model", "parameters", "steps", "time", "best, bits/char", "at step", "behind", "char/s")
     rows = [head + (("text",) if several else ())]
@@ -197,7 +197,7 @@ def _check_out(out: str | None) -> None:
 
 
 def _picture(args: argparse.Namespace, draw: Callable[[], Chart]) -> int:
-    """Draw, where it was asked for or can be; a picture that nobody named is no reason to fail."""
+    """Draw the picture; where `--out` was not given, a picture that cannot be drawn is skipped."""
     if args.json and not args.out:
         return 0
     try:

@@ -24,7 +24,9 @@ _FEW = 256  # rows of a transformer's products, likewise
 
 
 def suit_threads(*runs: Mapping[str, Any]) -> bool:
-    """Choose for models with these settings, whatever was chosen before; says whether products keep to one thread."""
+    """Choose for models with these settings, independent of earlier choices; returns whether products use one
+    thread.
+    """
     if all(_is_small(run) for run in runs):
         return use_one_thread()
     if (many := _at_first()) is not None and not _chosen():
@@ -34,7 +36,7 @@ def suit_threads(*runs: Mapping[str, Any]) -> bool:
 
 
 def use_one_thread() -> bool:
-    """Keep products and kernels to one thread where the user has not chosen; says whether products do.
+    """Use one thread for products and kernels where the user has not chosen; returns whether products do.
 
     Where NumPy brings another library, nothing is changed there.
     """
@@ -62,5 +64,5 @@ def _is_small(run: Mapping[str, Any]) -> bool:
 
 
 def _number(value: object) -> float:
-    """A setting as it was read from a file, where anything may stand; what is no size counts for nothing."""
+    """A size among settings that were read from a file; 0 for anything that is no size."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else 1.0

@@ -1,4 +1,4 @@
-"""`tgs doctor`: this machine, or what became of a run, in plain lines."""
+"""`tgs doctor`: a diagnosis of this machine, or of a run, in plain sentences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tgs eval`: how well a trained model tells a text, in every unit, beside what counting comes to."""
+"""`tgs eval`: how well a trained model predicts a text, in every unit, beside n-gram counts."""
 
 from __future__ import annotations
 

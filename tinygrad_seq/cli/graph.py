@@ -24,7 +24,7 @@ MODELS = ("rnn", "gru", "lstm", "transformer", "char")
 _STEPS = 6
 _MOST_STEPS = 100_000  # each is a dozen ops, and a kilobyte of each
 _NAMED = 8  # names in an error
-# What a file of text that was drawn here holds; a name such as notes.txt may as well be that of another.
+# How a text file that this command wrote can be recognised; a file such as notes.txt may be the user's own.
 _OURS = {
     ".txt": " kept for the backward pass",
     ".dot": "digraph tape {",
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """A picture may take the place of an older one, and of no other text."""
+    """Refuse to overwrite a file that is not an older picture."""
     mark = _OURS.get(path.suffix.lower())
     if mark is None or not path.is_file() or not path.stat().st_size or _bears(path, mark):
         return
@@ -107,7 +107,7 @@ def _bears(path: Path, mark: str) -> bool:
 
 
 def _check_names(picture: Picture, args: argparse.Namespace) -> None:
-    """Refuse a name that nothing in the graph bears, with the nearest that there are."""
+    """Refuse a name that is not in the graph; the error lists the nearest names."""
     asked = [("expand", name) for name in args.expand] + [("collapse", name) for name in args.collapse]
     if not asked:
         return
@@ -175,7 +175,7 @@ def _picture(args: argparse.Namespace) -> tuple[Picture, str]:
 
 
 def _refuse_unrolled(args: argparse.Namespace) -> None:
-    """More steps, each by itself, than can be laid out: told before the model runs."""
+    """Refuse more unrolled steps than can be laid out, before the model runs."""
     from tinygrad_seq.viz.picture import MOST_NODES
     from tinygrad_seq.viz.render.graphviz import FORMATS
 

@@ -1,4 +1,4 @@
-"""`tgs inspect`: what goes on in a trained model, as a page to look through or as charts in a folder."""
+"""`tgs inspect`: measurements inside a trained model, as one HTML page or as charts in a folder."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ EXAMPLE = """\
 
 _WRITTEN_OUT = 64  # numbers in a state up to which its Jacobian's whole spectrum is found quickly
 _STEPS = 64
-MOST = 2000  # tokens that a report or the charts of gradients look at, whatever is asked for
-_SLOW = 400  # tokens from which on it is said that a while will pass
+MOST = 2000  # the largest number of tokens in a report or in the charts of gradients
+_SLOW = 400  # tokens from which on a line says that the command takes a while
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,7 +107,7 @@ def _report(args: argparse.Namespace) -> int:
     from tinygrad_seq.analysis.report import LONGEST, Report
     from tinygrad_seq.analysis.report.report import checked_name
 
-    # All that can be said without the model is said before it is loaded.
+    # Errors that do not depend on the model are raised before it is loaded.
     only = _sections(args.only)
     path = checked_name(args.out if args.out else Path(args.run, "report.html"))
     trained = load_run(args.run)
@@ -127,7 +127,7 @@ def _report(args: argparse.Namespace) -> int:
         print(f"read    {len(report.record.tokens):,} tokens, {one_line(read.source)}")
     for note in report.record.notes:
         print(f"note    {note}")
-    # What the kind of model has none of is no news where nobody asked for it.
+    # A section that this kind of model cannot have is reported only where the user asked for it.
     unasked = set() if args.only else {"attention", "gates"}
     for name, why in report.record.left_out.items():
         if name in unasked:
@@ -183,7 +183,9 @@ def _make(folder: Path) -> None:
 
 
 def _attended(trained: Run, ids: Array, folder: Path) -> Drawings:
-    """The charts of a Transformer: how far its gradient reaches through attention, and the run's course."""
+    """The charts of a Transformer: how far its gradient reaches through attention, and the learning
+    curves.
+    """
     from tinygrad_seq import bptt
     from tinygrad_seq.analysis import plots
     from tinygrad_seq.analysis.probe import saliency
@@ -217,7 +219,7 @@ def _course(folder: Path) -> Drawings:
 
 
 def _charts(trained: Run, ids: Array, folder: Path) -> Drawings:
-    """Each chart's name, and what draws it and says it in words."""
+    """Each chart's name, and the function that draws it and describes it in a sentence."""
     from tinygrad_seq import bptt
     from tinygrad_seq.analysis import plots
     from tinygrad_seq.analysis.probe import step_by_step, unrolled
@@ -257,7 +259,7 @@ def _charts(trained: Run, ids: Array, folder: Path) -> Drawings:
 
 
 def _enough(k2: Array, cosine: Array) -> str:
-    """How far back a truncated gradient must go to point where the full one does, to a cosine of 0.99."""
+    """The shortest truncation whose gradient has a cosine of at least 0.99 with the full gradient."""
     from tinygrad_seq.bptt.summary import counted
 
     # All longer ones must do so too.

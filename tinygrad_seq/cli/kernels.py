@@ -1,4 +1,4 @@
-"""`tgs kernels`: what has been compiled for this processor, its source, and how to be rid of it."""
+"""`tgs kernels`: the kernels compiled for this processor: list them, print their source, remove them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXAMPLE = """\
   tgs kernels --source softmax
   tgs kernels --clear"""
 
-# The names that `compiling` and numba give, and no others: nothing else in the folder is read or removed.
+# Only the file names that `runtime/jit` and numba give: nothing else in the folder is read or removed.
 _SOURCE = re.compile(r"k_[0-9a-f]{24}\.py")
 _OURS = re.compile(r"k_[0-9a-f]{24}\.(py|json|.+\.(nbi|nbc|pyc)(\.digest)?)")
 _APART = 60.0  # seconds by which the clocks of a network's machines may differ
@@ -31,7 +31,7 @@ _TITLE = re.compile(r"`([^`]+)`(?:, (forward|backward)\b)?")
 
 @dataclass(frozen=True)
 class Kept:
-    """A kernel on the disk; `seconds` is None where nobody wrote down how long it took to build."""
+    """A kernel on the disk; `seconds` is the time to build it, None where that was not stored."""
 
     path: Path
     name: str
@@ -42,7 +42,7 @@ class Kept:
 
     @property
     def hash(self) -> str:
-        """What tells it from others of its name."""
+        """The hash that distinguishes it from other kernels of this name."""
         return self.path.stem.removeprefix("k_")
 
 
@@ -204,7 +204,7 @@ def _bytes(count: int) -> str:
 
 
 def _age(built: float) -> str:
-    """How long ago; `?` where that cannot be, for a clock was wrong then or is wrong now."""
+    """The age of a file in words; `?` where it lies in the future because a clock was wrong."""
     seconds = time.time() - built
     if not -_APART <= seconds < _OLDEST:
         return "?"

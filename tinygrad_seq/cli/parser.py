@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(explain(f"{self.prog}: {message}", None, "", f"See {self.prog} --help."))
 
     def print_help(self, file: Any = None) -> None:
-        """Print the help; argparse itself would not say where it cannot be written."""
+        """Print the help; unlike argparse, report where it cannot be written."""
         print(self.format_help(), end="", file=file)
 
 

@@ -1,4 +1,6 @@
-"""What `tgs inspect` reads: the text that is given, a passage of the run's own, or what the model writes."""
+"""The text that `tgs inspect` reads: given by the user, a passage of the run's validation part, or written by
+the model.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ class Passage:
 
 
 def passage_of(args: argparse.Namespace, trained: Run, most: int) -> Passage:
-    """What --text or --file say, in full; otherwise at most so many tokens, always the same; charts show one window.
+    """The text of --text or --file, in full; otherwise at most `most` tokens, always the same; charts show
+    one window.
 
     Raises DataError for a text given that the model does not know, or that is too short to have a gradient.
     """
@@ -49,7 +52,7 @@ def passage_of(args: argparse.Namespace, trained: Run, most: int) -> Passage:
         return _own(args.run, tokenizer, most, args.data)
     except (DataError, CheckpointError) as error:
         if args.data:
-            raise  # whoever names a text does not want another
+            raise  # a text that was named is never replaced by another
         why = str(error).splitlines()[0].rstrip(".")
     text = _written(trained, most)
     return Passage(text, tokenizer.encode(text), f"written by the model itself, for {why}")

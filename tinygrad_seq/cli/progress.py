@@ -1,4 +1,4 @@
-"""A run that is shown while it goes on: what `tgs train` and `tgs demo` have in common."""
+"""Showing a run while it trains: shared by `tgs train` and `tgs demo`."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def print_json(events: Generator[Event, None, None]) -> Finished | Interrupted:
 
 @contextlib.contextmanager
 def last_words() -> Iterator[None]:
-    """Inside, an output that has gone stops nothing: a run that ends with its terminal is saved, and says so by its
-    exit code.
+    """Inside, an output that was closed stops nothing: a run whose terminal closes is saved, and its exit
+    code says so.
     """
     try:
         yield
@@ -62,7 +62,7 @@ def last_words() -> Iterator[None]:
 def _to_the_end(
     events: Generator[Event, None, None], tell: Callable[[Event], None]
 ) -> Finished | Interrupted:
-    """Tell of each event of a run; whatever stops the telling, the run is saved."""
+    """Print each event of a run; where printing fails, the run is saved all the same."""
     last: Event | None = None
     with contextlib.closing(events):
         try:
@@ -123,7 +123,7 @@ def inspect_command(folder: Path) -> str:
 
 
 def resume_command(folder: Path) -> str:
-    """The command that goes on with a run, as it can be typed."""
+    """The command that resumes a run, as it can be typed."""
     return f"{program()} train --resume {_typed(str(folder))}"
 
 
@@ -138,7 +138,7 @@ def _typed(word: str) -> str:
     if os.name == "nt":
         return f'"{word}"' if " " in word else word
     if one_line(word) != word:
-        # Quoted so that bash and zsh read it back, and a terminal has nothing to obey.
+        # Quoted so that bash and zsh read it back, and without control characters for the terminal.
         data = "".join(
             chr(b) if 32 <= b < 127 and chr(b) not in "\\'" else f"\\x{b:02x}" for b in os.fsencode(word)
         )

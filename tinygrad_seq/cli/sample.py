@@ -93,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the prime and what the model makes of it."""
+    """Write the prime and the text that the model continues it with."""
     how = Choosing(args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty)
     until = None if args.until is None else unescaped(args.until)
     trained = load_run(args.run, args.weights)
@@ -115,9 +115,7 @@ def run(args: argparse.Namespace) -> int:
             )
             _write(told)
         return 0
-    sampler.samples(
-        args.samples, prime, 0, rng=rng, **settings
-    )  # what is wrong is said before anything is written
+    sampler.samples(args.samples, prime, 0, rng=rng, **settings)  # errors come before any output
     stream = sys.stdout.isatty() if args.stream is None else args.stream
     shown = "" if args.prime_file else text
     try:
@@ -128,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
             _write_all(pieces, stream)
             _write("")
     except KeyboardInterrupt:
-        _write("")  # the line ends where it is; what else there is to say goes to standard error
+        _write("")  # the line of text is ended; messages go to standard error
         raise
     return 0
 
@@ -156,14 +154,14 @@ def unescaped(text: str) -> str:
 
 
 def _write(text: str, end: str = "\n") -> None:
-    """Write a text: made visible for a terminal, which would obey it, and as it is into a pipe or a file."""
+    """Write a text: with control characters made visible on a terminal, unchanged into a pipe or a file."""
     stream = sys.stdout if sys.stdout.isatty() else bare(sys.stdout)
     stream.write(text + end)
     stream.flush()
 
 
 def _write_all(pieces: Iterable[str], stream: bool) -> None:
-    """Write pieces as they come; where nobody watches each character, those of a tenth of a second together."""
+    """Write pieces as they come; into a pipe or a file, those of a tenth of a second together."""
     waiting: list[str] = []
     due = 0.0
     for piece in pieces:

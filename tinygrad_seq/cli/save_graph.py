@@ -1,4 +1,4 @@
-"""The picture that a run leaves in its folder: the tape of its loss over a few characters."""
+"""The picture in a run's folder: the tape of its loss over a few characters."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def save_graph(
 ) -> tuple[list[Path], str]:
     """Draw the model's loss over the first characters of a text, one file `graph.*` for each ending.
 
-    Returns the files, and why some are missing: where nothing can draw there is graph.dot in their place. Raises
-    nothing, and takes no longer than a few seconds: no picture may cost the training that it stands beside.
+    Returns the files, and why some are missing: without a renderer there is graph.dot in their place. It
+    raises nothing and takes a few seconds at most, because the training must not suffer from it.
     """
     files: list[Path] = []
     try:

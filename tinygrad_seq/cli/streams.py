@@ -1,7 +1,7 @@
-"""Standard input, output and error as a command has them: there, in an encoding that fails on nothing, and harmless.
+"""Standard input, output and error for a command: always open, in an encoding that can write every character.
 
-Whatever closes, fills up or goes away while a command runs, it ends with one line at most and with the exit code
-that a shell expects.
+Where one of them is closed or cannot be written while a command runs, the command prints one line at most and
+ends with the exit code that a shell expects.
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ def _made_safe(stream: TextIO | None) -> TextIO:
     stream = bare(stream)  # a command that calls another
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
-        with contextlib.suppress(
-            OSError
-        ):  # what waits in it cannot be written; whoever writes next hears of it
+        with contextlib.suppress(OSError):  # the buffer cannot be written; the next write reports it
             if not os.environ.get("PYTHONIOENCODING"):
                 reconfigure(encoding="utf-8")
             reconfigure(errors="replace")
@@ -71,7 +69,7 @@ def _made_safe(stream: TextIO | None) -> TextIO:
 
 
 def flushed(code: int) -> int:
-    """The exit code, once all that was printed has left. Raises OSError where it cannot."""
+    """Flush standard output, then return the exit code. Raises OSError where it cannot be written."""
     sys.stdout.flush()
     return code
 
@@ -89,7 +87,7 @@ class _Output(VisibleStream):
 
 
 class _Messages(VisibleStream):
-    """Standard error: a message that nobody can read stops no work."""
+    """Standard error: where it cannot be written, the message is dropped and the work goes on."""
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
@@ -113,7 +111,7 @@ def _told() -> Iterator[None]:
 
 
 def close_quietly() -> None:
-    """Send what is still to be written nowhere: Python would try once more at its end, and complain."""
+    """Discard what is still in the buffer: Python would try to write it at exit, and complain."""
     for stream in map(bare, (sys.stdout, sys.stderr)):
         try:
             stream.flush()
@@ -125,7 +123,7 @@ def close_quietly() -> None:
 
 
 def complain(text: str) -> None:
-    """Write a line to standard error, if anybody listens."""
+    """Write a line to standard error, if it is open."""
     with contextlib.suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
     close_quietly()

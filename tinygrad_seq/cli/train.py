@@ -1,4 +1,4 @@
-"""`tgs train`: a character model, trained on text, in a folder of its own; stopped and gone on with at will."""
+"""`tgs train`: train a character model on text, in a folder of its own; it can be stopped and resumed."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _follow(args: argparse.Namespace, events: Any, folder: Path) -> int:
             print(folder, file=bare(sys.stdout), flush=True)
     if args.quiet or args.json:
         if isinstance(end, Interrupted):
-            # What reads the output is a program; this is for whoever stopped it.
+            # The output is JSON for a program; this line is for the person who stopped it.
             with last_words():
                 print(f"saved   {one_line(folder)}\nnext    {resume_command(folder)}", file=sys.stderr)
             return 128 + end.signal

@@ -1,4 +1,4 @@
-"""The settings of a run on the command line: one option each, and how they, a file and a preset come together."""
+"""The settings of a run on the command line: one option each, merged with a file of settings and a preset."""
 
 from __future__ import annotations
 
@@ -117,7 +117,9 @@ def _add(group: Any, name: str, what: str) -> None:
 
 
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings that the command line names, by whichever way. Raises what `Config` raises for those names."""
+    """The settings given by options, by `--set` and by a file. Raises what `Config` raises for those
+    names.
+    """
     found: dict[str, Any] = {}
     if args.preset and args.preset != "auto":
         found |= preset(args.preset)

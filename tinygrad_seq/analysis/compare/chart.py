@@ -28,7 +28,7 @@ def draw_runs(found: Sequence[Compared], *, ax: Any = None) -> Chart:
         bits = record.validation()
         seen = np.isfinite(bits)
         step, seconds = record.column("step")[seen], record.column("seconds")[seen]
-        seconds = np.where(seconds >= 0, seconds, np.nan)  # a clock was set back under an earlier version
+        seconds = np.where(seconds >= 0, seconds, np.nan)  # earlier versions: a clock was set back
         name = f"{record.name}, {record.model}" + (f", text {one.text}" if several else "")
         data[record.name] = (step, seconds, bits[seen])
         for panel, x in zip(axes, (step, seconds), strict=True):

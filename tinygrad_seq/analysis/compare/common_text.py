@@ -39,8 +39,9 @@ class Parts:
 def own_parts(record: Record, tokenizer: Tokenizer, data: Sequence[str] | None = None) -> Parts:
     """The parts of the text that a run was trained on: that of its settings, or of the names in `data`.
 
-    It is found where it was when the run began, where it is seen from the run's folder now, and by its name here;
-    what has the run's sha256 is it. Raises `DataError` where it is not found, or is another by now.
+    The file is looked for at the path of the settings, at that path relative to the run's folder, and by its
+    name in the current folder; its sha256 must be that of the run. Raises `DataError` where no such file is
+    found, or where it has changed.
     """
     settings = record.settings
     sources = settings.get("corpus", ()) if data is None else data
@@ -86,7 +87,7 @@ def _tokens(
     if is_large(sources, how.get("ext", "")):
         return stored_tokens(sources, spec, **how)  # the entry of the cache that training made
     corpus = read_text(sources, **how)
-    # A changed text may hold what the tokenizer does not know; that it changed is what has to be said.
+    # A changed text may hold characters unknown to the tokenizer; the error must name the change, not these.
     changed = sha256 is not None and corpus.sha256 != sha256
     return tokenize(corpus, spec if changed else tokenizer)
 

@@ -1,4 +1,4 @@
-"""What counting alone makes of a text: the numbers that a trained model has to be below."""
+"""Baselines from counts of n-grams: a trained model should need fewer bits than these."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def baselines(
     for name, order in ((UNIGRAM, 0), (KNESER_NEY, 5)):
         smoothing = (
             "kneser-ney" if order else "additive"
-        )  # a symbol that never came has a chance all the same
+        )  # a symbol that was never seen has a probability above 0
         model = Markov(vocabulary_size, order, smoothing=smoothing).fit(counted)
         found[name] = measure(model, part, most=most)
     return found

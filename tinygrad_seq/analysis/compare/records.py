@@ -1,7 +1,7 @@
-"""What a run folder tells of its run, without its weights: settings, facts, and the lines of its metrics.
+"""A run read from its folder without the weights: settings, facts, and the lines of its metrics.
 
-A run that is going on, was killed, or was written by another version is read as far as it goes; what had to be
-passed over is said in `notes`.
+A run that has not ended, was killed, or was written by another version is read as far as possible; `notes`
+lists what was skipped.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Record:
     def validation(self) -> Array:
         """Validation in bits per character at each report, NaN where there was none."""
         bits = self.column("bits_per_character")
-        # Runs of the first versions knew characters only.
+        # Runs of the first versions had only characters as tokens.
         return np.where(np.isfinite(bits), bits, self.column("validation_bits"))
 
     def best(self) -> tuple[int, float] | None:
@@ -114,9 +114,9 @@ class Record:
 
 
 def read_record(path: str | os.PathLike[str]) -> Record:
-    """The record of a run folder. Lines of the metrics that are no whole report are passed over, and noted.
+    """The record of a run folder. Incomplete lines of the metrics are skipped and noted.
 
-    Where a run was resumed from an earlier step, the reports that came later in the file are those kept. Raises
+    Where a run was resumed from an earlier step, the later lines of the file replace the earlier ones. Raises
     `CheckpointError` for a folder that holds no run, or whose settings cannot be read.
     """
     folder, name = Path(path), os.fspath(path)

@@ -4,10 +4,10 @@ The notes do not order them. That each rung is better than the one before is our
 
 Each is fitted to the first nine tenths of the text and then asked, by `score`, for each symbol of the last
 twentieth, given all before it there. The networks take the same number of steps over the same batches with one
-optimiser and one schedule, none of it tuned; only the GPT has a rate of its own, for at the recurrent networks' it
-does not learn. Counts have no steps to take: on a short text, and with few steps, those of many symbols with good
-smoothing tell more than small networks do. They are in the table too, but they are no rungs: the Markov model of
-the ladder is of order 1.
+optimiser and one schedule, none of it tuned; only the GPT has a learning rate of its own, because it does not
+learn at that of the recurrent networks. Counts need no steps: on a short text, and with few steps, smoothed
+counts of long contexts predict better than small networks do. They are in the table too, but they are no
+rungs: the Markov model of the ladder is of order 1.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Rung:
-    """One model: what it came to, how many numbers or contexts it holds, the seconds to fit and ask it.
+    """One model: its measured bits, how many numbers or contexts it holds, the seconds to fit and evaluate it.
 
     `judged` where it is expected to stand above the one before.
     """
@@ -74,7 +74,7 @@ class Rung:
 
 
 def ladder(parts: Splits, vocabulary_size: int, protocol: Protocol | None = None) -> Iterator[Rung]:
-    """Each model of the family, as soon as it has been fitted and asked. Raises what `Streams` raises."""
+    """Yield each model of the family after it has been fitted and evaluated. Raises what `Streams` raises."""
     how = protocol or Protocol()
     test = parts.test[: how.test]
     for name, make, judged in _models(vocabulary_size, parts.train, how):
@@ -98,7 +98,8 @@ Make = Callable[[], SymbolModel]
 
 def _models(V: int, ids: Array, how: Protocol) -> Iterator[tuple[str, Make, bool]]:
     """Name, how the model comes to be, and whether it is judged."""
-    # Where the text begins as the one it learnt did, what it never saw next has to have some chance.
+    # The evaluated text may begin like the training text: what did not follow there needs a probability above
+    # 0.
     yield "naive, all the past", lambda: Naive(V, alpha=1.0).fit(ids), False
     for k in range(how.orders + 1):
         yield (

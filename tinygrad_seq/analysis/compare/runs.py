@@ -1,4 +1,4 @@
-"""Runs side by side: what each came to, on which text, and how far apart they are beyond chance."""
+"""Runs side by side: the result of each, on which text, and the differences with their standard errors."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def compare(
     data: Sequence[str] | None = None,
 ) -> list[Compared]:
     """The runs in the order given. With `again`, each is measured again on its validation part, which gives the
-    standard errors; a run whose weights or text are not at hand goes without, and says why in its notes.
+    standard errors; a run whose weights or text are missing has none, and its notes say why.
 
     `most` is as in `measure`; `data` names the text of runs that do not find it. Raises nothing for what is wrong
     with one run.
@@ -124,7 +124,7 @@ def _behind(found: list[Compared]) -> list[Compared]:
             try:
                 nats, error = difference(one.measured, leader.measured)
             except (ArgumentError, DataError):
-                done.append(one)  # of a bounded number of tokens, windows of other lengths ask for others
+                done.append(one)  # where `most` bounds the tokens, they depend on the window
                 continue
             per = (
                 one.measured.rates(one.size).bits_per_character / one.measured.nats

@@ -1,4 +1,4 @@
-"""What is wrong, in words: with this machine, with a run, with this installation."""
+"""Diagnosis in plain sentences: of this machine, of a run, of this installation."""
 
 from tinygrad_seq.analysis.doctor.judge import Verdict
 from tinygrad_seq.analysis.doctor.machine import examine

@@ -1,7 +1,7 @@
-"""What the metrics of a run say, in words with the numbers they rest on.
+"""Judgements of a run from its metrics, as sentences with the numbers behind them.
 
-Each function looks at one thing and returns a `Verdict`, or None where the metrics hold nothing to judge by. The
-bounds are rules of thumb, said in each verdict; none of them is a law.
+Each function judges one thing and returns a `Verdict`, or None where the metrics are not enough for it. The
+bounds are rules of thumb, named in each verdict.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ OFTEN = 0.5  # of the steps
 BOLD, TIMID, STILL = 1e-2, 5e-4, 1e-4  # the update's norm over that of the weights; usual is 1e-3
 SPIKE = 0.1  # of the loss before it
 _BY_SIZE = ("SGD",)  # optimisers whose step is as large as the gradient
-_TINY = 1e-9  # nats; a text of one symbol has nothing to tell
+_TINY = 1e-9  # nats; a text of one symbol has an entropy of 0
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`topic` in a word, how bad it is, and what there is to say."""
+    """`topic` in one word, how bad it is, and the sentence for the user."""
 
     topic: str
     level: Level
@@ -70,7 +70,7 @@ def finite(record: Record) -> Verdict | None:
 
 
 def diverged(record: Record) -> Verdict | None:
-    """Whether the last report has a loss that is no training any more, and since when."""
+    """Whether the loss has diverged at the last report, and since when."""
     loss, step, noted = (record.column(name) for name in ("loss", "step", "highest_loss"))
     seen = np.isfinite(loss)
     loss, step, noted = loss[seen], step[seen], noted[seen]
@@ -78,7 +78,7 @@ def diverged(record: Record) -> Verdict | None:
         return None
     symbols = record.facts.get("symbols")
     usual = highest_of(float(loss[0]), symbols if isinstance(symbols, int) else None)
-    # Runs of earlier versions did not note it, and nobody knows what their first step cost.
+    # Runs of earlier versions did not store the loss of their first step.
     above = np.isfinite(noted) | (loss > usual)
     if not above[-1]:
         return None
@@ -191,7 +191,7 @@ def _waited(record: Record) -> int:
 
 
 def _second_half(record: Record, name: str) -> Array:
-    """A column without the first half of the steps, where everything is still moving."""
+    """The second half of a column: in the first half the values still change too fast to be judged."""
     values, step = record.column(name), record.column("step")
     kept = values[(step > record.steps / 2) & np.isfinite(values)] if len(step) else values
     return kept if len(kept) else values[np.isfinite(values)]

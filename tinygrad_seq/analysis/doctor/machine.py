@@ -1,6 +1,7 @@
-"""What there is on this machine: versions, threads, caches, renderers, speed. Nothing that is missing is an error.
+"""What this machine has: versions, threads, caches, renderers, speed. A missing part is reported, never an error.
 
-Each function returns plain values, as JSON has them; `examine` runs them all and keeps what each of them raised.
+Each function returns values that JSON can hold; `examine` runs all of them and reports the error of one that
+fails.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def examine(sections: Mapping[str, Callable[[], Facts]]) -> dict[str, Facts]:
     for name, section in sections.items():
         try:
             found[name] = section()
-        except Exception as error:  # a doctor that falls ill helps nobody
+        except Exception as error:  # one section that fails must not hide the others
             lines = str(error).splitlines() or [""]
             found[name] = {"error": f"{type(error).__name__}: {lines[0]}"}
     return found
@@ -100,7 +101,7 @@ def threads() -> Facts:
     `threads` is None where the library does not say. Numba is not imported for this: it fixes its number then.
     """
     blas: dict[str, Any] = {}
-    with contextlib.suppress(Exception):  # older NumPy print it, and forks leave it out
+    with contextlib.suppress(Exception):  # older NumPy print it, other builds have none
         config: Any = np.show_config(mode="dicts")
         blas = config["Build Dependencies"]["blas"]
     chosen = os.environ.get("NUMBA_NUM_THREADS", "")

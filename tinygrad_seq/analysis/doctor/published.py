@@ -1,6 +1,6 @@
 """Figures that others have published for character models, each with its setting and source: nats per character.
 
-They are orientation, not targets: splits, tokenizers and protocols differ in small things.
+They show the order of magnitude; they are no targets, because splits, tokenizers and protocols differ.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ ELSEWHERE = (
 
 
 def published_for(sha256: str | None) -> tuple[Published, ...]:
-    """What is known for a text, from the highest loss to the lowest; nothing where nothing is.
+    """The figures for a text, from the highest loss to the lowest; an empty list where there are none.
 
     >>> published_for(TINY_SHAKESPEARE)[0].nats, published_for("0")
     (1.88, ())

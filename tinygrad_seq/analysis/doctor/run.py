@@ -1,4 +1,6 @@
-"""A run under examination: its metrics, its gates on its own text, counting, and what others have published."""
+"""All verdicts on a run: from its metrics, from its gates on its own text, beside n-gram counts and published
+figures.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,8 @@ SATURATED, BETWEEN, STUCK, DEAD = 0.9, 0.03, 0.3, 0.1
 
 
 def verdicts(record: Record, data: Sequence[str] | None = None) -> Iterator[Verdict]:
-    """All that can be said of a run, as it is found: from the metrics alone where weights or text are missing. `data`
-    names its text where that is not found by itself.
+    """Yield the verdicts on a run: from the metrics only, where weights or text are missing. `data` names its
+    text where that is not found automatically.
     """
     nats, error = _best_nats(record), 0.0
     more: list[Verdict] = []
@@ -58,7 +60,7 @@ def verdicts(record: Record, data: Sequence[str] | None = None) -> Iterator[Verd
     except (ValueError, TypeError, LookupError, OSError, RuntimeError) as problem:
         said = (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".:")
         more.append(Verdict("weights", "hint", f"neither counting nor the gates were looked at: {said}."))
-    gone = diverged(record)  # what such losses say of validation is nothing
+    gone = diverged(record)  # with such losses the validation has no meaning
     course = (
         finite(record),
         gone,
@@ -86,7 +88,7 @@ def against_counting(model: Measured, counted: Mapping[str, Measured]) -> Verdic
     """The model beside the unigram and Kneser-Ney on the same tokens, in nats per token."""
     low, high = counted[KNESER_NEY], counted[UNIGRAM]
     numbers = f"{model.nats:z.3f} nats per token; unigram {high.nats:z.3f}, {KNESER_NEY} {low.nats:z.3f}"
-    # The same tokens: what is hard for one is hard for the other.
+    # Both are measured on the same tokens, so that their difference has a small variance.
     apart = 2 * difference(model, low)[1] if len(model.sizes) > 1 else 0.0
     level: Level
     if model.nats > high.nats - apart:
@@ -126,10 +128,10 @@ def _gates_on(model: NeuralModel, part: Array) -> list[Verdict]:
 
 
 def gates(parts: Mapping[str, Array]) -> list[Verdict]:
-    """A verdict for each layer: gates that are always shut or open, units that do nothing, numbers that are none.
+    """A verdict for each layer: gates always closed or open, units that never change, values that are not finite.
 
-    `parts` are those of `inspection.on_text`, (T, H) each. A forget gate that stands open remembers, which is no
-    fault; nor is a GRU's update gate that does.
+    `parts` are those of `probe.on_text`, (T, H) each. An open forget gate remembers, which is no fault; the
+    same holds for the update gate of a GRU.
     """
     found = []
     for layer in health(parts):

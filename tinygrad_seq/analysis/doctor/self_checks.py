@@ -1,6 +1,6 @@
-"""What must hold wherever this package is installed, checked in half a minute without its tests.
+"""Checks of an installation, in half a minute and without the tests.
 
-Each check returns a few words on what it found, or raises. Their sum is no proof: `tests/` holds that.
+Each check returns a short result, or raises. They find gross faults only; the proof is in `tests/`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _noise() -> Any:
 
 @dataclass(frozen=True)
 class Check:
-    """A name, and what returns a few words where all is well and raises where it is not."""
+    """A name, and the function that returns a short result, or raises where the check fails."""
 
     name: str
     run: Callable[[], str]
@@ -67,7 +67,9 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a check: whether it holds, how long it took in seconds, what it found or what is wrong."""
+    """The result of a check: whether it passed, its seconds, and a short text: what it measured or what is
+    wrong.
+    """
 
     name: str
     ok: bool
@@ -76,7 +78,7 @@ class Outcome:
 
 
 def checks() -> list[Check]:
-    """All checks, the foundations first."""
+    """All checks, the basic ones first."""
     return [
         Check("gradients of the primitives", _primitives),
         Check("gradients of the models", _models),
@@ -86,7 +88,7 @@ def checks() -> list[Check]:
 
 
 def run_checks(chosen: Iterable[Check] | None = None) -> Iterator[Outcome]:
-    """The outcome of each check, one after the other; whatever one raises is its outcome.
+    """Yield the outcome of each check, in order; an exception is turned into a failed outcome.
 
     >>> [(o.name, o.ok, o.words) for o in run_checks([Check("a", lambda: "fine"), Check("b", lambda: 1 / 0)])]
     [('a', True, 'fine'), ('b', False, 'ZeroDivisionError: division by zero')]
@@ -134,7 +136,7 @@ def _models() -> str:
         model.double().eval()
         parameters = list(model.parameters())
         for order in (1, 2):
-            # Kernels in float64 would serve nobody else, and take half a minute to build in a new folder.
+            # Kernels in float64 are used by nothing else, and take half a minute to build in a new folder.
             with composed():
                 gradcheck(
                     lambda *_, m=model: m.loss(ids[:-1], ids[1:])[0], parameters, order=order, rtol=1e-5
@@ -184,7 +186,7 @@ _CYCLE = "abcdefgh"
 
 
 def _training() -> str:
-    # Only this check needs the loop and the files; the others say something even where these are broken.
+    # Only this check imports the training loop and the files; the others work even where these are broken.
     from tinygrad_seq.training import Config, evaluate, load_run, sample, train
 
     text = Corpus(_CYCLE * 400)

@@ -1,7 +1,7 @@
 """Charts of the gradient through time and of a run, drawn by matplotlib (the extra `plot`).
 
-Each takes `ax=` and returns a `Chart`: the axes, and the numbers that were drawn. Nothing of matplotlib is imported
-before the first is drawn; no figure is shown or kept by pyplot.
+Each takes `ax=` and returns a `Chart`: the axes, and the numbers that were drawn. Matplotlib is imported when
+the first chart is drawn; pyplot neither shows nor keeps a figure.
 """
 
 from tinygrad_seq.analysis.plots.curves import gradients, learning

@@ -1,4 +1,4 @@
-"""The course of a run, drawn from its `metrics.jsonl`."""
+"""Learning curves and gradient norms of a run, drawn from its `metrics.jsonl`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def metrics(run: str | os.PathLike[str]) -> dict[str, Array]:
             row = json.loads(line)
         except (ValueError, RecursionError):
             if i == len(lines) - 1 and not line.endswith("\n"):
-                break  # a run that is going on, or was killed
+                break  # a run that is still going on, or was killed
             row = None
         if not isinstance(row, dict) or not isinstance(row.get("step"), int):
             rule = "expected one JSON object with a step on each line."
@@ -70,7 +70,7 @@ def _columns(run: Any) -> dict[str, Array]:
     """The columns of a folder's metrics, or of the reports in what `fit` returned."""
     rows = getattr(run, "rows", None)
     if getattr(run, "folder", None) is not None:
-        return metrics(run.folder)  # it holds what was before a stop, too
+        return metrics(run.folder)  # the file also has the steps before the run was resumed
     if rows is None:
         return metrics(run)
     if not rows:
@@ -124,7 +124,7 @@ def learning(run: Any, *, ax: Any = None) -> Chart:
 
 
 def gradients(run: str | os.PathLike[str], *, ax: Any = None) -> Chart:
-    """The gradient over the course of a run, on three axes: through time, in all, and what the updates do.
+    """The gradient during a run, on three axes: through time, its whole norm, and the size of the updates.
 
     Left the norm of dL/dh_t in the last layer at the first, middle and last time step of the window; middle the whole
     gradient's norm before clipping and the mean over the window for each layer; right the update over the weights

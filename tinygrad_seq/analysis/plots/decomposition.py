@@ -28,7 +28,7 @@ from tinygrad_seq.runtime.arrays import Array
 
 __all__ = ["bias", "ledger", "parts", "paths", "spectra"]
 
-FLOOR = 0.012  # of the height of the axes: what is exactly 0 must be seen, and look smaller than anything
+FLOOR = 0.012  # of the height of the axes: an exact 0 must be visible, and look smaller than any other value
 
 
 def ledger(found: Ledger, *, title: str = "", ax: Any = None) -> Chart:
@@ -43,7 +43,7 @@ def ledger(found: Ledger, *, title: str = "", ax: Any = None) -> Chart:
     whole = float(np.linalg.norm(np.asarray(found.gradient, np.float64)))
     ax = new_axes(ax, "ledger")
     marked_at = {s: n for s, n in zip(found.steps, norms, strict=True) if s is not None}
-    # Steps that are not in the ledger have no way to the loss: they contribute exactly 0.
+    # No path leads from the steps that are not in the ledger to the loss: they contribute exactly 0.
     every = range(min([0, *marked_at]), max(marked_at, default=-1) + 1)
     steps: list[int | None] = list(every)
     norms = np.array([*(marked_at.get(s, 0.0) for s in every), *norms[len(marked_at) :]])
@@ -57,7 +57,7 @@ def ledger(found: Ledger, *, title: str = "", ax: Any = None) -> Chart:
     if len(kept) and kept.max() > 50 * kept.min():
         ax.set_yscale("log")
         top = max(kept.max(), whole) * 12
-        ax.set_ylim(kept.min() / max(3.0, (top / kept.min()) ** 0.05), top)  # no bar as low as a zero
+        ax.set_ylim(kept.min() / max(3.0, (top / kept.min()) ** 0.05), top)  # above the zeros' mark
     if whole > 0 and math.isfinite(whole):
         ax.axhline(whole, color="black", linestyle="--", linewidth=1.2, label="norm of the whole gradient")
     _hatched(ax, places[norms == 0])
@@ -154,7 +154,8 @@ def bias(found: TruncationBias, *, ax: Any = None) -> Chart:
 
 
 def parts(found: Parts, *, ax: Any = None) -> Chart:
-    """What arrives at a state from its own step's output and from the next step, as bars, beside their sum.
+    """The gradient at a state that comes from its own step's output and from the next step, as bars, beside
+    their sum.
 
     The sum is that of vectors: it may be shorter than either. Data: norms (own, future, whole). Raises DTypeError for
     anything but a `Parts`.
@@ -174,7 +175,8 @@ def parts(found: Parts, *, ax: Any = None) -> Chart:
 
 
 def paths(found: LSTMPaths, *, ax: Any = None) -> Chart:
-    """The gradient at each cell state of an LSTM: straight through the forget gates, by other ways, and in sum.
+    """The gradient at each cell state of an LSTM: along the path through the forget gates, along all others,
+    and in sum.
 
     On a logarithmic axis; norms of exactly 0 are crosses at the bottom. Data: norms (T, 3). Raises DTypeError for
     anything but `LSTMPaths`.

@@ -20,7 +20,7 @@ from tinygrad_seq.runtime.arrays import Array
 
 __all__ = ["Chart"]
 
-MAP = "cividis"  # looks alike with and without red-green blindness, and grows lighter throughout
+MAP = "cividis"  # readable with red-green blindness too; lightness rises from end to end
 # Okabe and Ito, 2008, from dark to light; each comes with a line style and a marker of its own.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", "-.", ":")
@@ -46,7 +46,7 @@ class Chart:
 
     def save(self, path: str | Path, dpi: int = 150) -> Path:
         """Write the figure: the ending says how, .png, .svg, .pdf. Returns the path."""
-        use_fonts_for(self.figure)  # what was written on it since
+        use_fonts_for(self.figure)  # texts that the user has added since
         self.figure.savefig(path, dpi=dpi)
         return Path(path)
 
@@ -58,7 +58,7 @@ class Chart:
         return file.getvalue()
 
     def image(self, words: str) -> str:
-        """The figure as an HTML element that needs no other file; `words` are for those who do not see it."""
+        """The figure as an HTML element that needs no other file; `words` is its alternative text."""
         data = base64.b64encode(self.png()).decode()
         return f'<img alt="{html.escape(words)}" src="data:image/png;base64,{data}"/>'
 
@@ -71,7 +71,7 @@ class Chart:
         return f"Chart({kinds or ', '.join(map(repr, self.data))})"
 
     def _repr_png_(self) -> bytes | None:
-        """What a notebook shows; nothing for a figure of pyplot's, which the notebook shows by itself."""
+        """The PNG for a notebook; None for a figure of pyplot, which the notebook shows already."""
         pyplot = sys.modules.get("matplotlib.pyplot")
         theirs = pyplot is not None and getattr(self.figure, "number", None) in pyplot.get_fignums()
         return None if theirs else self.png()
@@ -114,7 +114,7 @@ def new_axes(
 
 
 def expect(call: str, value: Any, kind: type, maker: str) -> None:
-    """Raises DTypeError where a chart is given something else than what it draws."""
+    """Raises DTypeError where a chart is given anything but the type that it draws."""
     if not isinstance(value, kind):
         rule = f"expected a {kind.__name__}, as {maker} returns."
         raise DTypeError(f"charts.{call}: not what it draws", {"given": value}, rule)
@@ -141,7 +141,9 @@ def style(i: int) -> dict[str, Any]:
 
 
 def marked(ax: Any, x: Array, values: Array, *, color: str = GRAY, zeros: bool = True) -> None:
-    """On a logarithmic axis, what has no logarithm: crosses at the bottom for 0, at the top for NaN and infinity."""
+    """Mark the values that have no place on a logarithmic axis: crosses at the bottom for 0, at the top for
+    NaN and infinity.
+    """
     zero, lost = values == 0, ~np.isfinite(values)
     across = ax.get_xaxis_transform()
     if zeros and zero.any():
@@ -167,7 +169,7 @@ def log_axis(ax: Any, values: Array, axis: str = "y") -> None:
     if len(kept):
         alike = kept.max() < 1.001 * kept.min()
         if alike:
-            ax.autoscale(False, axis=axis)  # it would find no room between them, and warn
+            ax.autoscale(False, axis=axis)  # matplotlib would find no room between them, and warn
         getattr(ax, f"set_{axis}scale")("log")
         if alike:
             getattr(ax, f"set_{axis}lim")(kept.min() / 10, kept.max() * 10)

@@ -1,4 +1,5 @@
-"""Letters that the chosen font lacks, Hangul say: taken from an installed font that has them, or shown as boxes.
+"""Letters that the chosen font lacks, such as Hangul: taken from an installed font that has them, or drawn as
+boxes.
 
 Matplotlib's own font has no Hangul; it would draw a box and warn, at whatever place the figure is drawn.
 """
@@ -52,7 +53,7 @@ def _family_with(letter: str) -> str:
     """The first installed family by its name that has a letter, upright and of usual weight; or nothing."""
     entries = import_module("matplotlib.font_manager").fontManager.ttflist
     usual = [e for e in entries if e.style == "normal" and e.weight in (400, "normal", "regular", "book")]
-    # One that comes with matplotlib has a box for every letter there is.
+    # One font that comes with matplotlib has only boxes, one for every code point.
     usual = [e for e in usual if not e.name.startswith("Last Resort")]
     for entry in sorted(usual, key=lambda e: (e.name, e.fname)):
         if ord(letter) in _letters_of(entry.fname):

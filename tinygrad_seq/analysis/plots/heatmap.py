@@ -11,8 +11,8 @@ import numpy as np
 from tinygrad_seq.analysis.plots.figure import HATCH, MAP, WARNING
 from tinygrad_seq.runtime.arrays import Array
 
-DECADES = 12  # what is smaller than the largest by more than that is drawn as if it were not
-FADED = 1e-30  # float32 holds nothing below 1e-45
+DECADES = 12  # powers of ten below the largest: smaller values get the colour of the lowest
+FADED = 1e-30  # the smallest float32 is about 1e-45
 WRITTEN_OUT = 12  # up to so many rows and columns the exponents stand in the cells
 
 
@@ -24,13 +24,15 @@ def causal(norms: Array) -> Array:
 
 
 def cuts_in(norms: Array) -> list[int]:
-    """The states s behind whose edge from s - 1 no loss from s on reaches, though some could."""
+    """The states s at which the tape was cut: no loss at s or later reaches s - 1, though a gradient reaches
+    s.
+    """
     losses, states = norms.shape
     offset = states - losses
     found = []
     for s in range(1, states):
         block = norms[max(0, s - offset) :, :s]
-        # What had faded to 0 before it got there is no cut: the edge itself must be closed.
+        # A gradient that underflowed to 0 earlier is no cut: only the edge from s to s - 1 itself counts.
         if block.size and not block.any() and norms[max(0, s - offset) :, s].max() > FADED:
             found.append(s)
     return found
@@ -52,7 +54,7 @@ def _logs(norms: Array) -> Array:
 
 
 def numbers_by(matrices: Sequence[Array], span: tuple[float, float]) -> str:
-    """How all of them say their numbers: in "cells", by "lines" of equal norm, or in "some" cells.
+    """How the numbers of all matrices are shown: in "cells", by "lines" of equal norm, or in "some" cells.
 
     Matrices that are compared are drawn alike: lines only where each of them can have some.
     """

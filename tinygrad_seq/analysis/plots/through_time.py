@@ -1,4 +1,4 @@
-"""Which loss reaches which state, and how fast that fades: drawn."""
+"""Charts of which loss reaches which state, and of how fast the gradient decays with the lag."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def decay(found: Reach | Mapping[str, Reach], *, bound: float | None = None, ax:
 
     Several readings by name are drawn into one chart. `bound` is the factor a step that theory allows, as
     `rnn_bound` finds it for a plain RNN: drawn from the largest norm at lag 0, so that no mean can lie above it.
-    Lags at which nothing arrives are crosses at the bottom.
+    Lags with a gradient of exactly 0 are crosses at the bottom.
 
     Data for each name: lag, norm; of the line fit, half_life and r2; half_gone, of the curve; and bound where there
     is one. Raises DTypeError for anything but `Reach`es, ArgumentError for a bound that is no factor.
@@ -150,7 +150,7 @@ def _bounded(ax: Any, found: Sequence[Reach], bound: float) -> Array:
 def side_by_side(found: Mapping[str, Reach], *, title: str = "", ax: Any = None) -> Chart:
     """Several reach matrices on one colour scale, and their decay curves: RNN, GRU and LSTM at equal size, say.
 
-    All say their numbers in one way: in the cells, or by lines of equal norm.
+    All show their numbers in one way: in the cells, or by lines of equal norm.
 
     `ax` is one more axes than there are matrices. Data for each name: norms, and what `decay` has. Raises
     DTypeError for anything but a mapping from names to `Reach`es.

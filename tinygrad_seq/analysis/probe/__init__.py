@@ -1,4 +1,6 @@
-"""What a trained model does on a text, as plain arrays; charts and pages are made of them elsewhere."""
+"""Measurements of a trained model on a text, as plain arrays: gates and states, units, attention,
+saliency.
+"""
 
 from tinygrad_seq.analysis.probe.attention_maps import Attended, Attention, attention_of, attention_on_text
 from tinygrad_seq.analysis.probe.gate_health import Gate, LayerHealth, gates, health

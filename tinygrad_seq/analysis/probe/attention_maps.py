@@ -1,4 +1,4 @@
-"""The weights of every attention in a model, seen as they are computed."""
+"""The attention weights of every layer of a model, recorded while it runs."""
 
 from __future__ import annotations
 
@@ -27,13 +27,17 @@ __all__ = ["Attended", "Attention", "attention_of", "attention_on_text"]
 
 @dataclass(frozen=True, repr=False)
 class Attention(Shown):
-    """The weights of one layer, (B, heads, L, S), and what they come to in each head."""
+    """The attention weights of one layer, (B, heads, L, S), and their entropy and mean distance in each
+    head.
+    """
 
     weights: Array
 
     @property
     def entropy(self) -> Array:
-        """(heads,): how many nats the choice of a key is worth, mean over rows and queries: 0 is one key alone."""
+        """(heads,): the entropy of the weights in nats, mean over rows and queries: 0 where all weight is on
+        one key.
+        """
         w = self.weights
         return np.asarray(-(w * np.log(np.where(w > 0, w, 1.0))).sum(-1).mean((0, 2)))
 

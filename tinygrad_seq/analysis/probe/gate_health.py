@@ -1,4 +1,4 @@
-"""Gates and states over a text in a few numbers: what is shut, what is open, what does nothing."""
+"""Gates and states over a text in a few numbers: which are closed, which are open, which never change."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ class Gate(Shown):
 
     @property
     def lifetime(self) -> Array | None:
-        """(H,): 1 / (1 - mean), how many steps what is in the state stays on average; inf for a gate that is 1."""
+        """(H,): 1 / (1 - mean), how many steps a value stays in the state on average; inf for a gate that is
+        1.
+        """
         if self.memory is None:
             return None
         with np.errstate(all="ignore"):

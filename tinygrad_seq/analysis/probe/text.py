@@ -1,4 +1,4 @@
-"""What a character model does with each character of a text."""
+"""States, predictions and saliency of a character model at each character of a text."""
 
 from __future__ import annotations
 

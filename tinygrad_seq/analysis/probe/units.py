@@ -1,4 +1,4 @@
-"""Which units follow something that a reader sees in the text, against chance (after Karpathy et al., 2015)."""
+"""Units that follow a property of the text, beside a random baseline (after Karpathy et al., 2015)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Detected:
 
 
 def detectors(text: str) -> dict[str, Array]:
-    """What is so after each character of a text, (T,) each: 0 or 1, or a count.
+    """The properties of a text after each of its characters, (T,) each: 0 or 1, or a count.
 
     >>> found = detectors('a "b" (c)')
     >>> found["inside quotes"].tolist(), found["bracket depth"].tolist()
@@ -65,11 +65,11 @@ def detectors(text: str) -> dict[str, Array]:
 
 
 def cannot_tell(wanted: Mapping[str, Array]) -> dict[str, str]:
-    """Why nothing can be said about some detectors, (T,) each, by name: a text too short, or a property too rare.
+    """Why some detectors, (T,) each, cannot be judged, by name: the text is too short, or the property too rare.
 
-    Below 100 tokens that is so of all. Counts, and what is 0 or 1, must be above 0 at 8 tokens or more and 0 at 8 or
-    more: one opening bracket is followed by whatever unit happens to change there, and the column of a single line by
-    all that drift.
+    Below 100 tokens none can. Counts, and what is 0 or 1, must be above 0 at 8 tokens or more and 0 at 8 or
+    more: one opening bracket is followed by whatever unit happens to change there, and the column of a single
+    line by all that drift.
 
     >>> cannot_tell({"digit": np.arange(200) < 3, "whitespace": np.arange(200) % 6 == 0})
     {'digit': 'it holds at 3 of 200 tokens, 8 are needed'}
@@ -101,10 +101,10 @@ def find_units(
 ) -> list[Detected]:
     """For each detector the unit of all parts, (T, H) each, with the largest absolute correlation.
 
-    Detectors of which `cannot_tell` names a reason are left out. Chance is had by turning the detector round along
-    the text by a random number of steps: its own rhythm stays, what it has to do with the units goes (turns that
-    leave it as it was, of a text that repeats itself, do not count). Raises ShapeError where lengths differ,
-    ArgumentError for less than 100 tokens or no round.
+    Detectors for which `cannot_tell` names a reason are left out. The baseline shifts the detector along the
+    text, circularly, by a random number of steps: its own rhythm stays, its relation to the units is lost
+    (shifts that leave it unchanged, in a text that repeats itself, do not count). Raises ShapeError where
+    lengths differ, ArgumentError for less than 100 tokens or no round.
     """
     steps = {len(a) for a in (*parts.values(), *wanted.values())}
     if len(steps) != 1 or not any(np.size(a) for a in parts.values()):
@@ -126,7 +126,7 @@ def find_units(
         best = int(np.abs(scores).argmax())
         shifts = rng.integers(T // 10, T - T // 10 + 1, rounds)
         turned = np.stack([np.roll(follows, s) for s in shifts], axis=1)
-        # Where a text repeats itself, some turns change nothing, and tell nothing of chance.
+        # Where a text repeats itself, some shifts change nothing, and are no baseline.
         changed = np.abs(follows @ turned) / T < SAME
         turned = turned[:, changed] if changed.any() else turned
         chance = np.percentile(np.abs(units.T @ turned).max(0) / T, 99)

@@ -40,7 +40,7 @@ class Unrolled(Shown):
 
 @contextmanager
 def at_rest(model: Module) -> Iterator[None]:
-    """No layer is in training mode inside, but all is recorded; afterwards each is as it was."""
+    """Evaluation mode for all layers, with recording on; afterwards each layer has its former mode."""
     training = [one for one in model.modules() if one.training]
     for one in training:
         one.training = False
@@ -71,8 +71,8 @@ def unrolled(model: NeuralModel, ids: npt.ArrayLike) -> Unrolled:
 def step_by_step(model: NeuralModel, ids: npt.ArrayLike) -> tuple[list[Tensor], list[Any]]:
     """Read ids (T + 1,) with one call for each step: the T losses in nats, and what is carried after each.
 
-    No product is taken over all steps at once here, so that every way from a step to a later one goes through what
-    is carried, with several layers too: what `bptt.truncation_bias` asks for. Raises what `unrolled` does.
+    No product is taken over all steps at once, so that every path from a step to a later one goes through the
+    carried state, with several layers too: `bptt.truncation_bias` needs this. Raises what `unrolled` does.
 
     >>> from tinygrad_seq.models import CharLM
     >>> losses, carried = step_by_step(CharLM(5, 4, 2), [0, 1, 2, 3])

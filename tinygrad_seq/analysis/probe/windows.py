@@ -30,7 +30,9 @@ class Banded(NamedTuple):
 
     @property
     def entropy(self) -> Array:
-        """(heads,): how many nats the choice of a key is worth, mean over the symbols: 0 is one key alone."""
+        """(heads,): the entropy of the weights in nats, mean over the symbols: 0 where all weight is on one
+        key.
+        """
         w = self.weights
         return np.asarray(-(w * np.log(np.where(w > 0, w, 1.0))).sum(-1).mean(1))
 

@@ -1,4 +1,6 @@
-"""What a model does on a text, gathered into one record and written as one page that needs nothing else."""
+"""The report on a model and a text: one record of all measurements, and one HTML page that needs no other
+file.
+"""
 
 from tinygrad_seq.analysis.report.captions import Token, tokens_of
 from tinygrad_seq.analysis.report.page import page_of

@@ -1,4 +1,6 @@
-"""Tokens as a reader sees them: which characters each stands for, and a name that can be seen and told apart."""
+"""Labels for tokens: which characters each stands for, and a visible name for spaces, line ends and parts of
+characters.
+"""
 
 from __future__ import annotations
 

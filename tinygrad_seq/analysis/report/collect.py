@@ -1,4 +1,4 @@
-"""The arrays of `inspection` for one model and one text, gathered into a record."""
+"""The arrays of `analysis.probe` for one model and one text, collected into a record."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def _kept(parts: Mapping[str, Array], shown: tuple[str, ...], gates: set[str]) -
 def _found(
     parts: Mapping[str, Array], text: str, tokens: list[Token], notes: list[str]
 ) -> tuple[list[probe.Detected], dict[str, str]]:
-    """What the unit finder finds, and of what it can say nothing."""
+    """The units found, and the properties that cannot be judged."""
     after = [t.last - 1 for t in tokens]
     wanted = {name: values[after] for name, values in probe.detectors(text).items()}
     why = probe.cannot_tell(wanted)

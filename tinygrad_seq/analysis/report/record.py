@@ -1,4 +1,6 @@
-"""The record that a report is made of: plain data, JSON both ways, and nothing of how it looks."""
+"""The data of a report: plain arrays and numbers, written to JSON and read from it. How it looks is decided
+in `page`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ __all__ = ["SECTIONS", "GateOnText", "Heads", "Layer", "Record"]
 
 SECTIONS = ("saliency", "units", "gates", "attention", "health")
 FORMAT, VERSION = "tinygrad_seq report", 2
-READ = (1, 2)  # in version 1 a text was one window, and its tokens stood for themselves
+READ = (1, 2)  # in version 1 a text was one window, and every token was one character
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Record:
     """What a model does on a text of T tokens; what was not asked for, or does not apply, is empty.
 
     `log_p[s]` and `entropy[s]` (T,) in nats, of token s given those before it; `likeliest[s]` the labels and
-    chances that the model thought likeliest there. `saliency` (T, T) as `inspection.saliency` has it. `parts`
+    chances that the model thought likeliest there. `saliency` (T, T) is that of `probe.saliency`. `parts`
     are states and gates by unit, (T, H) each. `left_out` says why a section is missing, `cannot_tell` why the unit
     finder says nothing of a property. `starts[t]` is the first token of the window that token t was read in. `spans`
     are the tokens of each character, from first to last - 1; where one has several, `by_character` is the saliency

@@ -1,4 +1,4 @@
-"""Numbers and arrays as JSON has them, and back: what is not finite is a word."""
+"""Numbers and arrays to JSON and back; numbers that are not finite become the words NaN, inf and -inf."""
 
 from __future__ import annotations
 

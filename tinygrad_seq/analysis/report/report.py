@@ -63,7 +63,7 @@ class Report:
         return cls(gathered(model, tokenizer, text, checked_sections(only), longest, name, source))
 
     def html(self) -> str:
-        """One page that loads nothing and asks nobody."""
+        """One page that loads nothing from the network."""
         return page_of(self.record)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
