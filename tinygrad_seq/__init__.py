@@ -11,6 +11,7 @@ import builtins
 from importlib import import_module
 from typing import Any
 
+from tinygrad_seq.engine import above as _above
 from tinygrad_seq.version import __version__ as __version__
 
 # The public names and the module that each comes from, in the order of the folders. Nothing is imported before it is
@@ -21,10 +22,8 @@ _HOMES = {
         "ArgumentError CheckpointError DataError DivergedError DTypeError GradientError GraphError "
         "NonFiniteError RangeError RenderError ShapeError TraceError"
     ),
-    "engine.tensor": "Tensor",
-    "engine.creation": (
-        "arange eye full full_like maximum minimum ones ones_like rand randn tensor where zeros zeros_like"
-    ),
+    "engine.tensor": "cat concat einsum maximum minimum stack Tensor where",
+    "engine.creation": ("arange eye full full_like ones ones_like rand randn tensor zeros zeros_like"),
     "engine.random": "Generator manual_seed",
     "engine.functions": (
         "abs absolute add all allclose amax amin any argmax argmin argsort bmm ceil chunk clamp clip clone "
@@ -35,7 +34,6 @@ _HOMES = {
         "squeeze std sub subtract sum swapaxes t tanh tile topk transpose tril triu trunc unbind unsqueeze "
         "var"
     ),
-    "engine.shapes": "cat concat stack",
     "engine.torch_names": (
         "accelerator as_tensor backends bernoulli BoolTensor ByteTensor cuda DoubleTensor empty empty_like "
         "enable_grad FloatTensor from_numpy get_default_dtype inference_mode IntTensor is_floating_point "
@@ -52,7 +50,6 @@ _HOMES = {
     "engine.anomaly": "detect_anomaly",
     "tape.tape": "Tape",
     "fuser.decorator": "composed fused",
-    "functional.contraction": "einsum",
     "nn": (
         "detach Dropout Embedding GRU GRUCell LayerNorm Linear LSTM LSTMCell Module Parameter RNN RNNCell "
         "Sequential unroll"
@@ -67,6 +64,9 @@ _FOLDERS = ["analysis", "bptt", "data", "functional", "models", "nn", "optim", "
 
 # What `from tinygrad_seq import *` brings: not `sum`, `abs` and others that would hide a built-in function of Python.
 __all__ = [name for name in [*_HOME_OF, *_FOLDERS] if not hasattr(builtins, name)]
+
+
+_above.functional = lambda: import_module("tinygrad_seq.functional")
 
 
 def __getattr__(name: str) -> Any:

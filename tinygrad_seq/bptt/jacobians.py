@@ -12,9 +12,9 @@ import numpy as np
 from tinygrad_seq.bptt.partial import Apart, one, refuse_parts, refuse_side_branches
 from tinygrad_seq.bptt.reaching import norm_of
 from tinygrad_seq.bptt.summary import Reading, counted
-from tinygrad_seq.engine.apply import WANTS, wrap
+from tinygrad_seq.engine.apply import WANTS
 from tinygrad_seq.engine.partial_backward import Independent, Route, node_of
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, wrap
 from tinygrad_seq.engine.tree import leaves
 from tinygrad_seq.errors import ArgumentError, GraphError, RangeError, ShapeError
 from tinygrad_seq.runtime.arrays import Array

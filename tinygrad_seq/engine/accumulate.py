@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.engine import ops
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.apply import Recorded
 from tinygrad_seq.runtime.sums import BLOCK, matmul
 
 # Products wait until they have this many rows together: enough for a matrix library to be at its best.
@@ -60,7 +60,7 @@ class Arrivals:
         """The sum so far goes to the heap, and the next starts anew."""
         self.counts[node] = 0
         heap, g = self.heaps.get(node), self.sums[node]
-        if not isinstance(g, Tensor):
+        if not isinstance(g, Recorded):
             g = np.asarray(g, np.float64)
         self.heaps[node] = g if heap is None else heap + g
         self.sums[node] = None
@@ -70,7 +70,7 @@ class Arrivals:
         """What is put by for a node together with what came since, in the node's dtype; it is forgotten here."""
         heap = self.heaps.pop(node)
         total = heap if g is None else heap + g
-        if isinstance(total, Tensor):
+        if isinstance(total, Recorded):
             return total
         self.mine.add(node)
         return np.array(total, node.dtype)
@@ -96,7 +96,7 @@ class Arrivals:
 
     def add_part(self, node: Any, g: Any, index: Any) -> None:
         """A contribution to the part of the node's value at `index`."""
-        if isinstance(g, Tensor):
+        if isinstance(g, Recorded):
             self.parts.setdefault(node, []).append((g, index))
             self.sums.setdefault(node, None)
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from weakref import ref
 
 import numpy as np
@@ -17,13 +17,13 @@ from tinygrad_seq.engine.ops import Op
 from tinygrad_seq.errors import DTypeError, TraceError
 from tinygrad_seq.runtime.arrays import Array
 
-if TYPE_CHECKING:
-    from tinygrad_seq.engine.tensor import Tensor
-
 WANTS, TRACED = 1, 2
 VALUES_ONLY = 4  # what `max(1)` gave: in PyTorch a pair, so it is neither unpacked nor indexed by a number
 FLOAT32 = np.dtype(np.float32)
 _FAILURES = (ValueError, TypeError, IndexError, ZeroDivisionError)
+
+
+T = TypeVar("T", bound="Recorded")
 
 
 class Recorded:
@@ -36,7 +36,7 @@ class Recorded:
     array: Array
     node: Node | Leaf | None
     mode: int
-    _grad: Tensor | None
+    _grad: Any
     label: str
     viewed: tuple[ref[Any], ...]  # of a view: the tensors whose memory it is, as far as they live
 
@@ -68,8 +68,11 @@ class Recorded:
             raise TraceError(f"{call}: a value was looked at while a function was traced", None, rule, hint)
 
 
-def wrap(array: Array, node: Node | Leaf | None = None, mode: int = 0) -> Tensor:
-    """A tensor around an array, without a copy."""
+def wrap(array: Array, node: Node | Leaf | None = None, mode: int = 0) -> T:  # type: ignore[type-var]
+    """A tensor around an array, without a copy.
+
+    Its class stands above this file, so for a type checker it is of the class that the caller says.
+    """
     t = _new(Recorded.tensor_type)
     t.array, t.node, t.mode = array, node, mode
     t._grad, t.label, t.viewed = None, "", ()
@@ -88,13 +91,13 @@ def leaf(x: Any) -> Leaf:
 
 
 # ---- operands that are not tensors yet -------------------------------------------------------------------
-_constants: dict[Any, dict[Any, Tensor]] = {}
+_constants: dict[Any, dict[Any, Any]] = {}
 
 
-def constant(value: float | int | bool, dtype: np.dtype[Any]) -> Tensor:
+def constant(value: float | int | bool, dtype: np.dtype[Any]) -> Any:
     """A Python number as a tensor of `dtype`; equal ones share one tensor and one node."""
     known = _constants.setdefault(dtype, {})
-    t = known.get(value)
+    t: Any = known.get(value)
     if t is None:
         t = wrap(number_as(value, dtype))
         t.node = Leaf(t, False, "", value)
@@ -121,7 +124,7 @@ def number_dtype(value: float | int | bool, like: np.dtype[Any]) -> np.dtype[Any
     return FLOAT32
 
 
-def as_tensor(x: Any, like: Any = None) -> Tensor:
+def as_tensor(x: Any, like: Any = None) -> T:  # type: ignore[type-var]
     """`x` as a tensor; numbers take the dtype that suits `like`."""
     if isinstance(x, Recorded):
         return x  # type: ignore[return-value]
@@ -129,8 +132,8 @@ def as_tensor(x: Any, like: Any = None) -> Tensor:
         x = x.item()
     if isinstance(x, (bool, int, float)):
         if like is not None:
-            return constant(x, number_dtype(x, like.dtype))
-        return constant(
+            return constant(x, number_dtype(x, like.dtype))  # type: ignore[no-any-return]
+        return constant(  # type: ignore[no-any-return]
             x, np.dtype(bool if isinstance(x, bool) else np.int64 if isinstance(x, int) else FLOAT32)
         )
     if isinstance(x, np.ndarray) and x.dtype.kind in "fiub":
@@ -141,7 +144,7 @@ def as_tensor(x: Any, like: Any = None) -> Tensor:
     raise foreign(x)
 
 
-def input_tensor(call: str, x: Any) -> Tensor:
+def input_tensor(call: str, x: Any) -> T:  # type: ignore[type-var]
     """What was handed to a function or layer as a tensor: arrays, numbers and lists of numbers are taken."""
     if isinstance(x, Recorded):
         return x  # type: ignore[return-value]
@@ -158,7 +161,7 @@ def _joined(kinds: list[np.dtype[Any]]) -> np.dtype[Any]:
     return np.result_type(*(floats or kinds))
 
 
-def coerced(inputs: tuple[Any, ...]) -> list[Tensor]:
+def coerced(inputs: tuple[Any, ...]) -> list[Any]:
     """The operands as tensors of one dtype: floats beat integers beat bools, and numbers never widen."""
     like = [x for x in inputs if isinstance(x, (Recorded, np.ndarray))]
     kind = _joined([x.dtype for x in like] or [np.dtype(bool)])
@@ -176,11 +179,11 @@ def coerced(inputs: tuple[Any, ...]) -> list[Tensor]:
 
 
 # ---- running ---------------------------------------------------------------------------------------------
-def unary(op: Op, x: Any, settings: dict[str, Any] | None = None) -> Tensor:
+def unary(op: Op, x: T, settings: dict[str, Any] | None = None) -> T:
     """An op of one input: the short way through `record`."""
     a = x.array
     if op.floating and a.dtype.kind != "f":
-        return unary(op, ops.cast(x, dtype=FLOAT32))
+        return unary(op, ops.cast(x, dtype=FLOAT32))  # type: ignore[no-any-return]
     here, views = STATE.__dict__, op.views
     try:
         if not settings:
@@ -214,7 +217,7 @@ _WANTING_TWO = ((False, False), (True, False), (False, True), (True, True))
 _ndarray = np.ndarray
 
 
-def binary(op: Op, x: Any, y: Any) -> Tensor:
+def binary(op: Op, x: Any, y: Any) -> T:  # type: ignore[type-var]
     """An op of two inputs: the short way through `record`. Returns NotImplemented for foreign operands."""
     if type(y) is float and isinstance(x, Recorded):
         y = constant(y, number_dtype(y, x.array.dtype))
@@ -268,7 +271,7 @@ def record(op: Op, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
         inputs = (as_tensor(inputs[0]), *coerced(inputs[1:]))
     elif op is ops.concat:
         inputs = tuple(coerced(inputs)) if len({x.dtype for x in inputs}) > 1 else inputs
-    tensors = [as_tensor(x) for x in inputs]
+    tensors: list[Any] = [as_tensor(x) for x in inputs]
     arrays = [t.array for t in tensors]
     try:
         # A fused op is a function of ops, each of which comes here again.
@@ -279,7 +282,7 @@ def record(op: Op, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     return finish(op, tensors, out, settings)
 
 
-def finish(op: Op, tensors: list[Tensor], out: Any, settings: dict[str, Any]) -> Any:
+def finish(op: Op, tensors: list[Any], out: Any, settings: dict[str, Any]) -> Any:
     """The result of an op as a tensor, or as a tuple of tensors where the op has several outputs."""
     several = type(out) is tuple
     if not several and type(out) is not np.ndarray:
@@ -310,7 +313,7 @@ def finish(op: Op, tensors: list[Tensor], out: Any, settings: dict[str, Any]) ->
     return picked(node, out, mode) if several else wrap(out, node, mode)
 
 
-def picked(node: Node | None, outs: tuple[Array, ...], mode: int) -> tuple[Tensor, ...]:
+def picked(node: Node | None, outs: tuple[Array, ...], mode: int) -> tuple[Any, ...]:
     """The outputs of an op that has several, each hung on the op's node by a `pick`."""
     if node is None:
         return tuple(wrap(o) for o in outs)

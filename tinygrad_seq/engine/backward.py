@@ -15,12 +15,11 @@ import numpy as np
 from tinygrad_seq.engine import node as nodes
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.accumulate import Arrivals
-from tinygrad_seq.engine.apply import TRACED, WANTS, leaf, picked, wrap
+from tinygrad_seq.engine.apply import TRACED, WANTS, Recorded, leaf, picked, wrap
 from tinygrad_seq.engine.messages import refuse_assigned, refuse_changed, released
 from tinygrad_seq.engine.node import PICK, STATE, At, Leaf, Node, next_index, recording
 from tinygrad_seq.engine.ops import Op
 from tinygrad_seq.engine.random import drawn_again
-from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ShapeError, describe_shape
 
 AnyNode = Node | Leaf
@@ -65,9 +64,9 @@ def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
 
 
 def walk(
-    outputs: Sequence[Tensor],
-    seeds: Sequence[Tensor],
-    targets: Sequence[Tensor] | None,
+    outputs: Sequence[Any],
+    seeds: Sequence[Any],
+    targets: Sequence[Any] | None,
     *,
     create_graph: bool = False,
     release: bool = True,
@@ -215,7 +214,7 @@ class Walk:
         count, start = settings["inputs"], next_index()
         refuse_assigned(node)
         pairs = zip(saved[:count], node.parents[:count], strict=True)
-        inputs = [x if isinstance(x, Tensor) else at_node(x, p) for x, p in pairs]
+        inputs = [x if isinstance(x, Recorded) else at_node(x, p) for x, p in pairs]
         with recording(True), At(node.place), drawn_again(settings["words"]):
             value = settings["fn"](*inputs)
         outs = value if isinstance(value, tuple) else (value,)
@@ -256,7 +255,7 @@ def _lifted(node: Node) -> tuple[tuple[Any, ...], Any]:
     return saved, None if out is None else at_node(out, node)
 
 
-def at_node(array: Any, node: AnyNode) -> Tensor:
+def at_node(array: Any, node: AnyNode) -> Any:
     """A tensor of this value that hangs at this node."""
     return wrap(array, node, (WANTS if node.wants else 0) | (TRACED if STATE.tracing else 0))
 

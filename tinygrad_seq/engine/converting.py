@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from tinygrad_seq.engine import dtypes, ops
 from tinygrad_seq.engine.apply import WANTS, Recorded, as_tensor, wrap
 from tinygrad_seq.engine.unknown_names import missing
 from tinygrad_seq.errors import DTypeError
-
-if TYPE_CHECKING:
-    from tinygrad_seq.engine.tensor import Tensor
 
 
 class Count(int):
@@ -75,7 +72,7 @@ class ConvertingMethods(Recorded):
     # ---- dtypes and devices ----------------------------------------------------------------------------
     def to(
         self, *place: Any, dtype: Any = None, device: Any = None, copy: builtins.bool = False, **hints: Any
-    ) -> Tensor:
+    ) -> Self:
         """The values in another dtype; the gradient comes back in this one, and none through integers.
 
         Takes a dtype, the device "cpu", both, or a tensor whose dtype is taken. Any other device is refused.
@@ -97,7 +94,7 @@ class ConvertingMethods(Recorded):
         x = ops.cut(self) if self.mode & WANTS and kind.kind != "f" else self
         return ops.cast(x, dtype=kind)  # type: ignore[no-any-return]
 
-    def astype(self, dtype: Any) -> Tensor:
+    def astype(self, dtype: Any) -> Self:
         """NumPy's name for `to`."""
         return self.to(dtype)
 
@@ -105,35 +102,35 @@ class ConvertingMethods(Recorded):
         """The values in another dtype, as `to`; without one, the dtype's name."""
         return str(self.array.dtype) if dtype is None else self.to(dtype)
 
-    def type_as(self, other: Tensor) -> Tensor:
+    def type_as(self, other: Any) -> Self:
         """The values in the dtype of `other`."""
         return self.to(as_tensor(other).dtype)
 
-    def float(self) -> Tensor:
+    def float(self) -> Self:
         """The values as float32."""
         return self.to(dtypes.float32)
 
-    def double(self) -> Tensor:
+    def double(self) -> Self:
         """The values as float64."""
         return self.to(dtypes.float64)
 
-    def long(self) -> Tensor:
+    def long(self) -> Self:
         """The values as int64, towards zero; no gradient."""
         return self.to(dtypes.int64)
 
-    def int(self) -> Tensor:
+    def int(self) -> Self:
         """The values as int32, towards zero; no gradient."""
         return self.to(dtypes.int32)
 
-    def bool(self) -> Tensor:
+    def bool(self) -> Self:
         """Where the values are not 0."""
         return self.to(dtypes.bool)
 
-    def cpu(self) -> Tensor:
+    def cpu(self) -> Self:
         """The tensor itself: it is on the CPU."""
         return self.to("cpu")
 
-    def cuda(self, device: Any = "cuda") -> Tensor:
+    def cuda(self, device: Any = "cuda") -> Self:
         """Refused: there is no other device than the CPU."""
         return self.to(device="cuda")
 
@@ -146,7 +143,7 @@ class ConvertingMethods(Recorded):
         dtype: Any = None,
         device: Any = None,
         requires_grad: builtins.bool = False,
-    ) -> Tensor:
+    ) -> Self:
         """A tensor of one value, of this one's dtype."""
         kind = self._kind(dtype)
         value = (
@@ -158,25 +155,25 @@ class ConvertingMethods(Recorded):
 
     def new_zeros(
         self, *size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
-    ) -> Tensor:
+    ) -> Self:
         """Zeros of this dtype."""
         return self._new(np.zeros(sizes_of(size, "new", 0), self._kind(dtype)), device, requires_grad)
 
     def new_empty(
         self, *size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
-    ) -> Tensor:
+    ) -> Self:
         """A tensor of this dtype to be written to; zeros until then."""
         return self.new_zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
 
     def new_ones(
         self, *size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
-    ) -> Tensor:
+    ) -> Self:
         """Ones of this dtype."""
         return self._new(np.ones(sizes_of(size, "new", 0), self._kind(dtype)), device, requires_grad)
 
     def new_tensor(
         self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
-    ) -> Tensor:
+    ) -> Self:
         """A tensor of `data`, of this dtype."""
         dtypes.check_device("new_tensor", device)
         return self.tensor_type(data, self._kind(dtype), requires_grad)  # type: ignore[no-any-return]
@@ -184,7 +181,7 @@ class ConvertingMethods(Recorded):
     def _kind(self, dtype: Any) -> np.dtype[Any]:
         return self.array.dtype if dtype is None else dtypes.dtype_of("new", dtype)
 
-    def _new(self, array: Any, device: Any, requires_grad: builtins.bool) -> Tensor:
+    def _new(self, array: Any, device: Any, requires_grad: builtins.bool) -> Self:
         dtypes.check_device("new", device)
         return wrap(array).requires_grad_(requires_grad)
 
@@ -198,7 +195,7 @@ class ConvertingMethods(Recorded):
     if not TYPE_CHECKING:  # a type checker is to know which attributes there are
 
         def __getattr__(self, name: str) -> Any:
-            raise missing("a Tensor", name, lambda: dir(type(self)))
+            raise missing("a Any", name, lambda: dir(type(self)))
 
     # ---- text ------------------------------------------------------------------------------------------
     def __format__(self, spec: str) -> str:

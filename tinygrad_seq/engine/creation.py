@@ -10,13 +10,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tinygrad_seq.arguments import number_as, real, sizes_of, too_large
-from tinygrad_seq.engine import ops
-from tinygrad_seq.engine.apply import FLOAT32, as_tensor, input_tensor, wrap
+from tinygrad_seq.engine.apply import FLOAT32
 from tinygrad_seq.engine.dtypes import check_device, dtype_of
-from tinygrad_seq.engine.foreign_keywords import answer, answering
+from tinygrad_seq.engine.foreign_keywords import answering
 from tinygrad_seq.engine.numpy_protocols import may_leave
 from tinygrad_seq.engine.random import Generator, given_or
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, as_tensor, input_tensor, wrap
 from tinygrad_seq.errors import ArgumentError, ShapeError
 
 __all__ = [
@@ -24,14 +23,11 @@ __all__ = [
     "eye",
     "full",
     "full_like",
-    "maximum",
-    "minimum",
     "ones",
     "ones_like",
     "rand",
     "randn",
     "tensor",
-    "where",
     "zeros",
     "zeros_like",
 ]
@@ -189,27 +185,3 @@ def randn(
 ) -> Tensor:
     """Numbers of the standard normal distribution, from `rng` or the default stream."""
     return _wants(given_or(rng, "default").randn(*sizes_of(shape, "randn", 0), dtype=dtype), requires_grad)
-
-
-def where(condition: Any, x: Any, y: Any) -> Tensor:
-    """`x` where the condition holds, `y` elsewhere; no gradient leaks from the side not taken."""
-    c = as_tensor(condition)
-    c = c if c.dtype == bool else c != 0
-    return ops.where(c, x, y)  # type: ignore[no-any-return]
-
-
-def _like(x: Any, y: Any) -> Any:
-    return y if isinstance(y, Tensor) else None
-
-
-def maximum(x: Any, y: Any) -> Tensor:
-    """The larger of two, element by element; ties share the gradient."""
-    return as_tensor(x, _like(x, y)).maximum(y)
-
-
-def minimum(x: Any, y: Any) -> Tensor:
-    """The smaller of two, element by element; ties share the gradient."""
-    return as_tensor(x, _like(x, y)).minimum(y)
-
-
-answer(globals(), "maximum", "minimum", "where")

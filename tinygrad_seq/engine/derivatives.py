@@ -1,4 +1,4 @@
-"""Derivatives of any order: `backward grad value_and_grad vjp jvp jacobian hvp`, and `checkpoint`."""
+"""Derivatives of any order: `grad value_and_grad vjp jvp jacobian hvp`, and `checkpoint`."""
 
 from __future__ import annotations
 
@@ -7,67 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.engine.apply import WANTS, as_tensor, leaf, picked, wrap
+from tinygrad_seq.engine.apply import WANTS, leaf, picked
 from tinygrad_seq.engine.backward import CHECKPOINT, AnyNode, is_inside, reachable, walk
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.inplace import alias
+from tinygrad_seq.engine.leaf_gradients import cotangent, own
 from tinygrad_seq.engine.node import STATE, Leaf, new_node, next_index, recording
 from tinygrad_seq.engine.random import noted
-from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError, describe_shape
+from tinygrad_seq.engine.tensor import Tensor, as_tensor, wrap
+from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError
 
 __all__ = ["checkpoint", "grad", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
 Function = Callable[..., Any]
-
-
-def _seed(call: str, output: Tensor, gradient: Any) -> Tensor:
-    if gradient is None:
-        if output.size != 1:
-            raise GraphError(
-                f"{call}: only one number has a gradient by itself",
-                {"output": output},
-                f"expected 1 element, got {output.size}.",
-                "Reduce it first, for example .sum() or .mean(), or pass the gradient of a loss to it.",
-            )
-        return wrap(np.ones(output.shape, output.dtype))
-    seed = as_tensor(gradient, output)
-    if seed.shape != output.shape:
-        named, rule = {"output": output, "gradient": seed}, f"expected shape {describe_shape(output.shape)}."
-        raise ShapeError(f"{call}: the gradient's shape is not the output's", named, rule)
-    return seed if seed.dtype == output.dtype else seed.to(output.dtype)
-
-
-def backward(output: Tensor, gradient: Any, retain_graph: bool, create_graph: bool) -> None:
-    """What `Tensor.backward` does."""
-    if not output.mode & WANTS:
-        raise GraphError(
-            "backward: nothing here wants a gradient",
-            {"output": output},
-            "expected an output made from tensors with requires_grad=True, outside no_grad().",
-        )
-    seed = _seed("backward", output, gradient)
-    found, mine = walk(
-        [output], [seed], None, create_graph=create_graph, release=not (retain_graph or create_graph)
-    )
-    for node, g in found.items():
-        target = node.tensor() if node.op is None else None
-        if target is None:
-            continue
-        if not create_graph:
-            g = wrap(_own(node, g, mine))
-        target._grad = g if target._grad is None else target._grad + g
-
-
-def _own(node: AnyNode, g: Any, mine: set[AnyNode]) -> Any:
-    """A gradient as an array that nobody else has: two leaves may have been handed one (x + y), or a view."""
-    if node in mine and g.flags.owndata:
-        mine.discard(node)  # whoever asks for it again gets a copy
-        return g
-    return np.array(g)
-
-
-Tensor._walk = staticmethod(backward)
 
 
 def grad(
@@ -103,7 +55,7 @@ def grad(
         if not x.mode & WANTS:
             rule = "expected inputs with requires_grad=True."
             raise GraphError("grad: an input does not want a gradient", {"input": x}, rule)
-    seeds = [_seed("grad", o, g) for o, g in zip(outs, given, strict=True)]
+    seeds = [cotangent("grad", o, g) for o, g in zip(outs, given, strict=True)]
     keep = create_graph if retain_graph is None else retain_graph
     found, mine = walk(outs, seeds, ins, create_graph=create_graph, release=not keep)
     results = []
@@ -113,7 +65,7 @@ def grad(
         if g is None:
             g = np.zeros(x.shape, x.dtype)
         elif not isinstance(g, Tensor):
-            g = _own(node, g, mine)
+            g = own(node, g, mine)
         results.append(g if isinstance(g, Tensor) else wrap(g))
     return results[0] if isinstance(inputs, Tensor) else tuple(results)
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from tinygrad_seq.arguments import real
-from tinygrad_seq.engine.apply import input_tensor
 from tinygrad_seq.engine.foreign_keywords import answer, fitting
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, input_tensor
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")

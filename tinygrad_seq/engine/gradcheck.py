@@ -131,7 +131,7 @@ def _weights(outs: Sequence[Tensor], rng: Generator) -> list[Array]:
 def _direction(shape: tuple[int, ...], rng: Generator) -> Array:
     """Signs at random times sizes from 0.5 to 1.5: no entry counts for nothing."""
     u = rng.rand(*shape, dtype=FLOAT64).array
-    return np.where(u < 0.5, 0.5 + 2.0 * u, 0.5 - 2.0 * u)
+    return np.where(u < 0.5, 0.5 + 2.0 * u, 0.5 - 2.0 * u)  # type: ignore[no-any-return]
 
 
 def _total(outs: Sequence[Tensor], weights: Sequence[Array]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,16 +16,13 @@ from tinygrad_seq.engine.node import STATE, Node, mark_changed
 from tinygrad_seq.errors import ArgumentError, DTypeError, GraphError, RangeError, ShapeError, explain
 from tinygrad_seq.runtime.arrays import Array
 
-if TYPE_CHECKING:
-    from tinygrad_seq.engine.tensor import Tensor
-
 
 class IndexingMethods(Recorded):
     """`x[key]`, `x[key] = value` and `take`."""
 
     __slots__ = ()
 
-    def __getitem__(self, key: Any) -> Tensor:
+    def __getitem__(self, key: Any) -> Self:
         kind = type(key)
         if kind is int and self.mode & VALUES_ONLY:
             raise values_only(self)
@@ -39,7 +36,7 @@ class IndexingMethods(Recorded):
                 return unary(ops.slice_, self, {"index": key})
         entries = _entries(self, key)
         if any(isinstance(e, (Recorded, np.ndarray)) for e in entries):
-            return _advanced(self, entries)
+            return _advanced(self, entries)  # type: ignore[no-any-return]
         return unary(ops.slice_, self, {"index": entries})
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -68,14 +65,12 @@ class IndexingMethods(Recorded):
             raise kind(explain(f"assignment: the {what} does not fit", named, rule)) from None
         mark_changed(self.array)
 
-    def take(self, ids: Any, axis: int = 0) -> Tensor:
+    def take(self, ids: Any, axis: int = 0) -> Self:
         """The entries at `ids` along `axis`; the axes of `ids` take its place."""
         axis = axis_of("take", axis, self.array.ndim, self)
         return self[(slice(None),) * axis + (ids,)]
 
-    def gather(
-        self, axis: int | None = None, ids: Any = None, *, dim: Any = None, index: Any = None
-    ) -> Tensor:
+    def gather(self, axis: int | None = None, ids: Any = None, *, dim: Any = None, index: Any = None) -> Self:
         """One entry for each id along `axis`, as PyTorch's `gather(dim, index)`.
 
         out[i, j] = x[ids[i, j], j] for axis 0. `ids` has the axes of x, and at most its sizes on the others.
@@ -90,7 +85,7 @@ class IndexingMethods(Recorded):
         if places.size and (places.array.min() < 0 or places.array.max() >= self.array.shape[i]):
             rule = f"expected ids from 0 to {self.array.shape[i] - 1}."
             raise RangeError("gather: an id is out of range", {"x": self, "ids": places}, rule)
-        grid = [as_tensor(g) for g in np.ogrid[tuple(slice(n) for n in places.shape)]]
+        grid: list[Any] = [as_tensor(g) for g in np.ogrid[tuple(slice(n) for n in places.shape)]]
         grid[i] = places
         return ops.gather(self, *grid)  # type: ignore[no-any-return]
 
@@ -109,9 +104,9 @@ def _written(x: Any, value: Any) -> Any:
     return as_tensor(value, x).array
 
 
-def ids_of(call: str, x: Any, ids: Any) -> Tensor:
+def ids_of(call: str, x: Any, ids: Any) -> Any:
     """Ids as a tensor of integers."""
-    found = as_tensor(_listed(call, x, ids) if isinstance(ids, (list, tuple)) else ids)
+    found: Any = as_tensor(_listed(call, x, ids) if isinstance(ids, (list, tuple)) else ids)
     if found.dtype.kind not in "iu":
         rule = "expected an integer dtype."
         raise DTypeError(f"{call}: ids must be integers", {"x": x, "ids": found}, rule)
@@ -155,7 +150,7 @@ def _entries(x: Any, key: Any) -> tuple[Any, ...]:
     return tuple(entries)
 
 
-def _advanced(x: Any, entries: tuple[Any, ...]) -> Tensor:
+def _advanced(x: Any, entries: tuple[Any, ...]) -> Any:
     """One basic slice, the indexed axes brought to the front, one gather, and the new axes put in place."""
     # NumPy's rule: indexed axes that stand side by side leave their new axes where they were.
     indexed = [i for i, e in enumerate(entries) if isinstance(e, (Recorded, np.ndarray, int))]
@@ -191,16 +186,16 @@ def _advanced(x: Any, entries: tuple[Any, ...]) -> Tensor:
     return _gathered(x, axes, [as_tensor(i) for i in ids], together)
 
 
-def _gathered(x: Any, axes: list[int], ids: list[Tensor], together: bool) -> Tensor:
+def _gathered(x: Any, axes: list[int], ids: list[Any], together: bool) -> Any:
     rest = [a for a in range(x.ndim) if a not in axes]
     if axes != list(range(len(axes))):
         x = unary(ops.permute, x, {"axes": (*axes, *rest)})
     out = ops.gather(x, *ids)
     new, first = out.ndim - len(rest), axes[0]
     if not together or first == 0:
-        return out  # type: ignore[no-any-return]
+        return out
     order = (*range(new, new + first), *range(new), *range(new + first, out.ndim))
-    return ops.permute(out, axes=order)  # type: ignore[no-any-return]
+    return ops.permute(out, axes=order)
 
 
 def _is_mask(e: Any) -> bool:

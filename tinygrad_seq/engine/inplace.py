@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,26 +19,23 @@ from tinygrad_seq.engine.node import STATE, Leaf, Node, mark_changed, next_index
 from tinygrad_seq.errors import DTypeError, GraphError, ShapeError, TraceError, describe_shape
 from tinygrad_seq.runtime.arrays import Array
 
-if TYPE_CHECKING:
-    from tinygrad_seq.engine.tensor import Tensor
-
 
 class InplaceMethods(Recorded):
     """`+= -= *= /= //= %= **= @= &= |= ^=`."""
 
     __slots__ = ()
 
-    __iadd__: Callable[[Any, Any], Tensor]
-    __isub__: Callable[[Any, Any], Tensor]
-    __imul__: Callable[[Any, Any], Tensor]
-    __itruediv__: Callable[[Any, Any], Tensor]
-    __ifloordiv__: Callable[[Any, Any], Tensor]
-    __imod__: Callable[[Any, Any], Tensor]
-    __ipow__: Callable[[Any, Any], Tensor]
-    __imatmul__: Callable[[Any, Any], Tensor]
-    __iand__: Callable[[Any, Any], Tensor]
-    __ior__: Callable[[Any, Any], Tensor]
-    __ixor__: Callable[[Any, Any], Tensor]
+    __iadd__: Callable[[Any, Any], Any]
+    __isub__: Callable[[Any, Any], Any]
+    __imul__: Callable[[Any, Any], Any]
+    __itruediv__: Callable[[Any, Any], Any]
+    __ifloordiv__: Callable[[Any, Any], Any]
+    __imod__: Callable[[Any, Any], Any]
+    __ipow__: Callable[[Any, Any], Any]
+    __imatmul__: Callable[[Any, Any], Any]
+    __iand__: Callable[[Any, Any], Any]
+    __ior__: Callable[[Any, Any], Any]
+    __ixor__: Callable[[Any, Any], Any]
 
 
 def become(x: Any, symbol: str, out: Any) -> Any:
@@ -98,14 +95,14 @@ def _is_shared(x: Any) -> bool:
     return any(np.may_share_memory(source.array, x.array) for source in sources)
 
 
-def alias(t: Tensor) -> Tensor:
+def alias(t: Any) -> Any:
     """Another tensor of the same value at the same place of the tape: `x += y` on the one leaves the other."""
     if not t.mode and _is_shared(t):
         return wrap(t.array.copy())
     return wrap(t.array, t.node or (leaf(t) if t.mode else None), t.mode)
 
 
-def unshared(t: Tensor) -> Tensor:
+def unshared(t: Any) -> Any:
     """The same value at the same place of the tape, in memory that writing to the tensor it came from spares."""
     return alias(t) if t.mode else wrap(t.array.copy())
 

@@ -6,18 +6,16 @@ refused, for a gradient would be lost. A tape that holds the array notices the c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 
 from tinygrad_seq.arguments import exactly_in, real, sizes_of
 from tinygrad_seq.engine.apply import WANTS, Recorded, as_tensor
 from tinygrad_seq.engine.node import STATE, Node, mark_changed, recording
+from tinygrad_seq.engine.random import stream
 from tinygrad_seq.engine.tree import leaves
 from tinygrad_seq.errors import ArgumentError, DTypeError, GraphError, ShapeError, describe_shape
-
-if TYPE_CHECKING:
-    from tinygrad_seq.engine.tensor import Tensor
 
 
 class WritingMethods(Recorded):
@@ -25,7 +23,7 @@ class WritingMethods(Recorded):
 
     __slots__ = ()
 
-    def _written(self, call: str, *args: Any, **settings: Any) -> Tensor:
+    def _written(self, call: str, *args: Any, **settings: Any) -> Self:
         """The array overwritten by what the method `call` gives."""
         checked_writable(f"{call}_", self)
         for t in leaves((args, settings), ignore_others=True):
@@ -34,9 +32,9 @@ class WritingMethods(Recorded):
         with recording(False):
             return self._overwritten(f"{call}_", getattr(self, call)(*args, **settings))
 
-    def _overwritten(self, call: str, value: Any) -> Tensor:
+    def _overwritten(self, call: str, value: Any) -> Self:
         checked_writable(call, self)
-        new = as_tensor(exactly_in(value, self.array.dtype), self)
+        new: Any = as_tensor(exactly_in(value, self.array.dtype), self)
         if new.mode & WANTS and STATE.recording:
             raise _lost(call, self, new)
         array = new.array
@@ -59,85 +57,85 @@ class WritingMethods(Recorded):
             raise ShapeError(f"{call}: the value does not fit", named, rule)
         STATE.run(np.copyto, self.array, array, casting="unsafe")
         mark_changed(self.array)
-        return self  # type: ignore[return-value]
+        return self
 
-    def add_(self, other: Any, *, alpha: float = 1) -> Tensor:
+    def add_(self, other: Any, *, alpha: float = 1) -> Self:
         """Add alpha times `other`."""
         return self._written("add", other, alpha=alpha)
 
-    def sub_(self, other: Any, *, alpha: float = 1) -> Tensor:
+    def sub_(self, other: Any, *, alpha: float = 1) -> Self:
         """Subtract alpha times `other`."""
         return self._written("sub", other, alpha=alpha)
 
-    def mul_(self, other: Any) -> Tensor:
+    def mul_(self, other: Any) -> Self:
         """Multiply by `other`."""
         return self._written("mul", other)
 
-    def div_(self, other: Any) -> Tensor:
+    def div_(self, other: Any) -> Self:
         """Divide by `other`."""
         return self._written("div", other)
 
-    def pow_(self, exponent: Any) -> Tensor:
+    def pow_(self, exponent: Any) -> Self:
         """Raise to a power."""
         return self._written("pow", exponent)
 
-    def neg_(self) -> Tensor:
+    def neg_(self) -> Self:
         """Turn the sign."""
         return self._written("neg")
 
-    def exp_(self) -> Tensor:
+    def exp_(self) -> Self:
         """Take the exponential."""
         return self._written("exp")
 
-    def sqrt_(self) -> Tensor:
+    def sqrt_(self) -> Self:
         """Take the square root."""
         return self._written("sqrt")
 
-    def relu_(self) -> Tensor:
+    def relu_(self) -> Self:
         """Put 0 where it is negative."""
         return self._written("relu") if self.array.dtype.kind == "f" else self._written("clamp", 0)
 
-    def clamp_(self, low: Any = None, high: Any = None, *, min: Any = None, max: Any = None) -> Tensor:
+    def clamp_(self, low: Any = None, high: Any = None, *, min: Any = None, max: Any = None) -> Self:
         """Hold between bounds."""
         return self._written("clamp", low, high, min=min, max=max)
 
-    def masked_fill_(self, mask: Any, value: Any) -> Tensor:
+    def masked_fill_(self, mask: Any, value: Any) -> Self:
         """Put `value` where the mask is True."""
         return self._written("masked_fill", mask, value)
 
-    def zero_(self) -> Tensor:
+    def zero_(self) -> Self:
         """Put 0 everywhere."""
         return self._overwritten("zero_", 0)
 
-    def fill_(self, value: Any) -> Tensor:
+    def fill_(self, value: Any) -> Self:
         """Put one value everywhere."""
         if isinstance(value, (list, tuple)) or np.ndim(value.array if isinstance(value, Recorded) else value):
             raise ShapeError("fill_: expected one number", {"value": value})
         return self._overwritten("fill_", value)
 
-    def copy_(self, source: Any, non_blocking: bool = False) -> Tensor:
+    def copy_(self, source: Any, non_blocking: bool = False) -> Self:
         """Take the values of `source`, which broadcast, in this dtype."""
         checked_writable("copy_", self)
         value: Any = source if isinstance(source, Recorded) else self.tensor_type(source)
         return self._overwritten("copy_", value.to(self.array.dtype))
 
-    def uniform_(self, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Tensor:
+    def uniform_(self, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Self:
         """Draw evenly from `low` to `high`, from `generator` or the stream `init`."""
         low, high = real("uniform_", "low", low), real("uniform_", "high", high)
         if not low <= high:
             rule = f"expected low at most high, got {low} and {high}."
             raise ArgumentError("uniform_: nothing between the bounds", None, rule)
-        rng = generator or _stream()
+        rng = generator or stream("init")
         return self._overwritten(
             "uniform_", rng.uniform(low, high, self.array.shape, self._floats("uniform_"))
         )
 
-    def normal_(self, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
+    def normal_(self, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Self:
         """Draw from the normal distribution, from `generator` or the stream `init`."""
         mean, std = real("normal_", "mean", mean), real("normal_", "std", std)
         if std < 0:
             raise ArgumentError("normal_: std below 0", {"std": std}, "expected at least 0.")
-        rng = generator or _stream()
+        rng = generator or stream("init")
         drawn = rng.randn(*self.array.shape, dtype=self._floats("normal_"))
         return self._overwritten("normal_", drawn * std + mean)
 
@@ -147,12 +145,12 @@ class WritingMethods(Recorded):
         return self.array.dtype
 
     # ---- in place by name, without an array of another shape --------------------------------------------
-    def detach_(self) -> Tensor:
+    def detach_(self) -> Self:
         """Cut the tensor off the tape that made it."""
         self.node, self.mode = None, self.mode & ~WANTS
-        return self  # type: ignore[return-value]
+        return self
 
-    def resize_(self, *sizes: Any) -> Tensor:
+    def resize_(self, *sizes: Any) -> Self:
         """Refused: a tensor keeps its shape."""
         given = {"x": self, "sizes": sizes_of(sizes)}
         raise ShapeError("resize_: a tensor keeps its shape", given, "", "Use x.reshape(...).")
@@ -162,12 +160,6 @@ def _lost(call: str, x: Any, value: Any) -> Exception:
     rule, hint = "expected a value without a gradient.", "Use value.detach(), or no_grad()."
     named = {"x": x, "value": value}
     return GraphError(f"{call}: the gradient of the value would be lost", named, rule, hint)
-
-
-def _stream() -> Any:
-    from importlib import import_module
-
-    return import_module("tinygrad_seq.engine.random").stream("init")
 
 
 def checked_writable(call: str, x: Any) -> None:

@@ -7,7 +7,6 @@ but only where no gradient is wanted: a gradient is never cut without a word.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -79,7 +78,7 @@ class NumpyMethods(Recorded):
         if rule and not kwargs and method == "__call__":
             return rule(*inputs)
         if rule and not kwargs and method == "outer":
-            x, y = as_tensor(inputs[0]), as_tensor(inputs[1])
+            x, y = map(_operand, inputs)
             return rule(x.reshape(*x.shape, *(1,) * y.ndim), y)
         settings = {name: value for name, value in kwargs.items() if value is not None or name == "axis"}
         if method == "reduce" and ufunc in _REDUCED and not set(settings) - {"axis", "keepdims"}:
@@ -88,9 +87,6 @@ class NumpyMethods(Recorded):
         if ufunc not in _TRUTHS:
             may_leave(call, (inputs, kwargs), *no_rule(rule is not None or ufunc in _REDUCED))
         return _run(call, getattr(ufunc, method), inputs, settings)
-
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return import_module("tinygrad_seq.functional.numpy_functions").call(func, args, kwargs)
 
 
 _DETACH = "Write x.detach().numpy() for the values alone."
@@ -115,6 +111,10 @@ def _run(call: str, function: Callable[..., Any], inputs: Any, settings: dict[st
     if outs:
         return outs[0] if len(outs) == 1 else outs
     return tuple(_tensor(part) for part in found) if isinstance(found, tuple) else _tensor(found)
+
+
+def _operand(x: Any) -> Any:
+    return as_tensor(x)
 
 
 def _tensor(found: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -12,59 +12,56 @@ from tinygrad_seq.engine.apply import Recorded, as_tensor, binary, coerced, is_o
 from tinygrad_seq.engine.messages import refuse
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError
 
-if TYPE_CHECKING:
-    from tinygrad_seq.engine.tensor import Tensor
-
 
 class ArithmeticMethods(Recorded):
     """`+ - * / // % ** @`, comparisons, `& | ^ ~`, and exp, log, tanh and the like."""
 
     __slots__ = ()
 
-    def __add__(self, other: Any) -> Tensor:
+    def __add__(self, other: Any) -> Self:
         return binary(ops.add, self, other)
 
-    def __radd__(self, other: Any) -> Tensor:
+    def __radd__(self, other: Any) -> Self:
         return binary(ops.add, other, self)
 
-    def __sub__(self, other: Any) -> Tensor:
+    def __sub__(self, other: Any) -> Self:
         return binary(ops.sub, self, other)
 
-    def __rsub__(self, other: Any) -> Tensor:
+    def __rsub__(self, other: Any) -> Self:
         return binary(ops.sub, other, self)
 
-    def __mul__(self, other: Any) -> Tensor:
+    def __mul__(self, other: Any) -> Self:
         return binary(ops.mul, self, other)
 
-    def __rmul__(self, other: Any) -> Tensor:
+    def __rmul__(self, other: Any) -> Self:
         return binary(ops.mul, other, self)
 
-    def __truediv__(self, other: Any) -> Tensor:
+    def __truediv__(self, other: Any) -> Self:
         return binary(ops.div, self, other)
 
-    def __rtruediv__(self, other: Any) -> Tensor:
+    def __rtruediv__(self, other: Any) -> Self:
         return binary(ops.div, other, self)
 
     # As Python's and NumPy's: rounded down, the remainder of the divisor's sign and exact.
-    def __floordiv__(self, other: Any) -> Tensor:
+    def __floordiv__(self, other: Any) -> Self:
         return binary(ops.floor_divide, self, other)
 
-    def __rfloordiv__(self, other: Any) -> Tensor:
+    def __rfloordiv__(self, other: Any) -> Self:
         return binary(ops.floor_divide, other, self)
 
-    def __mod__(self, other: Any) -> Tensor:
+    def __mod__(self, other: Any) -> Self:
         return binary(ops.remainder, self, other)
 
-    def __rmod__(self, other: Any) -> Tensor:
+    def __rmod__(self, other: Any) -> Self:
         return binary(ops.remainder, other, self)
 
-    def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+    def __divmod__(self, other: Any) -> tuple[Self, Self]:
         return (self // other, self % other) if is_operand(other) else NotImplemented
 
-    def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+    def __rdivmod__(self, other: Any) -> tuple[Self, Self]:
         return (other // self, other % self) if is_operand(other) else NotImplemented
 
-    def __pow__(self, other: Any) -> Tensor:
+    def __pow__(self, other: Any) -> Self:
         if type(other) in (int, float) and self.dtype.kind == "f":
             if other == 2:
                 return binary(ops.mul, self, self)
@@ -74,31 +71,31 @@ class ArithmeticMethods(Recorded):
                 return 1.0 / self
         return binary(ops.pow_, self, other)
 
-    def __rpow__(self, other: Any) -> Tensor:
+    def __rpow__(self, other: Any) -> Self:
         return binary(ops.pow_, other, self)
 
-    def __neg__(self) -> Tensor:
+    def __neg__(self) -> Self:
         return unary(ops.neg, self)
 
-    def __pos__(self) -> Tensor:
-        return self  # type: ignore[return-value]
+    def __pos__(self) -> Self:
+        return self
 
-    def __abs__(self) -> Tensor:
+    def __abs__(self) -> Self:
         if self.dtype.kind in "ub":
-            return self  # type: ignore[return-value]
+            return self
         return binary(ops.maximum, self, -self)
 
-    def __matmul__(self, other: Any) -> Tensor:
+    def __matmul__(self, other: Any) -> Self:
         return matmul(self, other) if is_operand(other) else NotImplemented
 
-    def __rmatmul__(self, other: Any) -> Tensor:
+    def __rmatmul__(self, other: Any) -> Self:
         return matmul(other, self) if is_operand(other) else NotImplemented
 
     # Comparisons give bool tensors without a gradient.
-    def __lt__(self, other: Any) -> Tensor:
+    def __lt__(self, other: Any) -> Self:
         return binary(ops.less, self, comparable(other, self.array.dtype))
 
-    def __gt__(self, other: Any) -> Tensor:
+    def __gt__(self, other: Any) -> Self:
         return binary(ops.less, comparable(other, self.array.dtype), self)
 
     def __eq__(self, other: Any) -> Any:
@@ -108,74 +105,74 @@ class ArithmeticMethods(Recorded):
         equal = self.__eq__(other)
         return equal if equal is NotImplemented else ~equal
 
-    def __le__(self, other: Any) -> Tensor:
+    def __le__(self, other: Any) -> Self:
         return (self < other) | (self == other) if is_operand(other) else NotImplemented
 
-    def __ge__(self, other: Any) -> Tensor:
+    def __ge__(self, other: Any) -> Self:
         return (self > other) | (self == other) if is_operand(other) else NotImplemented
 
-    def __and__(self, other: Any) -> Tensor:
+    def __and__(self, other: Any) -> Self:
         return ops.where(_truth(self), _truth(other), False) if is_operand(other) else NotImplemented
 
-    def __or__(self, other: Any) -> Tensor:
+    def __or__(self, other: Any) -> Self:
         return ops.where(_truth(self), True, _truth(other)) if is_operand(other) else NotImplemented
 
-    def __xor__(self, other: Any) -> Tensor:
+    def __xor__(self, other: Any) -> Self:
         return ops.where(_truth(self), ~_truth(other), _truth(other)) if is_operand(other) else NotImplemented
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
-    def __invert__(self) -> Tensor:
+    def __invert__(self) -> Self:
         return ops.where(_truth(self), False, True)  # type: ignore[no-any-return]
 
     __hash__ = object.__hash__
 
-    def exp(self) -> Tensor:
+    def exp(self) -> Self:
         """The exponential, e to the power x."""
         return unary(ops.exp, self)
 
-    def log(self) -> Tensor:
+    def log(self) -> Self:
         """The natural logarithm."""
         return unary(ops.log, self)
 
-    def sqrt(self) -> Tensor:
+    def sqrt(self) -> Self:
         """The square root."""
         return unary(ops.sqrt, self)
 
-    def sin(self) -> Tensor:
+    def sin(self) -> Self:
         """The sine of x in radians."""
         return unary(ops.sin, self)
 
-    def cos(self) -> Tensor:
+    def cos(self) -> Self:
         """The cosine of x in radians."""
         return unary(ops.cos, self)
 
-    def tanh(self) -> Tensor:
+    def tanh(self) -> Self:
         """The hyperbolic tangent."""
         return unary(ops.tanh, self)
 
-    def erf(self) -> Tensor:
+    def erf(self) -> Self:
         """The error function, 2/sqrt(pi) times the integral of exp(-u^2) from 0 to x."""
         return unary(ops.erf, self)
 
-    def floor(self) -> Tensor:
+    def floor(self) -> Self:
         """The largest whole number at most x; no gradient flows."""
         return unary(ops.floor, self)
 
-    def abs(self) -> Tensor:
+    def abs(self) -> Self:
         """|x|; its gradient at 0 is 0."""
         return self.__abs__()
 
-    def maximum(self, other: Any) -> Tensor:
+    def maximum(self, other: Any) -> Self:
         """The larger of two, element by element; ties share the gradient."""
         return binary(ops.maximum, self, as_tensor(other, self))
 
-    def minimum(self, other: Any) -> Tensor:
+    def minimum(self, other: Any) -> Self:
         """The smaller of two, element by element; ties share the gradient."""
         x, y = coerced((self, other))
         return reverse(binary(ops.maximum, reverse(x), reverse(y)))  # type: ignore[no-any-return]
 
-    def clip(self, low: Any = None, high: Any = None, *, min: Any = None, max: Any = None) -> Tensor:
+    def clip(self, low: Any = None, high: Any = None, *, min: Any = None, max: Any = None) -> Self:
         """The values held between `low` and `high`; the gradient flows inside and at the bounds.
 
         PyTorch's names of the bounds are `min` and `max`.
@@ -196,9 +193,9 @@ class ArithmeticMethods(Recorded):
 
     clamp = clip
 
-    def matmul(self, other: Any) -> Tensor:
+    def matmul(self, other: Any) -> Self:
         """The matrix product, `self @ other`."""
-        return matmul(self, other)
+        return matmul(self, other)  # type: ignore[no-any-return]
 
 
 def _reached(bound: Any, x: Any, below: bool) -> Any:
@@ -229,7 +226,7 @@ def reverse(x: Any) -> Any:
     return ~x if kind == "b" else (np.iinfo(x.dtype).max if kind == "u" else -1) - x
 
 
-def matmul(x: Any, y: Any) -> Tensor:
+def matmul(x: Any, y: Any) -> Any:
     """The matrix product over the last two axes; vectors and leading axes as in `numpy.matmul`.
 
     A stack of matrices times one matrix is computed as one long product.

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import math
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from tinygrad_seq.arguments import axis_of, flag, kept, one_of_two, whole
-from tinygrad_seq.engine import ops
+from tinygrad_seq.engine import above, ops
 from tinygrad_seq.engine.apply import FLOAT32, Recorded, wrap
 from tinygrad_seq.engine.inplace import unshared
 from tinygrad_seq.engine.shapes import concat
 from tinygrad_seq.errors import ArgumentError, RangeError
 
-if TYPE_CHECKING:
-    from tinygrad_seq.engine.tensor import Tensor
-
 
 class Ordered(NamedTuple):
     """Values in order, and the places they come from."""
 
-    values: Tensor
-    indices: Tensor
+    values: Any
+    indices: Any
 
 
 def _largest(x: Any, at: Any, keeps: bool) -> Any:
@@ -34,11 +30,6 @@ def _largest(x: Any, at: Any, keeps: bool) -> Any:
     return ops.where((top == 0.0) | (top == math.inf), 1.0, top)
 
 
-def functional(name: str) -> Any:
-    """A function of `functional`, the level above, which comes when it is first called."""
-    return getattr(import_module("tinygrad_seq.functional"), name)
-
-
 class OrderingMethods(Recorded):
     """`sort argsort topk cumsum norm`; `sigmoid relu softmax log_softmax logsumexp` as methods."""
 
@@ -46,7 +37,7 @@ class OrderingMethods(Recorded):
 
     def argsort(
         self, axis: Any = None, descending: bool = False, *, dim: Any = None, stable: bool = True
-    ) -> Tensor:
+    ) -> Self:
         """The places of the values in order along `axis` (the last), equal ones as they stood; no gradient."""
         self._looked_at("argsort")
         descending = flag("argsort", "descending", descending)
@@ -75,11 +66,11 @@ class OrderingMethods(Recorded):
         places: Any = self.argsort(dim, largest)
         return self._at(places[(slice(None),) * i + (slice(k),)] if self.array.ndim else places, dim)
 
-    def _at(self, places: Tensor, dim: int) -> Ordered:
+    def _at(self, places: Any, dim: int) -> Ordered:
         x: Any = self
         return Ordered(x.gather(dim, places) if self.array.ndim else x, places)
 
-    def cumsum(self, axis: Any = None, *, dim: Any = None, dtype: Any = None) -> Tensor:
+    def cumsum(self, axis: Any = None, *, dim: Any = None, dtype: Any = None) -> Self:
         """The sums of the values up to each place along `axis`, of the values in `dtype`."""
         x: Any = self if dtype is None else self.to(dtype)  # type: ignore[attr-defined]
         at = one_of_two("cumsum", axis, dim)
@@ -96,11 +87,11 @@ class OrderingMethods(Recorded):
                 i,
             )
         x = x.to(kind) if kind.kind == "f" else x
-        return unshared(x) if x.array is self.array else x
+        return unshared(x) if x.array is self.array else x  # type: ignore[no-any-return]
 
     def norm(
         self, p: Any = 2, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
-    ) -> Tensor:
+    ) -> Self:
         """(sum of |x|^p)^(1/p) over `axis` (all axes); the largest |x| for p = inf. Its gradient at 0 is 0."""
         at, keeps = one_of_two("norm", axis, dim), kept(keepdims, keepdim)
         p = 2 if p is None or (isinstance(p, str) and p == "fro") else p
@@ -132,30 +123,30 @@ class OrderingMethods(Recorded):
         return norm.to(self.array.dtype if self.array.dtype.kind == "f" else FLOAT32) if p < 1 else norm  # type: ignore[no-any-return]
 
     # ---- functions as methods --------------------------------------------------------------------------
-    def sigmoid(self) -> Tensor:
+    def sigmoid(self) -> Self:
         """1 / (1 + exp(-x))."""
-        return functional("sigmoid")(self)  # type: ignore[no-any-return]
+        return above.functional().sigmoid(self)  # type: ignore[no-any-return]
 
-    def relu(self) -> Tensor:
+    def relu(self) -> Self:
         """max(x, 0)."""
-        return functional("relu")(self)  # type: ignore[no-any-return]
+        return above.functional().relu(self)  # type: ignore[no-any-return]
 
-    def softmax(self, axis: Any = None, *, dim: Any = None, dtype: Any = None) -> Tensor:
+    def softmax(self, axis: Any = None, *, dim: Any = None, dtype: Any = None) -> Self:
         """exp(x) / sum(exp(x)) along `dim`, the last where none is given."""
         return self._along("softmax", axis, dim, dtype)
 
-    def log_softmax(self, axis: Any = None, *, dim: Any = None, dtype: Any = None) -> Tensor:
+    def log_softmax(self, axis: Any = None, *, dim: Any = None, dtype: Any = None) -> Self:
         """x - log(sum(exp(x))) along `dim`, the last where none is given."""
         return self._along("log_softmax", axis, dim, dtype)
 
-    def _along(self, name: str, axis: Any, dim: Any, dtype: Any) -> Tensor:
+    def _along(self, name: str, axis: Any, dim: Any, dtype: Any) -> Self:
         at = one_of_two(name, axis, dim)
         x: Any = self if dtype is None else self.to(dtype)  # type: ignore[attr-defined]
-        return functional(name)(x, -1 if at is None else at)  # type: ignore[no-any-return]
+        return getattr(above.functional(), name)(x, -1 if at is None else at)  # type: ignore[no-any-return]
 
     def logsumexp(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
-    ) -> Tensor:
+    ) -> Self:
         """log(sum(exp(x))) along `dim`, the last where none is given."""
         at = one_of_two("logsumexp", axis, dim)
-        return functional("logsumexp")(self, -1 if at is None else at, kept(keepdims, keepdim))  # type: ignore[no-any-return]
+        return above.functional().logsumexp(self, -1 if at is None else at, kept(keepdims, keepdim))  # type: ignore[no-any-return]

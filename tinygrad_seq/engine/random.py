@@ -21,7 +21,6 @@ from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import FLOAT32, wrap
 from tinygrad_seq.engine.dtypes import dtype_of
 from tinygrad_seq.engine.foreign_keywords import answer
-from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import CheckpointError, DTypeError, GraphError
 from tinygrad_seq.runtime.arrays import mix
 from tinygrad_seq.runtime.locks import Lock
@@ -46,7 +45,7 @@ class Generator:
         self.stream = stream
         self.drawn = 0
 
-    def next_key(self) -> Tensor:
+    def next_key(self) -> Any:
         """The key of the next draw, for the `uniform` primitive."""
         here = _here
         word = self._next_word() if here.again is None else _once_more(here.again)
@@ -62,22 +61,22 @@ class Generator:
         # Each word is mixed into the next, so that no two streams or draws are shifts of each other.
         return mix(mix(mix(seed & 0xFFFFFFFFFFFFFFFF) ^ zlib.crc32(name.encode())) ^ drawn)
 
-    def rand(self, *shape: int, dtype: Any = FLOAT32) -> Tensor:
+    def rand(self, *shape: int, dtype: Any = FLOAT32) -> Any:
         """Numbers evenly spread over [0, 1)."""
         shape = sizes_of(shape, "rand", 0)
         dtype = dtype_of("rand", dtype)
-        return ops.uniform(self.next_key(), shape=shape, dtype=dtype)  # type: ignore[no-any-return]
+        return ops.uniform(self.next_key(), shape=shape, dtype=dtype)
 
-    def uniform(self, low: float, high: float, shape: tuple[int, ...], dtype: Any = FLOAT32) -> Tensor:
+    def uniform(self, low: float, high: float, shape: tuple[int, ...], dtype: Any = FLOAT32) -> Any:
         """Numbers evenly spread from `low` to `high`; rounding may give `high` itself."""
         return self.rand(*shape, dtype=dtype) * (high - low) + low
 
-    def randn(self, *shape: int, dtype: Any = FLOAT32) -> Tensor:
+    def randn(self, *shape: int, dtype: Any = FLOAT32) -> Any:
         """Numbers of the standard normal distribution (Box and Muller, 1958)."""
         radius = ((1.0 - self.rand(*shape, dtype=dtype)).log() * -2.0).sqrt()
         return radius * (self.rand(*shape, dtype=dtype) * (2.0 * np.pi)).cos()
 
-    def integers(self, low: int, high: int, shape: tuple[int, ...] = ()) -> Tensor:
+    def integers(self, low: int, high: int, shape: tuple[int, ...] = ()) -> Any:
         """Whole numbers evenly spread over low .. high - 1."""
         return (self.rand(*shape, dtype=np.float64) * (high - low)).floor().to(np.int64) + low
 

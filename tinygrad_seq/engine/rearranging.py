@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -13,21 +13,18 @@ from tinygrad_seq.engine.indexing import ids_of
 from tinygrad_seq.engine.inplace import unshared
 from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError
 
-if TYPE_CHECKING:
-    from tinygrad_seq.engine.tensor import Tensor
-
 
 class RearrangingMethods(Recorded):
     """`t repeat tile roll unfold narrow tril masked_fill` and the like."""
 
     __slots__ = ()
 
-    def contiguous(self) -> Tensor:
+    def contiguous(self) -> Self:
         """The tensor itself where its elements lie in order; else, as in PyTorch, a copy of its own."""
         t: Any = self
-        return t if t.array.flags.c_contiguous else unshared(t)
+        return t if t.array.flags.c_contiguous else unshared(t)  # type: ignore[no-any-return]
 
-    def t(self) -> Tensor:
+    def t(self) -> Self:
         """The transpose of a matrix; a vector as it is."""
         x: Any = self
         if x.ndim > 2:
@@ -36,17 +33,17 @@ class RearrangingMethods(Recorded):
         return x.T  # type: ignore[no-any-return]
 
     @property
-    def mT(self) -> Tensor:
+    def mT(self) -> Self:
         """The last two axes exchanged."""
         x: Any = self
         return x.transpose(-2, -1)  # type: ignore[no-any-return]
 
-    def swapaxes(self, first: int, second: int) -> Tensor:
+    def swapaxes(self, first: int, second: int) -> Self:
         """Two axes exchanged, as `transpose`."""
         x: Any = self
         return x.transpose(first, second)  # type: ignore[no-any-return]
 
-    def movedim(self, source: int, destination: int) -> Tensor:
+    def movedim(self, source: int, destination: int) -> Self:
         """One axis at another place, the others in their order."""
         x: Any = self
         i, j = (axis_of("movedim", a, x.ndim, self) for a in (source, destination))
@@ -54,17 +51,17 @@ class RearrangingMethods(Recorded):
         order.insert(j, i)
         return x.permute(order)  # type: ignore[no-any-return]
 
-    def expand_as(self, other: Tensor) -> Tensor:
+    def expand_as(self, other: Any) -> Self:
         """Expanded to the shape of `other`."""
         x: Any = self
         return x.expand(input_tensor("expand_as", other).shape)  # type: ignore[no-any-return]
 
-    def view_as(self, other: Tensor) -> Tensor:
+    def view_as(self, other: Any) -> Self:
         """The elements in the shape of `other`."""
         x: Any = self
         return x.reshape(input_tensor("view_as", other).shape)  # type: ignore[no-any-return]
 
-    def repeat(self, *sizes: Any, axis: Any = None) -> Tensor:
+    def repeat(self, *sizes: Any, axis: Any = None) -> Self:
         """Whole copies laid side by side, as PyTorch's `repeat` and NumPy's `tile`: a number for each axis.
 
         NumPy's `repeat`, each element several times, is `repeat_interleave`.
@@ -77,7 +74,7 @@ class RearrangingMethods(Recorded):
             raise ArgumentError("repeat: it lays copies side by side", given, rule, hint)
         return self.tile(*counts)
 
-    def tile(self, *sizes: Any) -> Tensor:
+    def tile(self, *sizes: Any) -> Self:
         """Whole copies laid side by side; axes that no number is given for are left as they are."""
         x: Any = self
         counts = sizes_of(sizes)
@@ -90,9 +87,9 @@ class RearrangingMethods(Recorded):
             shape = (*shape[:i], counts[i] * shape[i], *shape[i + 1 :])
             x = x.reshape(shape)
         x = x.reshape(shape)
-        return unshared(x) if all(n == 1 for n in counts) else x
+        return unshared(x) if all(n == 1 for n in counts) else x  # type: ignore[no-any-return]
 
-    def repeat_interleave(self, repeats: int, axis: Any = None, *, dim: Any = None) -> Tensor:
+    def repeat_interleave(self, repeats: int, axis: Any = None, *, dim: Any = None) -> Self:
         """Each element `repeats` times, along `axis` or over all elements: NumPy's `repeat`."""
         x: Any = self
         at = one_of_two("repeat_interleave", axis, dim)
@@ -111,7 +108,7 @@ class RearrangingMethods(Recorded):
             raise ShapeError("repeat_interleave: not a number for each", {"x": self}, rule)
         return x.take(np.repeat(np.arange(x.shape[i]), times), i)  # type: ignore[no-any-return]
 
-    def roll(self, shifts: Any, dims: Any = None, *, axis: Any = None) -> Tensor:
+    def roll(self, shifts: Any, dims: Any = None, *, axis: Any = None) -> Self:
         """The values moved on by `shifts` along `dims`, those that fall off coming in at the other end."""
         x: Any = self
         at = one_of_two("roll", axis, dims)
@@ -127,7 +124,7 @@ class RearrangingMethods(Recorded):
             x = x.take(np.roll(np.arange(x.shape[i]), shift % max(1, x.shape[i])), i)
         return x  # type: ignore[no-any-return]
 
-    def unfold(self, dimension: int, size: int, step: int) -> Tensor:
+    def unfold(self, dimension: int, size: int, step: int) -> Self:
         """All windows of `size` along an axis, `step` apart, each laid along a new last axis."""
         x: Any = self
         i = axis_of("unfold", dimension, x.ndim, self)
@@ -138,7 +135,7 @@ class RearrangingMethods(Recorded):
         places = np.arange(0, x.shape[i] - size + 1, step)[:, None] + np.arange(size)
         return x.take(places, i).movedim(i + 1, -1)  # type: ignore[no-any-return]
 
-    def narrow(self, dim: int, start: int, length: int) -> Tensor:
+    def narrow(self, dim: int, start: int, length: int) -> Self:
         """`length` entries of an axis from `start` on."""
         x: Any = self
         i = axis_of("narrow", dim, x.ndim, self)
@@ -153,31 +150,31 @@ class RearrangingMethods(Recorded):
         first = start + x.shape[i] if start < 0 else start
         return x[(slice(None),) * i + (slice(first, first + length),)]  # type: ignore[no-any-return]
 
-    def select(self, dim: int, index: int) -> Tensor:
+    def select(self, dim: int, index: int) -> Self:
         """One entry of an axis, which is then gone."""
         x: Any = self
         return x[(slice(None),) * axis_of("select", dim, x.ndim, self) + (index,)]  # type: ignore[no-any-return]
 
-    def index_select(self, dim: int, index: Any) -> Tensor:
+    def index_select(self, dim: int, index: Any) -> Self:
         """The entries of an axis at the ids of a list, as `take`."""
         x: Any = self
         return x.take(ids_of("index_select", self, index), dim)  # type: ignore[no-any-return]
 
-    def unbind(self, axis: Any = None, *, dim: Any = None) -> tuple[Tensor, ...]:
+    def unbind(self, axis: Any = None, *, dim: Any = None) -> tuple[Self, ...]:
         """The entries of an axis, one by one."""
         x: Any = self
         i = axis_of("unbind", first_axis("unbind", axis, dim), x.ndim, self)
         return tuple(x[(slice(None),) * i + (n,)] for n in range(x.shape[i]))
 
-    def tril(self, diagonal: int = 0) -> Tensor:
+    def tril(self, diagonal: int = 0) -> Self:
         """The entries on and below a diagonal of the last two axes, 0 above."""
         return self._triangle(np.tril, "tril", diagonal)
 
-    def triu(self, diagonal: int = 0) -> Tensor:
+    def triu(self, diagonal: int = 0) -> Self:
         """The entries on and above a diagonal of the last two axes, 0 below."""
         return self._triangle(np.triu, "triu", diagonal)
 
-    def _triangle(self, cut: Any, call: str, diagonal: int) -> Tensor:
+    def _triangle(self, cut: Any, call: str, diagonal: int) -> Self:
         if self.array.ndim < 2:
             raise ShapeError(f"{call}: not a matrix", {"x": self}, "expected at least 2 axes.")
         most = sum(self.array.shape[-2:])
@@ -185,16 +182,16 @@ class RearrangingMethods(Recorded):
         kept = cut(np.ones(self.array.shape[-2:], bool), diagonal)
         return ops.where(kept, self, 0)  # type: ignore[no-any-return]
 
-    def masked_fill(self, mask: Any, value: Any) -> Tensor:
+    def masked_fill(self, mask: Any, value: Any) -> Self:
         """`value` where the mask is True, the values elsewhere."""
-        where = as_tensor(mask)
+        where: Any = as_tensor(mask)
         if where.dtype.kind != "b":
             rule = "expected booleans."
             hint = "Compare first, as in mask == 0."
             raise DTypeError("masked_fill: no mask", {"x": self, "mask": where}, rule, hint)
         return ops.where(where, exactly_in(value, self.array.dtype), self)  # type: ignore[no-any-return]
 
-    def masked_select(self, mask: Any) -> Tensor:
+    def masked_select(self, mask: Any) -> Self:
         """The values where the mask is True, in a row."""
         x: Any = self
         return x[as_tensor(mask)]  # type: ignore[no-any-return]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Self
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from tinygrad_seq.engine.apply import FLOAT32, VALUES_ONLY, Recorded, unary
 from tinygrad_seq.engine.operators import reverse
 from tinygrad_seq.engine.shapes import concat
 from tinygrad_seq.errors import ArgumentError, ShapeError
-
-if TYPE_CHECKING:
-    from tinygrad_seq.engine.tensor import Tensor
 
 
 def axes_of(call: str, axis: Any, x: Recorded) -> tuple[int, ...]:
@@ -37,8 +34,8 @@ class Extreme(NamedTuple):
     ([3.0, 5.0], [1, 0])
     """
 
-    values: Tensor
-    indices: Tensor
+    values: Any
+    indices: Any
 
     def _refuse(self) -> NoReturn:
         rule = "dim= gives values and indices, as in PyTorch; axis= gives the values alone, as in NumPy."
@@ -75,11 +72,11 @@ class ReductionMethods(Recorded):
         dim: Any = None,
         keepdim: bool = False,
         dtype: Any = None,
-    ) -> Tensor:
+    ) -> Self:
         """The sum over `axis` (all axes where None), of the values in `dtype` where one is given."""
         axes = axes_of("sum", one_of_two("sum", axis, dim), self)
         x: Any = self if dtype is None else self.to(dtype)  # type: ignore[attr-defined]
-        return unary(ops.sum_, x, {"axis": axes, "keepdims": kept(keepdims, keepdim)})
+        return unary(ops.sum_, x, {"axis": axes, "keepdims": kept(keepdims, keepdim)})  # type: ignore[no-any-return]
 
     def prod(
         self,
@@ -89,7 +86,7 @@ class ReductionMethods(Recorded):
         dim: Any = None,
         keepdim: bool = False,
         dtype: Any = None,
-    ) -> Tensor:
+    ) -> Self:
         """The product over `axis` (all axes where None); that of integers is int64. Zeros leave no gradient NaN."""
         x: Any = self if dtype is None else self.to(dtype)  # type: ignore[attr-defined]
         axes, keeps = axes_of("prod", one_of_two("prod", axis, dim), self), kept(keepdims, keepdim)
@@ -153,13 +150,13 @@ class ReductionMethods(Recorded):
 
     def amax(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
-    ) -> Tensor:
+    ) -> Self:
         """The largest value over `axis`; equal ones share the gradient. Values only, however `axis` is named."""
         return self.max(axis=one_of_two("amax", axis, dim), keepdims=kept(keepdims, keepdim))  # type: ignore[no-any-return]
 
     def amin(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
-    ) -> Tensor:
+    ) -> Self:
         """The smallest value over `axis`; equal ones share the gradient. Values only, however `axis` is named."""
         return self.min(axis=one_of_two("amin", axis, dim), keepdims=kept(keepdims, keepdim))  # type: ignore[no-any-return]
 
@@ -171,7 +168,7 @@ class ReductionMethods(Recorded):
         dim: Any = None,
         keepdim: bool = False,
         dtype: Any = None,
-    ) -> Tensor:
+    ) -> Self:
         """The mean over `axis`, of the values in `dtype` where one is given; of integers float32, rounded once."""
         if dtype is not None:
             return self.to(dtype).mean(one_of_two("mean", axis, dim), kept(keepdims, keepdim))  # type: ignore[attr-defined, no-any-return]
@@ -193,7 +190,7 @@ class ReductionMethods(Recorded):
         ddof: float | None = None,
         dim: Any = None,
         keepdim: bool = False,
-    ) -> Tensor:
+    ) -> Self:
         """The variance over `axis`: the sum of squared deviations by n - correction.
 
         The correction is 1, as in PyTorch, where it is not given; NumPy's `ddof` is the same number, and
@@ -203,10 +200,10 @@ class ReductionMethods(Recorded):
         """
         axes = axes_of("var", one_of_two("var", axis, dim), self)
         less = _correction("var", correction, unbiased, ddof, place)
-        spread = self._spread(axes, kept(keepdims, keepdim) or place == (True,), less)
-        return spread.to(self.array.dtype if self.array.dtype.kind == "f" else FLOAT32)
+        spread: Any = self._spread(axes, kept(keepdims, keepdim) or place == (True,), less)
+        return spread.to(self.array.dtype if self.array.dtype.kind == "f" else FLOAT32)  # type: ignore[no-any-return]
 
-    def _spread(self, axes: tuple[int, ...], keeps: bool, less: float) -> Tensor:
+    def _spread(self, axes: tuple[int, ...], keeps: bool, less: float) -> Self:
         """The variance in float64: squares of float32 numbers neither overflow there nor vanish."""
         x: Any = self
         wide = x.to(np.float64)
@@ -230,11 +227,11 @@ class ReductionMethods(Recorded):
         ddof: float | None = None,
         dim: Any = None,
         keepdim: bool = False,
-    ) -> Tensor:
+    ) -> Self:
         """The square root of `var`, with its settings; its gradient over equal numbers is 0."""
         less = _correction("std", correction, unbiased, ddof, place)
         axes = axes_of("std", one_of_two("std", axis, dim), self)
-        var = self._spread(axes, kept(keepdims, keepdim) or place == (True,), less)
+        var: Any = self._spread(axes, kept(keepdims, keepdim) or place == (True,), less)
         # The root's slope at 0 is infinite, and infinite times a deviation of 0 would be NaN.
         root = ops.where(var == 0.0, 1.0, var).sqrt()
         kind = self.array.dtype if self.array.dtype.kind == "f" else FLOAT32
@@ -242,17 +239,17 @@ class ReductionMethods(Recorded):
 
     def argmax(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
-    ) -> Tensor:
+    ) -> Self:
         """The place of the first largest value (over all elements where `axis` is None); no gradient."""
         return self._place(np.argmax, "argmax", one_of_two("argmax", axis, dim), kept(keepdims, keepdim))
 
     def argmin(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
-    ) -> Tensor:
+    ) -> Self:
         """The place of the first smallest value; no gradient."""
         return self._place(np.argmin, "argmin", one_of_two("argmin", axis, dim), kept(keepdims, keepdim))
 
-    def _place(self, find: Any, call: str, axis: Any, keeps: bool) -> Tensor:
+    def _place(self, find: Any, call: str, axis: Any, keeps: bool) -> Self:
         from_zero = None if axis is None else axis_of(call, axis, self.array.ndim, self)
         try:
             places = find(self.array, axis=from_zero, keepdims=keeps)
@@ -263,14 +260,14 @@ class ReductionMethods(Recorded):
 
     def all(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
-    ) -> Tensor:
+    ) -> Self:
         """True where no element is zero or False."""
         x: Any = self
         return (x == 0).sum(one_of_two("all", axis, dim), kept(keepdims, keepdim)) == 0  # type: ignore[no-any-return]
 
     def any(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
-    ) -> Tensor:
+    ) -> Self:
         """True where some element is neither zero nor False."""
         x: Any = self
         return (x != 0).sum(one_of_two("any", axis, dim), kept(keepdims, keepdim)) != 0  # type: ignore[no-any-return]

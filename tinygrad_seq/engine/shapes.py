@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -14,24 +14,19 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.inplace import unshared
 from tinygrad_seq.errors import ArgumentError, ShapeError
 
-if TYPE_CHECKING:
-    from tinygrad_seq.engine.tensor import Tensor
-
-__all__ = ["cat", "concat", "stack"]
-
 
 class ShapeMethods(Recorded):
     """`reshape transpose permute expand squeeze unsqueeze flip split chunk` and `T`."""
 
     __slots__ = ()
 
-    def reshape(self, *shape: Any) -> Tensor:
+    def reshape(self, *shape: Any) -> Self:
         """The same elements in rows of another length; one size may be -1."""
         return unary(ops.reshape, self, {"shape": sizes_of(shape, "reshape")})
 
     view = reshape
 
-    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Self:
         """Axes `start_dim` to `end_dim` laid into one."""
         shape = self.array.shape
         if not shape and (start_dim, end_dim) == (0, -1):
@@ -43,14 +38,14 @@ class ShapeMethods(Recorded):
         size = int(np.prod(shape[first : last + 1], dtype=np.int64))
         return self.reshape(*shape[:first], size, *shape[last + 1 :])
 
-    def permute(self, *axes: Any, dims: Any = None) -> Tensor:
+    def permute(self, *axes: Any, dims: Any = None) -> Self:
         """The axes in another order."""
         axes = axes if dims is None else (*axes, tuple(dims))
         axes = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
         order = tuple(axis_of("permute", a, self.array.ndim, self) for a in axes)
         return unary(ops.permute, self, {"axes": order})
 
-    def transpose(self, *axes: Any, dim0: Any = None, dim1: Any = None) -> Tensor:
+    def transpose(self, *axes: Any, dim0: Any = None, dim1: Any = None) -> Self:
         """Two axes exchanged, as in PyTorch; another order of all axes, NumPy's `transpose`, is `permute`."""
         places = (*axes, *(d for d in (dim0, dim1) if d is not None))
         if len(places) != 2:
@@ -63,18 +58,18 @@ class ShapeMethods(Recorded):
         return unary(ops.permute, self, {"axes": tuple(order)})
 
     @property
-    def T(self) -> Tensor:
+    def T(self) -> Self:
         """The axes in reverse order; the transpose of a matrix."""
         return unary(ops.permute, self, {"axes": tuple(range(self.array.ndim))[::-1]})
 
-    def expand(self, *shape: Any) -> Tensor:
+    def expand(self, *shape: Any) -> Self:
         """Axes of size 1 repeated to `shape` without a copy; -1 keeps a size."""
         sizes = sizes_of(shape, "expand")
         own = (1,) * (len(sizes) - self.array.ndim) + self.array.shape
         sizes = tuple(o if n == -1 else n for n, o in zip(sizes, own, strict=False))
         return unary(ops.expand, self, {"shape": sizes})
 
-    def squeeze(self, axis: Any = None, *, dim: Any = None) -> Tensor:
+    def squeeze(self, axis: Any = None, *, dim: Any = None) -> Self:
         """Without the axes of size 1, or without `axis` if its size is 1."""
         shape, axis = self.array.shape, one_of_two("squeeze", axis, dim)
         if axis is None:
@@ -83,15 +78,15 @@ class ShapeMethods(Recorded):
             several = distinct_axes("squeeze", axis, len(shape), self)
             return self.reshape(tuple(n for i, n in enumerate(shape) if i not in several or n != 1))
         i = axis_of("squeeze", axis, len(shape), self)
-        return self.reshape(shape[:i] + shape[i + 1 :]) if shape[i] == 1 else self  # type: ignore[return-value]
+        return self.reshape(shape[:i] + shape[i + 1 :]) if shape[i] == 1 else self
 
-    def unsqueeze(self, axis: Any = None, *, dim: Any = None) -> Tensor:
+    def unsqueeze(self, axis: Any = None, *, dim: Any = None) -> Self:
         """With a new axis of size 1 at `axis`."""
         i = axis_of("unsqueeze", one_of_two("unsqueeze", axis, dim), self.array.ndim + 1, self)
         shape = self.array.shape
         return self.reshape((*shape[:i], 1, *shape[i:]))
 
-    def flip(self, *axes: Any, dims: Any = None, axis: Any = None) -> Tensor:
+    def flip(self, *axes: Any, dims: Any = None, axis: Any = None) -> Self:
         """The order reversed along `axes` (all, where none is given)."""
         named = one_of_two("flip", axis, dims)
         axes = axes if named is None else (*axes, named)
@@ -99,11 +94,11 @@ class ShapeMethods(Recorded):
         axes = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
         chosen = distinct_axes("flip", axes, ndim, self) if axes else range(ndim)
         index = tuple(slice(None, None, -1) if i in chosen else slice(None) for i in range(ndim))
-        return unshared(unary(ops.slice_, self, {"index": index}))
+        return unshared(unary(ops.slice_, self, {"index": index}))  # type: ignore[no-any-return]
 
     def split(
         self, sizes: int | Sequence[int], axis: int | None = None, *, dim: int | None = None
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Self, ...]:
         """Pieces along `axis`: of one size (the last may be shorter), or of the sizes listed."""
         axis = axis_of("split", first_axis("split", axis, dim), self.array.ndim, self)
         total = self.array.shape[axis]
@@ -121,7 +116,7 @@ class ShapeMethods(Recorded):
             start += size
         return tuple(pieces)
 
-    def chunk(self, chunks: int, axis: int | None = None, *, dim: int | None = None) -> tuple[Tensor, ...]:
+    def chunk(self, chunks: int, axis: int | None = None, *, dim: int | None = None) -> tuple[Self, ...]:
         """At most `chunks` pieces of equal size along `axis`; the last may be shorter."""
         axis = axis_of("chunk", first_axis("chunk", axis, dim), self.array.ndim, self)
         chunks = whole("chunk", "chunks", chunks, 1, 2**31)
@@ -130,21 +125,21 @@ class ShapeMethods(Recorded):
         return self.split(max(1, -(-self.array.shape[axis] // chunks)), axis)
 
 
-def concat(tensors: Sequence[Any], axis: int | None = None, *, dim: int | None = None) -> Tensor:
+def concat(tensors: Sequence[Any], axis: int | None = None, *, dim: int | None = None) -> Any:
     """The tensors laid end to end along `axis`."""
-    pieces = [as_tensor(t) for t in sequence("concat", "tensors", tensors)]
+    pieces: list[Any] = [as_tensor(t) for t in sequence("concat", "tensors", tensors)]
     if not pieces:
         raise ShapeError("concat: no tensors given", None, "expected at least one.")
     axis = axis_of("concat", first_axis("concat", axis, dim), pieces[0].array.ndim, pieces[0])
-    return ops.concat(*pieces, axis=axis)  # type: ignore[no-any-return]
+    return ops.concat(*pieces, axis=axis)
 
 
 cat = concat
 
 
-def stack(tensors: Sequence[Any], axis: int | None = None, *, dim: int | None = None) -> Tensor:
+def stack(tensors: Sequence[Any], axis: int | None = None, *, dim: int | None = None) -> Any:
     """Tensors of one shape along a new axis."""
-    pieces = [as_tensor(t) for t in sequence("stack", "tensors", tensors)]
+    pieces: list[Any] = [as_tensor(t) for t in sequence("stack", "tensors", tensors)]
     if not pieces:
         raise ShapeError("stack: no tensors given", None, "expected at least one.")
     shape = pieces[0].array.shape
@@ -155,8 +150,8 @@ def stack(tensors: Sequence[Any], axis: int | None = None, *, dim: int | None = 
     axis = axis_of("stack", first_axis("stack", axis, dim), len(shape) + 1, pieces[0])
     if axis == 0 and shape:
         # One concat and one reshape for all, where a reshape for each would double a long sequence's tape.
-        return ops.concat(*pieces, axis=0).reshape(len(pieces), *shape)  # type: ignore[no-any-return]
-    return ops.concat(*(t.unsqueeze(axis) for t in pieces), axis=axis)  # type: ignore[no-any-return]
+        return ops.concat(*pieces, axis=0).reshape(len(pieces), *shape)
+    return ops.concat(*(t.unsqueeze(axis) for t in pieces), axis=axis)
 
 
 answer(globals(), "cat", "concat", "stack")

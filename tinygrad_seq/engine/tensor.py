@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ParamSpec
 
 import numpy as np
 
 from tinygrad_seq.arguments import flag
-from tinygrad_seq.engine import origins
-from tinygrad_seq.engine.apply import FLOAT32, WANTS, Recorded, as_tensor, leaf, record, wrap
+from tinygrad_seq.engine import apply, contraction, elementwise, numpy_functions, origins, shapes
+from tinygrad_seq.engine.apply import WANTS, Recorded, leaf, record
+from tinygrad_seq.engine.array_data import array_of
 from tinygrad_seq.engine.converting import ConvertingMethods
-from tinygrad_seq.engine.dtypes import computed, dtype_of, is_bfloat16, numbers
 from tinygrad_seq.engine.elementwise import ElementwiseMethods
 from tinygrad_seq.engine.foreign_keywords import answer_methods
 from tinygrad_seq.engine.handles import Hooks, RemovableHandle
 from tinygrad_seq.engine.indexing import IndexingMethods
 from tinygrad_seq.engine.inplace import InplaceMethods, take_array
 from tinygrad_seq.engine.inplace_methods import WritingMethods
+from tinygrad_seq.engine.leaf_gradients import backward
 from tinygrad_seq.engine.node import STATE, Node
-from tinygrad_seq.engine.numpy_protocols import NumpyMethods, may_leave, plain
+from tinygrad_seq.engine.numpy_protocols import NumpyMethods
 from tinygrad_seq.engine.ops import Op
 from tinygrad_seq.engine.ordering import OrderingMethods
 from tinygrad_seq.engine.rearranging import RearrangingMethods
@@ -33,37 +33,9 @@ from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.runtime.malloc import keep_freed_pages
 from tinygrad_seq.runtime.weakrefs import Held
 
+__all__ = ["Tensor", "cat", "concat", "einsum", "maximum", "minimum", "stack", "where"]
+
 keep_freed_pages()  # before the first tape
-
-
-def array_of(data: Any, dtype: Any = None) -> Array:
-    """A fresh array of `data`: Python floats become float32, arrays keep their dtype."""
-    if getattr(data, "requires_grad", False) and not isinstance(data, Recorded):
-        rule, hint = "its gradient cannot cross into this library.", "Use tgs.tensor(x.detach())."
-        raise DTypeError("tensor: a PyTorch tensor that wants a gradient", None, rule, hint)
-    if isinstance(data, (list, tuple)):
-        rule, hint = "expected values alone.", "Write stack([x, y]), or x.detach() for each."
-        may_leave("tensor", data, rule, hint)
-    if not isinstance(data, Recorded) and hasattr(data, "is_contiguous"):  # PyTorch's
-        data = (data.float() if is_bfloat16(data) else data).cpu().numpy()
-    data = plain(data)
-    dtype = None if dtype is None else dtype_of("tensor", dtype)
-    keep = dtype is not None or isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
-    try:
-        if dtype is not None:  # NumPy would make 1.5 of "1.5", NaN of None, and 1 of 1 + 2j
-            numbers("tensor", np.asarray(data), data)
-        array: Array = STATE.run(np.array, data, dtype=dtype)
-    except DTypeError:
-        raise
-    except (ValueError, TypeError, OverflowError) as error:
-        raise DTypeError(
-            "tensor: not numbers in equal rows", {"data": data}, f"NumPy says: {error}"
-        ) from None
-    if not keep and array.dtype.kind == "f":
-        array = STATE.run(array.astype, FLOAT32)
-    numbers("tensor", array, data)
-    computed("tensor", array.dtype)
-    return array
 
 
 class Tensor(
@@ -90,7 +62,6 @@ class Tensor(
     """
 
     __slots__ = ()
-    _walk: ClassVar[Callable[..., None]]  # entered by `autodiff`, the level that walks, when it is imported
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -208,7 +179,7 @@ class Tensor(
     @property
     def grad(self) -> Tensor | None:
         """The gradient that `backward()` left here, or None. A tensor or array of floats may be put in its place."""
-        return self._grad
+        return self._grad  # type: ignore[no-any-return]
 
     @grad.setter
     def grad(self, value: Any) -> None:
@@ -226,9 +197,7 @@ class Tensor(
         unless `retain_graph`; with `create_graph` the gradients are on the tape themselves.
         Raises GraphError where nothing wants a gradient or the graph was released before.
         """
-        if not hasattr(Tensor, "_walk"):
-            import_module("tinygrad_seq.engine.derivatives")
-        Tensor._walk(self, gradient, retain_graph, create_graph)
+        backward(self, gradient, retain_graph, create_graph)
 
     def retain_grad(self) -> None:
         """Keep the gradient of this intermediate tensor in `.grad`, as leaves do anyway."""
@@ -305,6 +274,9 @@ class Tensor(
         self._refuse_copy("pickle")
         return (_rebuilt, (type(self), self.array, self.requires_grad, self.name))
 
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return numpy_functions.call(func, args, kwargs)
+
     def _refuse_copy(self, call: str) -> None:
         if not self.is_leaf:
             what = f"{call}: x was made by a recorded op"
@@ -320,6 +292,18 @@ def _rebuilt(kind: type[Tensor], array: Array, wants: bool, name: str) -> Tensor
     return made
 
 
+P = ParamSpec("P")
+
+
+def _typed(make: Callable[P, Any]) -> Callable[P, Tensor]:
+    """A function from below this file that makes tensors, for type checkers: there, the class is not known yet."""
+    return make
+
+
+wrap, as_tensor, input_tensor = _typed(apply.wrap), _typed(apply.as_tensor), _typed(apply.input_tensor)
+cat, concat, stack = _typed(shapes.cat), _typed(shapes.concat), _typed(shapes.stack)
+where, maximum, minimum = _typed(elementwise.where), _typed(elementwise.maximum), _typed(elementwise.minimum)
+einsum = _typed(contraction.einsum)
 Recorded.tensor_type = Tensor
 Op.recorders[Tensor] = record
 answer_methods(*Tensor.__mro__[:-1])

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.arguments import flag, real, sizes_of, whole
-from tinygrad_seq.engine.apply import FLOAT32, input_tensor, wrap
+from tinygrad_seq.engine.apply import FLOAT32
+from tinygrad_seq.engine.array_data import array_of
 from tinygrad_seq.engine.creation import on_cpu
 from tinygrad_seq.engine.dtypes import check_device, dtype_of, int64
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import STATE, recording
 from tinygrad_seq.engine.random import Generator, given_or, stream
-from tinygrad_seq.engine.tensor import Tensor, array_of
+from tinygrad_seq.engine.tensor import Tensor, input_tensor, wrap
 from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError
 
 
@@ -115,14 +116,14 @@ def randint(
     if size is None:
         rule = "expected a shape, as in randint(0, 10, (3,))."
         raise ArgumentError("randint: no size given", None, rule)
-    return given_or(generator, "default").integers(first, last, sizes_of((size,), "randint", 0)).to(dtype)
+    return given_or(generator, "default").integers(first, last, sizes_of((size,), "randint", 0)).to(dtype)  # type: ignore[no-any-return]
 
 
 @on_cpu
 def randperm(n: int, *, dtype: Any = int64, generator: Generator | None = None) -> Tensor:
     """The numbers 0 to n - 1 in random order."""
     count = sizes_of((n,), "randperm", 0)
-    return given_or(generator, "default").rand(*count, dtype=np.float64).argsort().to(dtype)
+    return given_or(generator, "default").rand(*count, dtype=np.float64).argsort().to(dtype)  # type: ignore[no-any-return]
 
 
 @on_cpu
@@ -130,7 +131,7 @@ def rand_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tens
     """Numbers evenly spread over [0, 1), in the shape and dtype of `x`."""
     x = input_tensor("rand_like", x)
     kind = x.dtype if dtype is None else dtype_of("rand_like", dtype)
-    return stream("default").rand(*x.shape, dtype=_floating("rand_like", kind)).requires_grad_(requires_grad)
+    return stream("default").rand(*x.shape, dtype=_floating("rand_like", kind)).requires_grad_(requires_grad)  # type: ignore[no-any-return]
 
 
 @on_cpu
@@ -138,7 +139,7 @@ def randn_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Ten
     """Numbers of the standard normal distribution, in the shape and dtype of `x`."""
     x = input_tensor("randn_like", x)
     kind = x.dtype if dtype is None else dtype_of("randn_like", dtype)
-    return (
+    return (  # type: ignore[no-any-return]
         stream("default").randn(*x.shape, dtype=_floating("randn_like", kind)).requires_grad_(requires_grad)
     )
 
@@ -160,7 +161,7 @@ def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
     if not ((p.array >= 0) & (p.array <= 1)).all():
         rule = "expected probabilities from 0 to 1."
         raise ArgumentError("bernoulli: no probability", {"p": p}, rule)
-    return (given_or(generator, "default").rand(*p.shape, dtype=kind) < p).to(kind)
+    return (given_or(generator, "default").rand(*p.shape, dtype=kind) < p).to(kind)  # type: ignore[no-any-return]
 
 
 def multinomial(

@@ -8,10 +8,9 @@ from typing import Any
 
 from tinygrad_seq.arguments import axis_of, choice, distinct_axes, flag
 from tinygrad_seq.engine import ops
-from tinygrad_seq.engine.apply import FLOAT32, input_tensor
-from tinygrad_seq.engine.creation import where
+from tinygrad_seq.engine.apply import FLOAT32
 from tinygrad_seq.engine.foreign_keywords import answer
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, input_tensor, where
 from tinygrad_seq.fuser.decorator import fused
 
 

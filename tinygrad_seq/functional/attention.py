@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.engine import ops
-from tinygrad_seq.engine.apply import FLOAT32, as_tensor, input_tensor, wrap
-from tinygrad_seq.engine.creation import where
+from tinygrad_seq.engine.apply import FLOAT32
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, as_tensor, input_tensor, where, wrap
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, describe_shape
 from tinygrad_seq.functional.activations import softmax
 from tinygrad_seq.fuser.decorator import fused

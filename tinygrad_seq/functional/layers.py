@@ -10,11 +10,10 @@ import numpy as np
 
 from tinygrad_seq.arguments import flag, real, sizes_of, whole
 from tinygrad_seq.engine import ops
-from tinygrad_seq.engine.apply import FLOAT32, input_tensor
-from tinygrad_seq.engine.creation import where
+from tinygrad_seq.engine.apply import FLOAT32
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, input_tensor, where
 from tinygrad_seq.errors import ArgumentError, ShapeError, describe_shape
 from tinygrad_seq.functional.activations import (
     floats,

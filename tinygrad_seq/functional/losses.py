@@ -10,10 +10,9 @@ import numpy as np
 
 from tinygrad_seq.arguments import real, whole
 from tinygrad_seq.engine import ops
-from tinygrad_seq.engine.apply import input_tensor, wrap
-from tinygrad_seq.engine.creation import iota, where
+from tinygrad_seq.engine.creation import iota
 from tinygrad_seq.engine.foreign_keywords import answer
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, input_tensor, where, wrap
 from tinygrad_seq.errors import ArgumentError, DTypeError, RangeError, ShapeError, describe_shape
 from tinygrad_seq.functional.activations import floats, log_softmax, row_peak, softplus
 from tinygrad_seq.functional.pointwise_losses import known, reduced

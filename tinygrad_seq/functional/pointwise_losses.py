@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_seq.arguments import choice
-from tinygrad_seq.engine.apply import as_tensor, input_tensor
-from tinygrad_seq.engine.creation import where
 from tinygrad_seq.engine.foreign_keywords import answer
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, as_tensor, input_tensor, where
 from tinygrad_seq.errors import ShapeError, describe_shape
 from tinygrad_seq.functional.activations import floats, log1p_exp_minus
 from tinygrad_seq.fuser.decorator import fused

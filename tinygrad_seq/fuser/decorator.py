@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from tinygrad_seq.engine.apply import WANTS, Recorded, as_tensor, input_tensor, is_operand
+from tinygrad_seq.engine.apply import WANTS, Recorded, is_operand
 from tinygrad_seq.engine.foreign_keywords import answer, fitting
 from tinygrad_seq.engine.names import made_by
 from tinygrad_seq.engine.node import STATE, next_index
 from tinygrad_seq.engine.ops import Op
+from tinygrad_seq.engine.tensor import as_tensor, input_tensor
 from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.runtime.jit import kernels_wanted, switched_off

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygrad_seq.engine.apply import WANTS, leaf, picked, wrap
+from tinygrad_seq.engine.apply import WANTS, leaf, picked
 from tinygrad_seq.engine.backward import at_node, sum_to
 from tinygrad_seq.engine.node import PICK, STATE, Node, new_node
 from tinygrad_seq.engine.ops import Op
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, wrap
 from tinygrad_seq.errors import TraceError
 from tinygrad_seq.fuser.higher_order import interpret
 from tinygrad_seq.fuser.launch import BoundKernel

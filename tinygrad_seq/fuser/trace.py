@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.engine.apply import TRACED, WANTS, wrap
+from tinygrad_seq.engine.apply import TRACED, WANTS
 from tinygrad_seq.engine.backward import at_node
 from tinygrad_seq.engine.derivatives import grad
 from tinygrad_seq.engine.node import STATE, Leaf, Node, tracing
 from tinygrad_seq.engine.ops import Op
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, wrap
 from tinygrad_seq.errors import TraceError, explain
 from tinygrad_seq.tape.row import Row
 from tinygrad_seq.tape.tape import Tape

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.engine.apply import WANTS, wrap
+from tinygrad_seq.engine.apply import WANTS
 from tinygrad_seq.engine.derivatives import grad
 from tinygrad_seq.engine.node import STATE, recording
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, wrap
 from tinygrad_seq.fuser.trace import lines_noted
 from tinygrad_seq.runtime.arrays import Array
 

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_seq.engine.apply import wrap
 from tinygrad_seq.engine.random import Generator
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, wrap
 from tinygrad_seq.errors import ArgumentError, DataError
 from tinygrad_seq.models.counts import Markov
 from tinygrad_seq.models.neural import NeuralModel, evaluating, last_symbols

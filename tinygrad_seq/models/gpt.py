@@ -7,11 +7,9 @@ import math
 from typing import Any
 
 from tinygrad_seq import functional as F
-from tinygrad_seq.engine.apply import as_tensor
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
-from tinygrad_seq.engine.shapes import concat
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, as_tensor, concat
 from tinygrad_seq.errors import ArgumentError, ShapeError
 from tinygrad_seq.models.neural import NeuralModel, named_as
 from tinygrad_seq.nn.basic_layers import Dropout, Embedding, LayerNorm, Linear, size

@@ -12,11 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_seq import functional as F
-from tinygrad_seq.engine.apply import as_tensor
 from tinygrad_seq.engine.creation import full
 from tinygrad_seq.engine.node import no_grad
-from tinygrad_seq.engine.shapes import concat, stack
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, as_tensor, concat, stack
 from tinygrad_seq.errors import ArgumentError, DataError, NonFiniteError
 from tinygrad_seq.models.protocol import Floats, SymbolModel
 from tinygrad_seq.nn import Module

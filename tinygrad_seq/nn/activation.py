@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_seq import functional as F
-from tinygrad_seq.engine.apply import input_tensor
 from tinygrad_seq.engine.foreign_keywords import answer
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, input_tensor
 from tinygrad_seq.nn.module import Module
 
 

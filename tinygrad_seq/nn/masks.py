@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_seq.engine import ops
-from tinygrad_seq.engine.apply import as_tensor, wrap
 from tinygrad_seq.engine.dtypes import float_dtype
 from tinygrad_seq.engine.foreign_keywords import answer
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, as_tensor, wrap
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError, describe_shape
 from tinygrad_seq.functional.attention import given_ones
 from tinygrad_seq.runtime.arrays import Array

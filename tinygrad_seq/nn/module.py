@@ -10,11 +10,10 @@ from weakref import ref
 import numpy as np
 
 from tinygrad_seq.arguments import flag
-from tinygrad_seq.engine.apply import wrap
 from tinygrad_seq.engine.dtypes import is_bfloat16
 from tinygrad_seq.engine.foreign_keywords import answer_methods
 from tinygrad_seq.engine.node import STATE, Node, inside
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, wrap
 from tinygrad_seq.errors import CheckpointError, describe_shape, short_dtype
 from tinygrad_seq.nn.holders import is_slot, is_used_up, looked_through, walked
 from tinygrad_seq.nn.lost import (

@@ -9,14 +9,11 @@ import numpy as np
 
 from tinygrad_seq import functional as F
 from tinygrad_seq.arguments import flag
-from tinygrad_seq.engine.apply import input_tensor, wrap
-from tinygrad_seq.engine.creation import where
 from tinygrad_seq.engine.dtypes import float_dtype
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.names import role
 from tinygrad_seq.engine.random import Generator, given_or
-from tinygrad_seq.engine.shapes import concat
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, concat, input_tensor, where, wrap
 from tinygrad_seq.errors import ArgumentError, ShapeError
 from tinygrad_seq.functional.attention import attend, one_family
 from tinygrad_seq.nn.basic_layers import Linear, probability, size, uniform_parameter

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.engine.apply import FLOAT32, input_tensor, wrap
+from tinygrad_seq.engine.apply import FLOAT32
 from tinygrad_seq.engine.dtypes import float_dtype
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
-from tinygrad_seq.engine.shapes import concat
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, concat, input_tensor, wrap
 from tinygrad_seq.errors import ArgumentError, ShapeError
 from tinygrad_seq.fuser.decorator import fused
 from tinygrad_seq.nn.basic_layers import size

@@ -7,11 +7,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinygrad_seq.engine.apply import as_tensor, input_tensor, wrap
-from tinygrad_seq.engine.creation import where
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, as_tensor, input_tensor, where, wrap
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError
 from tinygrad_seq.nn.basic_layers import LayerNorm, size
 from tinygrad_seq.nn.masks import counted, generate_square_subsequent_mask

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from tinygrad_seq import functional as F
-from tinygrad_seq.engine.apply import input_tensor
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import scope
 from tinygrad_seq.engine.random import Generator
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, input_tensor
 from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.fuser.decorator import fused
 from tinygrad_seq.nn.basic_layers import Dropout, LayerNorm, Linear, size

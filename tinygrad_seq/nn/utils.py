@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tinygrad_seq.engine.foreign_keywords import answer
-from tinygrad_seq.engine.shapes import concat
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, concat
 from tinygrad_seq.errors import ShapeError
 from tinygrad_seq.optim.clipping import clip_grad_norm_, clip_grad_value_
 

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.arguments import real
-from tinygrad_seq.engine.apply import wrap
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import recording
 from tinygrad_seq.engine.ops import where
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, wrap
 from tinygrad_seq.errors import ArgumentError, NonFiniteError
 from tinygrad_seq.fuser.decorator import fused
 from tinygrad_seq.optim.buffers import cut_up, gathered, parameters_of, spans

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.arguments import flag, real, sequence
-from tinygrad_seq.engine.apply import wrap
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.inplace import take_array
 from tinygrad_seq.engine.node import recording
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, wrap
 from tinygrad_seq.errors import ArgumentError, CheckpointError, GraphError, describe_shape
 from tinygrad_seq.optim.buffers import cut_up, gathered, parameters_of, spans
 

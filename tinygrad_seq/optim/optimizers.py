@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.arguments import real
-from tinygrad_seq.engine.apply import wrap
 from tinygrad_seq.engine.foreign_keywords import answer
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, wrap
 from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.fuser.decorator import fused
 from tinygrad_seq.optim.optimizer import Group, Optimizer, required

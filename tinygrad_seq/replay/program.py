@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_seq.engine.apply import wrap
 from tinygrad_seq.engine.node import no_grad
+from tinygrad_seq.engine.tensor import wrap
 from tinygrad_seq.fuser.decorator import composed
 from tinygrad_seq.replay.recorder import FIXED, STATE, Flat, Recipe, Step, settled
 from tinygrad_seq.runtime.arrays import Array

@@ -15,11 +15,11 @@ import numpy as np
 
 from tinygrad_seq.engine import apply
 from tinygrad_seq.engine import node as nodes
-from tinygrad_seq.engine.apply import TRACED, WANTS, wrap
+from tinygrad_seq.engine.apply import TRACED, WANTS
 from tinygrad_seq.engine.backward import reachable
 from tinygrad_seq.engine.node import PICK, Node
 from tinygrad_seq.engine.node import recording as switched
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, wrap
 from tinygrad_seq.fuser.decorator import specialization_of
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.runtime.arrays import Array

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_seq.engine.apply import wrap
 from tinygrad_seq.engine.node import STATE, next_index
+from tinygrad_seq.engine.tensor import wrap
 from tinygrad_seq.models import LatentAR, NeuralModel
 from tinygrad_seq.models.neural import evaluating
 from tinygrad_seq.nn import Module

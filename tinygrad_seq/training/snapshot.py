@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_seq.data import Batch
-from tinygrad_seq.engine.apply import wrap
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, wrap
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.training.budget import lasted
 from tinygrad_seq.training.events import Step

@@ -18,12 +18,10 @@ import numpy as np
 from tinygrad_seq import functional as F
 from tinygrad_seq.data import Corpus
 from tinygrad_seq.engine import ops
-from tinygrad_seq.engine.apply import wrap
-from tinygrad_seq.engine.creation import where
 from tinygrad_seq.engine.derivatives import grad
 from tinygrad_seq.engine.gradcheck import gradcheck
 from tinygrad_seq.engine.random import Generator
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, where, wrap
 from tinygrad_seq.errors import GradientError, explain
 from tinygrad_seq.fuser.decorator import composed
 from tinygrad_seq.models import GPT, CharLM, NeuralModel

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tinygrad_seq.arguments import choice, flag
-from tinygrad_seq.engine.apply import as_tensor, input_tensor
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, as_tensor, input_tensor
 from tinygrad_seq.errors import ArgumentError, ShapeError
 from tinygrad_seq.nn.basic_layers import size
 from tinygrad_seq.nn.module import Module

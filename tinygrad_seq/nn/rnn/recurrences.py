@@ -13,11 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygrad_seq import functional as F
-from tinygrad_seq.engine.apply import wrap
 from tinygrad_seq.engine.names import role
 from tinygrad_seq.engine.random import Generator
-from tinygrad_seq.engine.shapes import concat
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, concat, wrap
 from tinygrad_seq.nn.rnn import gates as maths
 from tinygrad_seq.nn.rnn.unrolling import Step, zoneout
 

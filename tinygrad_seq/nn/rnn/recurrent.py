@@ -10,8 +10,7 @@ from tinygrad_seq.arguments import choice, flag
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import scope
 from tinygrad_seq.engine.random import Generator
-from tinygrad_seq.engine.shapes import concat
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, concat
 from tinygrad_seq.engine.tree import detach
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.functional.layers import say_wide

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.engine.apply import Recorded, as_tensor, input_tensor, wrap
-from tinygrad_seq.engine.shapes import stack
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.apply import Recorded
+from tinygrad_seq.engine.tensor import Tensor, as_tensor, input_tensor, stack, wrap
 from tinygrad_seq.errors import ShapeError, describe_shape
 from tinygrad_seq.nn.rnn.recurrences import Recurrence
 

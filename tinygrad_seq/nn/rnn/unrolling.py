@@ -12,14 +12,12 @@ import numpy as np
 
 from tinygrad_seq import functional as F
 from tinygrad_seq.engine import ops
-from tinygrad_seq.engine.apply import FLOAT32, as_tensor, wrap
-from tinygrad_seq.engine.creation import where
+from tinygrad_seq.engine.apply import FLOAT32
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.inplace import alias
 from tinygrad_seq.engine.node import scope, time_step
 from tinygrad_seq.engine.random import Generator, given_or
-from tinygrad_seq.engine.shapes import concat, stack
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, as_tensor, concat, stack, where, wrap
 from tinygrad_seq.engine.tree import detach, paired
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError
 from tinygrad_seq.fuser.decorator import fused

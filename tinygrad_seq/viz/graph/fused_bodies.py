@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.engine.apply import TRACED, wrap
+from tinygrad_seq.engine.apply import TRACED
 from tinygrad_seq.engine.node import STATE, At, Leaf, Node, tracing
 from tinygrad_seq.engine.place import Place
+from tinygrad_seq.engine.tensor import wrap
 from tinygrad_seq.fuser.decorator import composed, specialization_of
 from tinygrad_seq.tape.tape import Tape
 from tinygrad_seq.viz.graph.labels import in_step

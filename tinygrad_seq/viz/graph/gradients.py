@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.engine.apply import WANTS, wrap
+from tinygrad_seq.engine.apply import WANTS
 from tinygrad_seq.engine.backward import reachable, walk
 from tinygrad_seq.engine.derivatives import grad
 from tinygrad_seq.engine.node import STATE, Leaf
 from tinygrad_seq.engine.node import Node as Live
 from tinygrad_seq.engine.partial_backward import Independent
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, wrap
 from tinygrad_seq.errors import GraphError
 from tinygrad_seq.viz.graph import fingerprints
 from tinygrad_seq.viz.graph.cuts import GROUND

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.engine.apply import WANTS, record, wrap
+from tinygrad_seq.engine.apply import WANTS, record
 from tinygrad_seq.engine.backward import CHECKPOINT, AnyNode, reachable
 from tinygrad_seq.engine.node import PICK, At, Leaf, Node, changed_since, recording
 from tinygrad_seq.engine.partial_backward import node_of
-from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.tensor import Tensor, wrap
 from tinygrad_seq.errors import GraphError
 
 _HINT = "Draw before backward(), or call backward(retain_graph=True)."

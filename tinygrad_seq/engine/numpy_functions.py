@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.arguments import axis_of
-from tinygrad_seq.engine import creation, ops
+from tinygrad_seq.engine import elementwise, ops
 from tinygrad_seq.engine.apply import Recorded, as_tensor
+from tinygrad_seq.engine.contraction import einsum
 from tinygrad_seq.engine.node import mark_changed
 from tinygrad_seq.engine.numpy_protocols import may_leave, no_rule, plain, writable
 from tinygrad_seq.engine.shapes import concat, stack
 from tinygrad_seq.engine.tree import leaves
 from tinygrad_seq.engine.watched_data import WRITERS
 from tinygrad_seq.errors import ArgumentError
-from tinygrad_seq.functional.contraction import einsum
 
 Rule = Callable[..., Any]
 
@@ -206,7 +206,7 @@ def _moved_values(function: Any) -> Rule:
 def _triangle(function: Any) -> Rule:
     def rule(m: Any, k: int = 0) -> Any:
         m = _of(m)
-        return creation.where(function(np.ones(m.shape[-2:], bool), k), m, 0)
+        return elementwise.where(function(np.ones(m.shape[-2:], bool), k), m, 0)
 
     return rule
 
@@ -230,7 +230,7 @@ def _clip(a: Any, a_min: Any = None, a_max: Any = None) -> Any:
 
 
 def _where(condition: Any, x: Any, y: Any) -> Any:
-    return creation.where(condition, x, y)
+    return elementwise.where(condition, x, y)
 
 
 def _dot(a: Any, b: Any) -> Any:

@@ -9,15 +9,13 @@ import numpy as np
 
 from tinygrad_seq.engine.apply import as_tensor, wrap
 from tinygrad_seq.engine.foreign_keywords import answer
-from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import DTypeError, ShapeError
 
-__all__ = ["einsum"]
 
-
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(equation: str, *operands: Any) -> Any:
     """Einstein's summation: letters name axes, those missing on the right of `->` are summed.
 
+    >>> from tinygrad_seq import Tensor
     >>> a, b = Tensor([[1.0, 2.0]]), Tensor([[3.0], [4.0]])
     >>> einsum("ij,jk->ik", a, b)
     Tensor([[11.]], f32(1, 1))
@@ -25,7 +23,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     if not isinstance(equation, str):
         rule = "expected a string, such as 'ij,jk->ik', and then the operands."
         raise DTypeError("einsum: the equation is no string", {"equation": equation}, rule)
-    tensors = [as_tensor(x) for x in operands]
+    tensors: list[Any] = [as_tensor(x) for x in operands]
     inputs, output = _parsed(equation, tensors)
     sizes: dict[str, int] = {}
     for letters, t in zip(inputs, tensors, strict=True):
@@ -46,11 +44,11 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     return total.permute([letters.index(letter) for letter in output]) if letters else total
 
 
-def _named(tensors: list[Tensor]) -> dict[str, Any]:
+def _named(tensors: list[Any]) -> dict[str, Any]:
     return {f"operand {i}": t for i, t in enumerate(tensors)}
 
 
-def _parsed(equation: str, tensors: list[Tensor]) -> tuple[list[str], str]:
+def _parsed(equation: str, tensors: list[Any]) -> tuple[list[str], str]:
     """The letters of each operand and of the result, the ellipsis spelt out in letters of its own."""
     text = equation.replace(" ", "")
     left, arrow, right = text.partition("->")
@@ -81,20 +79,20 @@ def _parsed(equation: str, tensors: list[Tensor]) -> tuple[list[str], str]:
     return terms, right
 
 
-def _diagonal(letters: str, t: Tensor) -> tuple[str, Tensor]:
+def _diagonal(letters: str, t: Any) -> tuple[str, Any]:
     """An operand with a repeated letter, reduced to its diagonal over the two axes."""
     for letter in set(letters):
         while letters.count(letter) > 1:
             i = letters.index(letter)
             j = letters.index(letter, i + 1)
             rest = [k for k in range(t.ndim) if k not in (i, j)]
-            ids = wrap(np.arange(t.shape[i]))
+            ids: Any = wrap(np.arange(t.shape[i]))
             t = t.permute(i, j, *rest)[ids, ids]
             letters = letter + "".join(letters[k] for k in rest)
     return letters, t
 
 
-def _product(left: str, x: Tensor, right: str, y: Tensor, later: set[str]) -> tuple[str, Tensor]:
+def _product(left: str, x: Any, right: str, y: Any, later: set[str]) -> tuple[str, Any]:
     """x y summed over the letters that nobody needs later, as one batched matrix product."""
     x, left = _summed(x, left, set(right) | later)
     y, right = _summed(y, right, set(left) | later)
@@ -116,7 +114,7 @@ def _product(left: str, x: Tensor, right: str, y: Tensor, later: set[str]) -> tu
     return "".join(batch + rows + columns), out.reshape(*heads, *tail, *last)
 
 
-def _summed(t: Tensor, letters: str, needed: set[str]) -> tuple[Tensor, str]:
+def _summed(t: Any, letters: str, needed: set[str]) -> tuple[Any, str]:
     gone = tuple(i for i, c in enumerate(letters) if c not in needed)
     return (t.sum(gone), "".join(c for c in letters if c in needed)) if gone else (t, letters)
 
