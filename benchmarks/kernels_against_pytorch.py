@@ -257,7 +257,7 @@ def print_composition(answers: list[dict[str, float]]) -> None:
 
 
 def threshold(threads: int, turns: int) -> None:
-    print(f"\n{threads} threads beside one; forward, not recorded; work is as `fuser/runner.py` estimates it")
+    print(f"\n{threads} threads beside one; forward, not recorded; work is as `fuser/launch.py` estimates it")
     print(
         f"{'function':10s} {'shape':>11s} {'work, ns':>10s} {'one, us':>9s} {'several, us':>12s} {'ratio':>18s}"
     )

@@ -27,7 +27,7 @@ _asked = os.environ.get("OPENBLAS_NUM_THREADS", "")
 if _asked.isdigit() and int(_asked) > (blas.threads() or int(_asked)):
     blas.set_threads(int(_asked))
 
-# What a process says once about building kernels is tested in test_compiling; elsewhere it would come or not come
+# What a process says once about building kernels is tested in `runtime/test_jit`; elsewhere it would come or not come
 # with the order of the tests.
 kernel_cache._said.add("building")
 

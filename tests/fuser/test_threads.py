@@ -89,7 +89,7 @@ def test_the_first_call_of_each_way_does_not_count():
 def test_freed_arrays_are_warm():
     """The pages of arrays of 1 MB are had from the system once, and not at every use."""
     program = (
-        "import numpy as np, resource, tinygrad_seq.tensor\n"
+        "import numpy as np, resource, tinygrad_seq.engine.tensor\n"
         "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "a = [np.ones(2**18, np.float32) for _ in range(10)]; del a\n"
         "before = faults()\n"

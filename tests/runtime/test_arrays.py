@@ -1,4 +1,4 @@
-"""`numerics` and `random`: erf against the C library's, draws against what random numbers must look like."""
+"""`arrays` and `random`: erf against the C library's, draws against what random numbers must look like."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import pytest
 import tinygrad_seq as tgs
 from tinygrad_seq import DTypeError, Generator, Tensor
 from tinygrad_seq.engine.random import manual_seed, positions, replayed, stream
-from tinygrad_seq.runtime import arrays as numerics
-from tinygrad_seq.runtime import jit, kernel_cache
+from tinygrad_seq.runtime import arrays, jit, kernel_cache
 from tinygrad_seq.runtime.arrays import erf, gather, mix, scatter, uniform
 
 pytestmark = [pytest.mark.engine, pytest.mark.laws, pytest.mark.switched_off]
@@ -75,9 +74,9 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
         return
     if not jit.kernels_wanted():
         pytest.skip("numba is switched off or not installed")
-    monkeypatch.setattr(numerics, "COMPILED_FROM", 1)
+    monkeypatch.setattr(arrays, "COMPILED_FROM", 1)
     used: list[int] = []
-    real = numerics._compiled_add_rows()
+    real = arrays._compiled_add_rows()
     assert real is not None
 
     def watched(*arrays: np.ndarray) -> int:
@@ -85,7 +84,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
         assert all(a.flags.c_contiguous and a.dtype.isnative for a in arrays)  # each layout is one more build
         return int(real(*arrays))
 
-    monkeypatch.setattr(numerics, "_compiled_add_rows", lambda: watched)
+    monkeypatch.setattr(arrays, "_compiled_add_rows", lambda: watched)
     yield
     assert used
 
@@ -198,8 +197,8 @@ def test_ids_outside_are_refused_as_numpy_refuses_them(way: None, bad: int, id_d
 def test_the_loop_never_leaves_its_array() -> None:
     """Places are checked where they are used as well: the number of the first wrong one is returned."""
     loops = [
-        numerics.add_rows,
-        *filter(None, [numerics._compiled_add_rows() if jit.kernels_wanted() else None]),
+        arrays.add_rows,
+        *filter(None, [arrays._compiled_add_rows() if jit.kernels_wanted() else None]),
     ]
     for loop in loops:
         for wrong in (3, -1, 2**40):
@@ -238,10 +237,10 @@ def test_gather_is_numpys_indexing(dtype: str, id_dtype: str) -> None:
 def test_small_sums_do_not_wait_for_the_compiler() -> None:
     """Below the threshold numba is not imported; from it on it is, where it is wanted."""
     code = (
-        "import sys, numpy as np; from tinygrad_seq import numerics\n"
+        "import sys, numpy as np; from tinygrad_seq.runtime import arrays\n"
         "for n in (-1, 0):\n"
-        "    rows = np.ones((numerics.COMPILED_FROM // 128 + n, 128), 'f4')\n"
-        "    numerics.scatter(rows, (np.zeros(len(rows), 'i8'),), (3, 128)); print('numba' in sys.modules)"
+        "    rows = np.ones((arrays.COMPILED_FROM // 128 + n, 128), 'f4')\n"
+        "    arrays.scatter(rows, (np.zeros(len(rows), 'i8'),), (3, 128)); print('numba' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", str(jit.kernels_wanted())]

@@ -36,7 +36,7 @@ def test_nothing_of_ours_runs_when_something_dies() -> None:
                 and text.startswith(("weakref.ref(", "ref("))
                 and len(node.args) > 1
             ):
-                assert path.name == "weak.py", where
+                assert path.name == "weakrefs.py", where
             if isinstance(node, ast.Attribute | ast.Name):
                 assert text not in (
                     "weakref.finalize", "weakref.WeakKeyDictionary", "weakref.WeakValueDictionary", "weakref.WeakSet",
@@ -90,7 +90,7 @@ PRESSED = """
 import os, signal, sys, threading, time
 import numpy as np
 import tinygrad_seq as tgs
-from tinygrad_seq import nodes
+from tinygrad_seq.engine import node as nodes
 from tinygrad_seq.engine.anomaly import Watcher
 
 armed, over, caught = False, False, 0

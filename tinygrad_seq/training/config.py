@@ -1,6 +1,6 @@
 """`Config`: every setting of a training run in one frozen record, checked when it is made, kept as TOML.
 
-This file knows no model, no optimiser and no loop; `setting_rules` knows what each setting may be.
+This file knows no model, no optimiser and no loop; `training/rules` knows what each setting may be.
 """
 
 from __future__ import annotations

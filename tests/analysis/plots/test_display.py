@@ -114,7 +114,8 @@ def test_a_figure_of_pyplot_is_shown_once(readings: list[Reading]) -> None:
         import matplotlib
         matplotlib.use("agg")
         import matplotlib.pyplot as plt, numpy as np
-        from tinygrad_seq import bptt, charts
+        from tinygrad_seq import bptt
+        from tinygrad_seq.analysis import plots as charts
         found = bptt.Reach(np.eye(3))
         assert charts.reach(found)._repr_png_()
         assert charts.reach(found, ax=plt.subplots()[1])._repr_png_() is None

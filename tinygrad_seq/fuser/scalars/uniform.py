@@ -1,4 +1,4 @@
-"""Counter-based random numbers inside kernels: the same numbers as `numerics.uniform` makes of a whole array."""
+"""Counter-based random numbers inside kernels: the same numbers as `runtime/arrays` makes of a whole array."""
 
 from __future__ import annotations
 
