@@ -1,4 +1,4 @@
-"""Ways through a long row of ids: streams and random windows to train on, windows in order to evaluate on.
+"""Batches from a long row of ids: streams and random windows for training, windows in order for evaluation.
 
 Arrays are time-major: `inputs` and `targets` are i64(T, B), T steps of B streams that run side by side.
 """
@@ -90,7 +90,7 @@ class Streams:
         return {"position": self._position, **self._sizes()}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on from where another `Streams` of the same sizes stood.
+        """Continue from the position of another `Streams` of the same sizes.
 
         Raises `CheckpointError` if the sizes differ or the position is none that these streams can have.
 
@@ -120,7 +120,7 @@ class Streams:
 class RandomWindows:
     """Endless batches for training: each of B windows begins at a place of the text that is drawn for it.
 
-    `rng` draws, by default the stream `data`; every batch is `fresh`, for nothing is known of what stands before.
+    `rng` draws, by default the stream `data`; every batch is `fresh`, because no state fits a random place.
 
     Raises `DataError` if there are fewer than `window` + 1 ids.
 
@@ -154,11 +154,13 @@ class RandomWindows:
         return _batch(rows, 0, self.window)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the stream of draws stands, and the sizes, as plain values."""
+        """The position of the random stream, and the sizes, as plain values."""
         return {**self.rng.state_dict(), **self._sizes()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where other windows of the same sizes stood. Raises `CheckpointError` if they differ."""
+        """Continue from the position of other windows of the same sizes. Raises `CheckpointError` if they
+        differ.
+        """
         sizes = self._sizes()
         if {name: state.get(name) for name in sizes} != sizes:
             raise CheckpointError(_other_sizes(state, sizes))
@@ -204,7 +206,7 @@ def _windows(row: Ids, batch: int, window: int) -> Iterator[Batch]:
 
 
 def _batch(rows: Ids, start: int, stop: int) -> Batch:
-    """Steps start to stop of every row, copied, so that nobody can write into the text."""
+    """Steps start to stop of every row, copied, so that writing to a batch does not change the text."""
     inputs = rows[:, start:stop].T.astype(np.int64, order="C")
     targets = rows[:, start + 1 : stop + 1].T.astype(np.int64, order="C")
     return Batch(inputs, targets, start == 0)

@@ -1,8 +1,8 @@
-"""IDX files, in which MNIST and its relatives come: arrays of numbers behind a short head, read strictly.
+"""IDX files, the format of MNIST: arrays of numbers after a short header, read strictly.
 
     00 00 TYPE D    then D sizes as u32, then the numbers row by row; all of it big-endian (LeCun, 1998)
 
-Nothing here knows what the numbers mean.
+The meaning of the numbers is left to the caller.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ _CHUNK = 1 << 20  # bytes
 def read_idx(path: str | os.PathLike[str], *, largest: int = _LARGEST) -> Array:
     """The array in an IDX file, in this machine's byte order: u8, i8, i16, i32, f32 or f64, of 1 to 32 axes.
 
-    The file may be packed with gzip, whatever its name. Its length must be exactly what its head says. A head
-    that says more than the file can hold, or more than `largest` bytes, is refused before memory is taken.
+    The file may be packed with gzip, whatever its name. Its length must be exactly that of its header. A
+    header with more than the file can hold, or more than `largest` bytes, is refused before memory is
+    allocated.
 
     Raises `DataError` for a file that cannot be opened, is damaged, or is no IDX file.
 
@@ -135,7 +136,7 @@ def _head(file: BinaryIO, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
 
 
 def _data(file: BinaryIO, wanted: int) -> bytearray:
-    """That many bytes, or all there are; taken piece by piece, so that a lie in the head costs nothing."""
+    """That many bytes, or all there are; read piece by piece, so that a false header allocates no memory."""
     data = bytearray()
     while len(data) < wanted and (piece := file.read(min(_CHUNK, wanted - len(data)))):
         data += piece

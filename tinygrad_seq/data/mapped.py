@@ -1,4 +1,4 @@
-"""Ids that are mapped from a file: pages of it that were read may leave the memory again."""
+"""Ids mapped from a file: releasing the memory of pages that were read."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["let_go"]
 def let_go(ids: npt.ArrayLike) -> None:
     """Give back the memory of what was read of mapped ids; they can be read again, mostly from the system's cache.
 
-    Without this a process that walks through a file of many gigabytes comes to hold all of it. Nothing is done for
-    ids in memory, and where the system offers no such advice.
+    Without this a process that reads a file of many gigabytes keeps all of it in memory. Nothing is done for
+    ids in memory, and on systems without `madvise`.
 
     >>> let_go(np.arange(3))
     """

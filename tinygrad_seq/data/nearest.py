@@ -1,4 +1,4 @@
-"""Names as messages show them: shortened, and with the nearest one that there is."""
+"""Names in error messages: shortened, and with the nearest name that exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row of ids, checked, and its three parts: to train with, to validate with, to test with."""
+"""A row of ids, checked, and its three parts: training, validation, test."""
 
 from __future__ import annotations
 

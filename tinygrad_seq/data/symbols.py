@@ -1,4 +1,4 @@
-"""Symbols as a reader sees them: each with a name that can be seen and told apart."""
+"""Visible names for symbols: control characters, bytes, Korean letters and all others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def readable(text: str) -> str:
 
 
 def label_of(tokenizer: Tokenizer, i: int) -> str:
-    """The name of an id that stands alone: a byte that is no character as 0xE2, a Korean letter as it is printed.
+    """The name of a single id: a byte that is no character as 0xE2, a Korean letter as it is printed.
 
     >>> from tinygrad_seq.data import ByteTokenizer
     >>> label_of(ByteTokenizer(), 97), label_of(ByteTokenizer(), 0xE2)

@@ -1,4 +1,4 @@
-"""Models of sequences behind one protocol, from counting to networks with a memory."""
+"""Models of sequences behind one protocol: n-gram counts, autoregression, RNN, GRU, LSTM, GPT."""
 
 from tinygrad_seq.models.autoregressive import MLPAR, LinearAR, OrderChoice, SymbolAR, select_order
 from tinygrad_seq.models.char_lm import CharLM

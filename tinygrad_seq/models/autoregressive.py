@@ -27,7 +27,7 @@ class LinearAR(SeriesModel):
         x_s ~ N(intercept + coefficients[0] x_{s-1} + .. + coefficients[tau-1] x_{s-tau}, std^2)
 
     tau = 0 is one normal distribution for all values. The first values, with fewer than tau before them, are
-    told by the model of that lower order, fitted to the same series.
+    predicted by the model of that lower order, fitted to the same series.
 
     >>> model = LinearAR(1).fit([0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0])
     >>> model.coefficients.round(3), round(model.intercept, 3), round(model.std, 3)
@@ -45,7 +45,8 @@ class LinearAR(SeriesModel):
         """
         x = read_series("LinearAR.fit", series)
         _require_spread("LinearAR.fit", x, 2 * self.tau + 2)
-        # Around 0 and of size 1: beside a column of ones, a series far from 0 would drown its own changes.
+        # Standardised: in a series far from 0 the changes would be lost in rounding beside the column of
+        # ones.
         middle, spread = float(x.mean()), float(x.std())
         z = (x - middle) / spread
         fits = []
@@ -54,7 +55,7 @@ class LinearAR(SeriesModel):
             found = np.linalg.lstsq(design, z[j:], rcond=None)[0]
             left = float(np.sqrt(np.mean((z[j:] - design @ found) ** 2)))
             intercept = float(spread * found[0] + middle * (1.0 - found[1:].sum()))
-            # Where nothing is left of the noise, its density would have no logarithm.
+            # With a std of 0 the density would have no logarithm.
             fits.append((found[1:], intercept, spread * max(left, 1e-12)))
         self._fits = fits
         return self
@@ -71,12 +72,12 @@ class LinearAR(SeriesModel):
 
     @property
     def std(self) -> float:
-        """The spread of the noise, in the unit of the series."""
+        """The standard deviation of the noise, in the unit of the series."""
         return self._fit(self.tau)[2]
 
     @property
     def degrees(self) -> int:
-        """How many numbers are fitted: the coefficients, the intercept and the spread."""
+        """How many numbers are fitted: the coefficients, the intercept and the standard deviation."""
         return self.tau + 2
 
     def _fit(self, order: int) -> tuple[Floats, float, float]:
@@ -108,18 +109,18 @@ class LinearAR(SeriesModel):
 
 
 class MLPAR(SeriesModel, Module):
-    """A value is what a small network makes of the tau before it, and normal noise.
+    """A value is a small network's function of the tau values before it, and normal noise.
 
         z = (x - centre) / scale;  mean of the next z = W2 tanh(W1 z_{s-tau .. s-1} + b1) + b2
 
-    The first tau values are told by the mean and spread of all values that it was fitted to.
+    The first tau values are predicted by the mean and standard deviation of all values that it was fitted to.
     """
 
     def __init__(self, tau: int, hidden: int = 32, *, dtype: Any = np.float64, rng: Generator | None = None):
         self.tau = count("MLPAR", "tau", tau, 1)
         self.inner = Linear(self.tau, hidden, dtype=dtype, rng=rng)
         self.outer = Linear(hidden, 1, dtype=dtype, rng=rng)
-        # Kept with the weights, because without them the weights say nothing. A std of 0 says: not fitted yet.
+        # Saved with the weights, which mean nothing without them. A std of 0 means: not fitted yet.
         self.center, self.scale, self.std = (
             Parameter(np.zeros(1), requires_grad=False) for _ in ("centre", "scale", "std")
         )
@@ -129,7 +130,7 @@ class MLPAR(SeriesModel, Module):
         return self.outer(self.inner(x).tanh()).squeeze(-1)  # type: ignore[no-any-return]
 
     def fit(self, series: npt.ArrayLike, steps: int = 500, lr: float = 0.01) -> MLPAR:
-        """Least squares by Adam over all values that have tau before them, the rate falling to nothing.
+        """Least squares by Adam over all values that have tau before them; the learning rate falls to 0.
 
         Raises `DataError` for a NaN, for a series with fewer than 2 tau + 2 values, and for a constant one.
         """
@@ -218,7 +219,7 @@ class SymbolAR(NeuralModel):
 
 
 class OrderChoice(NamedTuple):
-    """The best order, and what each order came to: lower is better."""
+    """The best order, and the criterion of each order: lower is better."""
 
     order: int
     values: dict[int, float]
@@ -232,14 +233,14 @@ def select_order(
     make: Callable[[int], Any] | None = None,
     held_out: float = 0.25,
 ) -> OrderChoice:
-    """The order k whose model tells a sequence best, by one of three criteria; lower is better.
+    """The order k whose model predicts a sequence best, by one of three criteria; lower is better.
 
         held-out   the mean of -log P over the last part of the sequence, fitted to the rest, in nats
         aic        2 p - 2 log P                                              (Akaike, 1974)
         bic        p ln n - 2 log P                                           (Schwarz, 1978)
 
-    p is the model's `degrees`, n the number of values that every order is asked for: those with as many before
-    them as the largest order wants. `make(k)` gives a model to fit: LinearAR for real numbers and Markov for
+    p is the model's `degrees`, n the number of values that every order predicts: those with as many before
+    them as the largest order needs. `make(k)` gives a model to fit: LinearAR for real numbers and Markov for
     ids, unless said otherwise.
 
     Raises `ArgumentError` for no orders, an order below 0, or a criterion that is none.

@@ -22,10 +22,10 @@ class CharLM(LatentAR):
 
         e = embedding(ids);  h, state = lstm(e, state);  logits = W h + b
 
-    ids (T, B) of integers from 0 to V - 1; logits (T, B, V). The state carries everything the model knows of
-    the past: (h, c) of an LSTM, h of an RNN or a GRU, each (L, B, H). `cell` says which of them it is, and the
-    layer bears its name: `model.lstm`, `model.gru` or `model.rnn`. `embedding` is `hidden` where not given; 0 gives
-    the layer one-hot vectors, of which nothing is learnt.
+    ids (T, B) of integers from 0 to V - 1; logits (T, B, V). The state holds everything that the model keeps
+    of the past: (h, c) of an LSTM, h of an RNN or a GRU, each (L, B, H). `cell` chooses one of them, and the
+    layer has its name: `model.lstm`, `model.gru` or `model.rnn`. `embedding` is `hidden` where not given; 0
+    gives the layer one-hot vectors, without weights.
 
     Raises `ArgumentError` for a cell that is none of them.
     """
@@ -60,7 +60,9 @@ class CharLM(LatentAR):
 
 
 class OneHot(Module):
-    """Each id as a row of zeros with a single 1: ids (...) to (..., V), in the dtype that the model has then."""
+    """Each id as a row of zeros with a single 1: ids (...) to (..., V), in the dtype of the model at that
+    time.
+    """
 
     def __init__(self, vocabulary_size: int, dtype: Callable[[], Any]):
         self.vocabulary_size, self.dtype = vocabulary_size, dtype

@@ -18,13 +18,13 @@ SMOOTHINGS = ("additive", "witten-bell", "kneser-ney")
 
 
 class Naive(SymbolModel):
-    """All of the past, symbol by symbol: what came next where exactly the same had come before.
+    """All of the past, symbol by symbol: counts of what followed exactly the same past.
 
         P(x_s = v | x_1 .. x_{s-1}) = (n(x_1 .. x_{s-1}, v) + alpha) / (n(x_1 .. x_{s-1}) + alpha V)
 
-    where n counts the training sequences that begin so. It knows its training sequences by heart and nothing
-    else: V^(s-1) pasts are possible at step s, and after one that never came all symbols are equally likely.
-    That is why the other models forget.
+    where n counts the training sequences that begin so. It memorises its training sequences and does not
+    generalise: V^(s-1) pasts are possible at step s, and after an unseen one all symbols are equally likely.
+    That is why the other models forget part of the past.
 
     >>> model = Naive(2).fit([[0, 1, 1], [0, 1, 0]])
     >>> model.conditional([0])
@@ -40,7 +40,9 @@ class Naive(SymbolModel):
         self._came: list[int] = []
 
     def fit(self, sequences: Any) -> Naive:
-        """Count one row of ids, or each of a list of rows, from its beginning on; what was known is forgotten."""
+        """Count one row of ids, or each of a list of rows, from its beginning on; earlier counts are
+        dropped.
+        """
         rows = read_sequences("Naive.fit", sequences, self.vocabulary_size)
         self._next, self._came = {}, [len(rows)]
         for row in rows:
@@ -54,11 +56,11 @@ class Naive(SymbolModel):
 
     @property
     def contexts(self) -> int:
-        """How many different pasts are kept: the cost, which grows with every symbol read."""
+        """How many different pasts are stored: the cost, which grows with every symbol read."""
         return len(self._came)
 
     def init_state(self) -> int:
-        """The place of the empty past; the state is the number of a past, or -1 for one that never came."""
+        """The number of the empty past; the state is the number of a past, or -1 for an unseen one."""
         _require_fitted("Naive", bool(self._came))
         return 0
 
@@ -79,10 +81,10 @@ class Naive(SymbolModel):
 
 
 class _Table(NamedTuple):
-    """How a context shares out its chances: (kept + spread * lower) / total for each symbol after it.
+    """The probabilities after a context: (kept + spread * lower) / total for each symbol.
 
-    `kept` belongs to context and symbol, `spread` and `total` to the context; `lower` is the chance of the
-    same symbol without the oldest symbol of the context.
+    `kept` belongs to context and symbol, `spread` and `total` to the context; `lower` is the probability of
+    the same symbol without the oldest symbol of the context.
     """
 
     kept: Floats
@@ -90,8 +92,8 @@ class _Table(NamedTuple):
     total: Floats
 
     def mix(self, context: Any, child: Ids, lower: Floats) -> Floats:
-        """The chances of symbols that stand at `child` in the tree, -1 where they never came."""
-        # -1 is the last entry of each array, which stands for what never came.
+        """The probabilities of the symbols at `child` in the tree, -1 where they were never seen."""
+        # -1 is the last entry of each array, which stands for unseen symbols.
         spread, total = self.spread[context], self.total[context]
         return np.where(
             total > 0, (self.kept[child] + spread * lower) / np.where(total > 0, total, 1.0), lower
@@ -136,7 +138,8 @@ class _Tree:
 
 
 class Markov(SymbolModel):
-    """The last k symbols are all that matters; k = 0 is the unigram, k = 1 the Markov model of the textbooks.
+    """The next symbol depends on the last k symbols only; k = 0 is the unigram, k = 1 the Markov model of the
+    textbooks.
 
         additive     (n(c, v) + alpha) / (n(c) + alpha V)
         witten-bell  (n(c, v) + d(c) P(v | c')) / (n(c) + d(c))
@@ -145,11 +148,11 @@ class Markov(SymbolModel):
     c is the context of k symbols, c' the same without its oldest, n how often c or c and v came, d(c) how many
     different symbols came after c. Below the first, Kneser-Ney counts different predecessors in place of
     occurrences; D = n1 / (n1 + 2 n2) from how many came once and twice. The shortest context mixes with 1 / V.
-    Where fewer than k symbols have been read, the model of that order answers; a context that never came says
-    what the one below it says. Witten and Bell (1991); Kneser and Ney (1995), interpolated after Chen and
-    Goodman (1999).
+    Where fewer than k symbols have been read, the model of that order predicts; an unseen context has the
+    probabilities of the next shorter one. Witten and Bell (1991); Kneser and Ney (1995), interpolated after
+    Chen and Goodman (1999).
 
-    `alpha` is for `additive` alone, 1 unless given. Raises `ArgumentError` for a setting that is none.
+    `alpha` is for `additive` only, 1 unless given. Raises `ArgumentError` for a setting that is none.
 
     >>> model = Markov(2, order=1, alpha=0).fit([0, 0, 1, 0, 0, 1])
     >>> model.conditional([1, 0])
@@ -179,7 +182,7 @@ class Markov(SymbolModel):
         self._inner: list[_Table] = []  # where a longer context mixes with it
 
     def fit(self, sequences: Any) -> Markov:
-        """Count one row of ids, or each of a list of rows; what was known is forgotten.
+        """Count one row of ids, or each of a list of rows; earlier counts are dropped.
 
         Raises `RangeError` for a symbol outside the vocabulary, `DataError` for an empty sequence.
         """

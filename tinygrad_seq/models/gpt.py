@@ -71,7 +71,7 @@ class GPT(NeuralModel):
         if positions == "learned":
             self.positions = LearnedPositions(block, width, batch_first=True, dtype=dtype, rng=rng)
         elif positions == "sinusoidal":
-            # As large as the embeddings are drawn: a sine of 1 would drown them.
+            # The scale of the embeddings: a sine of amplitude 1 would be far larger than they are.
             self.positions = SinusoidalPositions(width, scale=0.02 * math.sqrt(2.0), batch_first=True)
         inside: RotaryPositions | ALiBi | None = None
         if positions == "rotary":
@@ -111,11 +111,11 @@ class GPT(NeuralModel):
     def forward(self, ids: Any, state: GPTState | None = None) -> tuple[Tensor, GPTState]:
         """Logits for the symbol after each of `ids`, and the state after the last.
 
-        The state holds the keys and values of all symbols that are still seen, and the symbols. What is given
-        in pieces gives the same logits as the whole, as long as it is no longer than `block` together. Beyond
-        that the window starts again: with the last `block` // 2 symbols before these, fewer where these leave
-        less room, and with none where these are `block` themselves. More than `block` at once are taken in
-        pieces, and see what they would see one by one.
+        The state holds the symbols that are still seen, with their keys and values. A sequence in pieces
+        gives the same logits as the whole, as long as it is no longer than `block`. Beyond that the window
+        starts again: with the last `block` // 2 symbols before these, fewer where these leave less room, and
+        with none where these are `block` themselves. More than `block` at once are read in pieces, and see
+        what they would see one by one.
         """
         logits, state = self._logits(ids, state)
         return logits.transpose(0, 1), state

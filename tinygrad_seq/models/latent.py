@@ -1,6 +1,6 @@
 """Latent autoregressive models: a net carries a state H, and X_t ~ P( . | X_{t-1}, H_t).
 
-What differs between them is the net: `RNN`, `LSTM`, `GRU`, or one of the user's own.
+They differ in the net: `RNN`, `LSTM`, `GRU`, or one of the user's own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class LatentAR(NeuralModel):
     `forward(x (T, B, I), state) -> (h (T, B, H), state)`. ids (T, B) of integers from 0 to V - 1; logits
     (T, B, V).
 
-    Raises `ArgumentError` for a net that runs in both directions: it would read what it is asked for.
+    Raises `ArgumentError` for a bidirectional net: it would read the symbols that it has to predict.
 
     >>> from tinygrad_seq.nn import LSTM
     >>> model = LatentAR(5, LSTM(8, 16))
@@ -61,7 +61,7 @@ class LanguageModel(NeuralModel):
     """Any module with `forward(ids (T, B), state) -> (logits (T, B, V), state)`, behind the protocol.
 
     `longest` is how many symbols the module can read in all, `block` how many it sees before it starts again
-    from the last half of them, as `GPT` does; None where there is no end.
+    from the last half of them, as `GPT` does; None where there is no bound.
     """
 
     def __init__(
@@ -73,5 +73,5 @@ class LanguageModel(NeuralModel):
         self.net = net
 
     def forward(self, ids: Any, state: Any = None) -> tuple[Tensor, Any]:
-        """What the module says."""
+        """The logits and state of the module."""
         return self.net(ids, state)  # type: ignore[no-any-return]

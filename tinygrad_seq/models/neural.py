@@ -1,4 +1,4 @@
-"""What a network of symbols needs to stand behind the protocol: logits for each step, and a state."""
+"""Networks behind the protocol: logits for each step, and a state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _AT_ONCE = 1024  # steps of a long sequence that `score` runs in one go
 
 @contextmanager
 def evaluating(module: Module) -> Iterator[None]:
-    """Nothing is recorded and no layer is in training mode inside; afterwards each is as it was."""
+    """Evaluation mode for all layers, and no recording; afterwards each layer has its former mode."""
     training = [one for one in module.modules() if one.training]
     for one in training:
         one.training = False
@@ -39,7 +39,7 @@ def evaluating(module: Module) -> Iterator[None]:
 
 
 def named_as(ids: Any, seen: Any) -> Any:
-    """`seen`, another view of `ids`, under the name that those were given: a picture tells what is compared."""
+    """`seen`, another view of `ids`, with the same name, so that a picture can show it."""
     if isinstance(seen, Tensor) and isinstance(ids, Tensor):
         seen.name = ids.name
     return seen
@@ -49,11 +49,11 @@ class NeuralModel(SymbolModel, Module):
     """A network that reads ids and writes logits: `logits, state = model(ids, state)`.
 
     ids (T, B) from 0 to V - 1; logits (T, B, V), log P(next) but for a constant; a state of None means that
-    nothing was read. Of the first symbol, before which there is nothing to read, such a network was never
-    asked: `first` takes all V as equally likely, unless a subclass knows better.
+    nothing was read. Such a network cannot predict the first symbol, before which there is nothing to read:
+    `first` takes all V as equally likely, unless a subclass defines it.
 
-    `longest` is how many symbols the network can read in all, None where there is no end. `block` is for one
-    that sees so many symbols at the most and, when they are full, starts again from the last half of them.
+    `longest` is how many symbols the network can read in all, None where there is no bound. `block` is for a
+    network that sees at most so many symbols and then starts again from the last half of them.
     """
 
     longest: int | None = None
@@ -119,8 +119,8 @@ class NeuralModel(SymbolModel, Module):
         return scores
 
     def pieces(self, T: int) -> Iterator[slice]:
-        """T steps in pieces. A window that starts again does so between two: what it sees is then what it
-        sees symbol by symbol.
+        """T steps in pieces. A full window starts again between two pieces, so that a symbol sees the same as
+        when they are read one by one.
         """
         first, later = _AT_ONCE, _AT_ONCE
         if self.block is not None:
@@ -136,7 +136,9 @@ class NeuralModel(SymbolModel, Module):
 
 
 def log_softmax(logits: npt.NDArray[Any]) -> Floats:
-    """Logits as log-chances in float64, so that they add up to 1 whatever the dtype of the network."""
+    """Logits as log-probabilities in float64: the probabilities add up to 1 for every dtype of the
+    network.
+    """
     top = logits.max(-1, keepdims=True).astype(np.float64)
     if not np.isfinite(top).all():
         rule = "expected finite numbers."

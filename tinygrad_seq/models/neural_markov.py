@@ -1,4 +1,4 @@
-"""The Markov model as a network: a table of logits learnt by gradients, which must end up at the counts."""
+"""The Markov model as a network: a table of logits learnt by gradients, which must converge to the counts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class NeuralMarkov(NeuralModel):
 
     `table` has one row of V logits for each context; symbol V stands where nothing has been read, so that short
     contexts have rows of their own: (V + 1)^k rows. Its loss is convex, and smallest at the counts:
-    `fit(ids)` comes to `Markov(V, k, alpha=0)`, and with the same `alpha` above 0 to that table.
+    `fit(ids)` converges to `Markov(V, k, alpha=0)`, and with an `alpha` above 0 to the counts with that
+    `alpha`.
 
     Raises `ArgumentError` for a table of more than 10 million weights.
     """
@@ -51,7 +52,7 @@ class NeuralMarkov(NeuralModel):
         return self.table((contexts * self._places()).sum(-1)), state
 
     def _places(self) -> Ids:
-        """What each of the k symbols is worth in the number of a row, the oldest the most."""
+        """The factor of each of the k symbols in the number of a row, largest for the oldest."""
         return (self.vocabulary_size + 1) ** np.arange(self.order - 1, -1, -1)
 
     def first(self) -> Floats:
@@ -59,11 +60,11 @@ class NeuralMarkov(NeuralModel):
         return log_softmax(self.table.weight.numpy()[-1])
 
     def fit(self, sequences: Any, steps: int = 1000, lr: float = 0.3, alpha: float = 0.0) -> NeuralMarkov:
-        """Learn one row of ids, or several in a list, by Adam: full batches, the rate falling to nothing.
+        """Learn one row of ids, or several in a list, by Adam: full batches, the learning rate falls to 0.
 
         The loss is the mean of -log P(x_s | j symbols before it) over all s and all j from 0 to k, plus `alpha`
-        of a symbol in every place. The text has a part in it only by how often each symbol followed each
-        context, so a step costs the same for a text of any length.
+        of a symbol in every place. The loss depends on the text only through the counts of each symbol after
+        each context, so a step costs the same for a text of any length.
 
         Raises `RangeError` for a symbol outside the vocabulary, `DataError` for an empty sequence.
         """

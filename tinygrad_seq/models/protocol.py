@@ -1,7 +1,7 @@
-"""One protocol for every model of sequences: what comes next, given what came before. All in nats.
+"""One protocol for every model of sequences: P(next | all before), in nats.
 
-A model says how it begins (`init_state`) and how it reads on (`step`); the chain rule gives the rest. Nothing
-here knows of counts or of networks.
+A model defines its first state (`init_state`) and how it reads one symbol (`step`); the chain rule gives the rest.
+Counts and networks are in other files.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ __all__ = ["Normal", "SequenceModel", "SeriesModel", "SymbolModel"]
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 Seen = TypeVar("Seen")  # what a sequence is made of: whole numbers, or real ones
-Told = TypeVar("Told")  # how a model tells what comes next
+Told = TypeVar("Told")  # the type of a prediction
 
 
 class SequenceModel(Generic[Seen, Told]):
-    """Whatever can say what comes next, given all that came before.
+    """A model that predicts the next element of a sequence from all before it.
 
         log P(x_1 .. x_T) = sum over s of log P(x_s | x_1 .. x_{s-1})
 
@@ -36,14 +36,14 @@ class SequenceModel(Generic[Seen, Told]):
         raise TypeError(f"{type(self).__name__} defines no init_state().")
 
     def step(self, symbol: Seen | None, state: Any) -> tuple[Told, Any]:
-        """Read one symbol: what may come next, and the state from then on.
+        """Read one symbol: the prediction of the next one, and the new state.
 
-        None reads nothing, and belongs to `init_state()` alone: what a sequence may begin with.
+        None reads nothing and is allowed with `init_state()` only: the prediction of the first symbol.
         """
         raise TypeError(f"{type(self).__name__} defines no step().")
 
     def conditional(self, prefix: npt.ArrayLike) -> Any:
-        """What may come after `prefix`, which may be empty."""
+        """The prediction after `prefix`, which may be empty."""
         raise TypeError(f"{type(self).__name__} defines no conditional().")
 
     def score(self, sequence: npt.ArrayLike) -> Floats:
@@ -55,7 +55,7 @@ class SequenceModel(Generic[Seen, Told]):
         return float(self.score(sequence).sum())
 
     def _after(self, prefix: Sequence[Any] | npt.NDArray[Any]) -> Told:
-        """What `step` tells when the prefix has been read."""
+        """The prediction of `step` after the prefix has been read."""
         told, state = self.step(None, self.init_state())
         for symbol in prefix:
             told, state = self.step(symbol, state)
@@ -65,7 +65,7 @@ class SequenceModel(Generic[Seen, Told]):
 class SymbolModel(SequenceModel[int, Floats]):
     """A model of sequences of symbols, whole numbers from 0 to `vocabulary_size` - 1.
 
-    `step` tells log P(next = v), f64(V,), in nats; `conditional` the chances themselves, which add up to 1.
+    `step` returns log P(next = v), f64(V,), in nats; `conditional` the probabilities, which add up to 1.
 
     >>> class Coin(SymbolModel):
     ...     vocabulary_size = 2
@@ -129,10 +129,12 @@ class Normal(NamedTuple):
 
 
 class SeriesModel(SequenceModel[float, Normal]):
-    """A model of series of real numbers; `step` and `conditional` tell a `Normal`, and scores are densities."""
+    """A model of series of real numbers; `step` and `conditional` return a `Normal`, and scores are
+    densities.
+    """
 
     def conditional(self, prefix: npt.ArrayLike) -> Normal:
-        """How the value after `prefix` is spread; for an empty prefix, how the first one is.
+        """The distribution of the value after `prefix`; for an empty prefix, that of the first value.
 
         Raises `DataError` for a NaN or an infinity, `DTypeError` or `ShapeError` for what is no series.
         """
@@ -153,7 +155,8 @@ class SeriesModel(SequenceModel[float, Normal]):
         return scores
 
     def forecast(self, prefix: npt.ArrayLike, steps: int) -> Floats:
-        """The next `steps` values, f64(steps,): each the mean of what comes next, then read as if it had come.
+        """The next `steps` values, f64(steps,): each is the predicted mean, which is then read as the
+        observed value.
 
         Raises as `conditional` does, and `ArgumentError` if `steps` is no count.
         """
@@ -222,7 +225,7 @@ def _one_row(call: str, values: Any, least: int, name: str) -> npt.NDArray[Any]:
     except ValueError:
         _not_one_row(call, {name: values}, "expected one axis, got rows of unequal lengths.")
     if row.ndim != 1:
-        # A text is one value for NumPy, but its reader thinks of it as a row.
+        # NumPy takes a str for one value, but the user means a row of characters.
         if row.dtype.kind == "U":
             row = row.reshape(-1)
         else:

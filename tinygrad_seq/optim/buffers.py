@@ -1,7 +1,7 @@
-"""Many small arrays as one long buffer and back, so that a rule runs once and not once a parameter.
+"""Many small arrays as one long buffer and back, so that an update runs once instead of once per parameter.
 
-What is cut out of a buffer is remembered: where the same views come back in the same order, the next gathering
-is the buffer itself and copies nothing.
+The views of a buffer are remembered: where the same views come back in the same order, `gathered` returns the
+buffer itself and copies nothing.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from tinygrad_seq.runtime.weakrefs import forgotten_with
 
 Span = tuple[int, int, tuple[int, ...] | None]  # start, stop, and the shape where it has not one axis
 
-# The id of a buffer -> the buffer and the views last cut from it. All are held weakly: this keeps nothing alive.
+# The id of a buffer -> the buffer and its last views. The references are weak, so that no memory is kept
+# alive.
 _cut: dict[int, tuple[weakref.ref[Array], list[weakref.ref[Array]]]] = {}
 
 
 def parameters_of(call: str, given: Any) -> Iterable[Any]:
-    """What may be gone through: of a module all that it learns, a tensor as the only one, else as it is."""
+    """An iterable of parameters: those of a module, a tensor as the only one, anything else as it is."""
     if callable(getattr(given, "parameters", None)):
         return given.parameters()  # type: ignore[no-any-return]
     if not isinstance(given, Iterable):
@@ -57,7 +58,7 @@ def spans(arrays: Iterable[Array]) -> list[Span]:
 
 
 def cut_up(buffer: Array, places: Iterable[Span]) -> list[Array]:
-    """The views at these places, one behind the other from the start: the inverse of `gathered`."""
+    """The views at these places, one after the other: the inverse of `gathered`."""
     flat = np.ascontiguousarray(buffer).reshape(-1)
     if flat.base is None or flat.base.size != flat.size:
         flat = flat.copy().reshape(-1)  # reshaped, for the views are to have this copy as their base

@@ -26,7 +26,7 @@ from tinygrad_seq.runtime.arrays import Array
 # ---- the formulas: rows of gradients, numbers of shape (1,) ------------------------------------------------
 @fused
 def _squares(g: Tensor) -> Tensor:
-    # Summed in float64: a million float32 squares added one after the other lose a digit, and overflow early.
+    # Summed in float64: a running float32 sum of a million squares loses a digit, and overflows early.
     wide = g.to(np.float64)
     return (wide * wide).sum(-1)
 
@@ -87,9 +87,10 @@ class _Gradients:
         return total.to(np.float64 if any(a.dtype.itemsize > 4 for a in self.joined) else np.float32)
 
     def change(self, to: Callable[[Array, bool, Tensor], Array]) -> None:
-        """Give each parameter its part of what `to` makes of the gradients.
+        """Replace the gradient of each parameter by its part of `to(...)`.
 
-        `to` is given an array, whether it may write into it (no gradient lies there yet), and the first parameter.
+        `to` is called with an array, whether it may write into it (no gradient is a view of it), and the
+        first parameter.
         """
         for members, array in zip(self.members, self.joined, strict=True):
             grads = [p.grad.array for p in members]  # type: ignore[union-attr]
@@ -134,7 +135,7 @@ def clip_grad_norm_(
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
-    """Hold each element of each gradient between -clip_value and clip_value."""
+    """Clamp each element of each gradient to between -clip_value and clip_value."""
     clip_value = real("clip_grad_value_", "clip_value", clip_value)
     with recording(False):
         bound = wrap(np.array([clip_value], np.float64))

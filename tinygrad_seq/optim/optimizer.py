@@ -1,4 +1,6 @@
-"""`Optimizer`: parameter groups, state by parameter, saving. A rule is Tensor maths and one assignment."""
+"""`Optimizer`: parameter groups, state by parameter, saving. An update rule is Tensor maths and one
+assignment.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,8 @@ class Optimizer:
     Where `elementwise` is true, `update` is called once for all parameters of a group that have the same dtype
     and number of steps, joined into one long tensor: each element must depend on the same element of gradient
     and moments only, whatever the shape. `state["step"]` is then the one number; all else in `state` has the
-    shape of the parameter. It must be said by the class that defines `update`: a subclass with an `update` of
-    its own is called once for each parameter, unless it says so too.
+    shape of the parameter. The class that defines `update` must set it: a subclass with an `update` of its
+    own is called once for each parameter, unless it sets `elementwise` too.
     """
 
     elementwise = False
@@ -102,7 +104,7 @@ class Optimizer:
         return loss
 
     def _refuse_replaced(self) -> None:
-        """Raise where a module has another parameter by now, which this optimiser does not know."""
+        """Raise where a module's parameter has been replaced by one that this optimiser does not have."""
         params = [p for group in self.param_groups for p in group["params"]]
         for p in params:
             ref = getattr(p, "successor", None)
@@ -117,7 +119,8 @@ class Optimizer:
         """The parameters that one update can take together: of equal dtypes, moments and number of steps."""
         found: dict[Any, list[Tensor]] = {}
         for p in params:
-            # Dtypes by identity, which is quick. Equal ones that are two objects are updated apart: as right.
+            # Dtypes by identity, which is fast. Equal dtypes that are two objects are updated in two calls,
+            # with the same result.
             key: list[Any] = [id(p.array.dtype), id(p.grad.array.dtype)]  # type: ignore[union-attr]
             for name, value in self.state.setdefault(p, {}).items():
                 key += name, (float(value.array) if name == STEP else id(value.array.dtype))
@@ -125,9 +128,9 @@ class Optimizer:
         return found.values()
 
     def _update_as_one(self, members: list[Tensor], group: Group) -> None:
-        """One update of parameters that lie one behind the other; what comes of it is handed out as views.
+        """One update of parameters joined into one array; the new values are views of the result.
 
-        A parameter is given a new array, as by `assign`: a tape that holds the old one is not disturbed.
+        A parameter gets a new array, as by `assign`: a tape that holds the old one stays valid.
         """
         states = [self.state[p] for p in members]
         state = {
@@ -149,7 +152,7 @@ class Optimizer:
                     s[name] = wrap(view)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients, or make them zeros."""
+        """Set the gradients to None, or to zeros."""
         for group in self.param_groups:
             for p in group["params"]:
                 p.grad = None if set_to_none or p.grad is None else wrap(np.zeros(p.shape, p.dtype))
@@ -162,7 +165,7 @@ class Optimizer:
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from a saved state of the same groups."""
+        """Continue from a saved state of the same groups."""
         if not isinstance(saved, Mapping) or not {"state", "param_groups"} <= saved.keys():
             rule = "expected what state_dict() of an optimiser gives: a dict with 'state' and 'param_groups'."
             raise CheckpointError("load_state_dict: no state of an optimiser", {"state": saved}, rule)

@@ -29,7 +29,8 @@ def _number(value: float, axes: int) -> Tensor:
 
 
 def _numbers(p: Tensor, *values: float) -> list[Tensor]:
-    # Without axes only beside a parameter without axes, which a subclass with an `update` of its own may pass.
+    # Zero-dimensional only beside a zero-dimensional parameter, which a subclass with its own `update` may
+    # pass.
     axes = min(p.array.ndim, 1)
     return [_number(float(value), axes) for value in values]
 
@@ -57,7 +58,7 @@ def sgd(
         g = g + decay.to(k) * p
     if not moves:
         return (p - lr.to(k) * g,)
-    # Not g itself, which whoever clips it may still write to.
+    # A copy: clipping may still write to g itself.
     new = momentum.to(k) * m[0] + gain.to(k) * g if m else g * 1.0
     return p - lr.to(k) * (g + momentum.to(k) * new if nesterov else new), new
 

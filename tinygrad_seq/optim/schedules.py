@@ -57,7 +57,7 @@ class Schedule:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._enrolled()  # a copy that came with a copy of the optimiser has its say before its first step
+        self._enrolled()  # a copy made together with a copy of the optimiser counts before its first step
 
     def __copy__(self) -> Schedule:
         what = "copy: two schedules of one optimiser would both act on its rates"
@@ -77,7 +77,7 @@ class Schedule:
         return {"n": self.n, "base_lrs": list(self.base_lrs)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state. Raises CheckpointError for that of another number of groups."""
+        """Continue from a saved state. Raises CheckpointError where its number of groups differs."""
         rates = [float(lr) for lr in state["base_lrs"]]
         if len(rates) != len(self.optimizer.param_groups):
             rule = f"expected the rates of {len(self.optimizer.param_groups)} groups, got {len(rates)}."
@@ -86,7 +86,7 @@ class Schedule:
         self._set()
 
 
-# By the optimiser: who has set its rates. A schedule that nobody holds any more has no say.
+# The schedules of each optimiser. One that the program has dropped no longer counts.
 _SCHEDULES: WeakMap[list[weakref.ref[Schedule]]] = WeakMap()
 
 
@@ -152,7 +152,7 @@ class DelayedStepLR(Schedule):
 
 
 class CosineWithWarmup(Schedule):
-    """Up in a line over `warmup` steps, down half a cosine to `final` at `total` steps, then constant.
+    """A linear rise over `warmup` steps, half a cosine down to `final` at `total` steps, then constant.
 
     (n + 1) / warmup for n < warmup; else final + (1 - final) (1 + cos(pi u)) / 2, where u runs from 0 to 1
     (Loshchilov and Hutter, 2017).

@@ -30,9 +30,9 @@ def sample(
 
     Temperature 0 takes the likeliest character, 1 draws as the model has learnt, more is wilder. With no
     prime the model starts as after a newline, or after the first symbol where it knows no newline. Where the
-    tokenizer says which ids may follow which (`jamo`), no other is drawn. Draws come from `rng`, or from the
-    stream `sampling`. `more` is what `sample_stream` takes by name. `Sampler` has the same with the log-probability
-    of each token.
+    tokenizer restricts which ids may follow which (`jamo`), no other is drawn. Draws come from `rng`, or from
+    the stream `sampling`. `more` is what `sample_stream` takes by name. `Sampler` has the same with the
+    log-probability of each token.
 
     Raises `DataError` if the prime holds a character that the model does not know, `ArgumentError` for a setting
     out of range, and `NonFiniteError` if the model's logits are none.

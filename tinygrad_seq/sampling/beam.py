@@ -1,4 +1,4 @@
-"""Beam search: the likeliest texts, or nearly so, instead of drawn ones. Deterministic."""
+"""Beam search: texts of high probability instead of random ones. Deterministic."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def beam_search(
 
         score = log P(ids | prime) / ((5 + tokens) / 6) ** length_penalty          (Wu et al., 2016)
 
-    At each length the `width` likeliest of all continuations are kept; those that have come to `until` step
-    aside and free their place. The search is over when `width` have, and no other can come to a better score
-    than they, or when all are `length` long. With a width of at least V ** (length - 1) it is exhaustive. Of
-    equal scores the one whose ids come first wins. 0.6 to 1 keep short texts from winning by being short.
+    At each length the `width` likeliest of all continuations are kept; those that end with `until` are set
+    aside and free their place. The search ends when `width` texts are set aside and no other can reach a
+    better score, or when all are `length` long. With a width of at least V ** (length - 1) it is exhaustive.
+    Of equal scores the one whose ids come first wins. 0.6 to 1 keep short texts from winning by being short.
 
     Raises as `Sampler.tokens` does, and `ArgumentError` for a width or a length below 1 or a penalty that is
     negative or no number.

@@ -14,10 +14,10 @@ __all__ = ["Character", "characters_of"]
 
 @dataclass(frozen=True)
 class Character:
-    """What a reader sees as one character of a sample, the tokens it was written with, and what each of them cost.
+    """One visible character of a sample, its tokens, and the log-probability of each of them.
 
-    `text` is as it is composed; a letter or a byte that nothing completes is named as it is printed. `written` is
-    False for what was drawn but stands in the text no more, such as the first letter of the syllable after its end.
+    `text` is the composed character; an incomplete letter or byte has its visible name. `written` is False
+    for tokens that were drawn but are not in the text, such as the first letter of a syllable after its end.
     """
 
     text: str
@@ -28,7 +28,7 @@ class Character:
 
     @property
     def log_prob(self) -> float:
-        """log P of all its tokens together, in nats: that of each given those before it, added up."""
+        """log P of all its tokens together, in nats: the sum over the tokens, each given those before it."""
         return math.fsum(self.log_probs)
 
 

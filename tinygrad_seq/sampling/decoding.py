@@ -26,7 +26,7 @@ class Choosing:
     The steps are taken in this order:
 
         1  repetition_penalty r   x_v / r where x_v > 0, x_v r elsewhere, for each v that has occurred
-        2  temperature t          p = softmax(x / t); with t = 0 the likeliest symbol alone
+        2  temperature t          p = softmax(x / t); with t = 0 the likeliest symbol only
         3  top_k k                the k likeliest are kept
         4  top_p                  of those, the fewest likeliest whose chances, made to add up to 1, reach top_p
         5  min_p                  of those, every v with p_v >= min_p max(p)
@@ -71,14 +71,14 @@ class Choosing:
 
     @property
     def truncates(self) -> bool:
-        """Whether some symbols may lose their chance."""
+        """Whether some symbols may be excluded."""
         return bool(self.top_k) or self.top_p < 1 or self.min_p > 0
 
 
 def weights(
     logits: npt.NDArray[Any], how: Choosing, seen: Mask | None = None, allowed: Mask | None = None
 ) -> Floats:
-    """The chances of all symbols after step 2, but for a factor: the likeliest has 1; f64(V,).
+    """The probabilities of all symbols after step 2, up to a factor: the likeliest has 1; f64(V,).
 
     `seen` and `allowed`, bool(V,), say which symbols have occurred and which the tokenizer allows.
 
@@ -112,10 +112,10 @@ def weights(
 
 
 def truncated(p: Floats, how: Choosing) -> Floats:
-    """Chances, but for a factor, with those at 0 that steps 3 to 5 do not keep; f64(V,)."""
+    """The weights with those set to 0 that steps 3 to 5 exclude; f64(V,)."""
     kept = p
     if how.top_k or how.top_p < 1:
-        # A stable sort: of equal chances the lower id comes first.
+        # A stable sort: of equal weights the lower id comes first.
         order = np.argsort(-p, kind="stable")
         if how.top_k:
             order = order[: how.top_k]
@@ -132,7 +132,7 @@ def truncated(p: Floats, how: Choosing) -> Floats:
 def chances(
     logits: npt.ArrayLike, how: Choosing, seen: Mask | None = None, allowed: Mask | None = None
 ) -> Floats:
-    """The chance with which each symbol is drawn, f64(V,), adding up to 1.
+    """The probability with which each symbol is drawn, f64(V,), adding up to 1.
 
     >>> chances([2.0, 1.0, 1.0, 0.0], Choosing(temperature=1.0, top_k=2)).round(3)
     array([0.731, 0.269, 0.   , 0.   ])
@@ -143,11 +143,11 @@ def chances(
 
 
 def drawn(p: Floats, u: float) -> int:
-    """The symbol that u, evenly spread over [0, 1), draws from chances that need not add up to 1."""
+    """The symbol that u, uniform on [0, 1), draws from weights that need not add up to 1."""
     sums = p.cumsum()
     total = float(sums[-1])
     i = int(sums.searchsorted(u * total, "right"))
-    # Rounding may put u on the very end, where the last symbols may have no chance at all.
+    # Rounding may put u at the very end, where the last symbols may have a weight of 0.
     return i if i < len(p) and sums[i] < total else int(sums.searchsorted(total))
 
 

@@ -1,4 +1,4 @@
-"""Text from a model, token by token: what was drawn, how likely it was, and what else might have been."""
+"""Text from a model, token by token, with log-probabilities and the likeliest other candidates."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Ids = npt.NDArray[np.int64]
 
 
 class Candidate(NamedTuple):
-    """A symbol that might come next: its chance as learnt, after penalty and temperature, and as it was drawn."""
+    """A symbol that might come next: its probability as learnt, after penalty and temperature, and as drawn."""
 
     id: int
     text: str
@@ -46,7 +46,7 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """A text that a model wrote after `prime`, with what each of its tokens cost.
+    """A text that a model wrote after `prime`, with the log-probability of each token.
 
     `ids` and `log_probs` (nats) are of all tokens that were drawn. `text` may end before them, where it has as
     many characters as were asked for, or where `until` was found: `ended` is "length" or "until".
@@ -78,14 +78,14 @@ class Sample:
 
 
 class Prime:
-    """What a text begins with, as ids; `given` is False where nothing was. Read by the model when first wanted."""
+    """The beginning of a text, as ids; `given` is False where there was none. It is read at the first use."""
 
     def __init__(self, stepper: Stepper, ids: Ids, given: bool):
         self.stepper, self.ids, self.given = stepper, ids, given
 
     @cached_property
     def begun(self) -> tuple[Any, Position]:
-        """The logits after it, and where the model stands."""
+        """The logits after it, and the position of the model."""
         return self.stepper.start(self.ids)
 
 
@@ -168,8 +168,8 @@ class Sampler:
     ) -> list[Sample]:
         """`count` texts after the same prime, which is read once.
 
-        Text i draws from a stream of its own, and its steps are its own, so it is to the bit what it is alone:
-        `samples(1, first=i)`. Text 0 is what `sample` gives, and draws from `rng` itself.
+        Text i draws from a stream of its own and is computed by itself, so it is equal to the bit to
+        `samples(1, first=i)`. Text 0 is the text of `sample`, and draws from `rng` itself.
 
         Raises as `tokens` does.
         """

@@ -1,1 +1,1 @@
-"""Where text comes from: files, folders, packed files, standard input, what Python brings along."""
+"""Sources of text: files, folders, packed files, standard input, and texts inside every Python."""

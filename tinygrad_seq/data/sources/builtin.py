@@ -1,4 +1,6 @@
-"""Texts that every Python brings along. They change with its version."""
+"""Texts inside every Python: the language reference and the standard library. They change with its
+version.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,7 @@ def _stdlib() -> str:
 
 
 def _source_code(path: Path) -> str:
-    """Text of one library file, empty where it cannot be read: no user can mend another's Python."""
+    """Text of one library file, empty where it cannot be read."""
     try:
         return "".join(piece for text in texts_of(path) for piece in text)
     except DataError:

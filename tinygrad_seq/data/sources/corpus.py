@@ -1,7 +1,7 @@
-"""Text from files, from standard input, from what every Python brings along, or from any iterable.
+"""Text from files, from standard input, from the texts inside every Python, or from any iterable.
 
-Whatever the source, what comes out is the same kind of text: decoded without a byte order mark, lines ending
-in a bare newline, in Unicode form NFC.
+The result has the same form for every source: no byte order mark, lines that end in a bare newline, Unicode
+form NFC.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def stream_text(
 ) -> Iterator[str]:
     """The text that `read_text` reads, in pieces, with no more than a few of them in memory.
 
-    `chunk` bytes are read at a time. Raises what `read_text` raises, where it comes to it.
+    `chunk` bytes are read at a time. Raises what `read_text` raises, when it reaches the place.
 
     >>> sum(map(len, stream_text("builtin:topics"))) == len(read_text("builtin:topics").text)
     True
@@ -186,7 +186,7 @@ def listed(source: object, ext: str = "") -> list[Source]:
 
 
 def name_of(sources: Sequence[Source]) -> str:
-    """What several sources are called together."""
+    """One name for several sources."""
     names = ["standard input" if one == STANDARD_INPUT else os.fspath(one) for one in sources]
     return " + ".join(names) if len(names) <= 3 else f"{names[0]} + {len(names) - 1} more"
 

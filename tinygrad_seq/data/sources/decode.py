@@ -1,6 +1,6 @@
 r"""Bytes to text, piece by piece: encodings, byte order marks, `\r\n`, and what to do about bad bytes.
 
-A text is the same however large the pieces are in which it is read.
+The size of the pieces does not change the text.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _GUESSED_FROM = 1 << 16  # bytes
 
 @dataclass(frozen=True)
 class Decoding:
-    """How bytes become text: an encoding by Python's name, and what to do about bytes that are none of it.
+    """How bytes become text: an encoding by Python's name, and what to do about bytes that it cannot decode.
 
     `bad_bytes` is "error", "replace" (each becomes U+FFFD) or "skip". A text that is kept `as_it_is` was written
     by this package: no mark or line end is changed in it, and lone surrogates come back. `max_size` bounds the
@@ -73,12 +73,12 @@ class Decoding:
 
     @property
     def errors(self) -> str:
-        """What Python's decoders call `bad_bytes`."""
+        """`bad_bytes` as the `errors` argument of Python's decoders."""
         return "surrogatepass" if self.as_it_is else BAD_BYTES[self.bad_bytes]
 
     @property
     def is_utf8(self) -> bool:
-        """Whether the bytes are taken for UTF-8."""
+        """Whether the encoding is UTF-8."""
         return self.encoding in ("utf-8", "utf-8-sig")
 
 
@@ -181,7 +181,7 @@ def _undecodable(error: UnicodeDecodeError, begin: int, lines: int, name: str, h
 
 
 def _utf16_without_mark(data: bytes) -> str:
-    """The order of bytes in which these are a text in UTF-16, or nothing.
+    """The byte order in which these bytes are likely to be a text in UTF-16, or "".
 
     Any two bytes are a likely character of some script, so most must be letters, digits or the like, and one in
     thirty a blank, a line's end or another character of ASCII or of East Asian punctuation: in noise one in 700 is.
@@ -209,7 +209,7 @@ def _utf16_without_mark(data: bytes) -> str:
 def _guessed(data: bytes) -> str:
     """The encoding in which these bytes are Korean, or nothing."""
     sample = data[:_GUESSED_FROM]
-    # The end may have cut a character in two.
+    # The end of the piece may cut a character in two.
     for end in (len(sample), len(sample) - 1):
         try:
             text = sample[:end].decode("cp949")

@@ -1,4 +1,4 @@
-"""From what a user names to open files of bytes: paths, folders, globs, standard input.
+"""From the source that a user names to open binary files: paths, folders, globs, standard input.
 
 This file does not know the built-in texts; it only points at them when there is no such file.
 """
@@ -46,7 +46,7 @@ def files_of(source: str | os.PathLike[str], ext: str = "") -> list[str | os.Pat
         if not found:
             raise DataError(_no_text(name, ext, left_out))
         return list(found)
-    # A zero byte stands in no name; whoever opens it says so.
+    # No name holds a zero byte; opening it raises the error.
     is_glob = isinstance(source, str) and glob.has_magic(name) and "\0" not in name
     return list(_matches(name)) if is_glob and not os.path.lexists(name) else [source]
 
@@ -111,7 +111,7 @@ def _files_below(folder: str, ext: str) -> tuple[list[str], int]:
                 continue
             if endings and not _unpacked_name(name).endswith(endings):
                 continue
-            # What is called a text, and packed ones, are taken at their word: who reads them says what is wrong.
+            # Names that end like texts, and packed files, are accepted unread: reading them raises the error.
             named = _unpacked_name(name).endswith(endings or _TEXT_ENDINGS)
             if (named and (_is_packed_name(name) or not endings)) or _begins_as_text(path):
                 found.append(path)
@@ -121,7 +121,9 @@ def _files_below(folder: str, ext: str) -> tuple[list[str], int]:
 
 
 def _begins_as_text(path: Path) -> bool:
-    """Whether the beginning of a file is UTF-8 without zero bytes; what cannot be read is for whoever reads it."""
+    """Whether the beginning of a file is UTF-8 without zero bytes; True where it cannot be read, so that
+    reading raises.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(_LOOKED_AT)

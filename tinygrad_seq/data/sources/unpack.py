@@ -1,6 +1,6 @@
-"""Bytes of a file, unpacked where they are packed: gzip, bzip2, xz, zip, told by how they begin.
+"""Bytes of a file, unpacked where they are packed: gzip, bzip2, xz, zip, recognised by their first bytes.
 
-The name of a file is not asked: downloads often bear a wrong one.
+The file's name is not used: downloads often have a wrong one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _NAME_IT = (
 )
 _MOST_MEMBERS, _LARGEST_DIRECTORY = 65_534, FREE  # of a zip file, whose list is read as a whole; bytes
 
-# What the unpackers raise for damaged data, and for what they have not learnt.
+# What the unpackers raise for damaged data, and for methods that they do not support.
 _DAMAGES = (
     EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile, struct.error, UnicodeDecodeError,
 )  # fmt: skip
@@ -85,7 +85,7 @@ def unpacked(file: BinaryIO, name: str, most: int | None = None) -> Iterator[tup
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
-    """Inside, what the unpackers say about damaged data becomes a `DataError` that names the file."""
+    """Inside, an unpacker's error about damaged data becomes a `DataError` that names the file."""
     try:
         yield
     except _DAMAGES as error:
@@ -93,7 +93,7 @@ def explained(name: str) -> Iterator[None]:
     except _UNKNOWN as error:
         raise DataError(_not_known(name, error)) from error
     except OSError as error:
-        # bz2 says so and gives no number; what the system itself refuses has one.
+        # An OSError of bz2 has no errno; one of the system has.
         if error.errno is not None:
             raise
         raise DataError(_damaged(name, error)) from error
@@ -110,7 +110,7 @@ def _kind(start: bytes) -> str | None:
 
 
 def _peeked(file: BinaryIO) -> tuple[bytes, BinaryIO]:
-    """How a file begins, and the file, still at its beginning."""
+    """The first bytes of a file, and the file, still at its beginning."""
     if file.seekable():
         start = file.read(_LONGEST)
         file.seek(0)
@@ -148,14 +148,14 @@ class _Joined(io.RawIOBase):
 
 
 def refuse_endless(count: int, most: int | None) -> None:
-    """Refuse a standard input that has come to so many bytes, for it may go on for ever. Raises `DataError`."""
+    """Raise `DataError` for a standard input that has reached the bound: it may never end."""
     if count > (MOST if most is None else most):
         rule = f"expected {_megabytes(MOST if most is None else most)} at the most."
         raise DataError("read_text: standard input holds too much", None, rule, _NAME_IT)
 
 
 class _Bound:
-    """How much may come out of one file of a user, and how much has."""
+    """The bound on the bytes that one file may give, and the bytes so far."""
 
     def __init__(self, file: BinaryIO, name: str, most: int | None, packed: bool):
         self.name, self.most, self.packed = name, most, packed
@@ -163,11 +163,11 @@ class _Bound:
         self.taken = self.given = 0
 
     def counted(self, file: BinaryIO) -> BinaryIO:
-        """The file; where nobody knows its size, one that counts what is taken from it."""
+        """The file; where its size is unknown, a wrapper that counts the bytes read."""
         return file if self.size is not None else io.BufferedReader(_Counting(file, self))
 
     def passed(self, count: int) -> None:
-        """So many more bytes came out. Raises `DataError` where they are too many."""
+        """Count so many more bytes. Raises `DataError` beyond the bound."""
         self.given += count
         if self.most is not None:
             if self.given > self.most:
@@ -200,7 +200,7 @@ def _megabytes(count: int) -> str:
 
 
 class _Counting(io.RawIOBase):
-    """A pipe that tells a bound what is taken from it."""
+    """A pipe whose bytes are counted by a bound."""
 
     def __init__(self, file: BinaryIO, bound: _Bound):
         self.file, self.bound = file, bound
@@ -217,7 +217,7 @@ class _Counting(io.RawIOBase):
 
 
 class _Bounded:
-    """What comes out of a file, told to its bound; never more at once than is asked for."""
+    """The unpacked bytes of a file, counted by its bound; a read gives no more than was asked for."""
 
     def __init__(self, text: BinaryIO, bound: _Bound, left: int | None = None):
         self.text, self.bound, self.left = text, bound, left
@@ -234,7 +234,7 @@ class _Bounded:
 
 
 def _require_short_list(file: BinaryIO, name: str) -> None:
-    """Refuse a zip whose list of members alone would fill the memory: Python reads it whole."""
+    """Refuse a zip whose list of members would fill the memory: Python reads the whole list."""
     size = file.seek(0, io.SEEK_END)
     file.seek(max(0, size - (1 << 16) - 22))
     end = file.read()

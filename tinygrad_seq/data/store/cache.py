@@ -1,4 +1,4 @@
-"""Ids of a text that is larger than the memory: a file of them, mapped, and made in one pass over the text.
+"""Ids of a text that is larger than the memory: a mapped file, written in one pass over the text.
 
 An entry of the cache is a folder named by the content of the sources, the tokenizer and how the bytes are
 decoded, never by file names or times: a changed text has another entry.
@@ -43,7 +43,7 @@ _LARGE = 1 << 26  # bytes
 
 
 class Progress(NamedTuple):
-    """How far a pass is: `stage` is "copying", "checking", "learning" or "encoding", `done` of `total` bytes.
+    """The progress of a pass: `stage` is "copying", "checking", "learning" or "encoding", `done` of `total` bytes.
 
     `total` is None where it is not known: for standard input, and for packed files once they are unpacked.
     """
@@ -156,7 +156,7 @@ def _about(source: Source) -> int:
 
 
 def _unpacked_size(file: BinaryIO, name: str) -> int:
-    """The bytes that come out of a packed file, counted as far as matters."""
+    """The unpacked size of a packed file, counted up to the limit of `is_large`."""
     size = 0
     with explained(name):
         for _, text in unpacked(file, name, 2 * _LARGE + CHUNK):
@@ -168,7 +168,7 @@ def _unpacked_size(file: BinaryIO, name: str) -> int:
 
 
 class _Work(NamedTuple):
-    """Everything that the ids of a text depend on, and how to get them."""
+    """Everything that the ids of a text depend on, and the passes that compute them."""
 
     sources: list[Source]
     name: str
@@ -281,7 +281,7 @@ def _on_disk(
         try:
             yield [copy if one == STANDARD_INPUT else one for one in sources]
         except DataError as error:
-            # The user knows nothing of the copy.
+            # The user has not named the copy, so the error must not.
             named = str(error).replace(repr(os.fspath(copy)), repr(name_of([STANDARD_INPUT])))
             raise DataError(named) from error
 
@@ -308,7 +308,8 @@ def _total(sources: Iterable[Source]) -> int | None:
 
 
 def _write_header(file: BinaryIO, dtype: Any, count: int) -> None:
-    # NumPy leaves room for the count to grow, so the header is as long at the end as at the beginning.
+    # NumPy leaves room for the count to grow, so the header has the same length at the end as at the
+    # beginning.
     header = {
         "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
         "fortran_order": False,

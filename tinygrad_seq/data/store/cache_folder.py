@@ -1,4 +1,4 @@
-"""A folder of entries, each a folder that is there whole or not at all."""
+"""A folder of entries; each entry is a folder that is either complete or absent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinygrad_seq.errors import DataError
 
 __all__ = ["take_name", "temporary", "written"]
 
-_OLD = 24 * 3600.0  # seconds after which an unfinished entry is nobody's any more
+_OLD = 24 * 3600.0  # seconds after which an unfinished entry counts as abandoned
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def take_name(place: Path, entry: Path) -> None:
 
 
 def _sweep(cache: Path) -> None:
-    """Remove what processes that were killed have left."""
+    """Remove the unfinished entries of processes that were killed."""
     for place in cache.glob(".*.tmp"):
         try:
             if time.time() - place.stat().st_mtime > _OLD:
@@ -50,7 +50,7 @@ def _sweep(cache: Path) -> None:
 
 @contextmanager
 def written(cache: Path) -> Iterator[None]:
-    """A cache that is there and swept; what the system says about writing into it becomes a `DataError`."""
+    """The cache folder, made and swept; an OSError of writing into it becomes a `DataError`."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         _sweep(cache)

@@ -1,6 +1,6 @@
-"""A text as a row of ids: what a model is trained on, in memory or mapped from a file.
+"""A text as a row of ids for training, in memory or mapped from a file.
 
-`measured` counts what goes by, so that one pass over a text of any length gives its ids and its size.
+`Encoding` counts while it encodes, so that one pass over a text of any length gives its ids and its size.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Tokens:
 def tokenize(
     corpus: Corpus | str, tokenizer: Tokenizer | str = "char", *, on_unknown: str = "error"
 ) -> Tokens:
-    """The ids of a text in memory. `tokenizer` is one that there is, or the kind to learn from the text.
+    """The ids of a text in memory. `tokenizer` is a tokenizer, or the kind to learn from the text.
 
     Raises `DataError` for characters that the tokenizer does not know, unless `on_unknown` is "skip" or
     "replace", and what `learn_tokenizer` raises.
@@ -74,7 +74,9 @@ def tokenize(
 
 
 class Encoding:
-    """One pass of a text through a tokenizer: `rows` gives the ids, the rest is known when it has ended."""
+    """One pass of a text through a tokenizer: `rows` gives the ids; size and fingerprint are known after it
+    has ended.
+    """
 
     def __init__(self, tokenizer: Tokenizer, on_unknown: str = "error"):
         self.tokenizer, self.on_unknown = tokenizer, on_unknown
@@ -101,12 +103,12 @@ class Encoding:
 
     @property
     def size(self) -> TextSize:
-        """What went by so far."""
+        """The size of the text so far."""
         return TextSize(self.tokens, self.characters, self.utf8_bytes)
 
     @property
     def sha256(self) -> str:
-        """The fingerprint of the text that went by so far."""
+        """The fingerprint of the text so far."""
         return self._digest.hexdigest()
 
     def _encoded(self, text: str) -> Ids:

@@ -1,4 +1,6 @@
-"""What every tokenizer can do: text to ids and back, and say which weights it belongs to."""
+"""The base class of tokenizers: text to ids and back, and a fingerprint that tells which weights belong to
+it.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,7 @@ def rates(nats_per_token: float, size: TextSize) -> Rates:
 
 
 class Tokenizer(ABC):
-    """Text to ids 0 .. len - 1 and back. `kind` is the name by which it is asked for.
+    """Text to ids 0 .. len - 1 and back. `kind` is the name by which a tokenizer is chosen.
 
     Law: `decode(encode(text))` is the text, in form NFC for the kinds that compose it.
     """
@@ -69,7 +71,7 @@ class Tokenizer(ABC):
 
     @property
     def spec(self) -> str:
-        """What this tokenizer is asked for by: `char`, `byte`, `jamo`, `bpe:512`."""
+        """The name that gives this tokenizer in settings: `char`, `byte`, `jamo`, `bpe:512`."""
         return self.kind
 
     @abstractmethod
@@ -86,7 +88,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def content(self) -> Mapping[str, Any]:
-        """What a file must hold for this tokenizer to be made again, as JSON has it."""
+        """The content of this tokenizer's file, as values that JSON can hold."""
 
     def decoder(self) -> Decoder:
         """What turns ids into text one by one."""
@@ -108,7 +110,7 @@ class Tokenizer(ABC):
         return None
 
     def spans(self, ids: npt.ArrayLike) -> list[tuple[int, int]]:
-        """Which ids stand for what a reader sees as one character: from first to last - 1 each, without a gap.
+        """The ids of each visible character: (first, last + 1) pairs, without a gap.
 
         >>> from tinygrad_seq.data import JamoTokenizer
         >>> tokenizer = JamoTokenizer.learn(["한 가"])
@@ -124,7 +126,7 @@ class Tokenizer(ABC):
         return found
 
     def continues(self, begun: Sequence[int], i: int) -> bool:
-        """Whether an id belongs to the character that the ids `begun` stand for, or are the first parts of."""
+        """Whether an id continues the character that the ids `begun` have started."""
         return self.decode([*begun, i]) != self.decode(begun) + self.decode([i])
 
     def knows(self, text: str) -> bool:
@@ -172,7 +174,7 @@ class Tokenizer(ABC):
 
 
 class Decoder:
-    """Ids to text one by one, in form NFC: what an id begins is held back until it is whole.
+    """Ids to text one by one, in form NFC: a character comes when it is complete.
 
     >>> from tinygrad_seq.data import JamoTokenizer
     >>> tokenizer = JamoTokenizer.learn(["한글!"])
@@ -185,7 +187,7 @@ class Decoder:
         self.tokenizer, self.held = tokenizer, ""
 
     def feed(self, i: int) -> str:
-        """The text that is whole now that `i` has come, often of one character, sometimes of none."""
+        """The text that id `i` completes: often one character, sometimes none."""
         return self._take(self._text(i))
 
     def finish(self) -> str:
@@ -223,7 +225,7 @@ class BytesDecoder(Decoder):
         self.bytes = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, i: int) -> str:
-        """The characters that are whole now."""
+        """The characters that this id completes."""
         return self.bytes.decode(self.pieces[i])
 
     def finish(self) -> str:

@@ -30,7 +30,7 @@ from tinygrad_seq.errors import ArgumentError, CheckpointError, DataError
 __all__ = ["BPETokenizer", "bpe_package"]
 
 _SMALLEST = 256
-_AT_ONCE = 1 << 16  # characters, because the package keeps much beside each id
+_AT_ONCE = 1 << 16  # characters, because the package stores much beside each id
 _LEARNT_FROM = 1 << 26  # characters: more change few of the merges and much of the time
 _BREAKS = " \n\t"
 
@@ -102,7 +102,7 @@ class BPETokenizer(Tokenizer):
         return hash(self.fingerprint)
 
     def encode(self, text: str, on_unknown: str = "error") -> npt.NDArray[np.int64]:
-        """Ids of a text, i64(T,); none is unknown, since there is one for every byte."""
+        """Ids of a text, i64(T,); every text can be encoded, because each byte has an id."""
         require_text("encode", text)
         checked_on_unknown(on_unknown)
         # A lone surrogate has no UTF-8.
@@ -130,8 +130,8 @@ class BPETokenizer(Tokenizer):
     def cut(self, text: str) -> int:
         """The last place where a word ends and white space begins.
 
-        Where there is none it is 0, or in a very long run a multiple of a fixed length, so that the pieces in
-        which a text comes have no part in its ids.
+        Where there is none it is 0, or in a very long run a multiple of a fixed length, so that the ids do
+        not depend on the size of the pieces.
         """
         for place in range(len(text) - 1, 0, -1):
             if text[place] in _BREAKS and not text[place - 1].isspace():

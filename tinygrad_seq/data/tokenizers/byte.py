@@ -1,4 +1,4 @@
-"""The tokenizer `byte`: UTF-8, one id a byte. It knows every text and needs to learn nothing."""
+"""The tokenizer `byte`: UTF-8, one id a byte. It can encode every text and learns nothing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The characters a model knows, and their numbers: the tokenizer `char`.
 
-A vocabulary is what a saved model needs besides its weights, so it can also write itself to a file.
+A saved model needs its vocabulary besides its weights, so a vocabulary can be saved to a file.
 """
 
 from __future__ import annotations

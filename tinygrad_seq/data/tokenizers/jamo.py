@@ -94,8 +94,8 @@ class JamoTokenizer(Tokenizer):
     def allowed(self, previous: int | None, left: int = 1) -> npt.NDArray[np.bool_]:
         """Which ids may follow `previous` for all syllables to be well-formed, bool(V,).
 
-        A lead wants a vowel, and a final wants a vowel before it. With `left` 1, the last id, no lead is
-        begun.
+        A lead needs a vowel after it, and a final needs a vowel before it. With `left` 1, the last id, no
+        lead may come.
 
         >>> tokenizer = JamoTokenizer.learn(["가!"])
         >>> lead = int(tokenizer.encode("가")[0])
@@ -104,7 +104,7 @@ class JamoTokenizer(Tokenizer):
         """
         before = _OTHER if previous is None else int(self._classes[previous])
         mask: npt.NDArray[np.bool_] = self._masks[before]
-        # A vocabulary of nothing but letters has no other way to end after a final than with a lead.
+        # A vocabulary of letters only can continue after a final with a lead and nothing else.
         if left > 1 or not (mask & self._ends).any():
             return mask
         return mask & self._ends

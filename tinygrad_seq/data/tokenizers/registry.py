@@ -47,7 +47,7 @@ def learn_tokenizer(spec: str, text: str | Iterable[str]) -> Tokenizer:
 
 
 def checked_spec(spec: str) -> str:
-    """What a tokenizer is asked for by, in full.
+    """The full name of a kind of tokenizer, such as `bpe:1024` for `bpe`.
 
     Raises `ArgumentError` for an unknown kind, or a size that is none.
 
@@ -86,7 +86,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     except (OSError, ValueError, RecursionError):
         content = None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        return Vocabulary.load(path)  # which says what is wrong with all other files
+        return Vocabulary.load(path)  # its error explains what is wrong with any other file
     if content.get("version") != VERSION:
         raise CheckpointError(_refusal(name, f"has version {content.get('version')!r} of the format"))
     make = _MAKERS.get(str(content.get("kind")))
