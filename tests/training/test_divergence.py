@@ -24,6 +24,7 @@ from tinygrad_seq.data import Corpus
 from tinygrad_seq.errors import ArgumentError, DivergedError, NonFiniteError
 from tinygrad_seq.training import Config, Finished, Interrupted, Step, fit, resume, train
 from tinygrad_seq.training.divergence import REPORTS, TIMES, Divergence
+from tinygrad_seq.training.snapshot import RunState
 from tinygrad_seq.training.step import Learner
 
 TEXT = Corpus("to be or not to be, that is the question:\n" * 40, "hamlet")
@@ -149,18 +150,14 @@ def test_state_of_an_earlier_version_counts_from_here_on(
     tmp_path: Path, lossy: Callable[[Course], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds no first value: the next step's is taken."""
-    from tinygrad_seq.training import trainer as course_module
+    true = RunState.state_dict
 
-    true = course_module.course_state
-
-    def before(course: Any) -> Any:
-        arrays, facts = true(course)
-        del facts["divergence"]
-        return arrays, facts
+    def before(state: RunState) -> dict[str, Any]:
+        return {name: value for name, value in true(state).items() if name != "divergence"}
 
     lossy(wild_from(9, 1e6))
     with monkeypatch.context() as patch:
-        patch.setattr(course_module, "course_state", before)
+        patch.setattr(RunState, "state_dict", before)
         list(train(replace(SMALL, steps=6), corpus=TEXT, folder=tmp_path / "run"))
     with pytest.raises(DivergedError, match=r"(?s)first step: 2\.0.*weights of step 6 are kept in .*best"):
         list(resume(tmp_path / "run", corpus=TEXT, steps=60))

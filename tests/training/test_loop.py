@@ -621,7 +621,7 @@ def test_validation_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
         ({"seed": None}, "seed is of the wrong kind.\n  seed: None\n  expected a whole number."),
         (
             {"optimizer": "adagard"},
-            "no such optimiser.\n  optimiser: 'adagard'\n"
+            "no such optimizer.\n  optimizer: 'adagard'\n"
             "  expected one of AdamW, Adam, SGD, RMSprop, Adagrad."
             "\n  Did you mean 'Adagrad'?",
         ),

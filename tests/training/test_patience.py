@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from tinygrad_seq.data import Corpus, Rates
 from tinygrad_seq.errors import CheckpointError, DataError
 from tinygrad_seq.training import Config, Evaluated, Event, Finished, Started, Step, resume, train
-from tinygrad_seq.training import trainer as course_module
+from tinygrad_seq.training import trainer as trainer_module
 from tinygrad_seq.training.console import beginning, ending
 from tinygrad_seq.training.evaluation import Measured
 from tinygrad_seq.training.small_texts import suited
@@ -30,13 +30,13 @@ COURSE = [3.0, 2.0, 2.1, 1.9, 1.9, 2.5, 2.6, 1.0]
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Validations come out as `COURSE` says, by their step."""
     course = list(COURSE)
-    true = course_module.Course._measured
+    true = trainer_module.Trainer._measured
 
     def found(self: Any, step: Step) -> Measured:
         nats = course[step.step // 2 - 1] if step.step // 2 <= len(course) else 5.0
         return replace(true(self, step), nats=nats, error=0.001)
 
-    monkeypatch.setattr(course_module.Course, "_measured", found)
+    monkeypatch.setattr(trainer_module.Trainer, "_measured", found)
     return course
 
 

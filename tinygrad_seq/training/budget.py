@@ -80,6 +80,16 @@ class Plan:
             every = min(every, max(_SOONEST, _PASSES * self.per_pass))
         return done % every == 0
 
+    def chores(self, done: int, last: bool) -> list[str]:
+        """What is due after so many steps, in its order."""
+        config = self.config
+        validates = last or self.validates(done)
+        saves = validates or (config.save_every and done % config.save_every == 0)
+        samples = config.sample_every and (last or done % config.sample_every == 0)
+        records = not validates and done % config.report_every == 0
+        due = {"evaluate": validates, "record": records, "sample": samples, "save": saves}
+        return [chore for chore, is_due in due.items() if is_due]
+
     def begin(self) -> None:
         """The time counts from now on."""
         self.start = self.clock()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from tinygrad_seq.errors import DivergedError
 from tinygrad_seq.training.evaluation import bits
+from tinygrad_seq.training.events import Step
 from tinygrad_seq.training.run_folder import BEST, LAST
-
-if TYPE_CHECKING:
-    from tinygrad_seq.training.trainer import Course
 
 __all__ = ["REPORTS", "TIMES", "Divergence", "diverged", "highest_of"]
 
@@ -103,21 +102,19 @@ class Divergence:
         self.kept = int(step), str(name)
 
 
-def diverged(course: Course) -> DivergedError:
-    """What ends a run: its last report, in nats per token, and which weights are good."""
-    seen, step = course.divergence, course.step
-    assert step is not None
+def diverged(seen: Divergence, step: Step, loss_now: float, folder: Path | None) -> DivergedError:
+    """What ends a run: its last report, in nats per token, and which weights in its folder are good."""
     assert seen.symbols is not None
     found = {"loss": step.recent, "loss of the first step": seen.first, "ln V": math.log(seen.symbols)}
-    found |= {"loss of its last batch now": course.learner.loss_now()}
+    found |= {"loss of its last batch now": loss_now}
     high = f"{seen.highest:.4g} nats ({bits(seen.highest):.4g} bits) per token"
     rule = (
         f"expected a loss of at most {high}, {TIMES:g} times the larger of its first value and ln V,\n"
         f"  at the end and in one of {REPORTS} reports in a row."
     )
     hint = "Try a lower lr."
-    if course.folder:
+    if folder:
         good, name = seen.kept
-        hint = f"The weights of step {good:,} are kept in {str(course.folder.path / name)!r}. {hint}"
+        hint = f"The weights of step {good:,} are kept in {str(folder / name)!r}. {hint}"
     what = f"train: step {step.step:,}: the run has diverged"
     return DivergedError(what, found, rule, hint)

@@ -29,7 +29,7 @@ from tinygrad_seq.training.factory import new_model
 from tinygrad_seq.training.find_text import BEGUN_IN, Found, found_text
 from tinygrad_seq.training.run_folder import Run, RunFolder
 from tinygrad_seq.training.small_texts import suited
-from tinygrad_seq.training.trainer import Course
+from tinygrad_seq.training.trainer import Trainer
 
 __all__ = ["resume", "text_of", "train"]
 
@@ -89,10 +89,10 @@ def train(
     config, note = suited(config, tokens.ids)
     notes = [*notes, note, _left_out(config) if corpus is None else ""]
     run = Run(new_model(tokens.tokenizer, config), tokens.tokenizer, config)
-    course = Course(run, text, tokens, None, clock, notes=notes)
+    trainer = Trainer(run, text, tokens, None, clock, notes=notes)
     if folder is not None:
-        course.folder = RunFolder.create(folder)  # no sooner: settings that are refused leave no folder
-    return course.events()
+        trainer.folder = RunFolder.create(folder)  # no sooner: settings that are refused leave no folder
+    return trainer.events()
 
 
 def resume(
@@ -140,10 +140,10 @@ def resume(
         raise CheckpointError(what, sums, "", hint)
     tokens = text if isinstance(text, Tokens) else tokenize(text, run.vocabulary)
     saved, new = (arrays, facts), text.sha256 != known
-    course = Course(run, text, tokens, own, clock, saved, new_data=new, run_from=place)
-    if course.over and not course.chores and own.has_card():
-        raise CheckpointError(_ended(course, folder))
-    return course.events()
+    trainer = Trainer(run, text, tokens, own, clock, saved, new_data=new, run_from=place)
+    if trainer.over and not trainer.state.chores and own.has_card():
+        raise CheckpointError(_ended(trainer, folder))
+    return trainer.events()
 
 
 # What a run cannot go on with when it is another: the shapes of its arrays, and what its place in the text means.
@@ -187,15 +187,15 @@ def _left_out(config: Config) -> str:
     return f"{n:,} file{' that is' if n == 1 else 's that are'} no UTF-8 text left out" if n else ""
 
 
-def _ended(course: Course, folder: str | Path) -> str:
-    done, patience = course.learner.done, course.run.config.patience
+def _ended(trainer: Trainer, folder: str | Path) -> str:
+    done, patience = trainer.learner.done, trainer.run.config.patience
     found = {"steps": done}
     rule, more = f"expected more than {done:,} steps.", f"--steps {2 * done}"
-    if course.spent:
-        found |= {"patience": patience, "validations without a better one": course.waited}
+    if trainer.spent:
+        found |= {"patience": patience, "validations without a better one": trainer.state.waited}
         rule, more = "expected a longer patience, or 0 for none.", f"--patience {2 * patience}"
     hint = f"Give them: {more}. To use the model: tgs sample {folder}"
-    if course.spent:
+    if trainer.spent:
         hint = hint.replace("Give them", "Give it")
     return explain(f"resume: the run in {str(folder)!r} has ended", found, rule, hint)
 

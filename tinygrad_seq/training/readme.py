@@ -6,25 +6,26 @@ import math
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tinygrad_seq.data import Corpus, Rates, Tokens, rates
+from tinygrad_seq.data import Corpus, Rates, Tokens
 from tinygrad_seq.terminal import one_line
 from tinygrad_seq.training.console import clock
-from tinygrad_seq.training.run_folder import Run
-
-if TYPE_CHECKING:
-    from tinygrad_seq.training.trainer import Course
+from tinygrad_seq.training.run_folder import Run, RunFolder
 
 __all__ = ["card", "describe"]
 
 
-def describe(course: Course) -> None:
-    """Write what the folder of a run is for whoever finds it; without a folder nothing."""
-    if folder := course.folder:
-        size, done, seconds = course.validation_size, course.learner.done, course.plan.elapsed()
-        found, error = rates(course.validation, size), rates(course.error, size).bits_per_character
-        folder.write_card(card(course.run, course.text, done, seconds, folder.path, found, error))
+def describe(
+    folder: RunFolder,
+    run: Run,
+    text: Corpus | Tokens,
+    step: int,
+    seconds: float,
+    found: tuple[Rates, Rates, Rates],
+) -> None:
+    """Write what the folder of a run is for whoever finds it; `found` is the validation, the lowest, and its error."""
+    last, _, error = found
+    folder.write_card(card(run, text, step, seconds, folder.path, last, error.bits_per_character))
 
 
 def card(

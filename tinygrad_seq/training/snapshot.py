@@ -2,78 +2,117 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.data import Batch
+from tinygrad_seq.data import Batch, Rates, TextSize, rates
+from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.engine.tensor import Tensor, wrap
+from tinygrad_seq.errors import DivergedError
 from tinygrad_seq.runtime.arrays import Array
-from tinygrad_seq.training.budget import lasted
+from tinygrad_seq.training.divergence import Divergence, diverged
+from tinygrad_seq.training.evaluation import Measured
 from tinygrad_seq.training.events import Step
 from tinygrad_seq.training.run_folder import BEST, LAST
 from tinygrad_seq.training.step import Learner, Window
 
-if TYPE_CHECKING:
-    from tinygrad_seq.training.trainer import Course
-
-__all__ = ["Arrays", "course_state", "learner_state", "restore_course", "restore_learner"]
+__all__ = ["Arrays", "RunState", "learner_state", "restore_learner", "restore_run", "saved_run"]
 
 Arrays = dict[str, Array]
 _OF_THE_MOMENT = ("flow", "left_range", "note")  # of a step: made anew, or told when it was made
 
 
-def course_state(course: Course) -> tuple[Arrays, dict[str, Any]]:
-    """Of a run with a folder: its learner, what was seen of it so far, and what is still to be done."""
-    assert course.folder is not None
-    arrays, learnt = learner_state(course.learner)
-    step = course.step and {
-        field.name: getattr(course.step, field.name)
-        for field in fields(Step)
-        if field.name not in _OF_THE_MOMENT
-    }
-    facts = {
-        "learner": learnt,
-        "sampling": course.sampling.state_dict(),
-        "sha256": course.text.sha256,
-        "from": course.run_from,
-        "validation": course.validation,
-        "error": course.error,
-        "best": course.best,
-        "best_step": course.best_step,
-        "waited": course.waited,
-        "divergence": course.divergence.state_dict(),
-        "losses": course.losses,
-        "step": step,
-        "chores": course.chores,
-        "seconds": course.plan.elapsed(),
-        "sizes": course.folder.sizes(),
-    }
-    return arrays, facts
+@dataclass
+class RunState:
+    """What a run has seen of itself so far, and what is still to be done about its last step."""
+
+    divergence: Divergence
+    validation: float = math.inf
+    """Nats per token at the last validation; `error` is its standard error, `best` the lowest of all."""
+    error: float = math.nan
+    best: float = math.inf
+    best_step: int = 0
+    waited: int = 0
+    """Validations since the best one."""
+    losses: list[float] = field(default_factory=list)
+    """Since the last report."""
+    step: Step | None = None
+    chores: list[str] = field(default_factory=list)
+    """What is still to be done about the last step; a stop between two of them loses none."""
+
+    def see(self, found: Measured, step: int) -> bool:
+        """What was measured after a step; returns whether it is the lowest so far."""
+        self.validation, self.error = found.nats, found.error
+        better = found.nats < self.best
+        if better:
+            self.best, self.best_step, self.waited = found.nats, step, 0
+        else:
+            self.waited += 1
+        return better
+
+    def rates(self, size: TextSize) -> tuple[Rates, Rates, Rates]:
+        """The last validation, the lowest and the error of the last, for a text of this size."""
+        return rates(self.validation, size), rates(self.best, size), rates(self.error, size)
+
+    def wild(self, loss_now: float) -> bool:
+        """Whether the losses since the last report, or the loss as it is now, are no training any more."""
+        return self.divergence.wild(self.losses) or self.divergence.above(loss_now)
+
+    def diverged(self, loss_now: float, folder: Path | None) -> DivergedError:
+        """The error that ends the run; `folder` is where its good weights are."""
+        assert self.step is not None
+        return diverged(self.divergence, self.step, loss_now, folder)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+        step = self.step and {
+            field.name: getattr(self.step, field.name)
+            for field in fields(Step)
+            if field.name not in _OF_THE_MOMENT
+        }
+        names = ("validation", "error", "best", "best_step", "waited", "losses", "chores")
+        plain = {name: getattr(self, name) for name in names}
+        return plain | {"divergence": self.divergence.state_dict(), "step": step}
+
+    def load_state_dict(self, facts: Mapping[str, Any], learner: Learner, new_data: bool = False) -> None:
+        """Go on from a saved state; with `new_data` validations start anew."""
+        self.losses, self.chores = list(facts["losses"]), list(facts["chores"])
+        if facts["step"]:
+            self.step = Step(**facts["step"], flow=learner.gauge.flow())
+        if not new_data:
+            self.validation, self.best, self.error = (facts[k] for k in ("validation", "best", "error"))
+            # Runs of earlier versions count from here on.
+            self.best_step, self.waited = facts.get("best_step", 0), facts.get("waited", 0)
+        if "divergence" in facts:
+            self.divergence.load_state_dict(facts["divergence"])
+        else:  # a run of an earlier version: the first loss is that of its next step
+            best = self.best_step
+            self.divergence.saved(best or learner.done, BEST if best else LAST)
 
 
-def restore_course(
-    course: Course, arrays: Mapping[str, Array], facts: Mapping[str, Any], new_data: bool
-) -> float:
-    """Take up a saved state; returns the seconds that the run was trained for, 0 where a clock was set back then."""
-    restore_learner(course.learner, arrays, facts["learner"], new_data)
-    course.sampling.load_state_dict(facts["sampling"])
-    course.losses, course.chores = list(facts["losses"]), list(facts["chores"])
-    course.sizes = facts["sizes"]
-    if facts["step"]:
-        course.step = Step(**facts["step"], flow=course.learner.gauge.flow())
-    if not new_data:
-        course.validation, course.best, course.error = (facts[k] for k in ("validation", "best", "error"))
-        # Runs of earlier versions count from here on.
-        course.best_step, course.waited = facts.get("best_step", 0), facts.get("waited", 0)
-    if "divergence" in facts:
-        course.divergence.load_state_dict(facts["divergence"])
-    else:  # a run of an earlier version: the first loss is that of its next step
-        best = course.best_step
-        course.divergence.saved(best or course.learner.done, BEST if best else LAST)
-    return lasted(facts["seconds"])
+def saved_run(state: RunState, learner: Learner, sampling: Generator) -> tuple[Arrays, dict[str, Any]]:
+    """A run as arrays and plain values: its learner, what was seen of it so far, and what is still to be done."""
+    arrays, learnt = learner_state(learner)
+    return arrays, {"learner": learnt, "sampling": sampling.state_dict(), **state.state_dict()}
+
+
+def restore_run(
+    state: RunState,
+    learner: Learner,
+    sampling: Generator,
+    arrays: Mapping[str, Array],
+    facts: Mapping[str, Any],
+    new_data: bool,
+) -> None:
+    """Make a new run of the same settings the one that was saved; with `new_data` at the start of its text."""
+    restore_learner(learner, arrays, facts["learner"], new_data)
+    sampling.load_state_dict(facts["sampling"])
+    state.load_state_dict(facts, learner, new_data)
 
 
 def learner_state(learner: Learner) -> tuple[Arrays, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The course of one run: steps, and between them the chores: measure, report, sample, save."""
+"""The trainer of one run: steps, and between them the chores: measure, report, sample, save."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import math
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
-from tinygrad_seq.data import Corpus, Tokens, let_go, rates
+from tinygrad_seq.data import Corpus, Tokens, let_go
 from tinygrad_seq.engine.random import Generator as Stream
 from tinygrad_seq.sampling import sample
-from tinygrad_seq.training.budget import Plan, never_back
+from tinygrad_seq.training.budget import Plan, lasted, never_back
 from tinygrad_seq.training.busy_cores import ProductThreads, tried
-from tinygrad_seq.training.divergence import Divergence, diverged
+from tinygrad_seq.training.divergence import Divergence
 from tinygrad_seq.training.evaluation import Measured
 from tinygrad_seq.training.events import (
     Evaluated,
@@ -32,17 +33,17 @@ from tinygrad_seq.training.readme import describe
 from tinygrad_seq.training.run_folder import Run, RunFolder
 from tinygrad_seq.training.signals import number_of, stoppable, undisturbed, uninterrupted
 from tinygrad_seq.training.small_texts import too_many_weights
-from tinygrad_seq.training.snapshot import Arrays, course_state, restore_course
+from tinygrad_seq.training.snapshot import Arrays, RunState, restore_run, saved_run
 from tinygrad_seq.training.step import Learner
 from tinygrad_seq.training.validation import parts_of, validated
 
-__all__ = ["Course"]
+__all__ = ["Trainer"]
 
 _HELD = 20  # steps whose pages of mapped ids are kept in memory
 Saving = tuple[Arrays, Mapping[str, Any]]
 
 
-class Course:
+class Trainer:
     """One run, from its first step or from where it was saved."""
 
     def __init__(
@@ -68,20 +69,16 @@ class Course:
         self.learner = Learner(run, self.parts.train)
         self.sampling = Stream(config.seed, "sampling")
         self.saved_at: tuple[int, tuple[str, ...]] | None = None
-        self.validation = self.best = math.inf
-        self.error = math.nan
-        self.waited = self.best_step = 0
-        """Validations since the best one, and its step."""
-        self.divergence = Divergence(len(run.vocabulary))
-        # Since the last report: the losses, and the seconds that their steps took.
-        self.losses, self.seconds = list[float](), 0.0
-        self.step: Step | None = None
+        self.state = RunState(Divergence(len(run.vocabulary)))
+        self.seconds = 0.0
+        """How long the steps since the last report took."""
         self.whole = True
         """False while a step or a chore is under way that must not be seen half done."""
-        self.chores: list[str] = []
-        """What is still to be done about the last step; a stop between two of them loses none."""
         self.sizes: Mapping[str, int] | None = None
-        used = restore_course(self, *saved, new_data) if saved is not None else 0.0
+        used = 0.0
+        if saved is not None:
+            restore_run(self.state, self.learner, self.sampling, *saved, new_data)
+            self.sizes, used = saved[1]["sizes"], lasted(saved[1]["seconds"])
         self.plan = Plan(config, self.clock, self.learner.batches.batches_per_pass, used, self.learner.done)
         self.threads = ProductThreads(lambda: tried(run, self.parts.train))
         self.resumed = self.learner.done if saved is not None else 0
@@ -95,7 +92,7 @@ class Course:
     @property
     def spent(self) -> bool:
         """Whether so many validations in a row were no better that the run ends."""
-        return 0 < self.run.config.patience <= self.waited
+        return 0 < self.run.config.patience <= self.state.waited
 
     def events(self) -> Generator[Event, None, None]:
         """The run, and what is done where it ends before its time.
@@ -107,34 +104,31 @@ class Course:
 
     def _to_the_end(self) -> Iterator[Event]:
         try:
-            yield from self._course()
+            yield from self._events()
         except KeyboardInterrupt as stop:
             # A second Ctrl+C may have cut a step in two; what was saved before is better than what is now.
             if not self.whole:
                 raise
             with undisturbed():
                 saved = list(self._save_now())
-                describe(self)
+                self._write_card()
             yield from saved
-            path = self.folder.path if self.folder else None
-            yield Interrupted(
-                self.run, self.learner.done, self.plan.elapsed(), path, number_of(stop), *self._told
-            )
+            seconds, number = self.plan.elapsed(), number_of(stop)
+            yield Interrupted(self.run, self.learner.done, seconds, self._path, number, *self._told)
         except GeneratorExit:
             if self.whole:
                 with undisturbed():
                     list(self._save_now())
             raise
 
-    def _course(self) -> Iterator[Event]:
-        path = self.folder.path if self.folder else None
+    def _events(self) -> Iterator[Event]:
         # Saved before the first step: even a run that is killed at once leaves a folder that can be loaded.
         with self._undivided():
             saved = self._begin()
         train, validation, test = map(len, self.parts)
         many = too_many_weights(self.run.model.count(), train, self.run.config.patience)
         notes = filter(None, (*self.notes, many))
-        yield Started(self.run, self.text, (train, validation, test), path, self.resumed, tuple(notes))
+        yield Started(self.run, self.text, (train, validation, test), self._path, self.resumed, tuple(notes))
         yield from saved
         self.plan.begin()
         last = bool(self.resumed) and self.over
@@ -145,18 +139,18 @@ class Course:
             yield from self._do_chores()
             last = last or self.spent
         if self.wild:  # no spike: it does not come down any more
-            raise diverged(self)
-        describe(self)
-        size, done = self.validation_size, self.learner.done
-        found = rates(self.validation, size), rates(self.best, size), rates(self.error, size)
+            raise self.state.diverged(self.learner.loss_now(), self._path)
+        self._write_card()
+        state, done = self.state, self.learner.done
         early = self.spent and done != self.plan.total(done)
-        numbers = self.validation, self.best, self.plan.elapsed()
-        yield Finished(self.run, done, *numbers, path, *found, early, *self._told, self.best_step)
+        numbers = state.validation, state.best, self.plan.elapsed()
+        found = state.rates(self.validation_size)
+        yield Finished(self.run, done, *numbers, self._path, *found, early, *self._told, state.best_step)
 
     @property
     def wild(self) -> bool:
         """Whether its loss is no training any more."""
-        return self.divergence.wild(self.losses) or self.divergence.above(self.learner.loss_now())
+        return self.state.wild(self.learner.loss_now())
 
     @contextmanager
     def _undivided(self) -> Iterator[None]:
@@ -171,26 +165,23 @@ class Course:
         folder = self.folder
         if not folder:
             return []
+        start = start_of(self.run, self.text, self.parts, folder.path, self.run_from)
         folder.sweep()
         if self.sizes is not None:
             folder.remove_card()
-            folder.describe(self.run, self._start())
+            folder.describe(self.run, start)
             folder.cut_back(self.sizes)
-            self.saved_at = self.learner.done, tuple(self.chores)
+            self.saved_at = self.learner.done, tuple(self.state.chores)
             return []
         folder.save_tokenizer(self.run)
         saved = list(self._save_now())
-        folder.describe(self.run, self._start())
+        folder.describe(self.run, start)
         return saved
-
-    def _start(self) -> dict[str, str | int]:
-        assert self.folder is not None
-        return start_of(self.run, self.text, self.parts, self.folder.path, self.run_from)
 
     # ---- a step and what follows it --------------------------------------------------------------------
     def _advance(self) -> tuple[Step, bool]:
         """One update, and whether it was the last; what is to be done after it is noted."""
-        config, learner = self.run.config, self.learner
+        config, learner, state = self.run.config, self.learner, self.state
         self.plan.adjust(learner.schedule, learner.done)
         if learner.done % _HELD == 0:
             let_go(self.parts.train)
@@ -200,27 +191,22 @@ class Course:
         with self._undivided():
             with self.threads.step():
                 loss, gradient = learner.step()
-            self.losses.append(loss)
-            self.divergence.see(loss)
+            state.losses.append(loss)
+            state.divergence.see(loss)
             self.seconds += self.plan.stepped(self.clock() - begin)
             n, total = learner.done, self.plan.total(learner.done)
             last = total is not None and n >= total
-            measured = last or self.plan.validates(n)
-            reported = not measured and n % config.report_every == 0
-            saved = measured or (config.save_every and n % config.save_every == 0)
-            sampled = config.sample_every and (last or n % config.sample_every == 0)
-            due = {"evaluate": measured, "record": reported, "sample": sampled, "save": saved}
-            self.chores = [chore for chore, is_due in due.items() if is_due]
-            self.step = Step(
+            state.chores = self.plan.chores(n, last)
+            state.step = Step(
                 step=n,
                 steps=total,
                 about=config.minutes is not None and total is not None and not last,
                 loss=loss,
-                recent=sum(self.losses) / len(self.losses),
-                report=reported,
+                recent=sum(state.losses) / len(state.losses),
+                report="record" in state.chores,
                 gradient=gradient,
                 lr=lr,
-                rate=len(self.losses) * config.batch * config.window * self._width / max(self.seconds, 1e-9),
+                rate=len(state.losses) * config.batch * config.window * self._width / max(self.seconds, 1e-9),
                 seconds=self.plan.elapsed(),
                 left=self.plan.seconds_left(n),
                 flow=learner.gauge.flow(),
@@ -228,7 +214,7 @@ class Course:
                 left_range=self.plan.range_left(n),
                 note=self.threads.word(),
             )
-        return self.step, last
+        return state.step, last
 
     @property
     def _told(self) -> tuple[str, tuple[Mapping[str, Any], ...]]:
@@ -240,30 +226,26 @@ class Course:
         return self.validation_size.characters / max(1, self.validation_size.tokens)
 
     def _do_chores(self) -> Iterator[Event]:
-        begin, evaluates = self.clock(), "evaluate" in self.chores
-        while self.chores:
-            assert self.step is not None
-            yield from getattr(self, f"_{self.chores[0]}")(self.step)
+        begin, evaluates = self.clock(), "evaluate" in self.state.chores
+        while self.state.chores:
+            assert self.state.step is not None
+            yield from _CHORES[self.state.chores[0]](self, self.state.step)
         if evaluates:
             self.plan.closing = self.clock() - begin
 
     def _evaluate(self, step: Step) -> Iterator[Event]:
-        found = self._measured(step)
+        found, state = self._measured(step), self.state
         with self._undivided():
-            self.validation, self.error = found.nats, found.error
-            better = self.validation < self.best
-            self.best = min(self.best, self.validation)
-            self.waited, self.best_step = (0, step.step) if better else (self.waited + 1, self.best_step)
+            better = state.see(found, step.step)
             self._report(step, found)  # first: no weights are in the folder whose line is not
             path = None
             if better and self.folder and not self.wild:
-                facts = {"step": str(step.step), "validation": repr(self.validation)}
+                facts = {"step": str(step.step), "validation": repr(found.nats)}
                 path = self.folder.save(self.run, facts, best=True)
-                self.divergence.saved(step.step, path.name)
-            self.chores.remove("evaluate")
-        size = self.validation_size
-        per, errors = found.rates(size), found.errors(size)
-        seen: Any = {"lowest": self.best, "best_step": self.best_step, "waited": self.waited}
+                state.divergence.saved(step.step, path.name)
+            state.chores.remove("evaluate")
+        per, errors = found.rates(self.validation_size), found.errors(self.validation_size)
+        seen: Any = {"lowest": state.best, "best_step": state.best_step, "waited": state.waited}
         yield Evaluated(step, found.nats, better, per, errors, found.whole, **seen)
         if path:
             yield Saved(step.step, path)
@@ -274,44 +256,46 @@ class Course:
     def _record(self, step: Step) -> Iterator[Event]:
         with self._undivided():
             self._report(step)
-            self.chores.remove("record")
+            self.state.chores.remove("record")
         yield from ()
 
     def _sample(self, step: Step) -> Iterator[Event]:
         config, run, before = self.run.config, self.run, self.sampling.state_dict()
         try:
-            text = sample(
-                run.model, run.vocabulary, "", config.sample_length, config.temperature, self.sampling
-            )
+            length, temperature = config.sample_length, config.temperature
+            text = sample(run.model, run.vocabulary, "", length, temperature, self.sampling)
         except KeyboardInterrupt:
             self.sampling.load_state_dict(before)  # it is drawn again, and the same
             raise
         with self._undivided():
             if self.folder:
                 self.folder.add_sample(step.step, text)
-            self.chores.remove("sample")
+            self.state.chores.remove("sample")
         yield Sampled(step.step, text)
 
     def _save(self, step: Step) -> Iterator[Event]:
-        self.chores.remove("save")
+        self.state.chores.remove("save")
         yield from self._save_now(stopped=False)
 
     def _save_now(self, stopped: bool = True) -> Iterator[Event]:
         """The run as it is now: the weights as the last ones and all that is needed to go on. Of a run that is wild
         nothing replaces what is good, except where it is stopped: then all but the weights is saved.
         """
-        now = self.learner.done, tuple(self.chores)
+        now = self.learner.done, tuple(self.state.chores)
         if not self.folder or self.saved_at == now:
             return
         path, wild = None, self.wild
         if wild and not stopped:
             return
         if not wild:
-            measured = {"validation": repr(self.validation)} if math.isfinite(self.validation) else {}
-            facts = {"step": str(self.learner.done), **measured}
-            path = self.folder.save(self.run, facts)
-            self.divergence.saved(self.learner.done, path.name)
-        self.folder.save_state(*course_state(self))
+            told = {"step": str(self.learner.done)}
+            if math.isfinite(self.state.validation):
+                told["validation"] = repr(self.state.validation)
+            path = self.folder.save(self.run, told)
+            self.state.divergence.saved(self.learner.done, path.name)
+        arrays, facts = saved_run(self.state, self.learner, self.sampling)
+        facts |= {"sha256": self.text.sha256, "from": self.run_from, "seconds": self.plan.elapsed()}
+        self.folder.save_state(arrays, facts | {"sizes": self.folder.sizes()})
         self.saved_at = now
         if path is not None:
             yield Saved(self.learner.done, path)
@@ -319,12 +303,29 @@ class Course:
     # ---- what is written down --------------------------------------------------------------------------
     def _report(self, step: Step, found: Measured | None = None) -> None:
         """A line of the metrics; the means start anew."""
-        last = self.divergence.report(step.recent)
-        self.rows.append(metrics_of(step, found, self.validation_size, self.divergence))
+        last = self.state.divergence.report(step.recent)
+        self.rows.append(metrics_of(step, found, self.validation_size, self.state.divergence))
         if self.folder:
             self.folder.add_metrics(self.rows[-1])
-        self.losses.clear()
+        self.state.losses.clear()
         self.learner.gauge.reset()
         self.seconds = 0.0
         if last:
-            raise diverged(self)
+            raise self.state.diverged(self.learner.loss_now(), self._path)
+
+    @property
+    def _path(self) -> Path | None:
+        return self.folder.path if self.folder else None
+
+    def _write_card(self) -> None:
+        if self.folder:
+            progress = self.learner.done, self.plan.elapsed()
+            describe(self.folder, self.run, self.text, *progress, self.state.rates(self.validation_size))
+
+
+_CHORES: dict[str, Callable[[Trainer, Step], Iterator[Event]]] = {
+    "evaluate": Trainer._evaluate,
+    "record": Trainer._record,
+    "sample": Trainer._sample,
+    "save": Trainer._save,
+}
