@@ -95,10 +95,7 @@ class Trainer:
         return 0 < self.run.config.patience <= self.state.waited
 
     def events(self) -> Generator[Event, None, None]:
-        """The run, and what is done where it ends before its time.
-
-        Raises `CheckpointError` if another process trains in this folder.
-        """
+        """The run, also where it ends before its time; `CheckpointError` if another process trains in this folder."""
         with stoppable(), alone(self.folder.path) if self.folder else nullcontext():
             yield from self._to_the_end()
 
