@@ -1,4 +1,4 @@
-"""What truncation costs: the truncated gradient beside the full one."""
+"""The bias of truncation: the truncated gradient beside the full one."""
 
 from __future__ import annotations
 

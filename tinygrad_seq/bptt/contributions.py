@@ -1,4 +1,4 @@
-"""A gradient as the sum that it is: a shared weight's by step, a state's by where it comes from."""
+"""A gradient taken apart as a sum: that of a shared weight by time step, that of a state by its source."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Ledger(Reading):
 
 @dataclass(frozen=True, repr=False)
 class Parts(Reading):
-    """The gradient at h_t as what arrives from its own step's output and what from the next step's state."""
+    """The gradient at h_t in two parts: from its own step's output, and from the next step's state."""
 
     chart: ClassVar[str] = "parts"
 
@@ -87,7 +87,7 @@ class Parts(Reading):
 
 
 class Collector:
-    """A watch that keeps what is sent to some nodes from elsewhere, by the time mark of the sender."""
+    """An observer that keeps the contributions to some nodes, by the time mark of the op that they come from."""
 
     def __init__(self, takes: Callable[[AnyNode, AnyNode], bool]):
         self.takes = takes
@@ -100,7 +100,7 @@ class Collector:
         """Whole gradients neither."""
 
     def sent(self, node: AnyNode, parent: AnyNode, g: Any, dx: Any) -> None:
-        """Keep a copy: the walk goes on adding to its arrays."""
+        """Keep a copy: the backward pass accumulates into its arrays."""
         if not self.takes(node, parent):
             return
         index = None
@@ -173,7 +173,7 @@ def ledger(loss: Tensor, parameter: Tensor) -> Ledger:
 
 
 def parts(loss: Tensor, state: Tensor, step: int | None = None) -> Parts:
-    """What arrives at h_t from o_t and what from h_(t+1): the two gradients that meet there; the graph is kept.
+    """The gradient at h_t from o_t, and that from h_(t+1), which are added there; the graph is kept.
 
     What reads h_t in its own step, or outside of any step, is its output's part; what reads it in another step
     is the future's. `step` is t, by default the mark that h_t was made under. The sum is what `h_t.grad` would be.

@@ -1,4 +1,4 @@
-"""Whether a curve falls like one exponential, and what may be said of it: a half-life, or what the curve shows."""
+"""Whether a curve decays exponentially: a fitted line with its half-life, or a description of the curve."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ class Fit:
 
     @property
     def good(self) -> bool:
-        """Whether the line tells of the curve: R^2 is 0.8, and half is gone within a factor of 2 of its half-life.
+        """Whether the line describes the curve: by R^2 (0.8 at least) and by its half-life (within a factor of 2).
 
-        A curve that drops at once and then fades slowly for long lies near a line all the same: that of its far end.
+        R^2 is not enough: a curve that drops at once and then decays slowly fits the line of its far end.
         """
         if not self.r2 >= GOOD or abs(self.slope) < _LEVEL:
             return False

@@ -1,4 +1,4 @@
-"""The product of Jacobians between two states, and the two ways through an LSTM."""
+"""The product of Jacobians between two states, and the two paths through an LSTM."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tinygrad_seq.engine.tree import leaves
 from tinygrad_seq.errors import ArgumentError, GraphError, RangeError, ShapeError
 from tinygrad_seq.runtime.arrays import Array
 
-# Above as many numbers in a state its Jacobian is no longer written out.
+# Above this many numbers in a state its Jacobian is no longer written out.
 LARGEST_WRITTEN_OUT = 64
 MOST_ROUNDS = 500
 
@@ -72,12 +72,12 @@ def jacobian_product(
 
         d h_t / d h_k = (d h_t / d h_(t-1)) ... (d h_(k+1) / d h_k)
 
-    `states[j]` is h_j: a tensor or a nest, (h, c), whose parts are laid end to end and taken as independent. `method`
-    is "product" (every Jacobian written out, N walks a step for a state of N numbers), "power" (the `count`
-    largest, default 1, by orthogonal iteration with products J v and J^T u: for large N), or "auto": product up to
-    N = 64. `row` picks one row of the first axis, a sequence of the batch: rows do not depend on each other.
-    Values below about 1e-15 of the largest are rounding. Raises RangeError for states that are not there, k > t,
-    GraphError for states without gradient. (Pascanu, Mikolov and Bengio, 2013.)
+    `states[j]` is h_j: a tensor or a tree of tensors, (h, c), whose leaves are concatenated and taken as
+    independent. `method` is "product" (every Jacobian written out, N backward passes a step for a state of N
+    numbers), "power" (the `count` largest, default 1, by orthogonal iteration with products J v and J^T u: for
+    large N), or "auto": product up to N = 64. `row` picks one row of the first axis, a sequence of the batch: rows
+    do not depend on each other. Values below about 1e-15 of the largest are rounding. Raises RangeError for states
+    that are not there, k > t, GraphError for states without gradient. (Pascanu, Mikolov and Bengio, 2013.)
 
     >>> import tinygrad_seq as tgs
     >>> w, h = tgs.tensor([[0.5, 0.0], [0.0, 2.0]]), tgs.ones(1, 2, requires_grad=True)
@@ -108,7 +108,7 @@ def jacobian_product(
     product, scale, largest = np.eye(flat[-1].size), 0.0, [0.0]
     for later, earlier in zip(flat[:0:-1], flat[-2::-1], strict=True):
         product = product @ _written_out(earlier, later)
-        # Held near 1, with the power of what was taken out kept aside.
+        # Scaled to about 1; the logarithm of the scale is kept separately.
         peak = float(np.abs(product).max(initial=0.0))
         if peak > 0 and math.isfinite(peak):
             product, scale = product / peak, scale + math.log(peak)
@@ -171,7 +171,7 @@ def _written_out(earlier: _Flat, later: _Flat) -> Array:
 def _by_power(earlier: _Flat, later: _Flat, count: int) -> Array:
     """The logarithms of the largest singular values, by orthogonal iteration on J^T J."""
     apart = Apart(later.nodes, earlier.nodes)
-    # u -> u^T J is linear in u: its derivative along v is J v. Recorded once, walked for each v.
+    # u -> u^T J is linear in u: its derivative along v is J v. Recorded once, one backward pass for each v.
     dummies = [wrap(np.zeros(x.shape, x.dtype)).requires_grad_() for x in later.tensors]
     pulled = apart.pull(dummies, create_graph=True)
     live = [i for i, g in enumerate(pulled) if g is not None and g.mode & WANTS]
@@ -183,7 +183,7 @@ def _by_power(earlier: _Flat, later: _Flat, count: int) -> Array:
         found = onward.pull([seeds[i] for i in live])
         return later.joined([found.get(e) for e in ends])
 
-    # Any start will do that is not orthogonal to what is looked for; settled, so that calls repeat.
+    # Almost any start will do; a fixed seed, so that calls give equal results.
     basis = np.linalg.qr(np.random.default_rng(0).standard_normal((earlier.size, count)))[0]
     values = np.zeros(count)
     for _ in range(MOST_ROUNDS):
@@ -191,7 +191,7 @@ def _by_power(earlier: _Flat, later: _Flat, count: int) -> Array:
         before, values = values, np.linalg.svd(image, compute_uv=False)
         if np.all(np.abs(values - before) <= 1e-13 * values[0]):
             break
-        image /= values[0]  # the images of long products are too small to be made orthogonal as they are
+        image /= values[0]  # too small for the orthogonalisation otherwise
         turned = np.linalg.qr(image)[0]
         back = np.stack([earlier.joined(apart.pull(later.laid(u))) for u in turned.T], axis=1)
         basis = np.linalg.qr(back / max(np.abs(back).max(), np.finfo(np.float64).tiny))[0]
@@ -201,7 +201,7 @@ def _by_power(earlier: _Flat, later: _Flat, count: int) -> Array:
 
 @dataclass(frozen=True, repr=False)
 class LSTMPaths(Reading):
-    """The gradient at each cell state but the last: what comes straight through the forget gates, and the rest.
+    """The gradient at each cell state but the last: the part along the path through the forget gates, and the rest.
 
     `direct[s]` and `rest[s]` have the shape of c_s and sum to d loss / d c_s with h_s held fixed; `forget[s]` are the
     gates between c_s and c_(s+1).

@@ -1,4 +1,4 @@
-"""What a loss and its states must be, and partial derivatives of states that depend on each other."""
+"""Checks of a loss and its states, and partial derivatives of states that depend on each other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinygrad_seq.errors import GraphError
 
 
 def one(loss: Tensor) -> Any:
-    """The seed of a loss, an array of one. Raises GraphError for what has several elements or no gradient."""
+    """The cotangent of a loss, an array of one. Raises GraphError for what has several elements or no gradient."""
     if loss.size != 1 or not loss.mode & WANTS:
         rule = "expected one element that depends on a tensor with requires_grad=True."
         raise GraphError("bptt: not a loss", {"loss": loss}, rule)
@@ -23,7 +23,7 @@ def one(loss: Tensor) -> Any:
 
 
 def refuse_side_branches(call: str, roots: Sequence[AnyNode], states: Sequence[AnyNode]) -> None:
-    """Raise GraphError where no root was made from any of the states: zeros would say that nothing arrives."""
+    """Raise GraphError where no root was computed from any of the states: a result of zeros would be misleading."""
     found = set(reachable(roots))
     if states and not found & set(states):
         rule = "expected states on the way there; slices of a layer's stacked outputs are side branches."
@@ -32,9 +32,9 @@ def refuse_side_branches(call: str, roots: Sequence[AnyNode], states: Sequence[A
 
 
 def refuse_parts(call: str, states: Sequence[Sequence[AnyNode]]) -> None:
-    """Raise GraphError where a way from one state to the next but one goes round the state between.
+    """Raise GraphError where a path from one state to the next but one does not go through the state between.
 
-    So it is with the h of an LSTM: what c carries passes no h.
+    An example is h alone of an LSTM: the path through c passes no h.
     """
     for j, (earlier, middle, later) in enumerate(zip(states, states[1:], states[2:], strict=False)):
         first = min((n.index for n in earlier), default=0)
@@ -63,7 +63,7 @@ class Apart:
     def __init__(self, roots: Sequence[AnyNode], ends: Sequence[AnyNode]):
         self.ends = list(ends)
         together = Route(roots, ends, set(ends))
-        # Where one end is made from another directly, one walk would run on from it.
+        # Where one end is computed from another, one backward pass would continue through it.
         mixed = any(p in together.useful for e in ends for p in e.parents)
         self.routes = [Route(roots, [e], set(ends)) for e in ends] if mixed else [together]
 

@@ -57,14 +57,15 @@ class Reach(Reading):
 
 
 def reach(losses: Tensor | Sequence[Tensor], states: Sequence[Any]) -> Reach:
-    """The norms of d loss_t / d h_s for all losses and states, by one walk for each loss; the graph is kept.
+    """The norms of d loss_t / d h_s for all losses and states, by one backward pass for each loss; the graph is
+    kept.
 
         norms[t, s] = sqrt(sum((d losses[t] / d states[s])^2))
 
-    A state may be a tensor or a nest of them, (h, c): then the norm is that over all its parts, taken as independent
-    (what reaches c_s by way of h_s counts at h_s). Entries that no path leads to are exactly 0: all with s after t,
-    all behind a cut, and states off the tape. A slice of a layer's stacked outputs is a side branch too, where
-    nothing goes on: take the states from a cell or a loop of your own.
+    A state may be a tensor or a tree of them, (h, c): then the norm is that over all its leaves, taken as
+    independent (a path to c_s through h_s counts at h_s). Entries that no path leads to are exactly 0: all with s
+    after t, all behind a cut, and states off the tape. A slice of a layer's stacked outputs is a side branch, which
+    no later step reads: take the states from a cell or a loop of your own.
 
     Raises GraphError where a loss has not one element or wants no gradient, ShapeError for more losses than states.
 

@@ -1,4 +1,4 @@
-"""How fast a gradient fades with the lag, as numbers and as one line of words."""
+"""How fast a gradient decays with the lag, in numbers and in one sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinygrad_seq.runtime.arrays import Array
 
 
 class Shown:
-    """What is made of arrays: it prints their shapes, not hundreds of numbers."""
+    """Base of results that hold arrays: printing one shows their shapes, not hundreds of numbers."""
 
     def __repr__(self) -> str:
         kept = (f"{field.name}={_short(getattr(self, field.name))}" for field in fields(self))  # type: ignore[arg-type]
@@ -44,7 +44,7 @@ class Reading(Shown):
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """What a notebook shows: the words, and the chart where matplotlib is installed."""
         words = f"<p>{html.escape(str(self))}</p>"
-        # By its name: charts stand above the readings that they draw, and are imported when one is looked at.
+        # Imported here by its name: the plots are in a higher folder, and need matplotlib.
         charts = import_module(f"{__name__.partition('.')[0]}.charts")
         try:
             picture = getattr(charts, self.chart)(self)
@@ -68,7 +68,7 @@ def _short(value: object) -> str:
 class Fading:
     """A profile of norms by lag: how it falls or grows.
 
-    `fit` is the straight line through ln(norm) over the lag and how well it tells of the curve, `slope` its slope.
+    `fit` is the straight line through ln(norm) over the lag and how well it describes the curve, `slope` its slope.
     `steps` is the number of last steps that make up 90 % of the sum.
     """
 

@@ -1,7 +1,7 @@
-"""Truncation: cutting a state off its past, and the runner that does it on a live tape.
+"""Truncation: cutting a state off its past, and a runner that does it on a live tape.
 
-Nothing is computed twice. A window that reaches back over an update walks nodes that hold the values of their forward
-pass: an optimiser gives a parameter a new array, and the old one lives on in the tape.
+Nothing is computed twice. The backward pass of a window that reaches back over an update uses the values of
+that forward pass: an optimiser gives a parameter a new array, and the tape keeps the old one.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from tinygrad_seq.runtime.malloc import collector_paused
 
 
 def cut(state: Any) -> Any:
-    """The same state, whose gradient stops here: an edge cut. Each tensor of a nest is cut.
+    """The same state, whose gradient stops here: an edge cut.
 
-    What the state is made of still learns from its own outputs (h_t from o_t); only the way from h_(t+1) back to
-    h_t is closed. The memory behind is kept: `detach` lets it go.
+    Each tensor of a tree is cut. The step of the state still gets the gradient of its own outputs (h_t from
+    o_t); only the edge from h_(t+1) back to h_t is cut. The memory behind is kept; `detach` frees it.
 
     >>> import tinygrad_seq as tgs
     >>> w, h = tgs.tensor(3.0, requires_grad=True), tgs.tensor(1.0)
@@ -113,7 +113,7 @@ class TruncatedBPTT:
     def carry(self, state: Any, loss: Tensor | None = None) -> Any:
         """The state for the next step, after a step that ended in `state` and had this loss (None: no loss).
 
-        Where the step ends a period, the gradients are in `.grad` afterwards and `due` is True.
+        If the step ends a period, the gradients are in `.grad` afterwards and `due` is True.
         Raises ShapeError for a loss of several elements.
         """
         if loss is not None:
@@ -150,7 +150,7 @@ class TruncatedBPTT:
         total = functools.reduce(Tensor.__add__, losses)
         total.backward(
             retain_graph=True
-        )  # overlapping windows walk it again; what nobody needs is freed by the cut
+        )  # overlapping windows use it again; the cut frees what is not needed any more
         return True
 
     # ---- the edges -------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ class TruncatedBPTT:
 
         `update` is called whenever gradients were added to `.grad`: clip, step, zero_grad. Without it they add up.
         Items are taken one at a time: a sequence may be of any length. Ops of step t carry the time mark t.
-        Raises GraphError where a loss reaches behind its window by another way than the state.
+        Raises GraphError where a loss reaches behind its window by another path than the state.
         """
         if update is not None and not callable(update):
             rule = "expected a function without arguments: clip, optimizer.step(), zero_grad()."
@@ -247,7 +247,7 @@ class TruncatedBPTT:
         return total / max(count, 1), tree_map(Tensor.detach, state)
 
     def _check(self, loss: Tensor) -> None:
-        """The first windows that begin behind a cut are looked through; how steps are made does not change."""
+        """Check the first windows that begin behind a cut; later steps are built in the same way."""
         if not self.checks or self.k2 is None or self.randomized or not isinstance(loss.node, Node):
             return
         at_end = self.step - self.start + 1 == self.k1
@@ -273,7 +273,7 @@ def _copied(h: Tensor) -> Tensor:
 
 
 def _sever(node: Node) -> None:
-    """Turn an edge into a cut after the fact: no gradient passes, and the memory behind is let go."""
+    """Turn an existing edge into a cut: no gradient passes, and the memory behind is freed."""
     stub = wrap(np.broadcast_to(np.zeros((), node.dtype), node.shape))
     node.op, node.settings, node.wants = ops.cut, None, False
     node.parents = (Leaf(stub, False, ""),)

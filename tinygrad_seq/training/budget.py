@@ -1,4 +1,4 @@
-"""How long a run is: a number of steps, known from the start or found from how fast the steps are."""
+"""The length of a run: a number of steps, known from the start or computed from the measured time of a step."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tinygrad_seq.training.pace import pace_of
 
 __all__ = ["Plan", "lasted", "never_back"]
 
-_MEASURED = 5  # steps until the rate means something
-_RECENT = 64  # steps that tell how fast it goes now
+_MEASURED = 5  # steps until the measured rate is reliable
+_RECENT = 64  # steps from which the current rate is measured
 _PASSES, _SOONEST = 10, 25  # over the text, and steps, from one validation to the next
 _FAR = 10**9  # a total so large that the cosine stays at its top
 
 
 def never_back(clock: Callable[[], float]) -> Callable[[], float]:
-    """The seconds of a clock, standing still where it is set back: no run has lasted for less than nothing.
+    """The seconds of a clock that never decrease: while the clock is behind, the last value is repeated.
 
     >>> times = iter([5.0, 7.0, -100.0, -99.0])
     >>> now = never_back(lambda: next(times))
@@ -39,7 +39,7 @@ def never_back(clock: Callable[[], float]) -> Callable[[], float]:
 
 
 def lasted(seconds: float) -> float:
-    """The seconds that a run was trained for, as its folder has them; 0 where a clock was set back then.
+    """The seconds of training stored in a run's folder; 0 where a clock was set back.
 
     >>> lasted(3.5), lasted(-37114.0), lasted(math.nan)
     (3.5, 0.0, 0.0)
@@ -53,7 +53,7 @@ class Plan:
     By time, the number is found anew after each step from the time that was used and the time that is left,
     evaluations included, so that the run ends in time with its learning rate at the end of its cosine.
     `clock` counts seconds, which count from `begin` on. `per_pass` is the number of steps in one pass over the text.
-    A run that goes on has been trained for `used` seconds and `begun` steps before.
+    A resumed run has been trained for `used` seconds and `begun` steps before.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Plan:
 
     def validates(self, done: int) -> bool:
         """Whether validation is due after so many steps: every `eval_every` of them; where that is the usual number,
-        also as often as the text has been read ten times, for a small one is soon known by heart.
+        also after each ten passes over the text, because a small text is soon memorised.
         """
         every = self.config.eval_every
         if every == Config.eval_every:
@@ -91,15 +91,15 @@ class Plan:
         return [chore for chore, is_due in due.items() if is_due]
 
     def begin(self) -> None:
-        """The time counts from now on."""
+        """Start the clock."""
         self.start = self.clock()
 
     def elapsed(self) -> float:
-        """Seconds of training, those before a stop included."""
+        """Seconds of training, including those before a resumption."""
         return self.used + self._seconds()
 
     def total(self, done: int) -> int | None:
-        """The number of steps in all, seen after `done` of them; None as long as the rate is not known."""
+        """The number of steps in all, estimated after `done` of them; None as long as the rate is not known."""
         steps, minutes = self.steps, self.config.minutes
         if minutes is None:
             return steps
@@ -112,7 +112,7 @@ class Plan:
         return by_time if steps is None else min(steps, by_time)
 
     def stepped(self, seconds: float) -> float:
-        """A step has taken so long, which is given back."""
+        """Record the time that a step took, and return it."""
         self.stepping += seconds
         self.recent.append(seconds)
         return seconds
@@ -139,7 +139,7 @@ class Plan:
         return n * (pace.low + between), n * (pace.high + between)
 
     def _seconds_a_step(self, done: int) -> float:
-        # Only what was seen since the start or the resumption: the machine may be another one.
+        # Only times since the start or the resumption: the run may have come from another machine.
         return self._seconds() / (done - self.begun)
 
     def _seconds(self) -> float:

@@ -1,12 +1,12 @@
-"""Other programs on the cores: a step's products go to one thread where that is quicker and changes no bit.
+"""Other programs on the cores: a step's products use one thread where that is faster and changes no bit.
 
-The threads of a product wait for each other. Where another program holds a core, the thread on it comes late and all
-wait: two threads are slower than one, by far. This can be seen: threads that wait for each other spin, so a step on a
-free machine uses nearly as many cores as it has threads, and less where it does not get them. Then steps are made by
-turns on one thread and on all, and the quicker way is kept until the next race.
+The threads of a product wait for each other. Where another program uses a core, the thread on that core is late and
+all others wait: two threads are then much slower than one. This can be measured: waiting threads spin, so a step on
+a free machine uses nearly as many cores as it has threads, and fewer where it does not get them. Then steps
+alternate between one thread and all threads, and the faster way is used until the next comparison.
 
-One thread may round a product otherwise. Results must not depend on how busy a machine is, so one thread is taken
-only where a copy of the run, trained both ways, came out the same to the bit.
+One thread may round a product differently. Results must not depend on how busy a machine is, so one thread is used
+only where a copy of the run, trained both ways, is equal to the bit.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from tinygrad_seq.training.step import Learner
 
 __all__ = ["ProductThreads", "Tried", "tried"]
 
-_BUSY = 0.85  # of the cores that the threads could use: below it somebody else may have them
-_CLEAR = 0.9  # one thread is taken where its steps take less than this share of the others'
+_BUSY = 0.85  # of the cores that the threads could use: below it another program may use them
+_CLEAR = 0.9  # one thread is used where its steps take less than this share of the others' time
 _TRIALS = 5  # of each way in a race
 _AGAIN, _SELDOM = 250, 4000  # steps until the next race; twice as many each time, at most
 _ENOUGH = 1 << 20  # ids for the copies
@@ -52,7 +52,7 @@ class Library(Protocol):
 
 @dataclass(frozen=True)
 class Tried:
-    """A copy of a run on one thread and on several: whether all came out alike, and the seconds of a step."""
+    """A copy of a run on one thread and on several: whether all results are equal, and the seconds of a step."""
 
     equal: bool
     one: float
@@ -86,7 +86,7 @@ class ProductThreads:
 
     @property
     def deciding(self) -> bool:
-        """Whether a judgement is under way."""
+        """Whether a comparison is going on."""
         return self.suspected or self.race is not None
 
     @property
@@ -95,7 +95,7 @@ class ProductThreads:
         return self.one if self.race is None else len(self.race[1]) <= len(self.race[0])
 
     def word(self) -> str:
-        """What was found since this was last asked, in one line; mostly nothing."""
+        """A line on the last decision, returned once; mostly ""."""
         word, self._word = self._word, ""
         return word
 
@@ -156,12 +156,12 @@ class ProductThreads:
             return
         self.shares.append(used / max(seconds, 1e-9) / min(many, os.cpu_count() or many))
         if len(self.shares) >= self.watched:
-            # On one thread it is not seen whether the others would be quicker by now.
+            # Steps on one thread do not show whether several threads would be faster by now.
             self.suspected = one or median(self.shares) < _BUSY
             self.shares.clear()
 
     def _settle(self, many: int) -> None:
-        """Keep to the quicker way until the next race."""
+        """Use the faster way until the next comparison."""
         assert self.race is not None
         several, one = map(median, self.race)
         before, self.one = self.one, one < _CLEAR * several
@@ -193,7 +193,7 @@ def tried(run: Run, ids: Any, clock: Callable[[], float] = time.perf_counter) ->
                 found[i].append(copies[i].step())
                 seconds[i].append(clock() - begin)
     except NonFiniteError:
-        return Tried(False, math.inf, math.inf)  # the run itself will say it
+        return Tried(False, math.inf, math.inf)  # the run itself will raise it
     finally:
         blas.set_threads(many)
     weights = zip(copies[0].parameters, copies[1].parameters, strict=True)

@@ -1,6 +1,6 @@
-"""One file of weights: safetensors, with what is needed to know whose weights they are.
+"""One file of weights: safetensors, with the facts that tell which model they belong to.
 
-Nothing is ever unpickled: a file from a stranger can be refused, but it cannot run anything.
+Nothing is ever unpickled: a file from a stranger can be refused, but it cannot run code.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def save_weights(
 ) -> None:
     """Write all parameters of a model to one safetensors file, whole or not at all.
 
-    The metadata hold the format and its version, the hash of the vocabulary, the hash of the arrays, and
-    `facts`, for whoever opens the file.
+    The metadata hold the format and its version, the hash of the vocabulary, the hash of the arrays, and `facts`
+    for a person who opens the file.
 
     Raises `CheckpointError` if the file cannot be written.
     """
@@ -66,7 +66,7 @@ def save_weights(
 
 
 def load_weights(path: str | os.PathLike[str], model: Module, vocabulary: Tokenizer) -> dict[str, str]:
-    """Put the weights of a file into `model`, and return the facts that stand beside them.
+    """Put the weights of a file into `model`, and return the facts stored with them.
 
     The model is only changed when everything fits. Raises `CheckpointError` for a file that is missing,
     damaged or of another format, for weights of another model (names and shapes are listed) and for weights

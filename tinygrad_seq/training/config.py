@@ -1,6 +1,6 @@
-"""`Config`: every setting of a training run in one frozen record, checked when it is made, kept as TOML.
+"""`Config`: every setting of a training run in one frozen record, checked when it is made, saved as TOML.
 
-This file knows no model, no optimiser and no loop; `training/rules` knows what each setting may be.
+`training/rules` has the allowed values of each setting.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Config:
     one-hot vectors. `init` is usual, uniform:A or normal:A; `forget_bias` is what an LSTM's forget gates start with.
 
     *Gradient.* `reading` is streams (the state is carried from window to window, a recurrent model's way) or random
-    (each window is drawn and starts from nothing, a transformer's only way). An update is made every `window` tokens;
-    the gradient reaches back through `reach` of them: `window` where not given, a multiple of it, or fewer.
+    (each window is drawn and starts without a state, a transformer's only way). An update is made every `window`
+    tokens; the gradient reaches back through `reach` of them: `window` where not given, a multiple of it, or fewer.
 
     *Plan.* A run ends after `steps`, `epochs` or `minutes`, whichever comes first; with none given, after 2,000
     steps. The learning rate climbs to `lr` (not given: 0.005, for a transformer 0.002) in `warmup` steps (a tenth of
@@ -146,7 +146,7 @@ class Config:
         self._fit_together()
 
     def _fit_together(self) -> None:
-        """Refuse settings that are each allowed, but not beside one another."""
+        """Refuse settings that are each allowed, but not together."""
         if self.model == "transformer" and self.hidden % self.heads:
             _refuse("hidden is no multiple of heads", self, "hidden", "heads")
         if self.model == "transformer" and self.embedding not in (None, self.hidden):

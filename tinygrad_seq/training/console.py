@@ -1,6 +1,6 @@
 """Events as lines of text: a live line on a terminal, plain lines anywhere else.
 
-This file knows no command line; a notebook or a script may use it as well.
+The command line uses it; a script may use it as well.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PER_BLOCK = 10**0.25  # the factor between two blocks that follow each other: e
 
 
 def lines_for(stream: TextIO) -> Lines:
-    """What shows events on `stream`: a live line where that is a terminal, plain lines otherwise.
+    """The object that prints events on `stream`: a live line where that is a terminal, plain lines otherwise.
 
     >>> import sys
     >>> from tinygrad_seq.training import Config, train
@@ -60,7 +60,7 @@ class Lines:
         self.close()
 
     def show(self, event: Event) -> None:
-        """Write what there is to say of an event."""
+        """Write the lines about an event."""
         if isinstance(event, Step):
             if event.note:
                 self.write(f"note    {event.note}")
@@ -90,7 +90,7 @@ class Lines:
         self.write(row(step, validation) + end, strong=validation is not None)
 
     def _write_head(self) -> None:
-        """Say once what the numbers below are."""
+        """Write the head of the table, once."""
         if not self.headed:
             self.headed = True
             self.write(HEAD, strong=True)
@@ -117,7 +117,7 @@ class TerminalLines(Lines):
         self.plain = not _can_write(stream, _BLOCKS)
 
     def show(self, event: Event) -> None:
-        """Write what stays, and bring the live line up to date."""
+        """Write lines that stay, and update the live line."""
         super().show(event)
         if isinstance(event, Step):
             self._follow(event)
@@ -133,7 +133,7 @@ class TerminalLines(Lines):
         self.console.print(Text(visible(text), style="bold" if strong else ""), soft_wrap=True)
 
     def close(self) -> None:
-        """Take the live line away."""
+        """Erase the live line."""
         if self.live is not None:
             self.live.stop()
             self.live = None
@@ -153,14 +153,14 @@ class TerminalLines(Lines):
             self.live.start()
         text = row(step, self.validation)
         if step.flow is not None and (step.flow.looks or self.flow is None):
-            self.flow = step.flow  # else what was seen last: not every step is looked at
+            self.flow = step.flow  # else the last measurement: not every step is measured
         if self.flow is not None and self.flow.looks:
             text += "\n" + strip(self.flow, self.plain)
         self.live.update(Text(visible(text), style="cyan", no_wrap=True, overflow="crop"), refresh=True)
 
 
 def beginning(event: Started) -> list[str]:
-    """What a run starts from: text, model, plan, folder."""
+    """The lines at the start of a run: text, model, plan, folder."""
     corpus, config = event.corpus, event.run.config
     train, validation, test = event.parts
     plan = [f"{config.steps:,} steps"] if config.steps is not None else []
@@ -186,7 +186,7 @@ def beginning(event: Started) -> list[str]:
 
 
 def _reading(config: Config) -> str:
-    """How the text is read, and how far a gradient reaches, in words."""
+    """A clause on how the text is read, and how far a gradient reaches."""
     if config.reading == "random":
         return f"windows drawn at random, each from nothing; the gradient reaches through all {config.window} steps"
     reach = config.reach or config.window

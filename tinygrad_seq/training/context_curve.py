@@ -1,4 +1,4 @@
-"""How much of the past a model makes use of: its loss where it sees the last 1, 2, 4, ... symbols alone."""
+"""How much of the past a model uses: its loss where it sees only the last 1, 2, 4, ... symbols."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tinygrad_seq.training.evaluation import BLOCKS, batch_means
 
 __all__ = ["ContextCurve", "context_curve"]
 
-LONGEST = 256  # symbols of context that are tried where nobody says and the model has no bound of its own
+LONGEST = 256  # the longest context by default, for a model without a bound of its own
 NEAR = 0.01  # of the best
 
 
@@ -26,7 +26,8 @@ NEAR = 0.01  # of the best
 class ContextCurve:
     """`nats[i]` per token where the model sees the last `lengths[i]` symbols and nothing before, with `errors`.
 
-    Every length is asked for the same `tokens` targets, so two lengths differ by less noise than `errors` says.
+    Every length predicts the same `tokens` targets, so the difference of two lengths has less noise than `errors`
+    says.
 
     >>> curve = ContextCurve((1, 2, 4), (2.0, 1.005, 1.0), (0.1, 0.1, 0.1), 100)
     >>> curve.enough

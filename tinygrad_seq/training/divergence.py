@@ -1,4 +1,4 @@
-"""When a run is no training any more: a loss far above where it started, report after report."""
+"""Divergence of a run: the mean loss stays far above its first value, report after report."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class Divergence:
         return highest_of(self.first, self.symbols, self.times)
 
     def see(self, loss: float) -> None:
-        """The loss of a step: the first of a run is kept."""
-        if not self.first:  # a loss that begins with 0 says nothing of its scale
+        """Take the loss of a step: the first one of a run sets the scale."""
+        if not self.first:  # a first loss of 0 gives no scale
             self.first = math.nan
         if math.isnan(self.first):
             self.first = loss
@@ -73,21 +73,21 @@ class Divergence:
         return not loss <= self.highest
 
     def report(self, loss: float) -> bool:
-        """Count a report with this mean loss; returns whether it is the last that is borne."""
+        """Count a report with this mean loss; returns whether the run must end with it."""
         self.count = self.count + 1 if self.above(loss) else 0
         return self.count >= REPORTS
 
     def wild(self, losses: Iterable[float]) -> bool:
-        """Whether the last report, or one of the losses since then, is no training any more."""
+        """Whether the last report, or one of the losses since then, is above the highest."""
         return self.count > 0 or any(map(self.above, losses))
 
     def saved(self, step: int, name: str) -> None:
-        """Weights were saved: the best, or the last, which are taken as long as there are no best."""
+        """Note which weights were saved: the best, or the last as long as there are no best."""
         if name == BEST or self.kept[1] == LAST:
             self.kept = step, name
 
     def state_dict(self) -> dict[str, Any]:
-        """What was seen, as plain values."""
+        """The counters as plain values."""
         return {
             "first": None if math.isnan(self.first) else self.first,
             "count": self.count,
@@ -95,7 +95,7 @@ class Divergence:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what another one had seen."""
+        """Continue from the counters of another one."""
         first = state["first"]
         self.first, self.count = math.nan if first is None else float(first), int(state["count"])
         step, name = state["kept"]

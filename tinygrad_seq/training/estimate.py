@@ -1,4 +1,4 @@
-"""What a run would cost, before it is begun: size, memory, arithmetic and time of a step."""
+"""The cost of a run, estimated before it starts: size, memory, arithmetic and time of a step."""
 
 from __future__ import annotations
 
@@ -87,11 +87,12 @@ class Estimate:
 
 
 def estimate(config: Config, text: Corpus | Tokens) -> Estimate:
-    """What the run of some settings on a text would cost. Nothing is written.
+    """The cost of a run with these settings on a text. Nothing is written.
 
     Arithmetic and tape are read off the graph of a loss: a product of (m, k) and (k, n) counts 2 m k n, a pointwise
-    op 1 a number; backward counts twice forward. A recurrent model's are linear in the number of steps, so two short
-    sequences tell of a long one; a transformer's graph does not grow with its length. Two seconds of steps are made.
+    op 1 a number; backward counts twice forward. A recurrent model's are linear in the number of steps, so two
+    short sequences give that of a long one; a transformer's graph does not grow with its length. Two seconds of
+    steps are made.
 
     Raises what `train` raises for the settings and the text.
     """

@@ -1,4 +1,4 @@
-"""How well a model tells a text: nats per token, the same at every call, and how sure that number is."""
+"""How well a model predicts a text: nats per token, the same at every call, with a standard error."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def evaluate(model: NeuralModel, ids: npt.ArrayLike, batch: int = 32, window: in
     """The mean of -log P(character | all before it) over a whole text, in nats per character.
 
     Every id but the first is predicted once. `batch` rows run side by side and each carries its state from
-    its first character to its last, so only their number, not `window`, has a part in the result (the
-    beginning of a row knows nothing of what was before). No dropout, nothing drawn, nothing recorded.
+    its first character to its last, so the result depends on the number of rows, not on `window` (each row begins
+    without a state). No dropout, nothing drawn, nothing recorded.
 
     Raises `DataError` if there are fewer than 2 ids.
     """
@@ -65,12 +65,12 @@ def evaluate(model: NeuralModel, ids: npt.ArrayLike, batch: int = 32, window: in
 
 @dataclass(frozen=True)
 class Measured:
-    """What a model makes of a text: `nats` per token, and `error`, the standard error of that mean.
+    """The loss of a model on a text: `nats` per token, and `error`, the standard error of that mean.
 
-    `tokens` were asked for, out of `of` that could have been; `accuracy` is the share of them that the model
-    took for the likeliest, None where it was not asked. `blocks` (K,) are the means of contiguous blocks of
-    the text, `sizes` (K,) how many tokens each has; `error` follows from them (see `batch_means`) and is NaN
-    where there is but one.
+    `tokens` were predicted, out of `of` in the text; `accuracy` is the share of them to which the model gave
+    the highest probability, None where it was not measured. `blocks` (K,) are the means of contiguous blocks
+    of the text, `sizes` (K,) how many tokens each has; `error` follows from them (see `batch_means`) and is
+    NaN where there is but one.
 
     >>> found = Measured(math.log(2), 0.0, 10, 10, 0.5, np.full(5, math.log(2)), np.full(5, 2))
     >>> round(found.perplexity, 6), found.whole
@@ -87,12 +87,12 @@ class Measured:
 
     @property
     def perplexity(self) -> float:
-        """exp(nats): among how many equally likely tokens the choice would be as hard."""
+        """exp(nats): the number of equally likely tokens with the same loss."""
         return math.exp(min(self.nats, 700.0))
 
     @property
     def whole(self) -> bool:
-        """Whether every token but the first was asked for."""
+        """Whether every token but the first was predicted."""
         return self.tokens == self.of
 
     def rates(self, size: TextSize) -> Rates:
@@ -110,8 +110,8 @@ def batch_means(means: Array, sizes: Array) -> float:
         error = sqrt(K / (K - 1) * sum over k of (w_k (m_k - m))^2),   w_k = sizes_k / sum(sizes),  m = sum(w_k m_k)
 
     which is sqrt(sum (m_k - m)^2 / (K (K - 1))) for blocks of one size. Tokens of a text are correlated (a hard
-    passage is hard for many of them), so the usual formula over single tokens says too little; it holds for
-    blocks that are much longer than what is correlated (method of batch means: Law and Kelton, 1984; Schmeiser,
+    passage is hard for many of them), so the usual formula over single tokens gives too small an error; it holds
+    for blocks that are much longer than the correlation (method of batch means: Law and Kelton, 1984; Schmeiser,
     1982; see Flyvbjerg and Petersen, 1989). With 30 blocks the error itself is known to 13 %. NaN for one block.
 
     >>> batch_means(np.array([1.0, 3.0]), np.array([5, 5]))
@@ -128,8 +128,8 @@ def batch_means(means: Array, sizes: Array) -> float:
 def difference(one: Measured, other: Measured) -> tuple[float, float]:
     """How much more nats per token `one` needs than `other` on the same tokens, and that number's standard error.
 
-    Both found the same passages hard, so the error of the difference is smaller than that of either. Raises
-    ArgumentError where they were not asked for the same tokens.
+    The same passages are hard for both, so the error of the difference is smaller than that of either. Raises
+    ArgumentError where they did not predict the same tokens.
     """
     if not np.array_equal(one.sizes, other.sizes) or one.of != other.of:
         found: dict[str, object] = {"one": f"{one.tokens} tokens", "other": f"{other.tokens} tokens"}
@@ -149,13 +149,13 @@ def measure(
 ) -> Measured:
     """The mean of -log P(token | all before it) over a whole text, with its standard error; nothing is drawn.
 
-    As `evaluate`: every id but the first is asked for once, by `batch` rows side by side that carry their state
-    from their first token to their last. With `carried` False each window begins from no state, as does each
-    where the model can read no more than `longest` symbols in all. `most` bounds how many tokens are asked for:
-    then they are contiguous pieces, evenly spread over the text, always the same. A model that is no network is
-    asked by its `score`, the whole text at once, and its accuracy is None.
+    As `evaluate`: every id but the first is predicted once, by `batch` rows side by side that carry their state
+    from their first token to their last. With `carried` False each window begins from no state, as does each where
+    the model can read no more than `longest` symbols in all. `most` bounds how many tokens are predicted: then they
+    are contiguous pieces, evenly spread over the text, always the same. A model that is no network is measured by
+    its `score`, the whole text at once, and its accuracy is None.
 
-    Raises `DataError` if there are fewer than 2 ids, `NonFiniteError` where a chance is no number or 0.
+    Raises `DataError` if there are fewer than 2 ids, `NonFiniteError` where a probability is NaN or 0.
 
     >>> from tinygrad_seq.models import Markov
     >>> found = measure(Markov(2, order=0, alpha=0).fit([0, 1]), [0, 1] * 50)
@@ -196,9 +196,9 @@ def has_risen(last: float, low: float, error: float) -> bool:
 
 
 def scored(model: SymbolModel, ids: npt.ArrayLike) -> Measured:
-    """The mean of -log P(token | all before it) by the model's own `score`: one row, nothing forgotten.
+    """The mean of -log P(token | all before it) by the model's own `score`: one row, with the whole past.
 
-    Slower for a network than `measure`, and the same question for every kind of model. Raises as `score` does,
+    Slower for a network than `measure`, and the same measure for every kind of model. Raises as `score` does,
     and `DataError` for fewer than 2 ids.
     """
     windows(ids, 1, 1)  # its refusals
@@ -216,7 +216,7 @@ def _groups(targets: int, batch: int, window: int, most: int | None) -> Groups:
     if most is not None and most < targets:
         rows = max(1, min(batch, most // window))
         return [(np.linspace(0, targets - most // rows, rows).astype(np.int64), most // rows)]
-    # As `data.windows` cuts them: what is left over is one more row.
+    # As `data.windows` cuts them: the rest is one more row.
     rows = max(1, min(batch, targets // window))
     length = targets // rows
     groups: Groups = [(np.arange(rows) * length, length)]
@@ -226,7 +226,7 @@ def _groups(targets: int, batch: int, window: int, most: int | None) -> Groups:
 
 
 def _pieces(row: Array, groups: Groups) -> Iterator[tuple[int, Array]]:
-    """Each row of the groups, and the place of its first target among all that are asked for."""
+    """Each row of the groups, and the place of its first target among all targets."""
     place = 0
     for starts, length in groups:
         for start in starts.tolist():
@@ -247,7 +247,7 @@ def _steps(row: Array, groups: Groups, window: int) -> Iterator[tuple[Array, Arr
 
 
 class _Tally:
-    """Losses summed by block; nothing grows with the text."""
+    """Losses summed by block, in memory that does not grow with the text."""
 
     def __init__(self, total: int):
         self.total, self.hits = total, 0
@@ -263,8 +263,8 @@ class _Tally:
         self.hits += hits
 
     def measured(self, of: int, counted: bool = True) -> Measured:
-        """What came of it."""
-        nats = float(self.sums.sum() / self.total) + 0.0  # what is certain costs 0, not -0
+        """The result."""
+        nats = float(self.sums.sum() / self.total) + 0.0  # a certain prediction has the loss 0, not -0
         if not math.isfinite(nats):
             found: dict[str, Any] = {"nats per token": nats}
             hint = "A network that diverged says so; train it again with a lower lr. Counts need smoothing."

@@ -1,4 +1,4 @@
-"""Events as plain values, one JSON object each: what `tgs train --json` prints and a notebook may keep."""
+"""Events as plain values, one JSON object each: `tgs train --json` prints them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["as_json"]
 
 
 def as_json(event: Event) -> dict[str, Any]:
-    """The event's name under `event`, and its fields; numbers that are none become None. What is measured in some
-    steps only, the update ratio and the norms through time, is there in the events of these.
+    """The event's name under `event`, and its fields; numbers that are none become None. The update ratio and the
+    norms through time are measured in some steps only, and are in the events of these.
 
     >>> from tinygrad_seq.training import Sampled
     >>> as_json(Sampled(500, "to be"))
@@ -32,9 +32,10 @@ def as_json(event: Event) -> dict[str, Any]:
     for field in fields(event):
         value = getattr(event, field.name)
         if field.name == "rows":
-            continue  # each was told when it came
+            continue  # each had its own event
         if isinstance(value, Flow):
-            # Between two looks the means are those of before: what is new is told, and all in a report.
+            # Between two measurements the means do not change: only new ones are written, and all of them in a
+            # report.
             new = value.looked or getattr(event, "report", False)
             found |= (value if new else replace(value, update=None, norms={})).scalars()
         elif not isinstance(value, Run):

@@ -1,6 +1,6 @@
-"""What happens in a training run, one frozen record each. `str(event)` is what a log would say.
+"""The events of a training run, one frozen record each. `str(event)` is a line for a log.
 
-The command line, notebooks and tests read the same events; who wants to see something else, prints that.
+The command line, notebooks and tests read the same events.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tinygrad_seq.training.run_folder import Run
 
 __all__ = ["Evaluated", "Event", "Finished", "Interrupted", "Sampled", "Saved", "Started", "Step"]
 
-_LONG = 4  # validations without a better one, from which on a word is said
+_LONG = 4  # validations without a better one, from which on there is a warning
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Sampled:
-    """What the model writes by itself after `step` steps."""
+    """A sample of the model after `step` steps."""
 
     step: int
     text: str
@@ -147,7 +147,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class Finished:
-    """The plan is done: nats per token on the validation part, at the end and at best; `rates` and
+    """All planned steps are done: nats per token on the validation part, at the end and at best; `rates` and
     `best_rates` are the same for each character and each byte, `errors` the standard errors of `rates`. `early` says
     that `patience` ended it, `prime` is a word of the text that a sample may begin with,
     `rows` are the reports since the run began or went on, `best_step` is the step of the best validation.

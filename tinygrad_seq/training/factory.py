@@ -1,4 +1,4 @@
-"""The model, the optimiser and the schedule that some settings stand for."""
+"""The model, the optimiser and the schedule of a run's settings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def weights_of(symbols: int, config: Config) -> int:
 def new_model(vocabulary: Tokenizer, config: Config) -> NeuralModel:
     """The untrained model of the settings, its weights drawn from the stream `init` of the seed.
 
-    Raises ArgumentError for a model that no memory here would hold.
+    Raises ArgumentError for a model that would not fit into memory.
     """
     weights = weights_of(len(vocabulary), config)
     if weights > MOST_WEIGHTS:
@@ -60,7 +60,7 @@ def new_model(vocabulary: Tokenizer, config: Config) -> NeuralModel:
 
 
 def _draw_anew(model: NeuralModel, config: Config, rng: Generator) -> None:
-    """The first weights where they are not the layers' own."""
+    """Draw the initial weights where `init` is not "usual"."""
     kind, scale = checked_init(config.init)
     for _, p in model.named_parameters():
         if kind == "uniform":
@@ -99,7 +99,7 @@ def new_optimizer(model: NeuralModel, config: Config) -> optim.Optimizer:
 
 
 def new_schedule(optimizer: optim.Optimizer, config: Config, per_pass: int) -> optim.Schedule:
-    """How the learning rate goes; `per_pass` is the number of steps in one pass over the text."""
+    """The schedule of the learning rate; `per_pass` is the number of steps in one pass over the text."""
     floor = config.min_lr / config.lr
     if config.schedule == "cosine":
         return optim.CosineWithWarmup(optimizer, total=1, final=floor)

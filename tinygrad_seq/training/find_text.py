@@ -1,8 +1,8 @@
-"""The text of a run, found again: from another working folder, or after it or the run was moved.
+"""Finding the text of a run from another working folder, or after the text or the run was moved.
 
-A name in the settings means something from the folder that the run began in. That folder is kept as it is and as it
-is seen from the run's own folder, so that a run may be moved with its text or without it. Whatever is found under a
-name, its content's hash is the judge.
+A name in the settings is relative to the folder that the run began in. That folder is stored as an absolute path
+and as a path from the run's own folder, so that a run may be moved with its text or without it. A file that is
+found counts only if the hash of its content is the run's.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Found(NamedTuple):
 
 
 def begun_in(run: Path, place: str) -> dict[str, str]:
-    """The facts that say where the names of a run's text are seen from: the folder `place`."""
+    """The facts that store the folder `place`, to which the names of a run's text are relative."""
     facts = {BEGUN_IN: place}
-    # There is no way to another drive, on Windows.
+    # On Windows there is no relative path to another drive.
     with contextlib.suppress(ValueError):
         facts[BEGUN_IN_FROM_RUN] = Path(os.path.relpath(place, os.path.realpath(run))).as_posix()
     return facts
@@ -97,15 +97,17 @@ def found_text(
 
 
 def _tried(corpus: Sequence[str], run: Path, facts: Mapping[str, Any]) -> list[tuple[Sources, Sources, str]]:
-    """What the names may mean, the likeliest first: what to read, its names, and from where these are seen."""
+    """The places where the names may lead, the likeliest first: what to read, its names, and the folder of
+    these.
+    """
     at, here = os.path.realpath(run), os.getcwd()
     begun, beside = (facts.get(name) for name in (BEGUN_IN, BEGUN_IN_FROM_RUN))
     bases = [os.path.join(at, place) for place in (begun, beside) if isinstance(place, str)]
-    # Runs of earlier versions say nothing: most were begun two folders above, as runs/NAME is.
+    # Runs of earlier versions did not store it: most began two folders above, because runs/NAME is the usual place.
     bases += [here, os.path.join(at, os.pardir, os.pardir), os.path.join(at, os.pardir), at]
     whole = tuple(corpus)
     moved = tuple(_from(begun, one) for one in corpus)
-    # A text that was put beside the run has lost the folders before its name.
+    # A text that was copied beside the run is looked for by its name without folders.
     last = tuple(one if _is_no_file(one) else os.path.basename(one.rstrip("/\\")) for one in corpus)
     found: dict[Sources, tuple[Sources, Sources, str]] = {}
     for names in (whole, moved, last):
@@ -116,7 +118,7 @@ def _tried(corpus: Sequence[str], run: Path, facts: Mapping[str, Any]) -> list[t
 
 
 def _from(begun: object, source: str) -> str:
-    """A whole path as it is seen from the folder that the run began in."""
+    """A name made relative to the folder that the run began in."""
     if not isinstance(begun, str) or not os.path.isabs(source):
         return source
     try:

@@ -1,7 +1,7 @@
-"""What the gradient does on its way back through time, measured while a model is trained.
+"""The gradient through time, measured while a model is trained.
 
-By-products only: norms are read off the backward pass in every tenth step and at some time steps of the window.
-Nothing that is read changes a number of the training.
+Norms are taken in the backward pass of every tenth step, at some time steps of the window. The measurement
+changes no number of the training.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tinygrad_seq.runtime.arrays import Array
 
 __all__ = ["EVERY", "Flow", "Gauge"]
 
-EVERY = 10  # steps of training from one look to the next
-MARKS = 8  # time steps of a window that are looked at, the first and the last among them
+EVERY = 10  # steps of training from one measurement to the next
+MARKS = 8  # time steps of a window that are measured, the first and the last among them
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Flow:
 
     `norms["dh_l0"][t]` is the norm of d loss / d h_t in layer 0 over the whole batch, `dc` that of d loss / d c_t
     with h_t held fixed, so what comes from the next step: 0 at the last. `clipped` is the share of steps whose
-    gradient was scaled down, `update` the norm of the update over that of the weights. `looks` steps were looked
-    at; where there were none, `norms` is empty and `update` None. `looked` says whether the last step
-    was; where it was not, `norms` and `update` have not changed since the step before.
+    gradient was scaled down, `update` the norm of the update over that of the weights. `looks` steps were measured;
+    where there were none, `norms` is empty and `update` None. `looked` says whether the last step was; where it was
+    not, `norms` and `update` have not changed since the step before.
     """
 
     clipped: float
@@ -74,7 +74,7 @@ class Gauge:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Forget the measurements."""
         self.steps = self.clips = self.looks = 0
         self.looked = False
         self.updates = 0.0
@@ -92,7 +92,7 @@ class Gauge:
         self.before = [p.array for p in self.parameters]
 
     def stepped(self, norm: float) -> None:
-        """The optimiser has made its step, of a gradient of this norm before clipping."""
+        """Take the update of the optimiser, for a gradient of this norm before clipping."""
         self.steps += 1
         self.clips += norm > self.clip
         self.looked = self.before is not None
@@ -120,9 +120,9 @@ class Gauge:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what another one had read."""
+        """Continue from the measurements of another one."""
         self.steps, self.clips, self.looks = (int(state[name]) for name in ("steps", "clips", "looks"))
-        self.looked = bool(state.get("looked"))  # which the states of first versions do not tell
+        self.looked = bool(state.get("looked"))  # absent in the states of first versions
         self.updates = float(state["updates"])
         self.sums = {
             name: {int(t): norm for t, norm in marks.items()} for name, marks in state["sums"].items()
@@ -146,8 +146,8 @@ class Gauge:
         if t not in self.marks or not state[0].mode & WANTS:
             return state
         new = [state[0]]
-        # Whether h_t hangs on c_t on the tape or both come out of one fused step must not matter: an edge of
-        # its own, whose gradient is that from the next step.
+        # On the tape h_t may be computed from c_t, or both may be outputs of one fused step. A copy of c_t as a
+        # node of its own has the gradient from the next step in both cases.
         new += [s.reshape(s.shape) for s in state[1:]]
         for kind, s in zip(self.state_names[layer], new, strict=True):
             sums = self.sums.setdefault(f"d{kind}_{layer}", {})
@@ -159,7 +159,7 @@ class Gauge:
         look = self.look
 
         def hook(g: Tensor) -> None:
-            # A window may be walked again by the steps after this one, which are not looked at.
+            # Later backward passes may go through this window again; they are not measured.
             if look is self.look:
                 sums[t] += math.sqrt(_squared(g.array))
 

@@ -48,19 +48,19 @@ def train(
     notes: Iterable[str] = (),
     **settings: Any,
 ) -> Generator[Event, None, None]:
-    """Train a character model, and tell of it event by event.
+    """Train a character model; yields events.
 
     B streams of the text run side by side. The state of each is carried from window to window and detached
     between them, so that the gradient reaches back through one window and the memory further; where the
     streams start the text again, the state starts from zero. With `reading="random"` each window is drawn and
-    starts from nothing. The loss is the mean of -log P in nats per token, which is a character where the
+    starts without a state. The loss is the mean of -log P in nats per token, which is a character where the
     tokenizer is `char`. `settings` change single settings of `config`.
 
     Where the text is too short for the batch and window of the settings, smaller ones are taken, as `Started.notes`
     says. The text is `corpus` (also any iterable of strings, or of dicts with a text under `text`), or what
     `config.corpus` names; a large one is not held in memory, and `progress` is told how far its tokens are. With
     a `folder` the run is written there, as `run_folder` says, and `resume` goes on with it; without, nothing is
-    written. `clock` counts seconds. `notes` are told at the start, beside those found here.
+    written. `clock` counts seconds. `notes` are added to those of `Started`.
 
     Weights, dropout, windows and samples draw from streams of `config.seed` that are this run's own: the same
     settings give the same run (unless it is planned by `minutes`), and how often it is evaluated, sampled or saved
@@ -83,7 +83,7 @@ def train(
     """
     config = Config(**settings) if config is None else _changed(config, settings)
     if folder is not None:
-        RunFolder.free(folder)  # before a long text is read in vain
+        RunFolder.free(folder)  # before a long text is read
     text = text_of(config, progress) if corpus is None else _text(corpus)
     tokens = text if isinstance(text, Tokens) else tokenize(text, config.tokenizer)
     config, note = suited(config, tokens.ids)
@@ -108,7 +108,7 @@ def resume(
     progress: Report | None = None,
     **settings: Any,
 ) -> Generator[Event, None, None]:
-    """Go on with the run in a folder from where its state was saved, as if it had never stopped.
+    """Resume the run in a folder from its saved state, as if it had never stopped.
 
     N steps are, bit for bit, k steps, a stop of any kind, and N - k more: weights, moments and metrics, whatever
     the stop; only times differ. `steps` and `epochs` are counted from the beginning of the run, `minutes` are
@@ -146,7 +146,7 @@ def resume(
     return trainer.events()
 
 
-# What a run cannot go on with when it is another: the shapes of its arrays, and what its place in the text means.
+# Settings that may not change: they decide the shapes of the arrays, or the meaning of the position in the text.
 _FIXED = (
     *(
         "split",
@@ -167,7 +167,7 @@ _FIXED = (
 def _found_again(
     config: Config, own: RunFolder, facts: Mapping[str, Any], data: Data | None, progress: Report | None
 ) -> Found:
-    """The text of a run that goes on, by its own names or by those that are given now."""
+    """The text of a resumed run, by its own names or by those that are given now."""
 
     def read(sources: tuple[str, ...]) -> Corpus | Tokens:
         return text_of(replace(config, corpus=sources), progress, own.path)
@@ -212,7 +212,7 @@ def _refuse_fixed(settings: dict[str, Any], path: Path) -> None:
 def _plan_of(
     config: Config, facts: dict[str, Any], steps: int | None, epochs: float | None, minutes: float | None
 ) -> dict[str, Any]:
-    """The plan of a run that goes on: its own, or what is asked for."""
+    """The plan of a resumed run: its own, or the one that is asked for."""
     if steps is None and epochs is None and minutes is None:
         return {}
     more = None if minutes is None else minutes + lasted(facts["seconds"]) / 60

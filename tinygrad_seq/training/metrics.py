@@ -1,4 +1,4 @@
-"""What is written down of a run as plain values: a line of its metrics, and what it found when it started."""
+"""A run as plain values for its files: a line of the metrics, and the facts at its start."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["metrics_of", "start_of"]
 def metrics_of(
     step: Step, found: Measured | None, size: TextSize, divergence: Divergence
 ) -> dict[str, float | bool | None]:
-    """The line of the metrics about a step, and about its validation, whose text has this size. Where the loss is no
-    training any more, the line says how high it might be.
+    """The line of the metrics about a step, and about its validation, whose text has this size. Where the loss has
+    diverged, the line has the bound too.
     """
     values: dict[str, float | bool | None] = {
         "step": step.step,

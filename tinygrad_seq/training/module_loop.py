@@ -23,13 +23,13 @@ from tinygrad_seq.training.divergence import REPORTS, TIMES, Divergence
 
 __all__ = ["Fitted", "fit_module"]
 
-_AT_THE_END = 2  # reports: of one batch alone nobody knows whether it is only a hard one
+_AT_THE_END = 2  # reports: a single batch may only be a hard one
 
 
 @dataclass(frozen=True, repr=False)
 class Fitted:
-    """What `fit` made of a module: `losses` has one number for each step, before its update; `rows` the same as
-    `charts.learning` draws it.
+    """The result of `fit` for a module: `losses` has one number for each step, before its update; `rows` are the
+    same numbers for `plots.learning`.
     """
 
     model: Module
@@ -69,14 +69,14 @@ def fit_module(
     clock: Callable[[], float] = time.perf_counter,
 ) -> Fitted:
     """Make `steps` updates of a module's parameters, each with the next batch of `data`, from the first again after
-    the last. Without data the loss is asked for as it is.
+    the last. Without data the loss is called with the model only.
 
         loss(model, *batch)   of a tuple or list;   loss(model, batch)   else;   not given: model.loss(*batch)
 
     Of a tuple that it gives, such as (loss, state), the first is taken. `say` is told a line now and then.
 
-    With a `seed` the run has default random streams of its own, begun from it: two runs in two threads then draw
-    what they draw one after the other, in dropout and elsewhere. Without, it goes on in those that are there.
+    With a `seed` the run has default random streams of its own: two runs in two threads then draw the same numbers
+    as one after the other, in dropout and elsewhere. Without a seed the current default streams are used.
 
     Raises `ArgumentError` where there is no loss, no batch, or an iterator that ends before the steps do;
     `NonFiniteError` for a loss or gradient that is no finite number, the parameters are then as before that
@@ -157,7 +157,7 @@ class _Watch:
         self.kept, self.good = self._now(), 1
 
     def see(self, step: int, loss: float) -> None:
-        """The loss of a step before its update. Raises `DivergedError`."""
+        """Take the loss of a step before its update. Raises `DivergedError`."""
         watch, last = self.divergence, step == self.steps
         watch.see(loss)
         self.losses.append(loss)
@@ -177,7 +177,7 @@ class _Watch:
             self.kept, self.good = self._now(), step
 
     def _now(self) -> list[Array]:
-        return [p.array for p in self.parameters]  # an update makes new ones
+        return [p.array for p in self.parameters]  # an update makes new arrays
 
 
 def _require_loss_of(loss: Callable[..., Any], given: list[Any]) -> None:

@@ -1,6 +1,6 @@
-"""A run in a notebook: one display that is brought up to date, with the figures, both curves and the last sample.
+"""A run in a notebook: one display that is updated, with the numbers, both curves and the last sample.
 
-IPython is not needed by this package; where a notebook runs, it is there.
+This package does not depend on IPython; it is installed where a notebook runs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def in_notebook() -> bool:
 
 
 def shown(stream: TextIO | None = None) -> Callable[[Event], None]:
-    """What shows each event it is called with: in a notebook as a display, else as lines on `stream` (stdout).
+    """A function that shows each event: in a notebook as a display, else as lines on `stream` (stdout).
 
     >>> from tinygrad_seq.training import Config, fit
     >>> fit(Config(minutes=1), shown())  # doctest: +SKIP
@@ -56,7 +56,7 @@ class Notebook:
         self.shown_at = -math.inf
 
     def show(self, event: Event) -> None:
-        """Take an event in; the display follows twice a second, and at once for what is rare."""
+        """Take an event; the display is updated twice a second, and at once for rare events."""
         now = time.monotonic()
         if isinstance(event, Started):
             self.head = beginning(event)

@@ -1,4 +1,4 @@
-"""How long a step takes, and how sure that is: the typical time, and a range where times are spread."""
+"""How long a step takes: the median, and a range where the times vary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import fmean, median
 __all__ = ["Pace", "is_wide", "pace_of", "span"]
 
 _GROUPS = 8
-_WIDE = 1.5  # the ratio of the ends of a range from which on both are told
+_WIDE = 1.5  # the ratio of the ends of a range from which on both are shown
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Pace:
 def pace_of(seconds: Sequence[float]) -> Pace:
     """The pace of steps that follow each other, in eight groups at most; there is one step at least.
 
-    What many steps take is their number times a mean, not a median: one step in ten that waits for long counts. How
-    far such means differ is seen in groups of steps that follow each other.
+    The time of many steps is their number times a mean, not a median: one slow step in ten counts. The spread of
+    such means is taken from groups of consecutive steps.
     """
     n = len(seconds)
     groups = min(_GROUPS, n)
@@ -38,7 +38,7 @@ def pace_of(seconds: Sequence[float]) -> Pace:
 
 
 def is_wide(low: float, high: float) -> bool:
-    """Whether one number would say too little.
+    """Whether the range is too wide for one number.
 
     >>> is_wide(2, 3), is_wide(2, 3.1)
     (False, True)

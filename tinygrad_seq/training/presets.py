@@ -1,4 +1,4 @@
-"""Settings by name: published runs to the letter where that is possible, and sizes that fit a number of minutes."""
+"""Settings by name: published runs, exactly where that is possible, and sizes that fit a number of minutes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["PRESETS", "Preset", "fitted", "pace", "preset"]
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings with a name: where they come from, what was published for them, and what is not the same here."""
+    """Settings with a name: their source, the published result, and what differs here."""
 
     settings: Mapping[str, Any]
     source: str
@@ -189,8 +189,8 @@ def fitted(
     suit: Callable[[Config], object] = lambda config: None,
 ) -> tuple[Config, str, str]:
     """The settings of the largest model that can make enough steps in `minutes`, what was measured, in words, and a
-    note where the text has no room for the batch and window that these would have. `suit` is told of each size before
-    it is tried.
+    note where the text has no room for the batch and window that these would have. `suit` is called with each size
+    before it is tried.
 
     Each size is trained for a few steps, two seconds in all; what is in `given` stays as it is. The number of steps
     follows from the rate. Where the text is short, fewer streams run, so that each has some windows.

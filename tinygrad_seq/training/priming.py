@@ -1,4 +1,4 @@
-"""What a sample may begin with: a word of the run's own text, in its own script."""
+"""The prime of an example command: a word of the run's own text, in its own script."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ def prime_of(head: str, tokenizer: Tokenizer) -> str:
     lines = head.splitlines()[:-1] or head.splitlines()
     found = [match for line in lines if (match := re.match(r"\s*([^\W_]\w*)( ?)", line))]
     primes = Counter(match[1][:_LONGEST] + (match[2] if len(match[1]) <= _LONGEST else "") for match in found)
-    # Of words as frequent the first in the text; one letter alone says little.
+    # Of equally frequent words the first in the text; a single letter is a poor prime.
     ordered = sorted(primes, key=lambda prime: (len(prime.strip()) < 2, -primes[prime]))
     return next((prime for prime in ordered if tokenizer.knows(prime)), "")

@@ -1,4 +1,4 @@
-"""One process at a time in the folder of a run, where the system can tell."""
+"""A lock, so that only one process trains in the folder of a run."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _asking = Lock()
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Inside, no other process may train in this folder; the end of the process, of any kind, ends that too.
+    """Inside, no other process may train in this folder; the lock ends with the process, however that ends.
 
-    Within one process nothing is refused: a run left behind in a notebook must not stand in the way of the next.
-    Where the system or the disk knows no such locks, nothing is refused either.
+    Within one process nothing is refused: a run abandoned in a notebook must not block the next. Where the system
+    or the disk has no such locks, nothing is refused either.
 
     Raises `CheckpointError` if another process trains there.
     """
@@ -37,7 +37,7 @@ def alone(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY)
     facts = os.fstat(descriptor)
     key = facts.st_dev, facts.st_ino
-    with _asking:  # of two threads that come at once the second finds what the first holds
+    with _asking:  # of two threads at once the second finds the lock of the first
         first = key not in _own
         try:
             if first:
@@ -55,7 +55,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def _lock(descriptor: int, folder: Path) -> None:
-    # What is no BlockingIOError says that this disk has no locks.
+    # Any other OSError means that this disk has no locks.
     with contextlib.suppress(OSError):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""The README of a run: what it is, how well it does, and what can be done with it, for whoever finds the folder."""
+"""The README of a run's folder: what the run is, how good it is, and the commands to use it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def describe(
 def card(
     run: Run, text: Corpus | Tokens, step: int, seconds: float, folder: Path, found: Rates, error: float
 ) -> str:
-    """Markdown on a run after `step` steps; `found` is its validation, `error` that of bits per character."""
+    """The README in Markdown after `step` steps; `found` is the validation, `error` that of bits per character."""
     config, size = run.config, run.model.count()
     sure = f" (standard error {error:z.3f})" if math.isfinite(error) else ""
     told = "not measured yet"

@@ -1,4 +1,4 @@
-"""What each setting of a run may be: its kind, its range, its words. One check for the API, TOML and flags."""
+"""The allowed values of each setting: type, range, words. One check for the API, TOML and flags."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ def checked(name: str, value: Any, kind: Kind) -> Any:
 
 
 def from_word(name: str, word: str, kind: Kind) -> Any:
-    """The value that a word of the command line stands for; what is no number stays the word, to be refused."""
+    """The value of a word of the command line; a word that is no number is returned unchanged, to be refused
+    later.
+    """
     if kind.may_be_open and word in ("", "none"):
         return None
     if kind.plain is not str:

@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it, how it is made, and how a model is had back from it.
+"""The folder of a run: its files, how it is made, and how a model is loaded from it.
 
 config.toml         all settings, and what was found: package version, text, counts
 vocabulary.json     the tokenizer: the characters the model knows, or what stands for them
@@ -57,7 +57,7 @@ class Run:
 
 
 def usual_name(config: Config) -> str:
-    """What a run is called where nobody says: the text, the kind of model and its size.
+    """The default name of a run: the text, the kind of model and its size.
 
     >>> usual_name(Config(corpus=("books/Alice in Wonderland.txt",), hidden=64))
     'Alice-in-Wonderland-lstm64'
@@ -68,7 +68,7 @@ def usual_name(config: Config) -> str:
     return f"{text}-{config.model}{config.hidden}" + (f"x{config.layers}" if config.layers > 1 else "")
 
 
-# What a run writes before its settings, which come last: a folder without them was left by a run that never began.
+# The files before the settings, which are written last: a folder without settings is of a run that never began.
 _FIRST = (VOCABULARY, LAST, STATE)
 
 
@@ -80,7 +80,7 @@ def free_folder(path: str | os.PathLike[str]) -> Path:
 
 
 class RunFolder:
-    """A new folder to write a run into. `create` makes it and never takes one that holds anything."""
+    """A new folder to write a run into. `create` makes it and never uses one that is not empty."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -106,7 +106,7 @@ class RunFolder:
     def free(cls, path: str | os.PathLike[str]) -> Path:
         """The path of a new folder. Raises `CheckpointError` if there is a file or a folder that is not empty.
 
-        What a run has left that was killed before it began does not count.
+        The files of a run that was killed before it began do not count.
         """
         folder = Path(path)
         name = os.fspath(path)
@@ -121,9 +121,9 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> tuple[RunFolder, Run]:
-        """The folder of a run to go on with, and the run: its settings, its tokenizer, an untrained model.
+        """The folder of a run to resume, and the run: its settings, its tokenizer, an untrained model.
 
-        Raises what `load_run` raises, and `CheckpointError` where there is no state to go on from.
+        Raises what `load_run` raises, and `CheckpointError` where there is no saved state.
         """
         folder, name = Path(path), os.fspath(path)
         config, vocabulary = _described(folder, name)
@@ -158,7 +158,7 @@ class RunFolder:
         return path
 
     def save_state(self, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
-        """Write all that the run needs to go on; what stood there before is kept until this is safe."""
+        """Write all that a resumption needs; the old file is kept until the new one is complete."""
         self._flush_added()
         save_state(self.path / STATE, arrays, facts)
 
@@ -177,7 +177,7 @@ class RunFolder:
                 path.unlink()
 
     def cut_back(self, sizes: Mapping[str, int]) -> None:
-        """Take away what was added to these files since they had these sizes: it will be done again."""
+        """Cut these files back to these sizes: the steps after them will be done again."""
         for name in ADDED:
             path = self.path / name
             with _explained(path):
@@ -193,7 +193,7 @@ class RunFolder:
         return os.path.lexists(self.path / README)
 
     def remove_card(self) -> None:
-        """Take away what described the run as it was before it went on."""
+        """Remove the README, because the run goes on."""
         with _explained(self.path / README), contextlib.suppress(FileNotFoundError):
             (self.path / README).unlink()
 
@@ -207,7 +207,7 @@ class RunFolder:
 
     def _append(self, name: str, text: str) -> None:
         path = self.path / name
-        # Opened for each report: a run that is killed has no line left in a buffer.
+        # Opened for each report, so that a killed run loses no line in a buffer.
         with _explained(path):
             if os.path.lexists(path):
                 require_file(path)
@@ -215,7 +215,7 @@ class RunFolder:
                 file.write(text)
 
     def _flush_added(self) -> None:
-        """After a power cut, too, what the folder holds tells of the weights that it holds."""
+        """Flush to the disk, so that metrics and samples match the weights after a power cut too."""
         for name in ADDED:
             path = self.path / name
             if os.path.lexists(path):
@@ -227,7 +227,7 @@ class RunFolder:
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """A refusal of the system, in words."""
+    """An OSError as a `CheckpointError` in plain words."""
     try:
         yield
     except OSError as error:
@@ -275,7 +275,7 @@ def _occupied(folder: Path) -> bool:
     """Whether there is a file of this name, or a folder with more than a run killed in its first moment leaves."""
     if folder.is_dir():
         left = [one for one in folder.iterdir() if not (one.match(UNFINISHED) and one.is_file())]
-        # Without the vocabulary, which is written first, the weights are not of such a run.
+        # Weights without a vocabulary, which is written first, are not of such a run.
         own = (folder / VOCABULARY).exists() and not (folder / CONFIG).exists()
         return any(not (own and one.name in _FIRST) for one in left)
     return os.path.lexists(folder)

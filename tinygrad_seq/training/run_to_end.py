@@ -33,7 +33,7 @@ def fit(
     among them. Returns the last event, which holds the run. What `on` raises ends the run, whose state is saved.
 
     Of a `Module`, `fit_module(module, data, loss, steps=...)`, whose arguments `on` and `settings` are; a line is
-    printed now and then, unless `quiet`. `charts.learning` draws either result.
+    printed now and then, unless `quiet`. `analysis.plots.learning` draws either result.
 
     >>> steps = []
     >>> text = ["to be or not to be, that is the question. "] * 20

@@ -1,4 +1,4 @@
-"""Ctrl+C and the signals that ask a program to end: they stop a run between steps, never within one."""
+"""Ctrl+C and the signals that ask a program to end: they stop a run between two steps, never within one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ _NAMES = ("SIGTERM", "SIGHUP", "SIGXCPU", "SIGBREAK")
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked the program to end; `number` is which. Whoever treats Ctrl+C well, treats this well."""
+    """A signal asked the program to end; `number` is which. A subclass of KeyboardInterrupt, so that code for
+    Ctrl+C handles it.
+    """
 
     def __init__(self, number: int):
         super().__init__(number)
@@ -33,7 +35,7 @@ def number_of(stop: BaseException) -> int:
 
 
 class _Watch:
-    """What the main thread knows: handlers belong to the process, so there is one of these."""
+    """The state of the signal handlers. They belong to the process, so there is one instance."""
 
     def __init__(self) -> None:
         self.runs = 0
@@ -69,9 +71,9 @@ _watch = _Watch()
 def stoppable() -> Iterator[None]:
     """Inside, SIGTERM, SIGHUP and SIGXCPU (on Windows Ctrl+Break) raise `Stopped` instead of ending the process.
 
-    Only in the main thread, where alone Python takes signals, and only where the system's own handling is in
-    place: what ignores a signal (`nohup`) or has put a handler of its own there knows better. Handlers are put back
-    at the end. A signal that is lost, because it came where Python swallows exceptions, is raised at the next step.
+    Only in the main thread, because Python handles signals there, and only where the default handling is in place:
+    an ignored signal (`nohup`) or a handler of the user's stays. The old handlers are restored at the end. A signal
+    that is lost, because it came where Python swallows exceptions, is raised at the next step.
     """
     if not _in_main_thread():
         yield
@@ -92,7 +94,9 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Inside, a signal that asks for the end changes nothing: the end is what is being made. Ctrl+C still cuts it."""
+    """Inside, a signal that asks for the end is ignored, because the run is being ended. Ctrl+C still
+    interrupts.
+    """
     if not _in_main_thread() or _watch.held:
         yield
         return
@@ -107,8 +111,8 @@ def undisturbed() -> Iterator[None]:
 def uninterrupted() -> Iterator[None]:
     """Ctrl+C, and inside of `stoppable` the other signals, wait for the end of the block and are raised there.
 
-    A second Ctrl+C stops at once. It waits only where Python's own handler is in place: whoever has put another
-    there, knows better.
+    A second Ctrl+C stops at once. It waits only where Python's own handler is in place; a handler of the user's
+    stays.
     """
     if not _in_main_thread():
         yield

@@ -1,4 +1,4 @@
-"""What a text is too small for: the batch and window of the settings, and the number of weights."""
+"""Texts that are too small for the batch and window of the settings, or for the number of weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _USUAL_BATCH, _USUAL_WINDOW = 4, 16  # the other is made smaller down to here fi
 def suited(config: Config, ids: Any) -> tuple[Config, str]:
     """The settings with as large a batch and window as the text has room for, and what was changed, in words.
 
-    B streams of windows of T tokens want B (T + 1) of them, windows drawn at random T + 1. Where there are fewer, B
+    B streams of windows of T tokens need B (T + 1) of them, windows drawn at random T + 1. Where there are fewer, B
     is halved down to 4, then T down to 16, then B, then T. `reach` keeps its ratio to the window. Nothing is changed
     where all fits. Raises `DataError` for a text that cannot be divided as `split` says.
     """

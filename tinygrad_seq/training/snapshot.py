@@ -1,4 +1,4 @@
-"""What a run is made of, as arrays and plain values, and a run from them: exactly the one that was."""
+"""The state of a run as arrays and plain values, and the exact run restored from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One update after the other: model, optimiser, batches of text, and the state carried between windows."""
+"""One training step: model, optimiser, batches of text, and the state carried between windows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["Learner", "Window", "unwarned", "why_not_finite"]
 
 @dataclass(frozen=True)
 class Window:
-    """What one forward pass depends on: weights, text, draws, and the state it started from."""
+    """The inputs of one forward pass: weights, text, random draws, and the first state."""
 
     weights: list[Array]
     batch: Batch
@@ -63,7 +63,7 @@ class Learner:
         self.dropout = Generator(config.seed, "dropout")
         self.reach = config.reach or config.window
         self.carry = TruncatedBPTT(1, max(1, self.reach // config.window))
-        # The windows before this one that its gradient reaches back into: a resumed run makes their tape anew.
+        # The earlier windows that the gradient reaches: a resumed run records their tape again.
         self.windows: deque[Window] = deque(maxlen=max(0, self.reach // config.window - 1))
         self.state: Any = None
         self.latest: tuple[Batch, Any] | None = None
@@ -90,7 +90,7 @@ class Learner:
             if self.clip_value:
                 optim.clip_grad_value_(self.parameters, self.clip_value)
             norm = float(optim.clip_grad_norm_(self.parameters, self.clip).item())
-        value = float(loss.item()) + 0.0  # what is certain costs 0, not -0
+        value = float(loss.item()) + 0.0  # a certain prediction has the loss 0, not -0
         if not (math.isfinite(value) and math.isfinite(norm)):
             self.optimizer.zero_grad()
             self.dropout.load_state_dict(begin)
@@ -124,7 +124,7 @@ class Learner:
         self.dropout.load_state_dict(dict(window.draws))
         for p, array in zip(self.parameters, window.weights, strict=True):
             take_array(p, array)
-        # The oldest starts from values, each later one from the tape of the one before.
+        # The oldest window starts from values, each later one from the tape of the one before.
         before = self.state if self.windows else window.before
         _, state = self._forward(window.batch, None if window.batch.fresh else before)
         self.state = self.carry.carry(state)
@@ -139,7 +139,7 @@ class Learner:
             # Backward through this window and those before it that are kept.
             return loss, self.carry.carry(state, loss)
         loss.backward()
-        # Off the tape: the next window carries on from these values and learns nothing about how they came.
+        # Detached: the next window starts from these values, and its gradient ends here.
         return loss, detach(state)
 
     def _forward(self, batch: Batch, before: Any) -> tuple[Tensor, Any]:
@@ -153,7 +153,7 @@ class Learner:
 
 
 def unwarned() -> AbstractContextManager[None]:
-    """NumPy does not warn inside: the loop looks for what is not finite itself, and says more of it."""
+    """NumPy does not warn inside: the loop checks for values that are not finite, with a better message."""
     return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 

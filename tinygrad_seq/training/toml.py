@@ -1,4 +1,4 @@
-"""Plain values as TOML text: Python reads TOML but does not write it, and a run needs no more than this."""
+"""Plain values as TOML text: Python's library reads TOML but does not write it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _quoted(text: str) -> str:
 
 
 def _printable(char: str) -> str:
-    # What no editor shows is written as its number, though TOML would take most of it as it is.
+    # Invisible characters are written as escapes, also where TOML allows them.
     if visible(char) == char:
         return char
     return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"

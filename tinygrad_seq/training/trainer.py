@@ -85,7 +85,7 @@ class Trainer:
 
     @property
     def over(self) -> bool:
-        """Whether all planned steps are done, or none seems worth while; there may still be chores."""
+        """Whether all planned steps are done or `patience` has ended the run; a last report may still be due."""
         total = self.plan.total(self.learner.done)
         return (total is not None and self.learner.done >= total) or self.spent
 
@@ -103,7 +103,7 @@ class Trainer:
         try:
             yield from self._events()
         except KeyboardInterrupt as stop:
-            # A second Ctrl+C may have cut a step in two; what was saved before is better than what is now.
+            # A second Ctrl+C may have interrupted a step; the earlier checkpoint is better than the present state.
             if not self.whole:
                 raise
             with undisturbed():
@@ -151,7 +151,7 @@ class Trainer:
 
     @contextmanager
     def _undivided(self) -> Iterator[None]:
-        """Ctrl+C waits for the end of the block; where something else cuts it, nothing is saved any more."""
+        """Ctrl+C waits for the end of the block; after any other interruption nothing is saved any more."""
         with uninterrupted():
             self.whole = False
             yield

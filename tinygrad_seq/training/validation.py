@@ -1,4 +1,4 @@
-"""What a run is validated on and how: the same while it is trained and for whoever measures it later."""
+"""Validation of a run: the same text and the same way while it is trained and when it is measured later."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def parts_of(ids: Any, how: str, batch: int) -> Splits:
 
 
 def validate(model: NeuralModel, config: Config, ids: Any, most: int | None = None) -> Measured:
-    """`measure`, asking the model for what it was trained for.
+    """`measure` in the way that the model was trained.
 
-    A model of streams carries its state through the text; one of random windows is asked window by window, each from
-    nothing. `most` bounds the tokens, as in `measure`.
+    A model of streams carries its state through the text; one of random windows is measured window by window,
+    each without a state. `most` bounds the tokens, as in `measure`.
     """
     if config.reading == "random":
         return measure(model, ids, window=config.window, carried=False, most=most)
