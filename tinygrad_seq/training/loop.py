@@ -91,7 +91,7 @@ def train(
     run = Run(new_model(tokens.tokenizer, config), tokens.tokenizer, config)
     trainer = Trainer(run, text, tokens, None, clock, notes=notes)
     if folder is not None:
-        trainer.folder = RunFolder.create(folder)  # no sooner: settings that are refused leave no folder
+        trainer.folder = RunFolder.create(folder)  # after all checks: refused settings leave no folder
     return trainer.events()
 
 

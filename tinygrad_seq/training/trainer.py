@@ -135,7 +135,7 @@ class Trainer:
             yield step
             yield from self._do_chores()
             last = last or self.spent
-        if self.wild:  # no spike: it does not come down any more
+        if self.wild:  # no spike: the loss does not come down any more
             raise self.state.diverged(self.learner.loss_now(), self._path)
         self._write_card()
         state, done = self.state, self.learner.done
@@ -146,7 +146,7 @@ class Trainer:
 
     @property
     def wild(self) -> bool:
-        """Whether its loss is no training any more."""
+        """Whether its loss has diverged."""
         return self.state.wild(self.learner.loss_now())
 
     @contextmanager
