@@ -17,7 +17,7 @@ import pytest
 
 import tinygrad_seq as tgs
 from tinygrad_seq import cli
-from tinygrad_seq.engine import ops
+from tinygrad_seq.engine.op import OPS
 from tinygrad_seq.functional import activations
 from tinygrad_seq.fuser.scalars.maths import BOUNDS
 from tinygrad_seq.nn.rnn.recurrent import lstm_gates
@@ -176,7 +176,7 @@ def test_design_lists_the_primitives():
     page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
     listed = page.partition("## Primitives and rules\n")[2].partition(" All else")[0]
     names = [name for said in re.findall(r"`([^`]+)`", listed) for name in said.split()]
-    assert sorted(names) == sorted(ops.OPS)
+    assert sorted(names) == sorted(OPS)
 
 
 def test_extras_named_are_there():

@@ -17,7 +17,7 @@ import tinygrad_seq as tgs
 from tinygrad_seq.engine.anomaly import Watcher, detect_anomaly
 from tinygrad_seq.engine.apply import record
 from tinygrad_seq.engine.node import STATE
-from tinygrad_seq.engine.ops import Op
+from tinygrad_seq.engine.op import Op
 from tinygrad_seq.engine.place import Place
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import NonFiniteError
@@ -169,7 +169,7 @@ def both(x: Any) -> tuple[Any, Any]:
     return x * 2, x * 3
 
 
-BOTH = Op("both", both, "call", joint=lambda wanted, gs, outs, x: [sum(g for g in gs if g is not None)])
+BOTH = Op("both", both, "call", joint_vjp=lambda wanted, gs, outs, x: [sum(g for g in gs if g is not None)])
 
 
 def test_ops_with_several_outputs_are_watched() -> None:
@@ -308,7 +308,7 @@ def test_a_recorded_rule_is_judged_by_its_result() -> None:
     def rule(g: Any, out: Any, x: Any) -> Any:
         return tgs.where(g < INF, g, g / 0.0)
 
-    careful = Op("careful", lambda x: x + 0, "map", (rule,), ((),), flowing=((0, rule),))
+    careful = Op("careful", lambda x: x + 0, "map", (rule,), ((),))
     w = weight(1.0)
     with detect_anomaly():
         assert tgs.grad(record(careful, (w,), {}).sum(), w, create_graph=True).tolist() == [1.0]

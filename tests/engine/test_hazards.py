@@ -21,7 +21,7 @@ from tinygrad_seq.engine import node as nodes
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import TRACED, wrap
 from tinygrad_seq.engine.node import Node
-from tinygrad_seq.engine.ops import Op
+from tinygrad_seq.engine.op import Op
 from tinygrad_seq.runtime.arrays import Array
 
 
@@ -56,12 +56,12 @@ def counted(op: Op) -> Iterator[list[int]]:
 
         return call
 
-    kept = op.flowing
-    object.__setattr__(op, "flowing", tuple((i, counting(i, rule)) for i, rule in kept))
+    kept = op.active
+    object.__setattr__(op, "active", tuple((i, counting(i, rule)) for i, rule in kept))
     try:
         yield places
     finally:
-        object.__setattr__(op, "flowing", kept)
+        object.__setattr__(op, "active", kept)
 
 
 @pytest.fixture
@@ -823,7 +823,7 @@ def _joint(wanted: Any, gs: Any, outs: Any, x: Any) -> list[Any]:
     return [total]
 
 
-TWO = Op("two", lambda x: (np.exp(x), x * np.exp(x)), "call", joint=_joint, joint_reads=(-1,))
+TWO = Op("two", lambda x: (np.exp(x), x * np.exp(x)), "call", joint_vjp=_joint, joint_reads=(-1,))
 
 
 def test_an_op_of_several_outputs_has_derivatives_of_any_order() -> None:

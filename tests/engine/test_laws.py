@@ -18,7 +18,7 @@ from tinygrad_seq import Tensor, gradcheck
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import wrap
 from tinygrad_seq.engine.node import STATE, Leaf, Node
-from tinygrad_seq.engine.ops import OPS, Op
+from tinygrad_seq.engine.op import OPS, Op
 from tinygrad_seq.engine.random import stream
 from tinygrad_seq.errors import ArgumentError, DTypeError, GradientError, GraphError
 from tinygrad_seq.runtime.arrays import Array
@@ -29,7 +29,9 @@ CASES = [*ENGINE, *FAMILIAR]
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 EPS32 = float(np.finfo(np.float32).eps)
 Row = tuple[Node, list[Array], Array]
-RULES = [(name, i) for name, op in OPS.items() for i in range(len(op.rules) or 1) if op.joint or op.rules[i]]
+RULES = [
+    (name, i) for name, op in OPS.items() for i in range(len(op.rules) or 1) if op.joint_vjp or op.rules[i]
+]
 
 
 class Made:
@@ -262,10 +264,10 @@ def _applied(i: int, g: Array, read: set[int], row: Row) -> Any:
     op, settings = node.op, node.settings or {}
     inputs = [a if place in read else Stub(a) for place, a in enumerate(arrays)]
     shown = out if -1 in read else Stub(out)
-    if op.joint is None:
+    if op.joint_vjp is None:
         return op.rules[i](g, shown, *inputs, **settings)  # type: ignore[misc]
     wanted = tuple(place == i for place in range(len(arrays)))
-    return op.joint(wanted, [g], shown, *inputs, **settings)[i]
+    return op.joint_vjp(wanted, [g], shown, *inputs, **settings)[i]
 
 
 def test_rules_read_what_they_declare_and_no_more() -> None:
@@ -279,7 +281,7 @@ def test_rules_read_what_they_declare_and_no_more() -> None:
             op, everything = node.op, {-1, *range(len(arrays))}
             g = np.random.default_rng(0).uniform(0.5, 1.5, out.shape)
             for i in (i for i, p in enumerate(node.parents) if p.wants and node.wants):
-                declared = set(op.reads[i] if op.joint is None else op.joint_reads) & everything
+                declared = set(op.reads[i] if op.joint_vjp is None else op.joint_reads) & everything
                 expected = _applied(i, g, everything, row)
                 np.testing.assert_array_equal(_applied(i, g, declared, row), expected)
                 for place in declared:
@@ -297,14 +299,14 @@ def test_gradcheck_catches_a_rule_that_is_wrong_by_a_hundred_thousandth(name: st
     """Each gradient rule in turn is made wrong by a factor of 1.00001, and some case fails for it."""
     op = OPS[name]
     patched: dict[str, Any] = {}
-    if op.joint is None:
-        patched["flowing"] = tuple(
+    if op.joint_vjp is None:
+        patched["active"] = tuple(
             (place, (lambda *a, rule=rule, **s: rule(*a, **s) * 1.00001) if place == i else rule)
-            for place, rule in op.flowing
+            for place, rule in op.active
         )
     else:
-        joint = op.joint
-        patched["joint"] = lambda *a, **s: [dx if dx is None else dx * 1.00001 for dx in joint(*a, **s)]
+        joint = op.joint_vjp
+        patched["joint_vjp"] = lambda *a, **s: [dx if dx is None else dx * 1.00001 for dx in joint(*a, **s)]
     kept = {attribute: getattr(op, attribute) for attribute in patched}
     try:
         for attribute, value in patched.items():

@@ -23,6 +23,7 @@ from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import wrap
 from tinygrad_seq.engine.creation import iota
 from tinygrad_seq.engine.node import STATE
+from tinygrad_seq.engine.op import OPS
 from tinygrad_seq.fuser import launch
 from tinygrad_seq.fuser.decorator import Fused, composed, fused, kernels_wanted
 
@@ -210,7 +211,7 @@ def test_every_op_of_kernels_is_compiled_by_some_case():
     if len(seen) == len(SHOWN):  # where the whole file is run
         assert set().union(*seen.values()) >= IN_KERNELS
     never = {"matmul", "permute", "uniform"}
-    assert set(ops.OPS) == IN_KERNELS | never
+    assert set(OPS) == IN_KERNELS | never
 
 
 # ---- random trees ------------------------------------------------------------------------------------------

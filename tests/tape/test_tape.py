@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_seq as tgs
-from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import TRACED, record, wrap
 from tinygrad_seq.engine.node import Leaf, Node
+from tinygrad_seq.engine.op import OPS
 from tinygrad_seq.engine.place import Place
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import DTypeError, GraphError
@@ -376,7 +376,7 @@ def traced(*shape: int, dtype: Any = F32) -> Tensor:
 
 def run(op: str, *inputs: Any, **settings: Any) -> Any:
     """One op on the tape."""
-    return record(ops.OPS[op], inputs, settings)
+    return record(OPS[op], inputs, settings)
 
 
 IDS = np.array([0, 1, 1])
@@ -424,7 +424,7 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
 
 def test_every_op_has_a_shape_rule_and_an_example() -> None:
     """The table of rules and these examples cover the op set, picks and checkpoints, and no more."""
-    assert set(SHAPES) == set(EXAMPLES) == {*ops.OPS, "pick", "checkpoint"}
+    assert set(SHAPES) == set(EXAMPLES) == {*OPS, "pick", "checkpoint"}
 
 
 def with_row(tape: Tape, slot: int, **changes: Any) -> Tape:

@@ -12,7 +12,6 @@ import numpy as np
 from tinygrad_seq.bptt.partial import one
 from tinygrad_seq.bptt.reaching import norm_of
 from tinygrad_seq.bptt.summary import Fading, Reading
-from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import WANTS
 from tinygrad_seq.engine.backward import CHECKPOINT, AnyNode, sum_to
 from tinygrad_seq.engine.partial_backward import Route, node_of
@@ -104,8 +103,8 @@ class Collector:
         if not self.takes(node, parent):
             return
         index = None
-        if node.op is ops.slice_:
-            index = node.settings["index"]  # type: ignore[index]
+        if node.op is not None and node.op.part:
+            index = node.settings[node.op.part]  # type: ignore[index]
         elif dx.shape != parent.shape:
             dx = sum_to(dx, parent.shape)
         self.pieces.setdefault(node.place.step, []).append((parent, index, np.array(dx)))

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_seq.engine.backward import CHECKPOINT
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import PICK, STATE, Leaf, Node
-from tinygrad_seq.engine.ops import Op
+from tinygrad_seq.engine.op import Op
 from tinygrad_seq.engine.place import Place
 from tinygrad_seq.errors import NonFiniteError
 from tinygrad_seq.runtime.arrays import Array

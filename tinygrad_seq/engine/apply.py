@@ -13,7 +13,7 @@ from tinygrad_seq.engine.dtypes import computed
 from tinygrad_seq.engine.messages import foreign, refuse, refuse_foreign
 from tinygrad_seq.engine.names import rename
 from tinygrad_seq.engine.node import PICK, STATE, Leaf, Node, new_node
-from tinygrad_seq.engine.ops import Op
+from tinygrad_seq.engine.op import Op
 from tinygrad_seq.errors import DTypeError, TraceError
 from tinygrad_seq.runtime.arrays import Array
 
@@ -197,7 +197,7 @@ def unary(op: Op, x: T, settings: dict[str, Any] | None = None) -> T:
     mx, mode, node = x.mode, 0, None
     if mx and here["recording"]:
         places, flows = op.plans.get(_WANTING[mx & 1]) or op.plan(_WANTING[mx & 1])
-        if flows or op.marks or mx & TRACED:
+        if flows or op.always_recorded or mx & TRACED:
             parents = (x.node or leaf(x),)
             saved, kept = (a,) if 0 in places else parents, out if -1 in places else None
             node = new_node(op, parents, settings, saved, kept, here["place"], out.shape, out.dtype, flows)
@@ -212,7 +212,6 @@ def unary(op: Op, x: T, settings: dict[str, Any] | None = None) -> T:
 
 
 _WANTING = ((False,), (True,))
-_TAKE_LISTS = (ops.mul, ops.equal)  # where Python would answer itself: repeated, and False
 _WANTING_TWO = ((False, False), (True, False), (False, True), (True, True))
 _ndarray = np.ndarray
 
@@ -225,11 +224,11 @@ def binary(op: Op, x: Any, y: Any) -> T:  # type: ignore[type-var]
         x = constant(x, number_dtype(x, y.array.dtype))
     elif not (isinstance(x, Recorded) and isinstance(y, Recorded)):
         if not (is_operand(x) and is_operand(y)):
-            refuse_foreign(x, y, lists=op in _TAKE_LISTS)
+            refuse_foreign(x, y, lists=op.refuses_lists)
             return NotImplemented  # type: ignore[no-any-return]
         x, y = as_tensor(x, y), as_tensor(y, x)
     a, b = x.array, y.array
-    if a.dtype is not b.dtype and a.dtype != b.dtype and not ops.exact(op, a, b):
+    if a.dtype is not b.dtype and a.dtype != b.dtype and not (op.exact and _are_integers(a, b)):
         x, y = coerced((x, y))
         a, b = x.array, y.array
     if op.floating and a.dtype.kind != "f":
@@ -261,22 +260,24 @@ def binary(op: Op, x: Any, y: Any) -> T:  # type: ignore[type-var]
     return made  # type: ignore[no-any-return]
 
 
+def _are_integers(a: Array, b: Array) -> bool:
+    return a.dtype.kind in "iu" and b.dtype.kind in "iu"
+
+
 def record(op: Op, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     """Run `op` on tensors, arrays and numbers; the result is on the tape if an input wants that."""
-    if len(inputs) == 1 and op.joint is None:
+    if len(inputs) == 1 and op.joint_vjp is None:
         return unary(op, as_tensor(inputs[0]), settings)
-    if not settings and len(inputs) == 2 and op.joint is None:
+    if not settings and len(inputs) == 2 and op.joint_vjp is None:
         return binary(op, *inputs)
-    if op is ops.where:
-        inputs = (as_tensor(inputs[0]), *coerced(inputs[1:]))
-    elif op is ops.concat:
-        inputs = tuple(coerced(inputs)) if len({x.dtype for x in inputs}) > 1 else inputs
+    if op.promotes is not None:
+        given, joined = inputs[: op.promotes], inputs[op.promotes :]
+        kinds = {getattr(x, "dtype", None) for x in joined}
+        inputs = (*given, *coerced(joined)) if len(kinds) > 1 or None in kinds else inputs
     tensors: list[Any] = [as_tensor(x) for x in inputs]
     arrays = [t.array for t in tensors]
     try:
-        # A fused op is a function of ops, each of which comes here again.
-        run = (op.forward,) if op.kind == "fused" else (STATE.run, op.forward)
-        out = run[0](*run[1:], *arrays, **settings)
+        out = op.forward(*arrays, **settings) if op.composite else STATE.run(op.forward, *arrays, **settings)
     except _FAILURES as error:
         raise refuse(op, tensors, settings, error) from None
     return finish(op, tensors, out, settings)
@@ -294,7 +295,7 @@ def finish(op: Op, tensors: list[Any], out: Any, settings: dict[str, Any]) -> An
     state = STATE
     if mode and state.recording:
         places, flows = op.plan(tuple([t.mode & 1 == 1 for t in tensors]))
-        if flows or op.marks or mode & TRACED:
+        if flows or op.always_recorded or mode & TRACED:
             parents = tuple([t.node or leaf(t) for t in tensors])
             saved = tuple(
                 [t.array if i in places else p for i, (t, p) in enumerate(zip(tensors, parents, strict=True))]

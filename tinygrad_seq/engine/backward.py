@@ -18,7 +18,7 @@ from tinygrad_seq.engine.accumulate import Arrivals
 from tinygrad_seq.engine.apply import TRACED, WANTS, Recorded, leaf, picked, wrap
 from tinygrad_seq.engine.messages import refuse_assigned, refuse_changed, released
 from tinygrad_seq.engine.node import PICK, STATE, At, Leaf, Node, next_index, recording
-from tinygrad_seq.engine.ops import Op
+from tinygrad_seq.engine.op import Op
 from tinygrad_seq.engine.random import drawn_again
 from tinygrad_seq.errors import ShapeError, describe_shape
 
@@ -151,19 +151,19 @@ class Walk:
         """Send the gradient of one node's output on to its parents."""
         op, settings, parents = node.op, node.settings, node.parents
         useful, arrivals = self.useful, self.arrivals
-        if not op.flowing:
+        if not op.active:
             self.propagate_jointly(node, g, saved, out)
             return
-        for i, rule in op.flowing:
+        for i, rule in op.active:
             p = parents[i]
             if p not in useful:
                 continue
-            if op is ops.slice_:
+            if op.part:
                 if self.watch is not None:
                     self.watch.sent(node, p, g, g)
-                arrivals.add_part(p, g, settings["index"])  # type: ignore[index]
+                arrivals.add_part(p, g, settings[op.part])  # type: ignore[index]
                 continue
-            if i == 1 and op is ops.matmul and not self.create_graph:
+            if i == 1 and op.product and not self.create_graph:
                 x = saved[0]
                 if x.ndim == g.ndim == 2 and p.shape == (x.shape[1], g.shape[1]):
                     if self.watch is not None:
@@ -192,13 +192,13 @@ class Walk:
             self.replay(node, gs, saved)
             return
         wanted = tuple([p in self.useful for p in parents])
-        if op.again is not None and self.create_graph:
-            found = op.again(node, wanted, gs)
+        if op.traced_vjp is not None and self.create_graph:
+            found = op.traced_vjp(node, wanted, gs)
         else:
-            found = op.joint(wanted, gs, out, *saved, **settings)  # type: ignore[misc]
+            found = op.joint_vjp(wanted, gs, out, *saved, **settings)  # type: ignore[misc]
         # A kernel writes into arrays of its own; two inputs may share one (x + y).
         memory = [id(dx if dx.base is None else dx.base) for dx in found if isinstance(dx, np.ndarray)]
-        fresh = op.kind == "fused" and not self.create_graph and len(set(memory)) == len(memory)
+        fresh = op.owned and not self.create_graph and len(set(memory)) == len(memory)
         for p, want, dx in zip(parents, wanted, found, strict=True):
             if want and dx is not None:
                 self.arrivals.add(p, dx if dx.shape == p.shape else sum_to(dx, p.shape), fresh)
@@ -244,7 +244,7 @@ def _leading_to(roots: Sequence[AnyNode], ends: set[AnyNode] | None) -> list[Any
 def _lifted(node: Node) -> tuple[tuple[Any, ...], Any]:
     """The saved arrays as Tensors that hang on the tape where they hung before."""
     out = node.out
-    if node.op.again is not None:
+    if node.op.traced_vjp is not None:
         return node.saved or (), out
     saved = tuple(
         at_node(value, p) if isinstance(value, np.ndarray) else value

@@ -8,7 +8,7 @@ from typing import Any
 
 from tinygrad_seq.arguments import axis_error
 from tinygrad_seq.engine.node import Leaf, Node, changed_since
-from tinygrad_seq.engine.ops import Op
+from tinygrad_seq.engine.op import Op
 from tinygrad_seq.errors import (
     ArgumentError,
     DTypeError,

@@ -21,7 +21,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.handles import Hooks
-from tinygrad_seq.engine.ops import Op
+from tinygrad_seq.engine.op import Op
 from tinygrad_seq.engine.origins import Origin, origin_of
 from tinygrad_seq.engine.place import Marks, Place
 from tinygrad_seq.runtime.arrays import Array

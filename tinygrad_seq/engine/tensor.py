@@ -22,7 +22,7 @@ from tinygrad_seq.engine.inplace_methods import WritingMethods
 from tinygrad_seq.engine.leaf_gradients import backward
 from tinygrad_seq.engine.node import STATE, Node
 from tinygrad_seq.engine.numpy_protocols import NumpyMethods
-from tinygrad_seq.engine.ops import Op
+from tinygrad_seq.engine.op import Op
 from tinygrad_seq.engine.ordering import OrderingMethods
 from tinygrad_seq.engine.rearranging import RearrangingMethods
 from tinygrad_seq.engine.reductions import ReductionMethods

@@ -20,7 +20,7 @@ from tinygrad_seq.engine.apply import WANTS, Recorded, is_operand
 from tinygrad_seq.engine.foreign_keywords import answer, fitting
 from tinygrad_seq.engine.names import made_by
 from tinygrad_seq.engine.node import STATE, next_index
-from tinygrad_seq.engine.ops import Op
+from tinygrad_seq.engine.op import Op
 from tinygrad_seq.engine.tensor import as_tensor, input_tensor
 from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.runtime.arrays import Array
@@ -174,7 +174,7 @@ def fused(fn: Callable[P, R]) -> Callable[P, R]:
 
 def specialization_of(op: Op) -> Specialization | None:
     """The specialization that recorded a fused op; None for another op."""
-    return getattr(op.joint, "__self__", None) if op.kind == "fused" else None
+    return getattr(op.joint_vjp, "__self__", None) if op.kind == "fused" else None
 
 
 answer(globals(), "composed", "fused")

@@ -10,7 +10,7 @@ from typing import Any
 from tinygrad_seq.fuser.kernel import Loop
 from tinygrad_seq.fuser.reassociate import RESCUED
 from tinygrad_seq.fuser.scalars.maths import SCALARS
-from tinygrad_seq.fuser.schedule import COSTLY, Space, columns_of, unfusable
+from tinygrad_seq.fuser.schedule import Space, columns_of, primitive, unfusable
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Program
 from tinygrad_seq.tape.row import Row
 
@@ -112,7 +112,7 @@ class Formulas:
         block = self.loop if in_loop and self.loop is not None else self.row
         # A loop over some of the columns neither fills a scratch row nor may rely on one.
         whole = in_loop and lane == ("j", 0) and self.length == self.space.width(slot)
-        kept = whole and row.op in COSTLY and slot not in self.quotients and not self.aside
+        kept = whole and bool(primitive(row).cost) and slot not in self.quotients and not self.aside
         if kept:
             self.loops_with.setdefault(slot, []).append(self.loop_number)
         first = kept and self.loops_with[slot][0] == self.loop_number

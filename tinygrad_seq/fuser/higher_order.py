@@ -9,14 +9,12 @@ import numpy as np
 
 from tinygrad_seq.engine.apply import constant
 from tinygrad_seq.engine.creation import iota
-from tinygrad_seq.engine.ops import OPS
+from tinygrad_seq.engine.op import OPS
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.fuser.launch import Traced
 from tinygrad_seq.fuser.reassociate import RESCUED
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ROW
 from tinygrad_seq.tape.row import Row
-
-_SHAPED = frozenset({"reshape", "expand", "pad", "scatter", "uniform"})
 
 
 def interpret(
@@ -58,7 +56,7 @@ def _zero(traced: Traced, slot: int, rows: int, width: int) -> Tensor:
 
 def _settings(traced: Traced, row: Row, rows: int, width: int) -> dict[str, Any]:
     settings = dict(row.settings)
-    if row.op in _SHAPED:
+    if "shape" in settings:
         settings["shape"] = _shape(traced, row.slot, settings["shape"], rows, width)
     return settings
 

@@ -14,13 +14,10 @@ import numpy as np
 from tinygrad_seq.fuser import threads
 from tinygrad_seq.fuser.codegen import emit
 from tinygrad_seq.fuser.kernel import Kernel
-from tinygrad_seq.fuser.schedule import Space
+from tinygrad_seq.fuser.schedule import Space, primitive
 from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Layout, Program
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.runtime.jit import build
-
-# Ops that give columns places of their own.
-OWN_COLUMNS = frozenset({"slice", "pad", "concat"})
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class CompiledKernel:
         self.pointwise &= not self.numbers and all(space.kinds[o] == FULL for o in self.computed)
         self.pointwise &= not space.passes(self.computed, given)
         self.pointwise &= not any(
-            rows[s].op in OWN_COLUMNS for s in space.needed(self.computed, given) if s not in given
+            primitive(rows[s]).own_columns for s in space.needed(self.computed, given) if s not in given
         )
 
     @functools.cached_property

@@ -7,10 +7,10 @@ from typing import Any
 
 from tinygrad_seq.errors import TraceError
 from tinygrad_seq.fuser.codegen import emit
-from tinygrad_seq.fuser.launch import OWN_COLUMNS, CompiledKernel, Traced
+from tinygrad_seq.fuser.launch import CompiledKernel, Traced
 from tinygrad_seq.fuser.reassociate import taken_apart
 from tinygrad_seq.fuser.remat import choose, inputs_kept, quotients
-from tinygrad_seq.fuser.schedule import Space, Unfusable
+from tinygrad_seq.fuser.schedule import Space, Unfusable, primitive
 from tinygrad_seq.fuser.trace import Program, name_of, trace
 
 # Columns from which on the sums along a row are kept in float64: a vector's worth of running sums is too few then.
@@ -132,6 +132,6 @@ def _numbers_of_the_size(program: Program, wider: Program | None) -> frozenset[i
 def _common_width(program: Program, space: Space) -> int:
     """The one number of columns that all wide values have, or 0 where some have another."""
     widths = {space.width(s) for s in space.kinds} - {1}
-    if len(widths) == 1 and not any(row.op in OWN_COLUMNS for row in program.tape):
+    if len(widths) == 1 and not any(primitive(row).own_columns for row in program.tape):
         return widths.pop()
     return 0

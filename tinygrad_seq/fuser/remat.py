@@ -13,7 +13,7 @@ import math
 from collections import deque
 from collections.abc import Iterable
 
-from tinygrad_seq.fuser.schedule import COSTLY, Space
+from tinygrad_seq.fuser.schedule import Space, primitive
 from tinygrad_seq.fuser.trace import FULL, ROW, Program
 
 # An input or output is there anyway and only stays alive; a value inside must be written and read besides.
@@ -47,7 +47,7 @@ def choose(program: Program) -> list[int]:
         else:
             may = wide and row.wants and slot in forward
             keep = (KEEP_ANYWAY if slot in program.outputs else KEEP_INSIDE) if may else _NEVER
-            compute = COSTLY.get(row.op, COMPUTE) if wide else PER_ROW
+            compute = primitive(row).cost or COMPUTE if wide else PER_ROW
             compute = KEEP_ANYWAY + COMPUTE if slot in numerators else compute
         size = space.width(slot) if wide else 1
         flow.edge("given", ("in", slot), compute * size)
@@ -72,7 +72,7 @@ def quotients(space: Space, program: Program) -> dict[int, tuple[int, int]]:
         row = program.tape[o]
         if row.op == "div" and space.kinds[o] == FULL and space.kinds[row.args[1]] == ROW:
             numerator = row.args[0]
-            if program.tape[numerator].op in COSTLY:
+            if primitive(program.tape[numerator]).cost:
                 found[numerator] = (o, row.args[1])
     return found
 

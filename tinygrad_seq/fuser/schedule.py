@@ -9,25 +9,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tinygrad_seq.engine.op import OPS, Op
 from tinygrad_seq.errors import TraceError
-from tinygrad_seq.fuser.trace import COLUMNS, FULL, NEVER_FUSED, ONE, ROW, Program, refusal
+from tinygrad_seq.fuser.trace import COLUMNS, FULL, ONE, ROW, Program, refusal
 from tinygrad_seq.tape.row import Row
 
-# What is worth keeping between two passes over a row, rather than computing again.
-# Nanoseconds an element in float32, as measured.
-COSTLY = {
-    "exp": 0.5,
-    "log": 0.5,
-    "log1p": 0.5,
-    "tanh": 0.65,
-    "lesser": 0.55,
-    "erf": 0.55,
-    "ndtr": 0.9,
-    "uniform": 0.6,
-    "sin": 5.0,
-    "cos": 5.0,
-    "pow": 10.0,
-}
+_NO_OP = Op("", lambda *_: None, "")
+
+
+def primitive(row: Row) -> Op:
+    """What a row's op is; one without properties for a leaf and for what the fuser itself puts in."""
+    return OPS.get(row.op, _NO_OP)
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,7 @@ class Space:
 
     def __init__(self, program: Program):
         for row in program.tape:
-            if row.op in NEVER_FUSED:
+            if not primitive(row).fusible:
                 raise unfusable(row, "no kernel over rows and columns holds it")
         self.tape = program.tape
         self.rows = program.rows
@@ -167,15 +159,8 @@ class Space:
         """Slots that are zero because these are: gradients of outputs that nobody used, and what follows."""
         gone = set(zeros)
         for row in self.tape:
-            first = [a in gone for a in row.args]
-            if (
-                (row.op in ("mul", "div") and any(first[: 2 if row.op == "mul" else 1]))
-                or (row.op in ("add", "sub", "concat") and first and all(first))
-                or (
-                    row.op in ("neg", "sum", "reshape", "expand", "slice", "pad", "cast", "scatter")
-                    and first[0]
-                )
-            ):
+            vanishes = primitive(row).vanishes
+            if vanishes is not None and vanishes([a in gone for a in row.args]):
                 gone.add(row.slot)
         return gone
 

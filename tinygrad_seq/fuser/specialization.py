@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_seq.engine.apply import WANTS, leaf, picked
 from tinygrad_seq.engine.backward import at_node, sum_to
 from tinygrad_seq.engine.node import PICK, STATE, Node, new_node
-from tinygrad_seq.engine.ops import Op
+from tinygrad_seq.engine.op import Op
 from tinygrad_seq.engine.tensor import Tensor, wrap
 from tinygrad_seq.errors import TraceError
 from tinygrad_seq.fuser.higher_order import interpret
@@ -45,7 +45,15 @@ class Specialization:
         self.settings = plan.settings
         # The mark of a fused op on the tape: its outputs have whatever shapes the composition gives.
         self.mark: dict[str, Any] = {"fn": cache.fn}
-        self.op = Op(cache.name, cache.fn, "fused", joint=self.backward, again=self.recorded)
+        self.op = Op(
+            cache.name,
+            cache.fn,
+            "fused",
+            joint_vjp=self.backward,
+            traced_vjp=self.recorded,
+            composite=True,
+            owned=True,
+        )
         self.kept = [s in plan.kept for s in p.inputs]
         self.hung = bool(p.hidden) or not p.single
         self.seen = [self._gradient_shape(i) for i in range(len(arrays))]

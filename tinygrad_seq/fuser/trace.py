@@ -21,7 +21,7 @@ from tinygrad_seq.engine.apply import TRACED, WANTS
 from tinygrad_seq.engine.backward import at_node
 from tinygrad_seq.engine.derivatives import grad
 from tinygrad_seq.engine.node import STATE, Leaf, Node, tracing
-from tinygrad_seq.engine.ops import Op
+from tinygrad_seq.engine.op import Op
 from tinygrad_seq.engine.tensor import Tensor, wrap
 from tinygrad_seq.errors import TraceError, explain
 from tinygrad_seq.tape.row import Row
@@ -191,7 +191,7 @@ class _Lines:
         """An op ran."""
         if node is not None:
             self.found[node] = self.line()
-        if op.name in NEVER_FUSED and STATE.place.phase == "forward":
+        if not op.fusible and STATE.place.phase == "forward":
             operands = {f"x{i}": x for i, x in enumerate(inputs)}
             raise TraceError(
                 refusal(op.name, "no kernel over rows and columns holds it", operands, self.line())
@@ -223,9 +223,6 @@ def lines_noted(fn: Any) -> Iterator[dict[Any, str]]:
         yield watch.found
     finally:
         STATE.watch = before
-
-
-NEVER_FUSED = frozenset({"matmul", "permute"})
 
 
 def refusal(op: str, why: str, operands: Mapping[str, object], line: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from tinygrad_seq.engine.ops import OPS
+from tinygrad_seq.engine.op import OPS
 from tinygrad_seq.errors import GraphError
 from tinygrad_seq.tape import row as listing
 from tinygrad_seq.tape.row import Row
@@ -71,7 +71,9 @@ def _check_call(row: Row, rows: Sequence[Row]) -> None:
             rule = "expected picks, and nothing else, to read an op with several outputs."
             _refuse(f"row %{row.slot} cannot read %{arg.slot}", rows, [row, arg], rule)
     op = OPS.get(row.op)
-    count = 1 if row.op == "pick" else len(op.rules) if op is not None and op.joint is None else len(given)
+    count = (
+        1 if row.op == "pick" else len(op.rules) if op is not None and op.joint_vjp is None else len(given)
+    )
     if len(given) != count:
         _refuse(f"row %{row.slot} has {len(given)} arguments", rows, [row], f"expected {count}.")
     try:

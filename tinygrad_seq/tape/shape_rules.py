@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.engine.ops import OPS, kept_shape
+from tinygrad_seq.engine.op import OPS
+from tinygrad_seq.engine.ops import kept_shape
 from tinygrad_seq.errors import describe_shape
 
 Shape = tuple[int, ...]

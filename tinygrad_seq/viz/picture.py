@@ -14,14 +14,13 @@ from tinygrad_seq.runtime.malloc import collector_paused
 from tinygrad_seq.viz.fold.fold import folded
 from tinygrad_seq.viz.fold.folder import LESSON, Wish
 from tinygrad_seq.viz.fold.group import Folded
-from tinygrad_seq.viz.graph.model import Graph
+from tinygrad_seq.viz.graph.model import MOVES, Graph
 from tinygrad_seq.viz.render import dot, graphviz, text_tree
 from tinygrad_seq.viz.render.dark import with_dark
 from tinygrad_seq.viz.render.scene import Scene
 from tinygrad_seq.viz.render.svg import scaled, slimmed
 
 MOST_NODES = 4000
-MOVES = ("reshape", "permute", "slice", "expand", "cast", "pad")
 _MOST_LINES = 200
 
 

@@ -11,9 +11,9 @@ import pytest
 from tinygrad_seq import functional as F
 from tinygrad_seq.analysis.doctor import checks, run_checks, self_checks
 from tinygrad_seq.cli import main
-from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import wrap
 from tinygrad_seq.engine.node import STATE
+from tinygrad_seq.engine.op import OPS, Op
 from tinygrad_seq.nn.rnn import gates
 
 pytestmark = pytest.mark.switched_off
@@ -39,13 +39,13 @@ def test_every_primitive_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[str] = set()
 
     class Seeing:
-        def made(self, node: object, op: ops.Op, inputs: object, out: object) -> None:
+        def made(self, node: object, op: Op, inputs: object, out: object) -> None:
             seen.add(op.name)
 
     monkeypatch.setattr(STATE, "watch", Seeing())
     for _, fn, shapes in self_checks.PRIMITIVES:
         fn(*self_checks._drawn(shapes))
-    assert seen == set(ops.OPS)
+    assert seen == set(OPS)
 
 
 def test_selftest_holds_here(tgs: Tgs) -> None:
@@ -78,10 +78,10 @@ def test_a_wrong_rule_is_found(
     def wrong(g: object, out: object, x: object) -> object:
         return (g - g * (out * out)) * 1.001  # type: ignore[operator]
 
-    tanh = ops.OPS["tanh"]
-    right = {name: getattr(tanh, name) for name in ("rules", "flowing")}
+    tanh = OPS["tanh"]
+    right = {name: getattr(tanh, name) for name in ("rules", "active")}
     object.__setattr__(tanh, "rules", (wrong,))
-    object.__setattr__(tanh, "flowing", ((0, wrong),))
+    object.__setattr__(tanh, "active", ((0, wrong),))
     request.addfinalizer(lambda: [object.__setattr__(tanh, *one) for one in right.items()] and None)
     monkeypatch.setattr(
         self_checks, "checks", lambda: [self_checks.Check("gradients", self_checks._primitives)]

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygrad_seq.engine.ops import OPS
+from tinygrad_seq.engine.op import OPS
 from tinygrad_seq.viz.fold.folder import Folder
 from tinygrad_seq.viz.fold.group import CHAIN, Box
 from tinygrad_seq.viz.graph.clusters import Path, step_of
 from tinygrad_seq.viz.graph.labels import POINTWISE
-from tinygrad_seq.viz.graph.model import GROUP, Node
+from tinygrad_seq.viz.graph.model import GROUP, MOVES, Node
 from tinygrad_seq.viz.graph.recurrent_states import crowded
 
 HANDED = ("cut", "state", "total")
-_MOVES = ("slice", "reshape", "permute", "expand", "cast", "pad")
 
 
 def boxes(folder: Folder, level: str) -> dict[int, Box]:
@@ -149,7 +148,7 @@ def _join_chains(folder: Folder, found: dict[int, Box]) -> None:
         if not one_reader or wiring.path(u.id) != wiring.path(n.id) or before[0].kind in HANDED:
             continue
         single = len(wiring.into.get(u.id, ())) == 1 and _is_pointwise(u)
-        if not (_is_pointwise(n) and (single or n.op in _MOVES)) or _is_open(folder, u):
+        if not (_is_pointwise(n) and (single or n.op in MOVES)) or _is_open(folder, u):
             continue
         path = folder.rolled.get(n.id, wiring.path(n.id))
         box = chains.get(u.id) or Box((CHAIN, u.id), GROUP, "", path)
@@ -160,4 +159,4 @@ def _is_pointwise(n: Node) -> bool:
     op = OPS.get(n.op)
     if n.members and n.op in POINTWISE:
         return True
-    return op is not None and (op.kind == "map" or n.op in _MOVES) and n.op != "cut"
+    return op is not None and (op.kind == "map" or n.op in MOVES) and n.op != "cut"

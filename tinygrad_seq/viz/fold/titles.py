@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tinygrad_seq.viz.graph import fingerprints
-from tinygrad_seq.viz.graph.model import Node
+from tinygrad_seq.viz.graph.model import MOVES, Node
 
 _SIGMOID = ("lesser", "less", "add")
-_MOVES = ("slice", "reshape", "permute", "expand", "cast", "pad")
 _MOST_NAMED = 3
 
 
@@ -18,7 +17,7 @@ def summary(members: Sequence[Node], count: int = 1) -> str:
     costs: Counter[str] = Counter()
     times: Counter[str] = Counter()
     for m in members:
-        costs[m.op] += m.flops + (1 if m.op not in _MOVES else 0)
+        costs[m.op] += m.flops + (1 if m.op not in MOVES else 0)
         times[m.op] += 1
     named = sorted(costs, key=lambda op: -costs[op])
     parts = [op if times[op] <= count else f"{round(times[op] / count)} {op}" for op in named[:_MOST_NAMED]]
@@ -38,7 +37,7 @@ def common_detail(members: Sequence[Node]) -> str:
 
 def chain_name(members: Sequence[Node]) -> tuple[str, str]:
     """What a chain of ops is called, and its detail: `sigmoid` where it is one."""
-    doing = [m for m in members if m.op not in _MOVES]
+    doing = [m for m in members if m.op not in MOVES]
     detail = next((m.detail for m in members if m.op == "slice"), "")
     ops = tuple(m.op for m in doing)
     for start in range(len(ops)):

@@ -14,16 +14,14 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.engine.node import Leaf, Node
-from tinygrad_seq.engine.ops import OPS
+from tinygrad_seq.engine.op import OPS
 from tinygrad_seq.tape.row import Row
-
-_FREE = ("cast", "cut", "where")
 
 
 def flops_of(row: Row, rows: Sequence[Row]) -> int:
     """The arithmetic of one primitive; 0 for what is none."""
     op = OPS.get(row.op)
-    if op is None or row.op in _FREE:
+    if op is None or op.free:
         return 0
     if op.kind == "map":
         return int(math.prod(row.shape))
@@ -41,12 +39,9 @@ def bytes_of(shape: Any, dtype: Any) -> int:
     return int(math.prod(shape) * np.dtype(dtype).itemsize) if dtype is not None else 0
 
 
-_VIEWS = ("reshape", "permute", "expand", "slice", "cut")
-
-
 def made_by(row: Row) -> int:
     """The bytes of memory that an op's result takes: none for a view of what is there."""
-    return 0 if row.op in _VIEWS or row.op == "pick" or row.is_leaf else bytes_of(row.shape, row.dtype)
+    return 0 if _is_view(row) or row.is_leaf else bytes_of(row.shape, row.dtype)
 
 
 def saved_by(rows: Sequence[Row], nodes: Mapping[int, Node | Leaf]) -> dict[int, int]:
@@ -84,8 +79,13 @@ def _owner(array: Any) -> Any:
     return array
 
 
+def _is_view(row: Row) -> bool:
+    op = OPS.get(row.op)
+    return row.op == "pick" if op is None else op.views
+
+
 def _origin(rows: Sequence[Row], slot: int) -> int:
     """The slot whose memory a view shows."""
-    while rows[slot].op in _VIEWS or rows[slot].op == "pick":
+    while _is_view(rows[slot]):
         slot = rows[slot].args[0]
     return slot

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from tinygrad_seq.viz.graph.clusters import Path, places
 from tinygrad_seq.viz.graph.labels import letters
-from tinygrad_seq.viz.graph.model import LEAVES, PARAMETER, Edge, Graph, Node
+from tinygrad_seq.viz.graph.model import LEAVES, PARAMETER, TURNS, Edge, Graph, Node
 
-_TURNS = ("permute", "reshape", "slice", "expand", "cast")
 _LEAST_SUM = 3
 
 
@@ -82,7 +81,7 @@ class Wiring:
             and self._is_nothing(n)
         ):
             self.belongs[n.id] = before[0].src
-        elif n.op in _TURNS and len(before) == 1 and not n.result and n.id in self.readers:
+        elif n.op in TURNS and len(before) == 1 and not n.result and n.id in self.readers:
             source = before[0].src
             if self.nodes[source].phase == PARAMETER or source in self.turned:
                 self.turned[n.id] = self.turned.get(source, source)

@@ -18,14 +18,23 @@ from tinygrad_seq.viz.graph import costs, fused_bodies
 from tinygrad_seq.viz.graph.clusters import loops_of, places
 from tinygrad_seq.viz.graph.cuts import add_detached, add_noted
 from tinygrad_seq.viz.graph.labels import add_labels
-from tinygrad_seq.viz.graph.model import BACKWARD, CONSTANT, DATA, PARAMETER, Edge, Graph, Node, Values
+from tinygrad_seq.viz.graph.model import (
+    BACKWARD,
+    CONSTANT,
+    DATA,
+    PARAMETER,
+    SYMMETRIC,
+    Edge,
+    Graph,
+    Node,
+    Values,
+)
 from tinygrad_seq.viz.graph.recurrent_states import name_totals
 from tinygrad_seq.viz.graph.rerun import is_changed, value_of
 
 _PHASES = {"param": PARAMETER, "input": DATA, "const": CONSTANT}
 _HOLE = "\N{MIDDLE DOT}"
 MOST_NUMBERS = 8
-_SYMMETRIC = ("add", "mul", "maximum", "equal")
 Nodes = Mapping[int, Live | Leaf]
 
 
@@ -231,7 +240,7 @@ def _constants(row: Row, rows: Sequence[Row]) -> str:
     """`0.5` for x * 0.5, `(1, ·)` for 1 - x: constants stand in the op and have no node."""
     operands = [number(rows[slot].value) if rows[slot].op == "const" else _HOLE for slot in row.args]
     constants = [text for text in operands if text != _HOLE]
-    if len(constants) == 1 and row.op in _SYMMETRIC:
+    if len(constants) == 1 and row.op in SYMMETRIC:
         return constants[0]
     return f"({', '.join(operands)})" if constants else ""
 

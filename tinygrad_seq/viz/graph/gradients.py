@@ -20,12 +20,11 @@ from tinygrad_seq.viz.graph import fingerprints
 from tinygrad_seq.viz.graph.cuts import GROUND
 from tinygrad_seq.viz.graph.dataflow import Wiring
 from tinygrad_seq.viz.graph.labels import letters
-from tinygrad_seq.viz.graph.model import BACKWARD, DATA, PARAMETER, Graph, Node
+from tinygrad_seq.viz.graph.model import BACKWARD, DATA, PARAMETER, TURNS, Graph, Node
 from tinygrad_seq.viz.graph.recurrent_states import states
 
 Nodes = Mapping[int, Live | Leaf]
 _RETAIN = "retain_grad"
-_TURNS = ("permute", "reshape", "slice", "expand", "cast")
 
 
 class _Norms:
@@ -154,7 +153,7 @@ def _looks_at_weights(graph: Graph, known: Mapping[int, Node]) -> dict[int, list
         sources.setdefault(e.dst, []).append(e.src)
     for n in graph.nodes:
         before = sources.get(n.id, [])
-        if n.op not in _TURNS or n.phase != "forward" or len(before) != 1:
+        if n.op not in TURNS or n.phase != "forward" or len(before) != 1:
             continue
         if known[before[0]].phase == PARAMETER or before[0] in found:
             found[n.id] = before

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Any
 
+from tinygrad_seq.engine.op import OPS
 from tinygrad_seq.errors import DataError
 from tinygrad_seq.runtime.malloc import collector_paused
 
@@ -21,6 +22,9 @@ FORWARD, BACKWARD, PARAMETER, DATA, CONSTANT = "forward", "backward", "parameter
 LEAVES = (PARAMETER, DATA, CONSTANT)
 GROUP, STEPS, BLOCKS = "group", "steps", "blocks"
 STATE, TOTAL = "state", "total"
+MOVES = frozenset(name for name, op in OPS.items() if op.moves)
+TURNS = MOVES - {"pad"}  # what shows the numbers of its input, and no others
+SYMMETRIC = frozenset(name for name, op in OPS.items() if op.symmetric)
 
 
 @dataclass(slots=True)

@@ -72,7 +72,7 @@ def _op(node: Node, made: Mapping[AnyNode, Any]) -> Any:
         raise _impossible("it holds a checkpoint")
     with At(node.place):
         if node.op.kind == "fused":
-            again = node.op.joint.__self__.record(inputs, [t.array for t in inputs])  # type: ignore[union-attr]
+            again = node.op.joint_vjp.__self__.record(inputs, [t.array for t in inputs])  # type: ignore[union-attr]
             # One output may hang on the op by a pick, beside others that the gradient alone sees.
             return (again,) if isinstance(again, Tensor) and node_of(again).op is PICK else again
         return record(node.op, tuple(inputs), node.settings or {})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from tinygrad_seq.engine.ops import OPS
+from tinygrad_seq.engine.op import OPS
 from tinygrad_seq.tape import row as listing
 from tinygrad_seq.viz.graph import facts
 from tinygrad_seq.viz.graph.clusters import Cluster
@@ -16,7 +16,7 @@ from tinygrad_seq.viz.graph.cuts import GROUND
 from tinygrad_seq.viz.graph.facts import printable
 from tinygrad_seq.viz.graph.fused_bodies import OPENED
 from tinygrad_seq.viz.graph.labels import letters
-from tinygrad_seq.viz.graph.model import BLOCKS, GROUP, STEPS, Edge, Node
+from tinygrad_seq.viz.graph.model import BLOCKS, GROUP, STEPS, SYMMETRIC, Edge, Node
 from tinygrad_seq.viz.render.colors import BAD, Scale
 from tinygrad_seq.viz.render.lettering import SPACE, escape, halved, hover, ports, shortened, title
 
@@ -66,7 +66,6 @@ _FILLS = {
     "index": ("#f3f4f6", "#8c959f"),
     "random": ("#f6e1ee", _PURPLE),
 }
-_SYMMETRIC = ("add", "mul", "maximum", "equal")
 _ARGUMENTS = {"where": ("if", "then", "else"), "gather": ("from", "at"), "scatter": ("add", "at")}
 
 
@@ -299,7 +298,7 @@ def argument_names(node: Node, edges: list[Edge], sources: dict[int, Node]) -> d
     places = [e.arg for e in edges]
     by_weight = node.op == "matmul" and any(sources[e.src].op == "param" and e.arg == 1 for e in edges)
     if (
-        node.op in (*_SYMMETRIC, "checkpoint")
+        node.op in (*SYMMETRIC, "checkpoint")
         or node.fused
         or by_weight
         or not 2 <= len(places) <= _MOST_MARKED
