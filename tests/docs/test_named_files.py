@@ -104,7 +104,7 @@ def test_a_missing_name_is_seen(tmp_path):
     assert is_there("engine/", README)
     assert not is_there("engine/walk", README)
     assert not is_there("pictures/", README)
-    assert reached("tinygrad_seq.engine.ops.OPS")
+    assert reached("tinygrad_seq.engine.op.OPS")
     assert not reached("tinygrad_seq.engine.walk")
     assert not reached("tinygrad_seq.engine.ops.nothing")
     program = "import tinygrad_seq as tgs\nfrom tinygrad_seq.data import nothing\ntgs.bptt.reach, tgs.nn.Lost"
