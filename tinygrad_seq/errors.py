@@ -1,8 +1,8 @@
 """The errors this package raises. Each builds its own text.
 
-A message says what is wrong in one clause, lists each operand with dtype, shape and origin, states the
-rule with the numbers, and ends with the usual way out, the hint. This file knows nothing of tensors: it reads
-`dtype`, `shape` and, where there is one, `origin` off whatever it is handed.
+A message says what is wrong in one clause, lists each operand with dtype, shape and origin, states the rule with
+the numbers, and ends with the hint, the usual solution. No `Tensor` is imported here: `dtype`, `shape` and, if
+there is one, `origin` are read from any operand.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class Refusal(Exception):
-    """What all errors here share: a text made of what is wrong, the operands, what was expected, and a hint.
+    """The base of all errors: a text made of what is wrong, the operands, what was expected, and a hint.
 
     >>> raise ShapeError("split: sizes do not add up", {"sizes": (2, 3)}, "expected a sum of 6.")
     Traceback (most recent call last):
@@ -67,7 +67,7 @@ class ArgumentError(Refusal, ValueError):
 
 
 class SignatureError(ArgumentError, TypeError):
-    """Arguments that a function has no place for, or lacks."""
+    """Unknown or missing arguments of a function."""
 
 
 class TooLargeError(ShapeError, MemoryError):
@@ -87,7 +87,7 @@ class RangeError(Refusal, IndexError):
 
 
 class GraphError(Refusal, RuntimeError):
-    """A gradient that cannot be had from this tape."""
+    """A gradient that cannot be computed on this tape."""
 
 
 class TraceError(Refusal, RuntimeError):
@@ -103,7 +103,7 @@ class NonFiniteError(GraphError):
 
 
 class DivergedError(NonFiniteError):
-    """A training loss that is finite still, and so large that nothing is learnt any more."""
+    """A training loss that is still finite, but so large that the model no longer learns."""
 
 
 class DataError(Refusal, ValueError):
@@ -111,7 +111,7 @@ class DataError(Refusal, ValueError):
 
 
 class RenderError(Refusal, RuntimeError):
-    """A picture that nothing here can draw."""
+    """A picture that no installed renderer can draw."""
 
 
 class CheckpointError(Refusal, ValueError):

@@ -1,9 +1,9 @@
-r"""What came from outside, shown so that no terminal obeys it: control characters become `\u001b` and the like.
+r"""Text from outside, made safe for a terminal: control characters become `\u001b` and the like.
 
-Names of files, symbols of a vocabulary, what stands in a weights file, what a model writes: all of them may hold
-escape sequences that clear a terminal or give it another title, marks that turn the order of letters round, and
-halves of characters that no encoding knows. One function makes them visible, and one stream, which the command
-line puts before standard output and standard error, applies it to all that is written.
+Names of files, symbols of a vocabulary, the content of a weights file, and samples of a model may hold escape
+sequences that clear a terminal or change its title, marks that reverse the order of letters, and lone surrogates,
+which no encoding can write. One function makes them visible, and one stream, which the command line puts before
+standard output and standard error, applies it to everything that is written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _IN_A_LINE = re.compile(f"[{_HARMFUL}\t\n]")
 
 
 def visible(text: str) -> str:
-    r"""The text with what a terminal would obey, or would not show, as `\uHHHH`; newlines and tabs stay.
+    r"""The text with control characters and invisible characters as `\uHHHH`; newlines and tabs stay.
 
     The notation is that of JSON (two halves above U+FFFF), so a line of JSON remains one with the same content.
 

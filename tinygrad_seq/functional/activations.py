@@ -1,4 +1,6 @@
-"""Activations, softmax and its kin, each one formula and one kernel forward and backward, derived from it."""
+"""Activations, softmax and its relatives: each is one formula, from which its forward and backward kernels are
+derived.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +17,18 @@ from tinygrad_seq.fuser.decorator import fused
 
 
 def floats(x: Tensor) -> Tensor:
-    """x, or what it is in float32 where it is of integers or booleans, which would wrap around."""
+    """x as floats: integers and booleans, which would wrap around, become float32."""
     return x if x.dtype.kind == "f" else x.to(FLOAT32)
 
 
 @fused
 def sigmoid(x: Tensor) -> Tensor:
-    """1 / (1 + exp(-x)); its tails keep their digits, down to the least number there is.
+    """1 / (1 + exp(-x)); its tails have full relative precision, down to the smallest number.
 
     >>> sigmoid(Tensor([0.0, 1e4]))
     Tensor([0.5, 1. ], f32(2,))
     """
-    part = ops.lesser(x)  # of it, unlike of the result, the slope can be told at either end
+    part = ops.lesser(x)  # the derivative can be computed from it at both ends, but not from the result
     return part + (part < 0.0).to(part.dtype)  # type: ignore[no-any-return]
 
 
@@ -59,7 +61,7 @@ def _gelu(x: Tensor) -> Tensor:
 
 @fused
 def _gelu_by_tanh(x: Tensor) -> Tensor:
-    # From 30 on the sigmoid is 0 or 1, and its slope of 0 must not meet an infinite one.
+    # From 30 on the sigmoid is 0 or 1, and its derivative of 0 must not be multiplied by infinity.
     near = x.clip(-30.0, 30.0)
     return x * sigmoid(2.0 * math.sqrt(2.0 / math.pi) * near * (1.0 + 0.044715 * (near * near)))
 
@@ -72,16 +74,16 @@ def silu(x: Tensor) -> Tensor:
 
 @fused
 def softplus(x: Tensor) -> Tensor:
-    """log(1 + exp(x)), as x + log(1 + exp(-x)) above 0: on either side a formula that is right on both.
+    """log(1 + exp(x)), as x + log(1 + exp(-x)) above 0: each formula is valid on both sides.
 
-    So there is no kink at 0, whatever the order of the derivative.
+    So there is no kink at 0 in any derivative.
     """
     x = floats(x)
     return where(x > 0.0, x, 0.0) + log1p_exp_minus(x)
 
 
 def log1p_exp_minus(x: Tensor) -> Tensor:
-    """log(1 + exp(-|x|)), whose slope at 0 is that from below."""
+    """log(1 + exp(-|x|)), whose derivative at 0 is that from below."""
     return ops.log1p(where(x > 0.0, -x, x).exp())  # type: ignore[no-any-return]
 
 
@@ -99,7 +101,7 @@ def logsigmoid(x: Tensor) -> Tensor:
 # ---- softmax and its kin: `dim` is the axis of the classes -------------------------------------------------
 def row_peak(x: Tensor) -> Tensor:
     """The largest of each row, to be subtracted: 0 where it is -inf. Less inf, a row is NaN as a whole."""
-    # The result does not depend on what is subtracted, so no gradient is lost by the cut. A row of -inf
+    # The result does not depend on the subtracted number, so the cut loses no gradient. A row of -inf
     # (all masked) must not subtract it from itself.
     peak = ops.cut(x.max(-1, keepdims=True))
     return where(peak == -math.inf, 0.0, peak)
@@ -121,7 +123,7 @@ def _along(function: Callable[[Tensor], Tensor], x: Tensor, dim: int, dtype: Any
 def softmax(x: Tensor, dim: int = -1, *, dtype: Any = None) -> Tensor:
     """exp(x) / sum(exp(x)) along `dim`, of x in `dtype` where one is given.
 
-    A row of nothing but -inf gives zeros, not NaN; a row with inf or NaN in it gives NaN.
+    A row of only -inf gives zeros, not NaN; a row with inf or NaN in it gives NaN.
 
     >>> softmax(Tensor([1000.0, 1000.0]))
     Tensor([0.5, 0.5], f32(2,))
@@ -137,8 +139,8 @@ def _softmax(x: Tensor) -> Tensor:
 
 
 def logsumexp(x: Tensor, dim: int | Sequence[int] = -1, keepdim: bool = False) -> Tensor:
-    """log(sum(exp(x))) along `dim`, one axis or several; -inf for a row of nothing but -inf, or of nothing at
-    all, which gets no gradient.
+    """log(sum(exp(x))) along `dim`, one axis or several; -inf, without a gradient, for a row of only -inf or an
+    empty one.
     """
     x, keepdim = floats(input_tensor("logsumexp", x)), flag("logsumexp", "keepdim", keepdim)
     axes = distinct_axes("logsumexp", dim if isinstance(dim, (tuple, list)) else (dim,), x.ndim, x)
@@ -161,10 +163,10 @@ def _logsumexp(x: Tensor) -> Tensor:
 
 
 def _log_total(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether a row holds nothing but -inf; and log(sum(exp(y))), 0 there, for rows whose largest number is 0.
+    """Whether a row holds only -inf; and log(sum(exp(y))), 0 there, for rows whose largest number is 0.
 
-    The 1 that the largest brings is left to log1p, for what the others bring would be lost beside it. How many
-    are the largest is a number, not a choice between them: so ties have no kink.
+    The 1 of the largest is left to log1p, because small terms would be lost beside it. Ties for the largest
+    are counted, without a choice between them, so they make no kink.
     """
     largest = (y == 0.0).to(y.dtype)
     rest = (y.exp() - largest).sum(-1, keepdims=True) + (largest.sum(-1, keepdims=True) - 1.0)
@@ -175,7 +177,7 @@ def _log_total(y: Tensor) -> tuple[Tensor, Tensor]:
 def log_softmax(x: Tensor, dim: int = -1, *, dtype: Any = None) -> Tensor:
     """x - log(sum(exp(x))) along `dim`, of x in `dtype` where one is given.
 
-    A row of nothing but -inf stays so, and sends no gradient; a row with inf or NaN in it gives NaN.
+    A row of only -inf stays so, and has no gradient; a row with inf or NaN in it gives NaN.
     """
     return _along(_log_softmax, x, dim, dtype)
 

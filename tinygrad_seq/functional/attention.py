@@ -1,7 +1,7 @@
-"""Attention as maths: scores, which of them count, weights, and the weighted sum of values.
+"""Attention as maths: scores, masks, weights, and the weighted sum of values.
 
-Two families of masks meet here, kept apart by their names: PyTorch's (`attn_mask`, `is_causal`), which mean
-what they mean there, and our own (`allow`, `bias`, `causal`), which mean one thing everywhere.
+There are two families of masks, with different names: PyTorch's (`attn_mask`, `is_causal`), which mean what
+they mean there, and our own (`allow`, `bias`, `causal`), which mean one thing everywhere.
 """
 
 from __future__ import annotations
@@ -89,15 +89,15 @@ def _weights(
 ) -> Tensor:
     length, size = scores.shape[-2:]
     if size == 0:
-        return scores  # nothing to attend to: weights of no columns, and sums that are zero
+        return scores  # no keys: weights without columns, and sums of zero
     if p == 1.0:
         return scores * 0.0
-    # What does not count has -inf added. A kernel adds as fast as it reads, where a choice in it would cost half
-    # as much again; and the gradient, which reads the weights alone, has no mask in it at all.
+    # Masked scores get -inf added. A kernel adds as fast as it reads, while a choice in it would cost half as much
+    # again; and the gradient reads only the weights, so it needs no mask.
     terms = [] if bias is None else [bias.to(scores.dtype)]
     if allow is not None:
         terms.append(where(allow, 0.0, -np.inf).to(scores.dtype))
-    if causal and length > 1:  # the last of the queries sees every key
+    if causal and length > 1:  # the last query sees every key
         terms.append(wrap(_causal(length, size, scores.dtype.name)))
     given = [functools.reduce(operator.add, terms)] if terms else []
     if p:
@@ -187,7 +187,7 @@ def _one_form(
 
 
 def given_ones(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that say something: neither None nor False."""
+    """The settings that are given: neither None nor False."""
     return {
         name: value
         for name, value in settings.items()

@@ -37,7 +37,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def say_wide(x: Tensor, weight: Tensor) -> None:
-    """Say once that float64 data, as NumPy's generators make it, widens all that a float32 weight computes."""
+    """Print once that float64 data, such as NumPy's generators return, makes the results of a float32 layer
+    float64.
+    """
     a, w = x.array.dtype, weight.array.dtype
     if a is not w and a.kind == w.kind == "f" and a.itemsize > w.itemsize:
         say(
@@ -48,7 +50,7 @@ def say_wide(x: Tensor, weight: Tensor) -> None:
 
 
 def _normalized_rows(call: str, x: Tensor, normalized_shape: int | Sequence[int]) -> tuple[Tensor, int]:
-    """x with its last axes, which must be of this shape, laid end to end; and how long that is."""
+    """x with its last axes, which must have this shape, flattened to one; and its length."""
     shape = sizes_of((normalized_shape,), call, 0)
     if not shape or x.shape[-len(shape) :] != shape:
         rule = f"expected the last sizes of x to be {describe_shape(shape)}."

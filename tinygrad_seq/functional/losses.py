@@ -32,7 +32,7 @@ def _checked(call: str, ids: Any, size: int, ignore: int | None) -> tuple[Tensor
     if checked.dtype != np.int64:
         checked = checked.to(np.int64)
     array = checked.array
-    # A negative number is a large one without its sign: one look for both ends.
+    # As unsigned, a negative number is a large one: one comparison for both ends.
     if not array.size or array.view(np.uint64).max() < size:
         return checked, True
     wrong = (array < 0) | (array >= size)
@@ -73,7 +73,7 @@ def nll_loss(
 ) -> Tensor:
     """-logp[n, target[n]], over the targets that are not `ignore_index`; logp (N, C) or (N, C, ...), nats.
 
-    `weight` (C,) is what each class counts, in the mean too, as in `cross_entropy`.
+    `weight` (C,) is the weight of each class, in the mean too, as in `cross_entropy`.
     """
     logp = floats(input_tensor("nll_loss", input))
     ignore_index = whole("nll_loss", "ignore_index", ignore_index)
@@ -96,7 +96,7 @@ def _column(ids: Tensor) -> Tensor:
 def _nll(logp: Tensor, ids: Tensor, *share: Tensor, ignore: int, smoothing: float = 0.0) -> Tensor:
     """-logp[r, ids[r]] for each row r, 0 where the id is `ignore`; logp (M, C), ids (M, 1), result (M,).
 
-    With `share`, what each row counts in their sum, that sum.
+    With `share`, the weight of each row, their weighted sum.
     """
     ids = ids.squeeze(-1)
     counted = ids != ignore
@@ -132,7 +132,7 @@ def _cross_entropy(x: Tensor, ids: Tensor, places: Tensor, *share: Tensor, ignor
 
 
 def _share(ids: Tensor, ignore: int, inside: bool, dtype: Any, reduction: str) -> tuple[Tensor, ...]:
-    """What each loss counts in the reduced one, 1 over how many are counted for the mean; () for "none"."""
+    """The weight of each loss in the reduced one, for the mean 1 over their number; () for "none"."""
     if known(reduction) == "none":
         return ()
     if reduction == "sum":
@@ -187,9 +187,9 @@ def cross_entropy(
     """-log softmax(x)[target] in nats, from logits x of shape (N, C), (C,) or (N, C, d...).
 
     `target` holds ids (N, d...), or probabilities of the shape of x. The mean is over targets that are not
-    `ignore_index`; where all are ignored it is 0. `weight` (C,) is what each class counts: the loss is multiplied
-    by the weight of its target, and the mean divides by the sum of these. `label_smoothing` e mixes the target
-    with the uniform distribution: (1 - e) target + e / C.
+    `ignore_index`; where all are ignored it is 0. `weight` (C,) is the weight of each class: the loss is multiplied
+    by the weight of its target, and the mean divides by the sum of these. `label_smoothing` e mixes the target with
+    the uniform distribution: (1 - e) target + e / C.
 
     >>> cross_entropy(Tensor([[0.0, 0.0]]), Tensor([1]))
     Tensor(0.6931472, f32())
@@ -240,7 +240,7 @@ def _of_probabilities(x: Tensor, target: Tensor, weight: Any, smoothing: float, 
 
 @fused
 def _weighed(logp: Tensor, p: Tensor) -> Tensor:
-    """-sum(p logp) of each row; what has neither weight nor chance counts nothing, 0 log 0 = 0."""
+    """-sum(p logp) of each row, with 0 log 0 = 0."""
     nothing = where(p == 0.0, logp == -np.inf, False)
     return -(p * where(nothing, 0.0, logp)).sum(-1)
 

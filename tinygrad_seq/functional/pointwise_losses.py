@@ -1,4 +1,4 @@
-"""Losses of values and targets of one shape: squared and absolute differences, the cross-entropy of yes and no."""
+"""Losses of values and targets of one shape: squared and absolute differences, binary cross-entropy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def reduced(loss: Tensor, reduction: Any) -> Tensor:
 
 
 def known(reduction: Any) -> str:
-    """A reduction that there is."""
+    """The reduction, checked."""
     return choice("no such reduction", "reduction", reduction, ("mean", "sum", "none"))
 
 
@@ -57,7 +57,7 @@ def binary_cross_entropy_with_logits(
     if pos_weight is None:
         loss = _bce(x, y)
     else:
-        # Two sums of what is at least 0: in a difference the digits of a small loss would be lost.
+        # Two sums of numbers of at least 0: a difference would lose the digits of a small loss.
         tail, part = log1p_exp_minus(x), _weights(call, "pos_weight", pos_weight, x)
         yes, no = where(x > 0.0, 0.0, -x) + tail, where(x > 0.0, x, 0.0) + tail
         loss = part * y * yes + (1.0 - y) * no
@@ -66,7 +66,7 @@ def binary_cross_entropy_with_logits(
 
 @fused
 def _bce(x: Tensor, y: Tensor) -> Tensor:
-    # Where the answer is sure and right both terms are small, and so is what is left of either slope.
+    # Where the prediction is certain and right, both terms are small, and so are their derivatives.
     return where(x > 0.0, (1.0 - y) * x, -(x * y)) + log1p_exp_minus(x)
 
 

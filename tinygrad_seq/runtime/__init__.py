@@ -1,1 +1,3 @@
-"""What stands between the library and the machine: compiling, kept kernels, arrays, files. It knows no tensors."""
+"""Between the library and the machine: compiler, cache of kernels, array routines, files. It imports no
+`Tensor`.
+"""

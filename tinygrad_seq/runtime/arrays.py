@@ -1,6 +1,6 @@
 """Array routines that NumPy lacks and the primitives need: erf, counter-based random numbers, rows by id.
 
-Plain NumPy in, plain NumPy out; nothing here knows of tensors or gradients.
+Plain NumPy in, plain NumPy out; no tensors, no gradients.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def remainder(x: Array, y: Array) -> Array:
 def _divided(division: Any, x: Array, y: Array) -> Array:
     if y.dtype.kind != "f" and x.size and not y.all():
         raise ZeroDivisionError
-    # Infinities and NaN are answers; the least integer by -1 wraps around, as a sum that is too large does.
+    # Infinities and NaN are valid results; the least integer by -1 wraps around, like a sum that overflows.
     with np.errstate(all="ignore"):
         return division(x, y)  # type: ignore[no-any-return]
 
@@ -79,7 +79,9 @@ _WORD = 0xFFFFFFFFFFFFFFFF
 
 
 def mix(word: int) -> int:
-    """A 64-bit word scrambled so that neighbouring inputs share nothing (the finaliser of SplitMix64)."""
+    """A 64-bit word hashed so that the results of neighbouring inputs are unrelated (the finaliser of
+    SplitMix64).
+    """
     word = (word + _GOLDEN) & _WORD
     word = ((word ^ (word >> 30)) * _MIX[0]) & _WORD
     word = ((word ^ (word >> 27)) * _MIX[1]) & _WORD
@@ -87,7 +89,7 @@ def mix(word: int) -> int:
 
 
 def uniform(key: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Numbers in [0, 1): element i depends on `key` and i alone, so any part can be made again anywhere.
+    """Numbers in [0, 1): element i depends only on `key` and i, so any part can be computed again anywhere.
 
     SplitMix64 in counter form (Steele, Lea and Flood, 2014); float32 takes the top 24 bits, float64 53.
     """
@@ -150,7 +152,7 @@ def _add(rows: Array, flat: Array, totals: Array) -> None:
     if flat.size > BLOCK and rows.dtype.kind == "f" and rows.itemsize < 8:
         often = np.flatnonzero(np.bincount(flat) > BLOCK)
         if often.size:
-            # Places of their own behind the others: a table for all in float64 would take too much memory.
+            # Extra rows behind the others: a float64 table for all rows would take too much memory.
             place = np.arange(len(totals))
             place[often] = -1 - np.arange(often.size)
             wide = np.zeros((often.size, rows.shape[1]))
@@ -165,7 +167,7 @@ def _add(rows: Array, flat: Array, totals: Array) -> None:
 def _add_in_order(rows: Array, flat: Array, totals: Array, wide: Array) -> None:
     if _added_by_kernel(rows, flat, totals, wide):
         return
-    # Number by number: NumPy's quick way, which whole rows do not take, in the same order.
+    # Number by number: NumPy's fast path, which it does not use for whole rows, in the same order.
     columns = np.arange(rows.shape[1])
     for out, mine, place in ((totals, flat >= 0, flat), (wide, flat < 0, -1 - flat)):
         if len(out):
@@ -174,7 +176,7 @@ def _add_in_order(rows: Array, flat: Array, totals: Array, wide: Array) -> None:
 
 
 def _added_by_kernel(rows: Array, places: Array, out: Array, wide: Array) -> bool:
-    """Whether the compiled loop was there, was worth it, and has added the rows."""
+    """Add the rows by the compiled loop where it exists and is worth it; returns whether it did."""
     if rows.size < COMPILED_FROM or rows.dtype not in (np.float32, np.float64):
         return False
     add = _compiled_add_rows() if jit.kernels_wanted() else None
@@ -187,7 +189,7 @@ def _added_by_kernel(rows: Array, places: Array, out: Array, wide: Array) -> boo
 
 @functools.cache
 def _compiled_add_rows() -> Callable[..., Any] | None:
-    # Without liberties for LLVM: in the order of the ids, to the bit.
+    # No fast-math flags: the sum is in the order of the ids, to the bit.
     return jit.build_function(add_rows, flags=())
 
 

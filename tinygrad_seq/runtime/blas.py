@@ -1,4 +1,4 @@
-"""The threads of the OpenBLAS that NumPy's wheels bring along, asked and set; another library is left alone."""
+"""The number of threads of the OpenBLAS inside NumPy's wheels, read and set; other libraries are not touched."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _function(name: str) -> Callable[..., Any] | None:
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    """What NumPy has loaded: beside the package on Linux and Windows, inside it on macOS."""
+    """The library that NumPy has loaded: beside the package on Linux and Windows, inside it on macOS."""
     package = Path(np.__file__).parent
     for path in (*package.parent.glob("numpy.libs/*openblas*"), *package.glob(".dylibs/*openblas*")):
         with contextlib.suppress(OSError):

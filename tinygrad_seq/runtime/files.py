@@ -1,7 +1,7 @@
 """Writing a file whole or not at all.
 
 A reader, or a second run after a crash, finds the old file or the new one and never half of either.
-This file knows nothing of what is written.
+The content is the caller's.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]
 
 
 def _target(path: str | os.PathLike[str]) -> Path:
-    """Where a file is to stand: a name that is free, or that of a file. A device would be replaced by the rename."""
+    """The path to be replaced: a free name, or that of a file. A device would be replaced by the rename."""
     try:
         target = Path(os.path.realpath(path))
         os.lstat(target.parent)
@@ -116,7 +116,7 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _refusal(path: str | os.PathLike[str], error: OSError) -> str:
-    # Only the last of these quotes the operating system, whose wording differs from one to the next.
+    # Only the last of these quotes the operating system, whose wording differs between systems.
     if isinstance(error, IsADirectoryError):
         reason, hint = "it is a folder", "Give the name of a file inside it."
     elif isinstance(error, FileNotFoundError):

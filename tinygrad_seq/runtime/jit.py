@@ -1,8 +1,8 @@
-"""Source text into a compiled function, kept on disk: a file in the user's cache folder, numba's cache beside it.
+"""Source text to a compiled function, cached on disk: a file in the user's cache folder, numba's cache beside it.
 
-A file, because numba keeps no cache for text that was only executed; named by a hash of all that it depends on,
-because numba does not notice when a function in another file changes. Where no folder can be used, the same text
-is compiled for this process alone. This file knows nothing of tapes: what a kernel computes is its caller's matter.
+A file, because numba has no cache for text that was only executed; named by a hash of everything it depends
+on, because numba does not notice when a function in another file changes. Where no folder can be used, the
+same text is compiled for this process only. The source text comes from the caller; no tape is read here.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _PACKAGE = __name__.partition(".")[0]
 
 # ---- may we compile? -----------------------------------------------------------------------------------------
 def switched_off() -> str:
-    """Why nothing is compiled here, as far as can be told without importing numba, or nothing."""
+    """The reason why nothing is compiled, as far as it can be known without importing numba, or ""."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0"):
         return "NUMBA_DISABLE_JIT is set"
     try:
         there = importlib.util.find_spec("numba") is not None
-    except Exception:  # an import hook, or a stand-in in sys.modules, may raise what it likes
+    except Exception:  # an import hook, or a stand-in in sys.modules, may raise anything
         there = False
     return "" if there else "numba is not installed"
 
@@ -66,7 +66,7 @@ def kernels_wanted() -> bool:
 # ---- the name of a kernel ------------------------------------------------------------------------------------
 @functools.cache
 def _surroundings() -> str:
-    """All that every kernel depends on besides texts and flags."""
+    """Everything that all kernels depend on besides texts and flags."""
     import llvmlite
     import llvmlite.binding
     import numba
@@ -87,7 +87,7 @@ def _surroundings() -> str:
     return "\0".join(parts)
 
 
-# By their looks, for to parse a module takes ten times as long; what only looks like an import does no harm.
+# By a regular expression, because parsing a module takes ten times as long; a false match does no harm.
 _IMPORT = re.compile(r"^\s*(?:from\s+([.\w]+)\s+)?import\s+(\([^)]*\)|[^\n]*)", re.MULTILINE)
 
 
@@ -138,11 +138,11 @@ def build(
 ) -> Callable[..., Any]:
     """The compiled `function` of a source text; compiled when first called, or read from the cache.
 
-    `flags` are the liberties that LLVM may take with floats. Another function than `kernel` may call that; with
-    `parallel` its loops of `prange` run on numba's threads. `vectors` is how many vectors a loop works on side by
-    side: of a chain of steps each waits for the last, so a second one hides the waiting, as long as the
-    processor has names for the values of both. The kernel must not raise, for a call that does is
-    taken for a damaged cache and repeated.
+    `flags` are LLVM's fast-math flags. Another function than `kernel` may call that; with `parallel` its
+    loops of `prange` run on numba's threads. `vectors` is how many vectors a loop works on side by side: of a
+    chain of steps each waits for the last, so a second one hides the waiting, as long as the processor has
+    names for the values of both. The kernel must not raise, for a call that does is taken for a damaged cache
+    and repeated.
     """
     parts = (
         source,
@@ -181,7 +181,7 @@ def _compiled(function: Callable[..., Any], flags: tuple[str, ...], parallel: bo
 def build_function(function: Callable[..., Any], flags: tuple[str, ...] = ()) -> Callable[..., Any] | None:
     """A function of this package compiled as `build` does; None where the package came without its source.
 
-    The function uses Python and its arguments alone, for only its own text is compiled.
+    The function may use only Python and its arguments, because only its own text is compiled.
     """
     try:
         text = inspect.getsource(function)
@@ -216,7 +216,9 @@ def _side_by_side(vectors: int) -> Iterator[None]:
 
 
 class _Text(importlib.abc.ExecutionLoader):
-    """Loads a kernel from the text at hand: what lies on the disk is for numba and for people, and never run."""
+    """Loads a kernel from the text in memory: the file on the disk is for numba and for people, and is never
+    executed.
+    """
 
     def __init__(self, name: str, source: str, path: Path | None):
         self.name, self.source = name, source
@@ -232,9 +234,11 @@ class _Text(importlib.abc.ExecutionLoader):
 
 
 def _stored(path: Path, source: str) -> Path | None:
-    """The file with this text, written unless it is there; None, which is said, where it cannot be."""
+    """The file with this text, written if it does not exist; None, with a message, where it cannot be written."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # removed, perhaps, while the program ran
+        path.parent.mkdir(
+            mode=0o700, parents=True, exist_ok=True
+        )  # it may have been removed while the program ran
         with contextlib.suppress(OSError):
             if path.read_bytes() == source.encode():
                 return path
@@ -247,7 +251,7 @@ def _stored(path: Path, source: str) -> Path | None:
 
 
 class _Kernel:
-    """A function that is compiled at its first call, says so once, and mends a damaged cache."""
+    """A function that is compiled at its first call, with one message, and repairs a damaged cache."""
 
     def __init__(
         self,
@@ -279,7 +283,7 @@ class _Kernel:
         try:
             return self._attempt(arguments, path)
         except Exception as error:
-            # A file cut short by a crash, or a folder gone: drop what numba kept, and compile afresh.
+            # A file truncated by a crash, or a removed folder: drop numba's cache, and compile again.
             for kept in numba_files(path):
                 with contextlib.suppress(OSError):
                     kept.unlink()
@@ -288,7 +292,7 @@ class _Kernel:
                 with contextlib.suppress(Exception):
                     return self._attempt(arguments, path)
             why = getattr(error, "strerror", None) or type(error).__name__
-        result = self._attempt(arguments, None)  # what is wrong with the kernel itself comes out here
+        result = self._attempt(arguments, None)  # an error of the kernel itself is raised here
         say_unused(path.parent, f"numba cannot keep its files there ({why})")
         return result
 

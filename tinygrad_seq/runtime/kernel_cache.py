@@ -1,4 +1,4 @@
-"""The folder in which compiled kernels are kept, private to the user, and what is said about it."""
+"""The cache folder of compiled kernels, private to the user, and the messages about it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def folder_name() -> Path:
         folder = Path.home() / "Library" / "Caches" / _PACKAGE
     else:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / _PACKAGE
-    return Path(os.path.abspath(folder))  # the program may change its folder while it runs
+    return Path(os.path.abspath(folder))  # the program may change its working folder while it runs
 
 
 @functools.cache
 def cache_folder() -> Path | None:
-    """The folder of kernels, made and private to the user; None, which is said, where it cannot be had."""
+    """The folder of kernels, made and private to the user; None, with a message, where that is not possible."""
     try:
         folder = folder_name()
     except RuntimeError:
@@ -49,7 +49,7 @@ def cache_folder() -> Path | None:
 
 
 def _unfit(folder: Path) -> str:
-    """Why a folder cannot hold code that we run, or nothing."""
+    """Why a folder is not safe for code that we run, or ""."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         facts = folder.stat()
@@ -64,7 +64,7 @@ def _unfit(folder: Path) -> str:
 
 
 def numba_files(path: Path) -> Iterator[Path]:
-    """What numba keeps for the kernel of a source file, with its digests; `NUMBA_CACHE_DIR` moves it."""
+    """Numba's cache files for the kernel of a source file, with their digests; `NUMBA_CACHE_DIR` moves them."""
     pattern = f"{path.stem}.*.nb[ic]*"
     yield from (path.parent / "__pycache__").glob(pattern)
     elsewhere = os.environ.get("NUMBA_CACHE_DIR")
@@ -77,7 +77,7 @@ _said: set[str] = set()
 
 
 def say_unused(folder: Path | str, why: str) -> None:
-    """Say that a folder is not used."""
+    """Print that a folder is not used."""
     say(
         "unused",
         f"{folder} is not used for kernels: {why}. They are built for this process alone; "
@@ -86,7 +86,7 @@ def say_unused(folder: Path | str, why: str) -> None:
 
 
 def say_building(path: Path | None) -> None:
-    """Say that a kernel is being built, which takes a moment."""
+    """Print that a kernel is being built, which takes a moment."""
     where = f"kept in {path.parent}" if path else "for it alone"
     say("building", f"building kernels for this processor, {where}")
 
@@ -95,5 +95,5 @@ def say(kind: str, text: str) -> None:
     """Print a line to the error stream, once for each kind."""
     if kind not in _said and sys.stderr is not None:
         _said.add(kind)
-        with contextlib.suppress(OSError, ValueError):  # an error stream that is closed stops no training
+        with contextlib.suppress(OSError, ValueError):  # a closed error stream must not stop the training
             print(visible(f"{_PACKAGE}: {text}"), file=sys.stderr)

@@ -1,9 +1,9 @@
-"""Numba's cache of compiled kernels, read only where each file is, byte for byte, what was written.
+"""Numba's cache of compiled kernels, read only where each file still has the bytes that were written.
 
-Numba unpickles its index and runs the machine code that it finds, and checks neither. A byte that a disk or a copy
-got wrong can crash the process, or give a wrong number without a word. So a digest lies beside each file, and a file
-that does not agree with its digest counts as absent: its kernel is compiled anew. This guards against damage; against
-people, the folder is private to the user.
+Numba unpickles its index and runs the machine code that it finds, and checks neither. A wrong byte from a disk or a
+copy can crash the process, or silently give a wrong number. So there is a digest beside each file, and a file that
+does not match its digest counts as absent: its kernel is compiled again. This protects against damage; the
+protection against people is that the folder is private to the user.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def digest_of(path: Path) -> str:
 
 
 def is_sound(path: Path) -> bool:
-    """True where a file is there and agrees with its digest."""
+    """True where a file exists and matches its digest."""
     try:
         return path.with_name(path.name + ENDING).read_bytes() == digest_of(path).encode()
     except OSError:
@@ -35,8 +35,8 @@ def is_sound(path: Path) -> bool:
 
 
 def write_digest(path: Path) -> None:
-    """Put the digest of a file beside it; where that cannot be, the file counts as absent."""
-    # Not flushed to the disk: a digest that a power cut takes away costs one more compilation.
+    """Write the digest of a file beside it; where that fails, the file counts as absent."""
+    # Not flushed to the disk: a digest lost in a power cut costs one more compilation.
     with contextlib.suppress(OSError):
         path.with_name(path.name + ENDING).write_bytes(digest_of(path).encode())
 
@@ -73,8 +73,8 @@ def _checked_files() -> type[Any]:
 def enable_checked_cache(dispatcher: Any) -> None:
     """Let a function that numba compiles keep its machine code on the disk, checked before it is loaded.
 
-    Raises AttributeError or ImportError where this numba keeps its files another way: better no cache than one
-    that nobody checks.
+    Raises AttributeError or ImportError where this numba stores its files in another way: better no cache than an
+    unchecked one.
     """
     files = _checked_files()
     dispatcher.enable_caching()

@@ -1,4 +1,4 @@
-"""A lock that is free in a forked process, whoever held it when the process was forked."""
+"""A lock that is free in a forked process, also where a thread of the parent held it at the fork."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""Where a step's arrays lie: the C library keeps what they leave behind, and the next step finds it warm.
-
-And when Python looks for cycles.
+"""Memory of a training step: freed arrays stay with the C library for the next step; the garbage collector can
+pause.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-# glibc's own limit for what it learns (DEFAULT_MMAP_THRESHOLD_MAX on 64 bits), less its header and a page.
+# glibc's largest dynamic threshold (DEFAULT_MMAP_THRESHOLD_MAX on 64 bits), less its header and a page.
 _LARGEST = 32 * 1024 * 1024 - 8192
 
 
@@ -19,9 +18,9 @@ def keep_freed_pages() -> None:
     """Let arrays of up to 32 MB come from the heap, which keeps up to 64 MB that are free for the next ones.
 
     glibc fetches a large array from the system and gives it back at once, and each page of it is cleared again
-    at the first touch: a quarter of a training step's time. It learns from what it sees: once a block of n bytes
-    has been freed, blocks of that size stay (mallopt(3), "dynamic mmap threshold"). So one block of the largest
-    size is taken and freed; nobody writes to it, so it costs no memory. With other C libraries nothing happens.
+    at the first touch: a quarter of a training step's time. The threshold adapts: once a block of n bytes has been
+    freed, blocks of that size stay (mallopt(3), "dynamic mmap threshold"). So one block of the largest size is
+    allocated and freed; it is never written to, so it costs no memory. With other C libraries nothing happens.
     """
     block = np.empty(_LARGEST, np.uint8)
     del block

@@ -1,7 +1,7 @@
 """Functions that NumPy lacks and whose tails the primitives must keep: the logistic and the normal distribution.
 
-Plain NumPy in, plain NumPy out. A result is right relative to itself however small it is, where 1 + exp(-x) or
-1 + erf(x) would have lost it.
+Plain NumPy in, plain NumPy out. Results have a small relative error however small they are, where 1 + exp(-x) or 1
++ erf(x) would lose all digits.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ FINE = 2.0**20  # a size below FARTHEST in steps of 1 / FINE has 26 bits, so tha
 
 
 def lesser(x: Array) -> Array:
-    """The lesser of sigmoid(x) and 1 - sigmoid(x), negative where it is the latter: for positive x.
+    """The smaller of sigmoid(x) and 1 - sigmoid(x), negative where it is the latter: for positive x.
 
-    Both follow from it to the last places, and their slope too. Negative ones end at the least normal number, so
-    that the sign is kept even where subnormal numbers are taken for 0.
+    Both can be computed from it without loss, and their derivative too. Negative ones end at the least normal
+    number, so that the sign is kept even where subnormal numbers are taken for 0.
     """
     e = np.exp(-np.abs(x))
     part = e / (1.0 + e)

@@ -1,9 +1,9 @@
-"""Long sums that keep their digits: every sum of an array in this package ends here.
+"""Accurate long sums: every sum of an array in this package is computed here.
 
-NumPy adds in pairs along the axis that lies closest in memory only; over any other axis it adds row after row, so
-that the error grows with the number of rows: a mean of four million float32 rows of 0.1 came out as 0.096. Here no
-running sum takes more than `BLOCK` numbers: rows are summed in blocks, and the sums of the blocks, in float64
-where the numbers are narrower, in blocks again.
+NumPy uses pairwise summation along the innermost axis in memory only; over any other axis it adds row after row, so
+that the error grows with the number of rows: the mean of four million float32 rows of 0.1 was 0.096. Here no
+running sum takes more than `BLOCK` numbers: rows are summed in blocks, and the sums of the blocks, in float64 where
+the numbers are narrower, in blocks again.
 
 The bound: the result lies within `error_bound` times the sum of the sizes, sum |x_i|, of the true sum. That is
 7.7e-6 in float32 for any number of rows, and 5.7e-14 in float64 for 10^7. Found on 10^7 equal rows of 0.1: 1e-6 and
@@ -19,7 +19,7 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# How many numbers one running sum takes: twice as many cost a digit every tenth time.
+# The length of one running sum: with twice as many numbers a tenth of the sums lose a digit.
 BLOCK = 128
 # Of so many numbers the running sums go side by side, in one loop of NumPy's. A loop over each row of 256 takes twice
 # the time, over each row of 16 fifteen times; more than these no longer lie close to the processor.
@@ -32,7 +32,7 @@ _reduce: Any = np.add.reduce
 
 
 def error_bound(count: int, dtype: Any) -> float:
-    """How far a sum of `count` numbers may lie from the true one, relative to the sum of their sizes."""
+    """The bound on the error of a sum of `count` numbers, relative to the sum of their absolute values."""
     half = float(np.finfo(dtype).eps) / 2
     if half > 1e-15:
         return (BLOCK + 1) * half
@@ -62,7 +62,7 @@ def total(x: Array, axis: tuple[int, ...], keepdims: bool = False) -> Array:
 
 
 def _in_pairs(x: Array, axis: tuple[int, ...]) -> bool:
-    """Whether NumPy's own loop runs along these axes, laid out as one: it adds that in pairs, quickly."""
+    """Whether these axes are one contiguous axis for NumPy, which then uses its fast pairwise summation."""
     step, kept, strides = x.itemsize, x.itemsize * x.size, x.strides
     for i in range(x.ndim - 1, -1, -1):
         if x.shape[i] == 1:

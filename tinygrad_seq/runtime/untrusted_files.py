@@ -1,7 +1,7 @@
-"""Files that others have made: opened only where they are files, read only as far as is sane, refused in words.
+"""Files from unknown sources: only regular files are opened, sizes are bounded, and errors are plain sentences.
 
-A pipe without a writer would hang, a device would go on for ever, and `[Errno 21]` tells nobody anything. This file
-knows nothing of what is read.
+A pipe without a writer would hang, a device may never end, and `[Errno 21]` explains nothing. The content is
+the caller's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SPECIAL = {
 
 
 class UnfitError(OSError):
-    """Something that has the name of a file and is none, or is too large; `strerror` says in words what."""
+    """A path that is no regular file, or a file that is too large; `strerror` explains which."""
 
     def __init__(self, reason: str):
         super().__init__(errno.EINVAL, reason)
@@ -75,7 +75,7 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
     """
     data = bytearray()
     with open_file(path) as file:
-        # Not `read(most + 1)`: that takes the memory first, and asks for the bytes afterwards.
+        # Not `read(most + 1)`: that allocates the whole memory before it reads.
         while piece := file.read(_PIECE):
             data += piece
             if len(data) > most:
@@ -84,7 +84,7 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
 
 
 def reason_of(error: OSError | ValueError) -> str:
-    """Why a file cannot be read or written, in words that are the same on every system where that is possible.
+    """Why a file cannot be read or written, in the same words on every system where that is possible.
 
     >>> reason_of(FileNotFoundError(errno.ENOENT, "No such file or directory"))
     'it does not exist'

@@ -1,7 +1,7 @@
-"""What is remembered of an object for as long as it lives, and forgotten without any Python running.
+"""Values stored for an object while it lives, and dropped by C code when it dies.
 
-Python's own `WeakKeyDictionary` forgets in a function written in Python, which Ctrl+C can cut: the exception is then
-printed and lost ("Exception ignored in ..."), and so is the wish to stop. Here the callback is C all through.
+Python's own `WeakKeyDictionary` removes entries in a Python function, which Ctrl+C can interrupt: the exception is
+then printed and lost ("Exception ignored in ..."), and the program does not stop. Here the callback is C code only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def forgotten_with(owner: Any, table: dict[int, Any]) -> weakref.ref[Any]:
     >>> table
     {}
     """
-    # Called with the reference, which `pop` takes for what to return where there is no entry.
+    # Called with the reference, which `pop` takes as the value to return where there is no entry.
     return weakref.ref(owner, partial(table.pop, id(owner)))
 
 
@@ -61,22 +61,22 @@ class WeakMap(Generic[V]):
         return usual if entry is None else entry[1]
 
     def pop(self, key: Any, usual: V) -> V:
-        """The value of an object, forgotten, or `usual`."""
+        """Remove and return the value of an object, or `usual`."""
         entry = self._entries.pop(id(key), None)
         return usual if entry is None else entry[1]
 
 
 class Held(weakref.ref[Any]):
-    """A weak reference that is no view's: a tensor's plain ones tell that views of it are still there."""
+    """A weak reference that does not count as a view's: plain ones to a tensor tell that views of it are alive."""
 
     __slots__ = ()
 
 
 class Memory:
-    """Where the numbers of an array lie, so that the same view can be had again for as long as its owner lives.
+    """The memory of an array, so that the same view can be made again as long as its owner lives.
 
-    A layer looks at data through views that nobody keeps, and starts from small arrays of its own: those up to `KEPT`
-    bytes are kept, and of larger ones that hold one number many times, that number.
+    A layer reads data through short-lived views, and starts from small arrays of its own: arrays up to `KEPT`
+    bytes are kept whole, and of larger ones with one repeated number, that number.
     """
 
     KEPT = 1 << 16
@@ -95,7 +95,8 @@ class Memory:
             self._held = weakref.ref(array) if same is None else same
         else:
             self._held = weakref.ref(owner)
-            # A view of the whole begins where its owner does; to ask for an address takes longer than all else here.
+            # A view of the whole begins at its owner's address; reading an address takes longer than everything
+            # else here.
             whole = array.nbytes == owner.nbytes and array.flags.forc and owner.flags.forc
             self._layout = array.shape, array.dtype, None if whole else _start(array), array.strides
 

@@ -1,1 +1,1 @@
-"""The frozen record of a program: its rows, its printed form, and what makes it sound."""
+"""The frozen record of a program: its rows, its printed form, and the check that it is valid."""

@@ -1,4 +1,4 @@
-"""What makes a tape sound: slots assigned once and before use, shapes and dtypes those that the ops give."""
+"""Validity of a tape: slots are assigned once and before use, shapes and dtypes are those of the ops."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinygrad_seq.tape.shape_rules import SHAPES, expected_dtype
 
 
 class _Shown:
-    """A row as an error text shows it."""
+    """A row in an error text."""
 
     def __init__(self, row: Row):
         self.row = row
@@ -23,7 +23,7 @@ class _Shown:
 
 
 def check(rows: Sequence[Row], outputs: Sequence[int]) -> None:
-    """Raise GraphError at the first row that is not sound."""
+    """Raise GraphError at the first row that is not valid."""
     for i, row in enumerate(rows):
         if row.slot != i:
             again = (
@@ -60,7 +60,7 @@ def _check_call(row: Row, rows: Sequence[Row]) -> None:
                 else "expected no arguments yet."
             )
             _refuse(f"row %{row.slot} uses %{slot} before it is assigned", rows, [row], rule)
-    # A checkpoint or a fused op carries the function that it stands for.
+    # A checkpoint or a fused op holds the function that it stands for.
     rule_of = SHAPES["checkpoint"] if "fn" in row.settings else SHAPES.get(row.op)
     if rule_of is None:
         hint = f'Enter its rule: SHAPES["{row.op}"] = lambda *shapes, **settings: ...'

@@ -28,7 +28,7 @@ _MANY = 12
 class Row:
     """What one slot of a tape holds: a leaf (`input`, `param`, `const`), or an op applied to earlier slots.
 
-    `shape` and `dtype` are tuples of them for an op with several outputs, which hang on it as `pick` rows.
+    `shape` and `dtype` are tuples of them for an op with several outputs, each of which is a `pick` row.
     `value` is a constant's number; `wants` says whether a gradient flows here.
 
     >>> Row(2, "mul", (0, 1), shape=(3,), dtype=np.dtype("float32"), place=Place("lstm", 4))
@@ -68,7 +68,7 @@ class Row:
 
     @property
     def program(self) -> tuple[Any, ...]:
-        """What the row computes, without its labels: equal rows have equal programs."""
+        """The row without its labels: rows that compute the same have equal programs."""
         # By its text, for NaN equals NaN here and 0.0 is not -0.0.
         return self.op, self.args, self.settings, self.shape, self.dtype, repr(self.value)
 
@@ -104,7 +104,7 @@ def _aligned(column: list[str], limit: int) -> list[str]:
 
 
 def line(row: Row, rows: Sequence[Row] = ()) -> str:
-    """One row by itself; constants stand in it as numbers where the rows that they are in are given."""
+    """One row as text; constants are written as numbers where their rows are given."""
     where = "  ".join(part for part in (scope_of(row), when_of(row)) if part)
     return "   ".join(part for part in (f"%{row.slot} = {call(row, rows)}", type_of(row), where) if part)
 
@@ -169,7 +169,7 @@ def when_of(row: Row) -> str:
 
 
 def shown(name: str) -> str:
-    """A name or scope as it may stand on a line: with quotes and escapes where it would break it."""
+    """A name or scope on a line: with quotes and escapes where it would break the line."""
     return name if name.isprintable() and " " not in name else repr(name)
 
 

@@ -1,6 +1,6 @@
-"""The shape and dtype that each op gives, told from those of its operands and from its settings.
+"""The shape and dtype of each op's result, from those of its operands and from its settings.
 
-One entry per primitive: the checker of tapes reads them, and a law keeps the table as complete as the op set.
+One entry per primitive: the checker of tapes reads them, and a test compares the table with the set of ops.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _expanded(x: Shape, *, shape: Shape) -> Shape:
 
 
 def _sliced(x: Shape, *, index: tuple[Any, ...]) -> Shape:
-    # An array of this shape that takes no memory: NumPy itself says what the index leaves.
+    # An array of this shape without memory: NumPy itself gives the shape after indexing.
     return tuple(np.broadcast_to(np.empty((), bool), x)[index].shape)
 
 
@@ -98,7 +98,7 @@ def _picked(outputs: tuple[Shape, ...], *, i: int) -> Shape | None:
 
 
 def _unknown(*shapes: Shape, **settings: Any) -> None:
-    """What a function of the user's returns cannot be told from outside."""
+    """The result of a user's function is unknown."""
 
 
 SHAPES: dict[str, Callable[..., Any]] = {
@@ -125,7 +125,7 @@ SHAPES: dict[str, Callable[..., Any]] = {
 
 
 def expected_dtype(op: str, dtypes: tuple[Any, ...], settings: dict[str, Any]) -> Any:
-    """The dtype an op gives; None where it cannot be told."""
+    """The dtype of an op's result; None where it is unknown."""
     if "dtype" in settings:
         return np.dtype(settings["dtype"])
     if op == "pick":
@@ -139,7 +139,7 @@ def expected_dtype(op: str, dtypes: tuple[Any, ...], settings: dict[str, Any]) -
 
 @functools.lru_cache(maxsize=1024)
 def _tried(op: str, dtypes: tuple[DType, ...]) -> DType:
-    """What NumPy makes of these dtypes, asked with one element each."""
+    """The dtype that NumPy gives for these, found with one element each."""
     ones = [np.ones((1, 1), d) for d in dtypes]
     settings = {"axis": (0,), "keepdims": False} if OPS[op].kind == "reduce" else {}
     return np.asarray(OPS[op].forward(*ones, **settings)).dtype

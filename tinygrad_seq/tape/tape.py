@@ -62,12 +62,12 @@ class Tape:
 
     @staticmethod
     def with_nodes(*outputs: Tensor) -> tuple[Tape, dict[int, Node | Leaf]]:
-        """The record, and the live node behind each slot, for those who go on recording from there."""
+        """The record, and the live node behind each slot, for further recording."""
         tape, slots = _taken(outputs)
         return tape, {slot: node for node, slot in slots.items()}
 
     def check(self) -> Tape:
-        """The tape itself, if it is sound: slots assigned once, before use, of the types that their ops give.
+        """The tape itself, if it is valid: slots are assigned once, before use, with the types of their ops.
 
         Raises GraphError that names the first row at fault.
         """
@@ -154,7 +154,7 @@ def _row(node: Node | Leaf, slot: int, slots: Mapping[Node | Leaf, int]) -> Row:
     owner = node.tensor()
     name = node.name or (owner.name if owner is not None else "")
     value = node.value
-    if value is not None:  # 2 and 2.0 share one constant: which of them was met first must not show
+    if value is not None:  # 2 and 2.0 share one constant: the order of their first uses must not be visible
         value = float(value) if node.dtype.kind == "f" else np.asarray(value, node.dtype).item()
     return Row(slot, kind, (), {}, node.shape, node.dtype, node.place, name, value, node.wants)
 

@@ -1,4 +1,4 @@
-"""`draw`: whatever there is to be drawn, as a picture."""
+"""`draw`: the picture of tensors, of a tape, of a graph, or of a layer."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def draw(
         color       "kind" of op, or "grad": log10 of the norm of the gradient of the sum of the outputs
         which       "forward", "backward" (the recorded gradient at all parameters) or "both"
         values      write up to eight numbers of each value and of its gradient into the boxes, and what all are like
-                    into the tooltips; the program is run again for what nobody kept
+                    into the tooltips; the program is run again for values that are gone
         names       what tensors are called, such as `locals()`; `h.name = "h"` says the same of one
 
     Values flow down; the time steps of a loop stand side by side, time running to the right. Green squares are
@@ -121,7 +121,7 @@ def _graph(
 def _add_live_numbers(
     graph: Graph, outputs: Sequence[Tensor], nodes: Mapping[int, Live | Leaf], color: str, values: bool
 ) -> None:
-    """Norms, values and gradients; where they are not there any more, from the program run again."""
+    """Add norms, values and gradients; those that are gone come from a second run of the program."""
     made: dict[Any, Any] = {}
     live = nodes
     if values or is_freed(outputs):
@@ -145,7 +145,7 @@ def _add_live_numbers(
 
 
 def _add_own_norms(graph: Graph, nodes: Any) -> None:
-    """In the backward pass the values are gradients themselves; those that are still there have a norm."""
+    """In the backward pass the values are gradients themselves; those still in memory get a norm."""
     arrays = from_tape.arrays_of(nodes)
     for n in graph.nodes:
         if n.phase == "backward" and n.id in arrays:
@@ -159,7 +159,7 @@ def _outputs(what: Sequence[Any]) -> list[Tensor]:
         return [_run(what[0], what[1:])]
     found = leaves(what, object)
     if not found or any(not isinstance(t, Tensor) for t in found):
-        Tape.of(*found)  # refuses them in its own words
+        Tape.of(*found)  # raises the error for other types
     return found
 
 

@@ -25,7 +25,7 @@ _MOST_LINES = 200
 
 
 class Picture:
-    """A graph, and how it is to be shown. Nothing is worked out before it is asked for.
+    """A graph, and how it is to be drawn. Everything is computed at its first use.
 
     `graph` is everything, `folded` what is left of it at the wished level; `dot`, `text` and `svg()` show that.
     In a notebook it shows as SVG, or as the tree where nothing can render. `seconds` is how long each program that
@@ -80,7 +80,7 @@ class Picture:
             .txt              an indented tree
             .json             the whole graph, not folded: `Graph.from_json` reads it
 
-        Where nothing can draw it, the three that need no Graphviz are written beside it, and the error says so.
+        Without a renderer the three kinds that need no Graphviz are written beside it, and the error says so.
         Raises DataError for another ending, RenderError where it is too large or no Graphviz is installed.
 
         >>> import tempfile
@@ -112,7 +112,7 @@ class Picture:
             raise DataError("picture: no such kind of file", {"path": os.fspath(path)}, rule)
 
     def _written_instead(self, path: Path) -> str:
-        """What needs no Graphviz, in files beside the one that was asked for; none that is there is touched."""
+        """Write the kinds that need no Graphviz beside the file that was asked for; existing files stay."""
         others = [path.with_suffix(ending) for ending in (".dot", ".json", ".txt")]
         others = [other for other in others if not other.exists()]
         try:
@@ -125,7 +125,7 @@ class Picture:
         return f"\n  Written instead: {', '.join(other.name for other in others)}." if others else ""
 
     def _least(self) -> int:
-        """How many nodes are drawn at least, as far as that can be told before anything is folded."""
+        """A lower bound on the number of nodes, known before folding."""
         if self.wish.view != "unrolled" or self.wish.collapse:
             return len(self._folded.graph.nodes)
         ops = [n for n in self.graph.nodes if not n.is_leaf and n.op not in ("pick", "cut", *MOVES)]

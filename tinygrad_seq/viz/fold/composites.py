@@ -61,9 +61,9 @@ def _edges(graph: Graph, home: dict[int, int]) -> list[Edge]:
 
 
 def ended(graph: Graph) -> Graph:
-    """The graph without the moves at its end: what a concat or a reshape lays out as the result is the result itself.
+    """The graph without the moves at its end: the input of a last concat or reshape is shown as the result.
 
-    A move that is left out is counted with the last of what it read.
+    A move that is left out is counted with the last op that it read.
     """
     nodes, into, read = graph.by_id(), dict[int, list[Edge]](), Counter[int]()
     for e in graph.edges:

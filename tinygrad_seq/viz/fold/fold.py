@@ -1,6 +1,6 @@
 """Folding: equal steps and equal blocks drawn as one, ops gathered into gates, cells and modules, loops rolled up.
 
-Every op of the tape is in exactly one node of what comes out, which lists it: nothing is lost.
+Every op of the tape is in exactly one node of the result, which lists it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ONE_BOX = ("relu", "biased_relu", "layer_norm", "rms_norm", "dropout", "attenti
 
 
 def folded(graph: Graph, wish: Wish) -> Folded:
-    """The graph as it is to be drawn; without a level the deepest that has at most MOST_NODES nodes."""
+    """The folded graph; without a level that of the deepest level with at most MOST_NODES nodes."""
     lesson = wish.level == LESSON
     graph = opened(graph, lambda n: wish.expand.takes(n, ()))
     if lesson:

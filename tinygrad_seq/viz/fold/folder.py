@@ -16,7 +16,7 @@ from tinygrad_seq.viz.graph.model import BLOCKS, STEPS, Graph, Node
 
 LESSON = "lesson"
 LONGEST_UNROLLED = 6
-_FEWEST_BLOCKS = 5  # the first two and the last stand by themselves, and one is no run
+_FEWEST_BLOCKS = 5  # the first two and the last are drawn alone, and a single step is no run
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Wish:
 
 
 class Folder:
-    """What can be found out before the level is known: which steps and blocks are equal."""
+    """What does not depend on the level: which steps and blocks are equal."""
 
     def __init__(self, graph: Graph, wish: Wish):
         self.wish = wish

@@ -1,4 +1,4 @@
-"""From which op is in which box to the graph that is drawn: nodes with their sums, and the edges between them."""
+"""The folded graph from the box of each op: nodes with their sums, and the edges between them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHAIN = "chain"
 
 @dataclass(frozen=True)
 class Box:
-    """A box that ops are gathered in. `key` tells boxes apart."""
+    """A box of ops. `key` identifies it."""
 
     key: Any
     kind: str
@@ -73,7 +73,7 @@ class _Gathering:
             del self.box[at]
 
     def _sort_rest(self) -> None:
-        """What has no node of its own, and leaves: data that one box alone reads is one leaf."""
+        """Place the ops without a node of their own, and leaves: data that only one box reads is one leaf."""
         wiring = self.wiring
         for op, owner in wiring.belongs.items():
             while owner in wiring.belongs:
@@ -116,7 +116,7 @@ class _Gathering:
                 self.members.setdefault(self.home[n.id], []).append(n.id)
 
     def _gather_weights(self, readers: dict[int, set[int]]) -> None:
-        """The parameters of a box, or of equal steps, are one leaf where they are many and read there alone."""
+        """Many parameters that only one box, or one run of equal steps, reads become one leaf."""
         of: dict[frozenset[int], list[int]] = {}
         for n in self.wiring.graph.nodes:
             to = readers.get(n.id, set()) if self.home.get(n.id, n.id) == n.id else set()

@@ -1,4 +1,4 @@
-"""The four levels: which ops share a box when a model, its cells or its gates are to be seen.
+"""The four levels: which ops share a box where a model, its cells, its gates or its ops are shown.
 
     op      every op by itself
     gate    an op with what is done to its one result before it is used; an inner scope of a time step
@@ -24,7 +24,7 @@ HANDED = ("cut", "state", "total")
 
 
 def boxes(folder: Folder, level: str) -> dict[int, Box]:
-    """By op, the box that it is in; ops that are by themselves are left out."""
+    """By op, the box that it is in; ops without a box are left out."""
     found: dict[int, Box] = {}
     wiring = folder.wiring
     shared = _shared_prefix(folder) if level == "model" else 0
@@ -44,7 +44,7 @@ def boxes(folder: Folder, level: str) -> dict[int, Box]:
                 found[n.id] = folder.boxes[n.id]
             continue
         if folder.aliases.get(n.id, n.id) != n.id:
-            continue  # it goes with the op that stands for it
+            continue  # it belongs to the op that stands for it
         if last is None or last[0] != key:
             last = key, Box((GROUP, n.id), GROUP, _label(key), key if key in loops else _outside(key))
         found[n.id] = last[1]
@@ -92,7 +92,7 @@ def _first_step(path: Path, most: int) -> int:
 
 
 def _shared_prefix(folder: Folder) -> int:
-    """How many scopes hold all ops that are in any: a model's own, which tells nothing apart."""
+    """How many outer scopes hold all ops that are in any scope: such as the model's own."""
     paths = [n.path for n in folder.wiring.ops() if n.path]
     if not paths:
         return 0

@@ -1,4 +1,4 @@
-"""What a user names to be shown in full or as one box: names, globs, or a function of a node."""
+"""The choice of `expand` and `collapse`: names, globs, or functions of a node."""
 
 from __future__ import annotations
 

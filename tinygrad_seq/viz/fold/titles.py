@@ -1,4 +1,4 @@
-"""What a box of ops is called."""
+"""Titles of boxes of ops."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_NAMED = 3
 
 
 def summary(members: Sequence[Node], count: int = 1) -> str:
-    """The ops of a box in words, the costliest first: `matmul, lstm_gates, 3 more`."""
+    """The ops of a box as a text, the most expensive first: `matmul, lstm_gates, 3 more`."""
     costs: Counter[str] = Counter()
     times: Counter[str] = Counter()
     for m in members:

@@ -1,1 +1,1 @@
-"""From a tape to a graph: nodes, boxes, edges and what they show, as plain data."""
+"""From a tape to a graph: nodes, boxes and edges with their labels and numbers, as plain data."""

@@ -1,7 +1,7 @@
 """Where each op of a graph is drawn: boxes for scopes, and in the scope that loops one for each time step.
 
-An op knows its scope path and its step, not which of the two lies inside the other. The order in which the
-ops ran tells: a scope whose steps only ever rise, or only ever fall, is gone through step by step.
+An op has a scope path and a step, but not which of the two lies inside the other. The order in which the ops ran
+decides: a scope whose steps only rise, or only fall, is a loop over the steps.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Path = tuple["Cluster", ...]
 
 
 class Cluster(NamedTuple):
-    """One box around nodes. `run` counts the times that one scope was gone through from its first step.
+    """One box around nodes. `run` counts how often a scope was run from its first step.
 
     For a step `first` is its number, `times` how many equal ones it stands for.
     """
@@ -30,7 +30,7 @@ class Cluster(NamedTuple):
 
 @dataclass(slots=True)
 class _Loop:
-    """What is known of the steps below one scope: how they move, and the deepest scope that has them all."""
+    """The steps below one scope: whether they rise or fall, and the deepest scope that holds all of them."""
 
     last: int
     common: tuple[str, ...]
@@ -112,7 +112,7 @@ def _loop_depth(node: Node, loops: dict[Any, _Loop]) -> int | None:
 
 
 def _run_of(node: Node, runs: dict[Any, _Loop]) -> int:
-    """How often its scope was gone through before: a layer used on two sequences is drawn twice."""
+    """How often its scope was run before: a layer used on two sequences is drawn twice."""
     key = (node.phase, node.path)
     if node.t is None:
         return runs[key].run if key in runs else 0
@@ -145,7 +145,7 @@ def loops_of(paths: Mapping[int, Path]) -> dict[int, Any]:
 
 
 def scopes_in(path: Path) -> Iterator[str]:
-    """The names by which a box may be asked for: of each box in the path, from the root, joined."""
+    """The names of a box for `expand` and `collapse`: of each box in the path, from the root, joined."""
     parts: list[str] = []
     for cluster in path:
         if cluster.kind != "phase":

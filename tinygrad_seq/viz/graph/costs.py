@@ -1,8 +1,8 @@
-"""What an op costs: arithmetic, and bytes made and kept.
+"""The cost of an op: arithmetic, and bytes made and kept.
 
 Arithmetic is counted so: a product of (m, k) and (k, n) is 2 m k n; a pointwise op one for each number that it makes,
-be it an addition or an exponential; a sum or a maximum one for each number that it reads; what only moves numbers
-none. A fused op costs what its composition does.
+be it an addition or an exponential; a sum or a maximum one for each number that it reads; an op that only moves
+numbers nothing. The cost of a fused op is that of its composition.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def made_by(row: Row) -> int:
 def saved_by(rows: Sequence[Row], nodes: Mapping[int, Node | Leaf]) -> dict[int, int]:
     """By slot, the bytes that the tape keeps for the backward pass, at the op that made them.
 
-    Each piece of memory counts once, however many rules read it, and through whatever views. What leaves hold does
-    not count: it would be there anyway.
+    Each array counts once, also where several gradient rules read it or views of it. The arrays of leaves do not
+    count: they exist without the tape.
     """
     owned: set[int] = set()
     for node in nodes.values():

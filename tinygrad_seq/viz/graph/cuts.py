@@ -16,10 +16,10 @@ GROUND = "ground"
 
 
 def add_noted(graph: Graph, loops: Mapping[int, Loop], origins: Mapping[int, tuple[int | None, str]]) -> None:
-    """Draw the cut that `detach` has left a note of: by leaf, the op that made it and where that was.
+    """Draw the cuts that `detach` has noted: by leaf, the op that computed it and its place.
 
-    An op that is not in the picture, such as one of the window before, cannot be drawn: then the leaf says where it
-    came from, and the cut is drawn behind it.
+    An op that is not in the picture, such as one of the window before, cannot be drawn: then the leaf has a
+    text with its origin, and the cut is drawn behind it.
     """
     known = graph.by_id()
     steps = {e.src: known[e.dst].t for e in graph.edges if e.src in origins}
@@ -42,8 +42,8 @@ def add_noted(graph: Graph, loops: Mapping[int, Loop], origins: Mapping[int, tup
 def add_detached(graph: Graph, loops: Mapping[int, Loop], fresh: Collection[int]) -> None:
     """Draw what `detach` leaves out: an edge, of kind cut, from the step before to a state that came off the tape.
 
-    A detached state is data to the tape. What it was is told by the steps around it: where the others read what the
-    step before has made, this one reads data. Data in `fresh` is a new state, no old one.
+    On the tape a detached state is data. The other steps show what it was: where they read a result of the step
+    before, this one reads data. Data in `fresh` is a new state, no detached one.
     """
     if not any(e.kind == "state" for e in graph.edges):
         return
@@ -87,13 +87,13 @@ def add_detached(graph: Graph, loops: Mapping[int, Loop], fresh: Collection[int]
 
 
 def _before(loop: Loop) -> Loop:
-    """The same loop when its scope was gone through the time before."""
+    """The same loop in the previous run of its scope."""
     path, run = loop
     return tuple(c._replace(run=max(0, c.run - 1)) for c in path), max(0, run - 1)
 
 
 def _behind(slot: int, known: dict[int, Node], incoming: dict[int, list[Edge]]) -> Node:
-    """The op or leaf that a cut, or a copy of a state, hands on."""
+    """The op or leaf behind a cut, or behind a copy of a state."""
     node = known[slot]
     while node.op in ("cut", "reshape") and len(before := incoming.get(node.id, [])) == 1:
         ahead = known[before[0].src]
@@ -134,14 +134,16 @@ def cut_places(wiring: Wiring) -> set[tuple[int, int]]:
 def reach(wiring: Wiring) -> tuple[int, int, int]:
     """(the most steps in a row that a gradient passes, the most steps of a loop, the number of cuts).
 
-    What steps only add to, such as a loss, is no way from step to step. A loop that is gone through again, from
-    the state that it ended with, goes on where it was.
+    A running sum, such as a loss, is no path from step to step. A loop that is run again from its last state
+    continues the count.
     """
     loops, nodes = loops_of(wiring.paths), wiring.nodes
     again = _gone_through_again(set(loops.values()))
     chains: dict[tuple[Loop, int], int] = {}
     steps: dict[Loop, set[int]] = {}
-    ended: dict[int, dict[Loop, int]] = {}  # how long the ways are that lead out of loops, by op behind them
+    ended: dict[
+        int, dict[Loop, int]
+    ] = {}  # the lengths of the paths that lead out of loops, by the op behind them
     for n in wiring.ops():
         if n.phase != FORWARD or not n.wants or n.id in wiring.sums:
             continue
@@ -171,7 +173,7 @@ def reach(wiring: Wiring) -> tuple[int, int, int]:
 
 
 def _gone_through_again(loops: set[Loop]) -> dict[Loop, Path]:
-    """The loops of scopes that are gone through more than once, with what those of one scope share."""
+    """The loops of scopes that run more than once, with what those of one scope share."""
     plain = {loop: tuple(c._replace(run=0) for c in loop[0]) for loop in loops}
     times = Counter(plain.values())
     return {loop: path for loop, path in plain.items() if times[path] > 1}

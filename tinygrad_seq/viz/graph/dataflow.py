@@ -1,4 +1,4 @@
-"""Who reads what, with what only hands on taken out: cuts, the outputs of ops that have several, turned weights."""
+"""The data flow between ops, without ops that only pass values on: cuts, picks of outputs, transposed weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LEAST_SUM = 3
 
 @dataclass(slots=True)
 class Line:
-    """One argument of one op: where its value comes from, past all that only hands it on."""
+    """One argument of one op: the op or leaf that its value comes from, behind all ops that only pass it on."""
 
     src: int
     dst: int

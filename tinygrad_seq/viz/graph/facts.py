@@ -1,4 +1,4 @@
-"""Numbers and facts as they stand in pictures."""
+"""Numbers and facts as texts for pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UNITS = ("", " k", " M", " G", " T", " P")
 
 
 def printable(text: str) -> str:
-    """A text that may stand in a picture: what has no shape of its own is written as an escape."""
+    """A text for a picture: characters without a visible shape are written as escapes."""
     return (text if text.isprintable() else repr(text)[1:-1]) or "''"
 
 
@@ -91,7 +91,7 @@ def facts(node: Node) -> list[str]:
 
 
 def passes(edge: Edge, src: Node, dst: Node) -> str:
-    """What goes along an edge, in a sentence."""
+    """A sentence on the values that pass along an edge."""
     if edge.kind == "cut" and dst.phase == "backward":
         return f"cut: the gradient of step {dst.t} goes no further back"
     if edge.kind == "cut":

@@ -1,4 +1,4 @@
-"""What a time step or a block is, without its number: equal ones can be drawn as one."""
+"""Signatures of time steps and blocks, without their number: those with equal signatures can be drawn as one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Parts:
         return {whole: sorted(numbers) for whole, numbers in found.items()}
 
     def signature(self, whole: Any, number: int, like: Callable[[Node], Any], depth: int) -> Print:
-        """All that makes a part what it is. `like` names a parameter; `depth` is that of the part's box."""
+        """The signature of a part. `like` names a parameter; `depth` is that of the part's box."""
         wiring, found = self.wiring, []
         tokens: list[tuple[str, str]] = []
         inside: dict[int, tuple[str, ...]] = {}
@@ -107,7 +107,7 @@ def steps(wiring: Wiring) -> Parts:
 
 
 def told(detail: str, step: int) -> list[tuple[str, str]]:
-    """What belongs to an op, word by word, each also with the step's own number in it written as `t`.
+    """The properties of an op, word by word, each also with the step's own number written as `t`.
 
     >>> told("[7, 0:4]", 7), told("[14:16]", 7)
     ([('7', 't'), ('0:4', '0:4')], [('14:16', 't*2')])

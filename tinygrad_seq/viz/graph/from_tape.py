@@ -1,4 +1,4 @@
-"""A tape as a graph to be drawn: every fact that a picture can show, taken from the record and the live nodes."""
+"""A tape as a graph: every fact that a picture can show, from the tape and from the live nodes."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def read(tape: Tape, nodes: Nodes | None = None, names: Mapping[Live | Leaf, str
 
 
 def _part_inputs(graph: Graph, nodes: Nodes) -> None:
-    """Where modules have parameters, what else wants a gradient is data: nothing learns it."""
+    """Where modules have parameters, other leaves that require a gradient are data: no optimiser updates them."""
     leaves = [(n, nodes[n.id]) for n in graph.nodes if n.op == "param"]
     if any(isinstance(live, Leaf) and live.learnt for _, live in leaves):
         for n, live in leaves:
@@ -136,7 +136,7 @@ def _origins(graph: Graph, nodes: Nodes) -> dict[int, tuple[int | None, str]]:
 def _named_data(graph: Graph, nodes: Nodes) -> set[int]:
     """Name data without a name by what it is, where it is one number throughout; the slots of what is all zeros.
 
-    Those are states that begin anew, not ones that were handed over.
+    Those are new states, not states of an earlier step.
     """
     data = [n for n in graph.nodes if n.op == "input" and n.dtype[:1] == "f"]
     arrays = arrays_of(nodes) if data and nodes else {}
@@ -210,7 +210,7 @@ def _dtype(dtype: Any) -> Any:
 
 
 def _detail(row: Row, rows: Sequence[Row], constants: set[int]) -> str:
-    """What else belongs to an op: a constant operand, the index of a slice, the axes of a sum."""
+    """The detail of an op: a constant operand, the index of a slice, the axes of a sum."""
     if row.op == "const":
         return number(row.value)
     if not row.args:
@@ -273,7 +273,7 @@ def _add_live(graph: Graph, rows: Sequence[Row], nodes: Nodes) -> None:
 
 
 def add_values(graph: Graph, arrays: Mapping[int, Any], slopes: Mapping[int, Any]) -> None:
-    """Write into each node what its numbers are like, and the first of them with their gradients, by slot."""
+    """Write into each node the statistics of its numbers, and the first of them with their gradients, by slot."""
     for n in graph.nodes:
         array = arrays.get(n.id)
         if array is None or array.dtype.kind not in "fiub":
@@ -289,7 +289,7 @@ def _plain(node: Node) -> Node:
 
 
 def arrays_of(nodes: Nodes) -> dict[int, Any]:
-    """The values that are still there and what they were: of leaves, and of what a gradient rule keeps."""
+    """The values that are still in memory, by slot: of leaves, and those that a gradient rule keeps."""
     slots = {id(node): slot for slot, node in nodes.items()}
     found: dict[int, Any] = {}
     for slot, node in nodes.items():
@@ -310,7 +310,7 @@ def arrays_of(nodes: Nodes) -> dict[int, Any]:
 
 
 def statistics(array: Any) -> Values:
-    """What the numbers of an array are like."""
+    """The statistics of the numbers of an array."""
     flat = np.asarray(array, np.float64).ravel()
     good = flat[np.isfinite(flat)]
     least, mean, most, deviation = (

@@ -1,4 +1,4 @@
-"""The compositions of fused ops: what a double-bordered box has inside."""
+"""The compositions of fused ops: the inside of a box with a double border."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def recipe_key(node: Node) -> str:
 
 
 def composition(node: Node) -> tuple[Tape, dict[int, Node | Leaf]] | None:
-    """The tape of a fused op's composition, over numbers that mean nothing, with its nodes; None if there is none."""
+    """The tape of a fused op's composition, traced on arbitrary numbers, with its nodes; None if there is none."""
     settings = _settings(node)
     inputs = [wrap(np.ones(p.shape, p.dtype), None, TRACED) for p in node.parents]
     watch, STATE.watch = STATE.watch, None
     try:
         with tracing(), composed(), At(Place()), np.errstate(all="ignore"):
             value = node.op.forward(*inputs, **settings)
-        # Inputs first and in order, used or not: a result of each that nobody reads.
+        # Inputs first and in order, used or not: an unused result of each.
         return Tape.with_nodes(*inputs, *(value if isinstance(value, tuple) else (value,)))
     except Exception:  # a user's function may look at values; then the box has no inside
         return None

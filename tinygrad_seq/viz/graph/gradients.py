@@ -28,7 +28,7 @@ _RETAIN = "retain_grad"
 
 
 class _Norms:
-    """A watch that notes the norm of each gradient when it is complete; of the `kept` nodes the whole gradient."""
+    """An observer that notes the norm of each complete gradient, and for the `kept` nodes the gradient itself."""
 
     def __init__(self, kept: Collection[Any] = ()) -> None:
         self.found: dict[Any, float] = {}
@@ -55,11 +55,13 @@ def _norm(parts: Sequence[Any]) -> float:
 def add_norms(
     graph: Graph, outputs: Sequence[Tensor], nodes: Nodes, whole: bool = False, norms: bool = True
 ) -> dict[int, Any]:
-    """Write the norm of d (sum of outputs) / d node into each node; 0 where none arrives though one is wanted.
+    """Write the norm of d (sum of outputs) / d node into each node; 0 where a gradient is required but no path
+    leads.
 
-    At a state of several parts, such as the h and C of an LSTM, what does not come by way of the other parts is noted
-    too. Returns the gradients themselves by slot if the `whole` of them is wanted; without `norms` none is written.
-    Neither `.grad` nor the graph changes. Raises GraphError where nothing wants a gradient.
+    At a state of several parts, such as the h and C of an LSTM, the norm without the paths through the other
+    parts is noted too. Returns the gradients themselves by slot if the `whole` of them is wanted; without
+    `norms` none is written. Neither `.grad` nor the graph changes. Raises GraphError where nothing wants a
+    gradient.
     """
     wanting = _wanting(outputs)
     wiring = Wiring(graph)
@@ -90,12 +92,12 @@ def add_norms(
 
 
 def backward_of(outputs: Sequence[Tensor]) -> tuple[list[Tensor], list[str]]:
-    """The gradients of the sum of the outputs at all parameters, recorded, and what each is called."""
+    """The gradients of the sum of the outputs at all parameters, recorded, and the name of each."""
     wanting = _wanting(outputs)
     leaves = []
     for node in reachable([o.node for o in wanting if o.node is not None], wanting=True):
         if isinstance(node, Leaf):
-            # A stand-in: the tensor itself may be gone, or have been given a new value and node since.
+            # A new tensor on the same node: the original may be gone, or may have a new value and node.
             leaves.append(wrap(np.broadcast_to(np.zeros((), node.dtype), node.shape), node, WANTS))
             tensor = node.tensor()
             leaves[-1].name = node.name or (tensor.name if tensor is not None else "")
@@ -175,7 +177,7 @@ def _ones(o: Tensor) -> Tensor:
 
 @contextmanager
 def _unhooked(outputs: Sequence[Tensor]) -> Iterator[None]:
-    """Without `retain_grad`: a picture must not leave a gradient anywhere."""
+    """The nodes without `retain_grad`, inside: drawing must set no `.grad`."""
     kept = []
     for node in reachable([o.node for o in outputs if o.node is not None], wanting=True):
         if node.hooks and _RETAIN in node.hooks:

@@ -1,4 +1,4 @@
-"""What values are called in pictures: by a user, by the layer that made them, and W_h for weight_hh."""
+"""Labels of values in pictures: names of the user, roles from the layer, and W_h for weight_hh."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
 def add_labels(graph: Graph, nodes: Nodes, names: Mapping[Live | Leaf, str]) -> None:
     """Write names and roles into the nodes, and which ops a function is made of; the user's name comes first.
 
-    A role in a time step bears a t, as the lecture notes write it: f_t.
+    A role in a time step has the index t, as in the lecture notes: f_t.
     """
     known = graph.by_id()
     for n in graph.nodes:
@@ -69,7 +69,7 @@ def in_step(role: str, t: int | None) -> str:
 
 
 def _label_fused(graph: Graph, known: Mapping[int, Node]) -> None:
-    """A fused op is called what its composition returns: `h_t, C_t`, and each of its outputs by itself."""
+    """The label of a fused op is that of its outputs: `h_t, C_t`, and each output has its own."""
     roles: dict[str, list[str]] = {}
     for key, recipe in graph.recipes.items():
         inside = recipe.by_id()
@@ -99,7 +99,7 @@ def _mark_functions(graph: Graph, nodes: Nodes, known: Mapping[int, Node]) -> No
                 made.append((start, live.index, name, n.id))
     if not made:
         return
-    # Data that a function makes on its way, such as a comparison, has no op: it belongs to the function as well.
+    # Data that a function computes inside, such as a comparison, has no op: it belongs to the function as well.
     own = (n for n in graph.nodes if n.phase == FORWARD or (n.op == "input" and not n.label))
     ops = sorted((nodes[n.id].index, n.id) for n in own)
     indices = [index for index, _ in ops]
@@ -120,7 +120,7 @@ def symbol(parameter: str) -> str:
 
 
 def letters(label: str) -> tuple[str, str]:
-    """A label as a letter and what stands below it: `h_t` is h with a t; others have nothing below.
+    """A label as a letter and its subscript: `h_t` is h with t; other labels have none.
 
     >>> letters("h_t"), letters("W_h"), letters("weight_hh")
     (('h', 't'), ('W', 'h'), ('weight_hh', ''))

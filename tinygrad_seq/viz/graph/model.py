@@ -1,7 +1,7 @@
 """The one model of a picture: nodes and edges as plain data, JSON both ways. Every exporter reads it.
 
-The same two classes hold a whole tape, one node for each op, and what is left of it after folding, where a
-node stands for many ops and says so.
+The same two classes hold a whole tape, one node for each op, and the folded graph, where a node stands for many
+ops.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SYMMETRIC = frozenset(name for name, op in OPS.items() if op.symmetric)
 
 @dataclass(slots=True)
 class Values:
-    """What the numbers of a node are like: finite ones in `least mean most deviation`, counts of the others."""
+    """The statistics of a node's numbers: `least mean most deviation` of the finite ones, counts of the others."""
 
     least: float
     mean: float
@@ -49,7 +49,7 @@ class Node:
     counts numbers that are learnt; `flops` arithmetic (a product and its sum are two, anything else one a number);
     `made` the bytes of the result; `saved` those of them that are kept for the backward pass, None where that is
     not known. `grad` is the norm of the gradient that arrives here, with `grad_least` the smallest among the steps
-    of a box; `state_grad`, at a part of a step's state, that of what does not come by way of its other parts.
+    of a box; `state_grad`, at a part of a step's state, that without the paths through its other parts.
     `fused` names the recipe of a fused op, `inside` the function that an op is of, and the id of its result. `ops`
     are the ops in a box and how often, `members` their ids; `count` is how many equal steps or blocks it stands for,
     `last` the last of its steps. `numbers` are a value and its gradient, where they are few.

@@ -1,4 +1,4 @@
-"""What the steps of a loop hand on: states, which later steps are made from, and running totals, which are not."""
+"""What the steps of a loop pass on: states, from which later steps are computed, and running totals."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Value = tuple[int, int]
 
 # ---- running totals --------------------------------------------------------------------------------------
 def name_totals(graph: Graph, loops: Mapping[int, Any]) -> None:
-    """Find the edges by which a step does no more than add to what the step before has: of kind total, no state.
+    """Find the edges of running totals: each step only adds to the value of the step before.
 
-    A loss that grows step by step, or a list: in `total = total + x` no x depends on the total, and no later step
-    reads it otherwise. What a later step is made from stays a state, such as h = h + f(h).
+    An example is a summed loss: in `total = total + x` no x depends on the total, and no later step reads it
+    otherwise. A value from which a later step is computed stays a state, such as h = h + f(h).
     """
     known = graph.by_id()
     out: dict[int, list[Edge]] = {}
@@ -47,7 +47,7 @@ def _adds(e: Edge, known: Mapping[int, Node]) -> bool:
 def _feeding(
     graph: Graph, loops: Mapping[int, Any], out: Mapping[int, Sequence[Edge]], added: Mapping[int, Edge]
 ) -> set[int]:
-    """The ops whose results later steps are made from, otherwise than by the edges that only add."""
+    """The ops from whose results later steps are computed, not counting the edges that only add."""
     found: set[int] = set()
     for n in reversed(graph.nodes):
         for e in out.get(n.id, ()):
@@ -61,7 +61,9 @@ def _feeding(
 
 # ---- states ----------------------------------------------------------------------------------------------
 def crowded(wiring: Wiring, rolled: Mapping[int, Path]) -> set[Path]:
-    """What is one cell with all its inner scopes: time steps with ops of their own, modules with a product."""
+    """The boxes that are one cell with all their inner scopes: time steps with ops of their own, modules with a
+    product.
+    """
     found = set()
     for n in wiring.ops():
         path = rolled.get(n.id, wiring.path(n.id))
@@ -72,10 +74,10 @@ def crowded(wiring: Wiring, rolled: Mapping[int, Path]) -> set[Path]:
 
 
 def states(wiring: Wiring, parts: Parts) -> dict[Any, list[list[int]]]:
-    """By cell, the states that its steps hand on, in order of time, each as the ids of its parts.
+    """By cell, the states that its steps pass on, in order of time, each as the ids of its parts.
 
-    Of an op with several outputs these are its picks. The last step hands nothing on: what stands there in the place
-    of the others' states is its state.
+    Of an op with several outputs these are its picks. The last step passes nothing on: its state is the value
+    at the same place as in the other steps.
     """
     handed = _handed(wiring, parts)
     whole_cells = crowded(wiring, {})
@@ -133,7 +135,7 @@ def _usual(
     models: Mapping[tuple[Any, int], Node],
     whole: Any,
 ) -> set[Value]:
-    """What a step hands on as most do; what it hands on besides, such as a number that all share, is no state."""
+    """What most steps pass on; anything else, such as a number that all share, is no state."""
     often = {value for value, times in usual.items() if times > 1} or set(usual)
     common = {(op, out) for op, out in own if (parts.place[op], out) in often}
     for place, out in often if len(common) < len(often) else ():

@@ -1,4 +1,6 @@
-"""A recorded program run again from its leaves: for what `backward()` has freed, and for values that nobody kept."""
+"""A recorded program run again from its leaves: for graphs that `backward()` has freed, and for values that are
+gone.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ _HINT = "Draw before backward(), or call backward(retain_graph=True)."
 
 
 def is_freed(outputs: Sequence[Tensor]) -> bool:
-    """True where a walk over this graph has let go of what it needs."""
+    """True where a backward pass has freed the values that this graph needs."""
     return any(
         isinstance(n, Node) and n.wants and n.saved is None for n in reachable([node_of(o) for o in outputs])
     )
@@ -28,7 +30,7 @@ def run_again(outputs: Sequence[Tensor]) -> tuple[list[Tensor], dict[AnyNode, An
     """The same outputs from ops recorded anew on the same leaves, and by old node its new value, a tuple for several.
 
     Raises GraphError where a leaf is gone or was changed since, where there is a checkpoint, or where the outputs
-    come to other values than they have.
+    have other values in the second run.
     """
     made: dict[AnyNode, Any] = {}
     roots = [node_of(o) for o in outputs]
@@ -54,7 +56,7 @@ def run_again(outputs: Sequence[Tensor]) -> tuple[list[Tensor], dict[AnyNode, An
 
 
 def node_behind(value: Any) -> AnyNode:
-    """The node of what `run_again` made: that of the op itself where it has several outputs."""
+    """The node of a result of `run_again`: that of the op itself where it has several outputs."""
     if isinstance(value, tuple):
         pick = node_of(value[0])
         return pick.parents[0] if pick.parents else pick
@@ -97,7 +99,7 @@ def _leaf(leaf: Any, kept: Mapping[AnyNode, Any]) -> Tensor:
 
 
 def value_of(leaf: Leaf) -> Any:
-    """The array of a leaf, or None where nobody has it any more."""
+    """The array of a leaf, or None where it is gone."""
     tensor = leaf.tensor()
     if tensor is not None and tensor.node is leaf:
         return tensor.array
@@ -112,7 +114,7 @@ def is_changed(leaf: Leaf, array: Any, reader: AnyNode) -> bool:
 
 
 def _agree(found: Any, known: Any) -> bool:
-    """True where a value run again is the one that is known: a leaf may have been changed behind our back."""
+    """True where a recomputed value is equal to the known one: a leaf may have been changed unnoticed."""
     if found.shape != known.shape or found.dtype != known.dtype:
         return False
     if known.dtype.kind != "f":

@@ -1,4 +1,4 @@
-"""A box of a picture and what stands in it, a line from node to node: as names and attributes."""
+"""Boxes with their content, and lines from node to node, as names and attributes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Edge:
 
 @dataclass(slots=True)
 class Box:
-    """What stands directly in one cluster; `orders` are rows of unseen nodes that keep time steps in order."""
+    """The content of one cluster; `orders` are rows of invisible nodes that keep time steps in order."""
 
     nodes: dict[str, Attributes] = field(default_factory=dict)
     inner: list[Path] = field(default_factory=list)
-    pairs: list[tuple[str, str]] = field(default_factory=list)  # a leaf and the op it stands beside
+    pairs: list[tuple[str, str]] = field(default_factory=list)  # a leaf and the op beside it
     orders: list[list[str]] = field(default_factory=list)
     # Time steps between two cuts, and their name.
     windows: list[tuple[str, list[Path]]] = field(default_factory=list)

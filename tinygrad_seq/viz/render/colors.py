@@ -1,7 +1,7 @@
 """The colour of a gradient: log10 of its norm on a map that colour-blind people can read, with a numbered legend.
 
-The map gets darker all the way, so it also reads in grey. Zero is hatched and what is not finite is framed, and
-every node says its number: colour is never the only cue.
+The map gets darker from end to end, so it can be read in grey too. Zero is hatched, norms that are not finite have
+a frame, and every node shows its number: colour is never the only cue.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The colours of a picture where the reader's screen is dark: said in the SVG itself, which no page need know of."""
+"""The colours of a picture on a dark screen: a style sheet inside the SVG, independent of the page around it."""
 
 from __future__ import annotations
 
 import re
 
-# What each colour becomes: papers dark, inks light, borders a little lighter. Norms keep their colours.
+# The dark counterpart of each colour: fills dark, texts light, borders a little lighter. Norms keep their colours.
 _DARK = {
     "#ffffff": "#161b22", "white": "#0d1117", "#1b1f24": "#e6edf3", "black": "#e6edf3", "#57606a": "#9da7b3",
     "#cfe6f5": "#12324a", "#fbe3cf": "#46280f", "#f3f4f6": "#22272e", "#f6e1ee": "#432339", "#e8eef6": "#1b2a3d",

@@ -1,4 +1,4 @@
-"""DOT text to SVG, PNG or PDF, by whichever Graphviz there is; it never runs inside the caller's process."""
+"""DOT text to SVG, PNG or PDF, by the Graphviz that is installed; it never runs inside the caller's process."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _HINT = (
 
 
 class _Refused(Exception):
-    """Why one renderer gave nothing."""
+    """Why one renderer failed."""
 
 
 def render(dot: str, form: str, seconds: float = SECONDS) -> bytes:
     """The picture that a DOT text describes, as the bytes of an `svg`, `png` or `pdf` file.
 
-    `dot` on PATH is asked first, then the extra package pygraphviz in a process of its own: Graphviz is
-    native code, and a crash or an endless layout there must cost no more than the picture. Raises RenderError
-    with the reason of each where none can.
+    `dot` on PATH is tried first, then the package pygraphviz in a process of its own: Graphviz is native code, and
+    a crash or an endless layout must not end the user's program. Raises RenderError with the reason of each where
+    none can.
     """
     reasons = []
     for name, command in _renderers(form):
@@ -46,14 +46,14 @@ def _renderers(form: str) -> Iterator[tuple[str, Sequence[str]]]:
     program, interpreter = which("dot"), sys.executable
     options = [f"-Gdpi={_DPI}"] if form == "png" else []
     yield "dot", [program, f"-T{form}", *options] if program else []
-    # -P: the script's own folder must not shadow what it imports; and its warnings are nobody's.
+    # -P: the script's own folder must not shadow the modules that it imports. Its warnings are switched off.
     script = [interpreter, "-P", "-W", "ignore", str(Path(__file__).with_name("layout_process.py")), form]
     found = interpreter and find_spec("pygraphviz") is not None
     yield "pygraphviz", [*script, *([_DPI] if options else [])] if found else []
 
 
 def _run(command: Sequence[str], data: bytes, seconds: float) -> bytes:
-    """What a command prints when it is given `data`; it and whatever it started end with the time limit."""
+    """The output of a command for the input `data`; at the time limit it and its child processes are ended."""
     if not command:
         raise _Refused("not found.")
     try:

@@ -1,4 +1,4 @@
-"""Texts as they stand in Graphviz's labels: escaped, shortened, letters with what stands below them."""
+"""Texts for Graphviz's labels: escaped, shortened, letters with subscripts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ports(operands: dict[int, str]) -> str:
 
 
 def title(text: str) -> str:
-    """A name in bold; the t of `h_t` stands below the line."""
+    """A name in bold; the t of `h_t` is a subscript."""
     said = []
     for one in text.split(", "):
         base, low = letters(one)
@@ -44,22 +44,22 @@ def halved(text: str) -> list[str]:
 
 
 # Graphviz puts the node's name for a backslash and an N, in HTML-like labels too, and reads tooltips twice over.
-# Something unseen between the two is all that helps.
+# Only an invisible character between the two helps.
 _APART = "\\\\\N{WORD JOINER}"
 
 
 def escape(text: str) -> str:
-    """A text as it may stand in an HTML-like label."""
+    """A text escaped for an HTML-like label."""
     return re.sub(r"\\(?=[NGETHL])", _APART, html.escape(text))
 
 
 def hover(text: str) -> str:
-    """A text as it may stand in a tooltip."""
+    """A text escaped for a tooltip."""
     return re.sub(r"\\(?=[A-Za-z\\])", _APART, text.replace("&", "&amp;"))
 
 
 def shortened(text: str, limit: int = _LONGEST) -> str:
-    """A long text with its middle left out; the end of a name tells most."""
+    """A long text without its middle; the end of a name is the important part."""
     if len(text) <= limit:
         return text
     kept = limit - 1

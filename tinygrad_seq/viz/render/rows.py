@@ -1,6 +1,6 @@
-"""The order of what stands side by side in a time step: the same in every step, so that equal steps look equal.
+"""The order of nodes side by side in a time step: the same in every step, so that equal steps look equal.
 
-Graphviz lays each step out by itself, and would turn one of two equal ones round.
+Graphviz lays out each step separately, and might mirror one of two equal ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Level = tuple[Node, Path, int]  # an op, the boxes around it, how many levels do
 
 
 def order_gates(boxes: Mapping[Path, Box], levels: list[Level]) -> None:
-    """Gates on one level stand in one order in every step."""
+    """Give the gates on one level the same order in every step."""
     rows: dict[tuple[Path, int], list[Node]] = {}
     paired = {name for box in boxes.values() for pair in box.pairs for name in pair}
     for n, path, depth in levels:
@@ -68,7 +68,7 @@ def order_equal_steps(
 
 
 def join_labels(edges: list[Edge]) -> None:
-    """Lines of a state that lie on each other have one label: `h, C`."""
+    """Lines of a state that coincide get one label: `h, C`."""
     lines: dict[tuple[str, str], list[Edge]] = {}
     for e in edges:
         if e.look.get("constraint") == "false" and "label" in e.look:

@@ -1,7 +1,7 @@
-"""What is drawn: nodes in boxes, and edges between them. Not yet in anyone's language.
+"""The scene of a picture: nodes in boxes, and edges between them, independent of the output language.
 
-Values flow down. The steps of a loop stand side by side, time running to the right, joined by what they hand
-on. Leaves stand beside their uses, once for each box, so that no line crosses the picture.
+Values flow down. The steps of a loop are side by side, time runs to the right, and states join them. Leaves
+are beside their uses, once for each box, so that no line crosses the picture.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _STEEP = 3
 
 
 class Scene:
-    """The boxes by path, the edges, and the number of nodes that are seen; `caption` stands under the picture."""
+    """The boxes by path, the edges, and the number of visible nodes; `caption` is the text under the picture."""
 
     def __init__(self, folded: Folded, colored: bool = False):
         self.boxes: dict[Path, Box] = {(): Box()}
@@ -42,7 +42,8 @@ class Scene:
             self._into.setdefault(e.dst, []).append(e)
         self._uses = Counter((self._places.get(e.dst), e.src) for e in folded.graph.edges)
         self._steps = {step for path in self._places.values() if (step := step_of(path))}
-        # By itself the backward pass goes from the last step to the first; beside the other, time stays as it is.
+        # Alone, the backward pass runs from the last step to the first; beside the forward pass, time keeps its
+        # direction.
         self._backwards = all(step[0].kind == "phase" for step in self._steps)
         self._loops = Counter(step[:-1] for step in self._steps)
         self._leaves: dict[tuple[Path, int], str] = {}
@@ -146,7 +147,7 @@ class Scene:
             self.edges.append(Edge(relay, head, style))
 
     def _carry(self, slot: int, node: Node, step: Path, style: Attributes) -> None:
-        """What one time step hands to another; where it climbs, by way of a bend in the gap between the two."""
+        """Draw the state that one time step passes to another; an upward line bends in the gap between the two."""
         tail, head = f"n{slot}", f"n{node.id}"
         if self._depths.get(slot, 0) - self._depths[node.id] < _STEEP:
             self.edges.append(Edge(tail, head, {**look.CARRIED, "constraint": "false", **style}))
@@ -171,7 +172,7 @@ class Scene:
         return relay
 
     def _entry(self, relay: str, step: Path) -> str:
-        """A point where a line enters a step that goes on to deep inside, lest it pass between the steps."""
+        """A point where a line to a deep node enters its step, so that the line does not pass between the steps."""
         entry = self._entries.get((relay, step))
         joins = entry is not None
         if entry is None:
@@ -193,7 +194,7 @@ class Scene:
 
     @staticmethod
     def _short(node: Node, path: Path) -> Node:
-        """A parameter without the part of its name that the boxes around it bear: `layers.0.norm1.weight`."""
+        """A parameter's name without the part that the boxes around it already show: `layers.0.norm1.weight`."""
         scopes = [c.label for c in path if c.kind == "scope"]
         names = (".".join(scopes[i:j]) + "." for i in range(len(scopes)) for j in range(len(scopes), i, -1))
         for around in names:
@@ -215,9 +216,9 @@ class Scene:
         return self.boxes[path]
 
     def _hold_steps_in_order(self) -> None:
-        """Above the steps of a loop a row of unseen nodes in order of time, each tied to the top of its step.
+        """Put a row of invisible nodes in order of time above the steps of a loop, each tied to the top of its step.
 
-        Graphviz has no other way to say which of two clusters stands to the left.
+        Graphviz has no other way to order clusters from left to right.
         """
         tops, number = self._tops(), 0
         for box in self.boxes.values():
@@ -244,9 +245,9 @@ class Scene:
                 e.look = {**e.look, "minlen": "2"}
 
     def _hold(self, anchor: str, step: Path, tops: list[str], roomy: bool) -> None:
-        """Tie a step to its anchor, in a loop with data above some step's ops by way of the room for it.
+        """Tie a step to its anchor; in a loop with data above some step's ops, through an invisible node there.
 
-        So the ops of all steps stand level. Several steps as one must not hang between above and below.
+        So the ops of all steps are level. A box for several steps must not float between two levels.
         """
         hold = {**look.UNSEEN, **({"weight": "50"} if step[-1].times > 1 else {})}
         under = anchor

@@ -1,7 +1,7 @@
-"""How things look: the words, shapes and colours of nodes, edges and clusters, as Graphviz attributes.
+"""The texts, shapes and colours of nodes, edges and clusters, as Graphviz attributes.
 
-The colours are tints of Okabe and Ito's set, which colour-blind people can tell apart; shape, border or words
-say the same once more. All text from outside goes through `escape`.
+The colours are tints of Okabe and Ito's set, which colour-blind people can distinguish; shape, border or text
+carry the same information. All text from outside goes through `escape`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PAIR = {"label": "", "peripheries": "0", "margin": "0", "style": ""}
 
 _CUT = f'<<font point-size="20" color="{_INK}">{_SCISSORS}</font>>'
 
-# A value that one time step hands to another; a running total; one whose gradient stops; a gradient.
+# A value that one time step passes to another; a running total; one whose gradient stops; a gradient.
 CARRIED = {"color": _BLUE, "penwidth": "1.4"}
 RUNNING = {"color": _QUIET, "penwidth": "1.0"}
 CUT_OFF = {"color": _GRAY, "style": "dashed", "penwidth": "1.4"}
@@ -116,7 +116,7 @@ def _is_sum(node: Node) -> bool:
 
 
 def _words(node: Node, quiet: str, colored: bool) -> list[str]:
-    """The lines on a node: what it is, the type, then the gradient or, for a box, what it costs."""
+    """The lines on a node: its name, the type, then the gradient or, for a box, its cost."""
     said = []
     if _is_sum(node):
         said = ["<b>+</b>", *([_small(node.detail, quiet)] if node.detail else [])]
@@ -171,7 +171,7 @@ def _small(text: str, color: str) -> str:
 def leaf_node(node: Node, first: bool, colored: bool = False) -> Attributes:
     """The node of a parameter, of data or of a constant; drawn again, it is a ghost without its type.
 
-    Where gradients are shown it says the norm of its own, and is framed where that is not finite.
+    Where gradients are shown it shows its own norm, with a frame where that is not finite.
     """
     text = node.detail if node.op == "const" else printable(node.label) if node.label else node.op
     name = title(shortened(text)).replace("<b>", "").replace("</b>", "")
@@ -257,7 +257,7 @@ def window(name: str) -> Attributes:
 
 
 def caption(lines: list[str], legend: str) -> Attributes:
-    """What stands under the picture: lines of text, and the legend of the colours."""
+    """The caption: lines of text, and the legend of the colours."""
     rows = [f'<tr><td align="left" colspan="9" border="0">{escape(line)}</td></tr>' for line in lines if line]
     if legend:
         rows.append(f"<tr>{legend}</tr>")
@@ -294,7 +294,7 @@ def edge_look(edge: Edge, src: Node, dst: Node) -> Attributes:
 
 
 def argument_names(node: Node, edges: list[Edge], sources: dict[int, Node]) -> dict[int, str]:
-    """A word for each argument where their order matters and names do not tell, else none."""
+    """A word for each argument where their order matters and has no obvious names, else none."""
     places = [e.arg for e in edges]
     by_weight = node.op == "matmul" and any(sources[e.src].op == "param" and e.arg == 1 for e in edges)
     if (

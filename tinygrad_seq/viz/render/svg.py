@@ -1,4 +1,4 @@
-"""Graphviz's SVG without what it says many times over: the same picture in about half of the bytes."""
+"""Graphviz's SVG without repetitions: the same picture in about half of the bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _PAIR = re.compile(
 
 
 def slimmed(svg: str) -> str:
-    """The same picture: places in tenths of a point, what nearly all texts share said once, no unseen groups.
+    """The same picture: positions in tenths of a point, shared attributes of texts written once, no invisible
+    groups.
 
     Names that Graphviz makes up for boxes and lines go too, for browsers show them as tooltips.
 

@@ -142,7 +142,7 @@ def _mark_last(lines: list[_Line]) -> None:
 
 
 def _stem(lines: list[_Line], i: int) -> str:
-    """The branches left of a line; those of its boxes go on unless they were the last of theirs."""
+    """The branches left of a line; that of a box continues unless the box is the last of its parent."""
     line = lines[i]
     if not line.depth:
         return ""

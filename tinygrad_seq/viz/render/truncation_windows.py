@@ -10,7 +10,7 @@ from tinygrad_seq.viz.render.boxes import Box
 
 
 def enclose(boxes: Mapping[Path, Box], graph: Graph, places: Mapping[int, Path]) -> None:
-    """Give each box whose steps are cut apart its windows, named by the steps that they hold: `t = 0 ... 15`."""
+    """Put the steps between two cuts into a box for their window, named by its steps: `t = 0 ... 15`."""
     begins = _first_steps(graph, places)
     for box in boxes.values():
         steps = [path for path in box.inner if path[-1].kind == "step"]
@@ -21,13 +21,13 @@ def enclose(boxes: Mapping[Path, Box], graph: Graph, places: Mapping[int, Path])
                 if path in begins or not found:
                     found.append([])
                 found[-1].append(path)
-            # Around single steps it would say nothing that the scissors do not.
+            # Around single steps it would add nothing to the scissors.
             if len(found) > 1 and any(len(window) > 1 or window[0][-1].times > 1 for window in found):
                 box.windows += [(_name(window), window) for window in found]
 
 
 def _first_steps(graph: Graph, places: Mapping[int, Path]) -> set[Path]:
-    """The steps of the forward pass that a cut stands before."""
+    """The steps of the forward pass that begin behind a cut."""
     known = graph.by_id()
     cut = {e.dst for e in graph.edges if e.kind == "cut" and step_of(places.get(e.src, ()))}
     cut |= {e.dst for e in graph.edges if e.src in cut and known[e.src].is_leaf}
