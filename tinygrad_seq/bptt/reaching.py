@@ -57,8 +57,7 @@ class Reach(Reading):
 
 
 def reach(losses: Tensor | Sequence[Tensor], states: Sequence[Any]) -> Reach:
-    """The norms of d loss_t / d h_s for all losses and states, by one backward pass for each loss; the graph is
-    kept.
+    """The norms of d loss_t / d h_s for all losses and states, by one backward pass for each loss; the graph is kept.
 
         norms[t, s] = sqrt(sum((d losses[t] / d states[s])^2))
 

@@ -77,9 +77,7 @@ def _ended(stop: SystemExit) -> int:
 
 
 def _words(error: Exception) -> str:
-    """The text of an error; one of the system about a file begins with the file's name instead of an error
-    number.
-    """
+    """The text of an error; one of the system about a file begins with the file's name instead of an error number."""
     if not isinstance(error, OSError) or isinstance(error, OutputError) or error.errno is None:
         return str(error)
     reason = error.strerror or type(error).__name__

@@ -24,9 +24,7 @@ _FEW = 256  # rows of a transformer's products, likewise
 
 
 def suit_threads(*runs: Mapping[str, Any]) -> bool:
-    """Choose for models with these settings, independent of earlier choices; returns whether products use one
-    thread.
-    """
+    """Choose for models with these settings, whatever was chosen before; returns whether it is one thread."""
     if all(_is_small(run) for run in runs):
         return use_one_thread()
     if (many := _at_first()) is not None and not _chosen():

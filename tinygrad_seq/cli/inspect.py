@@ -183,9 +183,7 @@ def _make(folder: Path) -> None:
 
 
 def _attended(trained: Run, ids: Array, folder: Path) -> Drawings:
-    """The charts of a Transformer: how far its gradient reaches through attention, and the learning
-    curves.
-    """
+    """The charts of a Transformer: how far its gradient reaches through attention, and the learning curves."""
     from tinygrad_seq import bptt
     from tinygrad_seq.analysis import plots
     from tinygrad_seq.analysis.probe import saliency

@@ -117,9 +117,7 @@ def _add(group: Any, name: str, what: str) -> None:
 
 
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings given by options, by `--set` and by a file. Raises what `Config` raises for those
-    names.
-    """
+    """The settings given by options, by `--set` and by a file. Raises what `Config` raises for those names."""
     found: dict[str, Any] = {}
     if args.preset and args.preset != "auto":
         found |= preset(args.preset)

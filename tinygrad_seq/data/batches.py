@@ -158,9 +158,7 @@ class RandomWindows:
         return {**self.rng.state_dict(), **self._sizes()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from the position of other windows of the same sizes. Raises `CheckpointError` if they
-        differ.
-        """
+        """Continue from the position of other windows of the same sizes. Raises `CheckpointError` if they differ."""
         sizes = self._sizes()
         if {name: state.get(name) for name in sizes} != sizes:
             raise CheckpointError(_other_sizes(state, sizes))

@@ -38,9 +38,8 @@ _CHUNK = 1 << 20  # bytes
 def read_idx(path: str | os.PathLike[str], *, largest: int = _LARGEST) -> Array:
     """The array in an IDX file, in this machine's byte order: u8, i8, i16, i32, f32 or f64, of 1 to 32 axes.
 
-    The file may be packed with gzip, whatever its name. Its length must be exactly that of its header. A
-    header with more than the file can hold, or more than `largest` bytes, is refused before memory is
-    allocated.
+    The file may be packed with gzip, whatever its name. Its length must be exactly that of its header. A header with
+    more than the file can hold, or more than `largest` bytes, is refused before memory is allocated.
 
     Raises `DataError` for a file that cannot be opened, is damaged, or is no IDX file.
 

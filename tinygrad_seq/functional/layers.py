@@ -37,9 +37,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def say_wide(x: Tensor, weight: Tensor) -> None:
-    """Print once that float64 data, such as NumPy's generators return, makes the results of a float32 layer
-    float64.
-    """
+    """Print once that float64 data, such as NumPy's generators give, makes float32 layers float64."""
     a, w = x.array.dtype, weight.array.dtype
     if a is not w and a.kind == w.kind == "f" and a.itemsize > w.itemsize:
         say(

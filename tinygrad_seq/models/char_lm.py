@@ -60,9 +60,7 @@ class CharLM(LatentAR):
 
 
 class OneHot(Module):
-    """Each id as a row of zeros with a single 1: ids (...) to (..., V), in the dtype of the model at that
-    time.
-    """
+    """Each id as a row of zeros with a single 1: ids (...) to (..., V), in the dtype of the model at that time."""
 
     def __init__(self, vocabulary_size: int, dtype: Callable[[], Any]):
         self.vocabulary_size, self.dtype = vocabulary_size, dtype

@@ -40,9 +40,7 @@ class Naive(SymbolModel):
         self._came: list[int] = []
 
     def fit(self, sequences: Any) -> Naive:
-        """Count one row of ids, or each of a list of rows, from its beginning on; earlier counts are
-        dropped.
-        """
+        """Count one row of ids, or each of a list of rows, from its beginning on; earlier counts are dropped."""
         rows = read_sequences("Naive.fit", sequences, self.vocabulary_size)
         self._next, self._came = {}, [len(rows)]
         for row in rows:
@@ -146,11 +144,10 @@ class Markov(SymbolModel):
         kneser-ney   (max(n(c, v) - D, 0) + D d(c) P(v | c')) / n(c)
 
     c is the context of k symbols, c' the same without its oldest, n how often c or c and v came, d(c) how many
-    different symbols came after c. Below the first, Kneser-Ney counts different predecessors in place of
-    occurrences; D = n1 / (n1 + 2 n2) from how many came once and twice. The shortest context mixes with 1 / V.
-    Where fewer than k symbols have been read, the model of that order predicts; an unseen context has the
-    probabilities of the next shorter one. Witten and Bell (1991); Kneser and Ney (1995), interpolated after
-    Chen and Goodman (1999).
+    different symbols came after c. Below the first, Kneser-Ney counts different predecessors in place of occurrences;
+    D = n1 / (n1 + 2 n2) from how many came once and twice. The shortest context mixes with 1 / V. Where fewer than k
+    symbols have been read, the model of that order predicts; an unseen context has the probabilities of the next
+    shorter one. Witten and Bell (1991); Kneser and Ney (1995), interpolated after Chen and Goodman (1999).
 
     `alpha` is for `additive` only, 1 unless given. Raises `ArgumentError` for a setting that is none.
 

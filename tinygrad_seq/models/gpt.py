@@ -111,11 +111,10 @@ class GPT(NeuralModel):
     def forward(self, ids: Any, state: GPTState | None = None) -> tuple[Tensor, GPTState]:
         """Logits for the symbol after each of `ids`, and the state after the last.
 
-        The state holds the symbols that are still seen, with their keys and values. A sequence in pieces
-        gives the same logits as the whole, as long as it is no longer than `block`. Beyond that the window
-        starts again: with the last `block` // 2 symbols before these, fewer where these leave less room, and
-        with none where these are `block` themselves. More than `block` at once are read in pieces, and see
-        what they would see one by one.
+        The state holds the symbols that are still seen, with their keys and values. A sequence in pieces gives the
+        same logits as the whole, as long as it is no longer than `block`. Beyond that the window starts again: with
+        the last `block` // 2 symbols before these, fewer where these leave less room, and with none where these are
+        `block` themselves. More than `block` at once are read in pieces, and see what they would see one by one.
         """
         logits, state = self._logits(ids, state)
         return logits.transpose(0, 1), state

@@ -22,9 +22,8 @@ class LatentAR(NeuralModel):
 
         e = embedding(ids);  h, state = net(e, state);  logits = W h + b
 
-    `net` is a recurrent layer, or a module with its `input_size`, `hidden_size` and
-    `forward(x (T, B, I), state) -> (h (T, B, H), state)`. ids (T, B) of integers from 0 to V - 1; logits
-    (T, B, V).
+    `net` is a recurrent layer, or a module with its `input_size`, `hidden_size` and `forward(x (T, B, I), state) ->
+    (h (T, B, H), state)`. ids (T, B) of integers from 0 to V - 1; logits (T, B, V).
 
     Raises `ArgumentError` for a bidirectional net: it would read the symbols that it has to predict.
 

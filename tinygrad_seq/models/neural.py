@@ -136,9 +136,7 @@ class NeuralModel(SymbolModel, Module):
 
 
 def log_softmax(logits: npt.NDArray[Any]) -> Floats:
-    """Logits as log-probabilities in float64: the probabilities add up to 1 for every dtype of the
-    network.
-    """
+    """Logits as log-probabilities in float64: the probabilities add up to 1 for every dtype of the network."""
     top = logits.max(-1, keepdims=True).astype(np.float64)
     if not np.isfinite(top).all():
         rule = "expected finite numbers."

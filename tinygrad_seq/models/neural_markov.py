@@ -26,9 +26,8 @@ class NeuralMarkov(NeuralModel):
     """log P(x_s | the k symbols before it) = log_softmax(table[those symbols]); k = 1 is the neural bigram.
 
     `table` has one row of V logits for each context; symbol V stands where nothing has been read, so that short
-    contexts have rows of their own: (V + 1)^k rows. Its loss is convex, and smallest at the counts:
-    `fit(ids)` converges to `Markov(V, k, alpha=0)`, and with an `alpha` above 0 to the counts with that
-    `alpha`.
+    contexts have rows of their own: (V + 1)^k rows. Its loss is convex, and smallest at the counts: `fit(ids)`
+    converges to `Markov(V, k, alpha=0)`, and with an `alpha` above 0 to the counts with that `alpha`.
 
     Raises `ArgumentError` for a table of more than 10 million weights.
     """

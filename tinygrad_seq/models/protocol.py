@@ -129,9 +129,7 @@ class Normal(NamedTuple):
 
 
 class SeriesModel(SequenceModel[float, Normal]):
-    """A model of series of real numbers; `step` and `conditional` return a `Normal`, and scores are
-    densities.
-    """
+    """A model of series of real numbers; `step` and `conditional` return a `Normal`, and scores are densities."""
 
     def conditional(self, prefix: npt.ArrayLike) -> Normal:
         """The distribution of the value after `prefix`; for an empty prefix, that of the first value.
@@ -155,8 +153,7 @@ class SeriesModel(SequenceModel[float, Normal]):
         return scores
 
     def forecast(self, prefix: npt.ArrayLike, steps: int) -> Floats:
-        """The next `steps` values, f64(steps,): each is the predicted mean, which is then read as the
-        observed value.
+        """The next `steps` values, f64(steps,): each is the predicted mean, which is then read as the observed value.
 
         Raises as `conditional` does, and `ArgumentError` if `steps` is no count.
         """

@@ -1,6 +1,4 @@
-"""`Optimizer`: parameter groups, state by parameter, saving. An update rule is Tensor maths and one
-assignment.
-"""
+"""`Optimizer`: parameter groups, state by parameter, saving. An update rule is Tensor maths and one assignment."""
 
 from __future__ import annotations
 

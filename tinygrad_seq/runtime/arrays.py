@@ -79,9 +79,7 @@ _WORD = 0xFFFFFFFFFFFFFFFF
 
 
 def mix(word: int) -> int:
-    """A 64-bit word hashed so that the results of neighbouring inputs are unrelated (the finaliser of
-    SplitMix64).
-    """
+    """A 64-bit word hashed so that the results of neighbouring inputs are unrelated (the finaliser of SplitMix64)."""
     word = (word + _GOLDEN) & _WORD
     word = ((word ^ (word >> 30)) * _MIX[0]) & _WORD
     word = ((word ^ (word >> 27)) * _MIX[1]) & _WORD

@@ -138,11 +138,10 @@ def build(
 ) -> Callable[..., Any]:
     """The compiled `function` of a source text; compiled when first called, or read from the cache.
 
-    `flags` are LLVM's fast-math flags. Another function than `kernel` may call that; with `parallel` its
-    loops of `prange` run on numba's threads. `vectors` is how many vectors a loop works on side by side: of a
-    chain of steps each waits for the last, so a second one hides the waiting, as long as the processor has
-    names for the values of both. The kernel must not raise, for a call that does is taken for a damaged cache
-    and repeated.
+    `flags` are LLVM's fast-math flags. Another function than `kernel` may call that; with `parallel` its loops of
+    `prange` run on numba's threads. `vectors` is how many vectors a loop works on side by side: of a chain of steps
+    each waits for the last, so a second one hides the waiting, as long as the processor has names for the values of
+    both. The kernel must not raise, for a call that does is taken for a damaged cache and repeated.
     """
     parts = (
         source,

@@ -1,6 +1,4 @@
-"""Memory of a training step: freed arrays stay with the C library for the next step; the garbage collector can
-pause.
-"""
+"""Memory of a training step: freed arrays stay with the C library for the next step; the collector can pause."""
 
 from __future__ import annotations
 

@@ -46,11 +46,10 @@ class Step:
     the steps since the last report (this one included), `report` whether this one is reported.
 
     `step` counts from 1, `steps` is how many are planned; that is an estimate where `about`, for a run planned by
-    time counts anew after each step what fits into it. `gradient` is the norm before clipping, `rate` the
-    characters trained on per second, `seconds` since the start, `left` the seconds to go, `left_range` where that
-    lies as the steps of late differ, in a run by steps. What is not known yet is None. `flow` is what the gradient
-    did in the steps since the last report, `width` the characters per token, `note` a word about the machine, mostly
-    none.
+    time counts anew after each step what fits into it. `gradient` is the norm before clipping, `rate` the characters
+    trained on per second, `seconds` since the start, `left` the seconds to go, `left_range` where that lies as the
+    steps of late differ, in a run by steps. What is not known yet is None. `flow` is what the gradient did in the
+    steps since the last report, `width` the characters per token, `note` a word about the machine, mostly none.
     """
 
     step: int

@@ -97,9 +97,7 @@ def found_text(
 
 
 def _tried(corpus: Sequence[str], run: Path, facts: Mapping[str, Any]) -> list[tuple[Sources, Sources, str]]:
-    """The places where the names may lead, the likeliest first: what to read, its names, and the folder of
-    these.
-    """
+    """The places where the names may lead, the likeliest first: what to read, its names, and the folder of these."""
     at, here = os.path.realpath(run), os.getcwd()
     begun, beside = (facts.get(name) for name in (BEGUN_IN, BEGUN_IN_FROM_RUN))
     bases = [os.path.join(at, place) for place in (begun, beside) if isinstance(place, str)]

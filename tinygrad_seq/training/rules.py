@@ -96,9 +96,7 @@ def checked(name: str, value: Any, kind: Kind) -> Any:
 
 
 def from_word(name: str, word: str, kind: Kind) -> Any:
-    """The value of a word of the command line; a word that is no number is returned unchanged, to be refused
-    later.
-    """
+    """The value of a word of the command line; a word that is no number stays a word, to be refused later."""
     if kind.may_be_open and word in ("", "none"):
         return None
     if kind.plain is not str:

@@ -94,9 +94,7 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Inside, a signal that asks for the end is ignored, because the run is being ended. Ctrl+C still
-    interrupts.
-    """
+    """Inside, a signal that asks for the end is ignored, because the run is being ended. Ctrl+C still interrupts."""
     if not _in_main_thread() or _watch.held:
         yield
         return

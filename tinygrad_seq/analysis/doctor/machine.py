@@ -1,7 +1,6 @@
 """What this machine has: versions, threads, caches, renderers, speed. A missing part is reported, never an error.
 
-Each function returns values that JSON can hold; `examine` runs all of them and reports the error of one that
-fails.
+Each function returns values that JSON can hold; `examine` runs all of them and reports the error of one that fails.
 """
 
 from __future__ import annotations

@@ -65,9 +65,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a check: whether it passed, its seconds, and a short text: what it measured or what is
-    wrong.
-    """
+    """The result of a check: whether it passed, its seconds, and a short text: what it measured or what is wrong."""
 
     name: str
     ok: bool

@@ -127,10 +127,9 @@ def gradients(run: str | os.PathLike[str], *, ax: Any = None) -> Chart:
     """The gradient during a run, on three axes: through time, its whole norm, and the size of the updates.
 
     Left the norm of dL/dh_t in the last layer at the first, middle and last time step of the window; middle the whole
-    gradient's norm before clipping and the mean over the window for each layer; right the update over the weights
-    and the share of clipped steps. Data: step, gradient, clipped, update_ratio, and for each
-    `dh_l0`, `dc_l0` the array (reports, time steps), with `dh_l0_t`, the time steps. Raises DataError for a run
-    without metrics.
+    gradient's norm before clipping and the mean over the window for each layer; right the update over the weights and
+    the share of clipped steps. Data: step, gradient, clipped, update_ratio, and for each `dh_l0`, `dc_l0` the array
+    (reports, time steps), with `dh_l0_t`, the time steps. Raises DataError for a run without metrics.
     """
     columns = metrics(run)
     axes = new_axes(ax, "gradients", [1.0, 1.0, 1.0], (13.5, 4.6))

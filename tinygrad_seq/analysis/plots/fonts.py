@@ -1,5 +1,4 @@
-"""Letters that the chosen font lacks, such as Hangul: taken from an installed font that has them, or drawn as
-boxes.
+"""Letters that the chosen font lacks, such as Hangul: taken from an installed font that has them, or drawn as boxes.
 
 Matplotlib's own font has no Hangul; it would draw a box and warn, at whatever place the figure is drawn.
 """

@@ -24,9 +24,7 @@ def causal(norms: Array) -> Array:
 
 
 def cuts_in(norms: Array) -> list[int]:
-    """The states s at which the tape was cut: no loss at s or later reaches s - 1, though a gradient reaches
-    s.
-    """
+    """The states s at which the tape was cut: no loss at s or later reaches s - 1, though a gradient reaches s."""
     losses, states = norms.shape
     offset = states - losses
     found = []

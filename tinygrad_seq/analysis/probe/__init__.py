@@ -1,6 +1,4 @@
-"""Measurements of a trained model on a text, as plain arrays: gates and states, units, attention,
-saliency.
-"""
+"""Measurements of a trained model on a text, as plain arrays: gates and states, units, attention, saliency."""
 
 from tinygrad_seq.analysis.probe.attention_maps import Attended, Attention, attention_of, attention_on_text
 from tinygrad_seq.analysis.probe.gate_health import Gate, LayerHealth, gates, health

@@ -27,17 +27,13 @@ __all__ = ["Attended", "Attention", "attention_of", "attention_on_text"]
 
 @dataclass(frozen=True, repr=False)
 class Attention(Shown):
-    """The attention weights of one layer, (B, heads, L, S), and their entropy and mean distance in each
-    head.
-    """
+    """The attention weights of one layer, (B, heads, L, S), and their entropy and mean distance in each head."""
 
     weights: Array
 
     @property
     def entropy(self) -> Array:
-        """(heads,): the entropy of the weights in nats, mean over rows and queries: 0 where all weight is on
-        one key.
-        """
+        """(heads,): the entropy of the weights in nats, mean over rows and queries: 0 where one key has all."""
         w = self.weights
         return np.asarray(-(w * np.log(np.where(w > 0, w, 1.0))).sum(-1).mean((0, 2)))
 

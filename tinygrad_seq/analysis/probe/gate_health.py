@@ -33,9 +33,7 @@ class Gate(Shown):
 
     @property
     def lifetime(self) -> Array | None:
-        """(H,): 1 / (1 - mean), how many steps a value stays in the state on average; inf for a gate that is
-        1.
-        """
+        """(H,): 1 / (1 - mean), how many steps a value stays in the state on average; inf for a gate that is 1."""
         if self.memory is None:
             return None
         with np.errstate(all="ignore"):

@@ -30,9 +30,7 @@ class Banded(NamedTuple):
 
     @property
     def entropy(self) -> Array:
-        """(heads,): the entropy of the weights in nats, mean over the symbols: 0 where all weight is on one
-        key.
-        """
+        """(heads,): the entropy of the weights in nats, mean over the symbols: 0 where all weight is on one key."""
         w = self.weights
         return np.asarray(-(w * np.log(np.where(w > 0, w, 1.0))).sum(-1).mean(1))
 

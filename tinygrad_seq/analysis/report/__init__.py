@@ -1,6 +1,4 @@
-"""The report on a model and a text: one record of all measurements, and one HTML page that needs no other
-file.
-"""
+"""The report on a model and a text: one record of all measurements, and one HTML page that needs no other file."""
 
 from tinygrad_seq.analysis.report.captions import Token, tokens_of
 from tinygrad_seq.analysis.report.page import page_of

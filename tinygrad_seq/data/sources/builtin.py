@@ -1,6 +1,4 @@
-"""Texts inside every Python: the language reference and the standard library. They change with its
-version.
-"""
+"""Texts inside every Python: the language reference and the standard library. They change with its version."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Text from files, from standard input, from the texts inside every Python, or from any iterable.
 
-The result has the same form for every source: no byte order mark, lines that end in a bare newline, Unicode
-form NFC.
+The result has the same form for every source: no byte order mark, lines that end in a bare newline, Unicode form NFC.
 """
 
 from __future__ import annotations

@@ -72,10 +72,9 @@ def stored_tokens(
     """The ids of a text of any length, mapped from a file of the cache, which is made where there is none.
 
     `source`, `encoding`, `bad_bytes`, `max_size` and `ext` are as in `read_text`, `tokenizer` and `on_unknown` as in
-    `tokenize`.
-    The memory needed is some ten times `chunk` bytes, whatever the length. `folder` is the cache, usually
-    `tokens` in the folder of this package's other caches. Standard input is first copied into it, since a
-    tokenizer is learnt in a pass of its own. `progress` is called now and then with a `Progress`.
+    `tokenize`. The memory needed is some ten times `chunk` bytes, whatever the length. `folder` is the cache, usually
+    `tokens` in the folder of this package's other caches. Standard input is first copied into it, since a tokenizer
+    is learnt in a pass of its own. `progress` is called now and then with a `Progress`.
 
     Raises what `read_text` and `tokenize` raise, and `DataError` where the cache cannot be written.
 

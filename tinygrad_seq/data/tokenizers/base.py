@@ -1,6 +1,4 @@
-"""The base class of tokenizers: text to ids and back, and a fingerprint that tells which weights belong to
-it.
-"""
+"""The base class of tokenizers: text to ids and back, and a fingerprint that tells which weights belong to it."""
 
 from __future__ import annotations
 

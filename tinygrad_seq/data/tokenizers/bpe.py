@@ -41,8 +41,7 @@ class BPETokenizer(Tokenizer):
     Words are split as GPT-2 splits them, so no id goes across a space. `merges` is the JSON text that the
     `tokenizers` package writes.
 
-    Raises `DataError` where that package is not installed, and `CheckpointError` where it cannot read
-    `merges`.
+    Raises `DataError` where that package is not installed, and `CheckpointError` where it cannot read `merges`.
     """
 
     kind: ClassVar[str] = "bpe"

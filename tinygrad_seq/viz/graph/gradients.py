@@ -55,13 +55,11 @@ def _norm(parts: Sequence[Any]) -> float:
 def add_norms(
     graph: Graph, outputs: Sequence[Tensor], nodes: Nodes, whole: bool = False, norms: bool = True
 ) -> dict[int, Any]:
-    """Write the norm of d (sum of outputs) / d node into each node; 0 where a gradient is required but no path
-    leads.
+    """Write the norm of d (sum of outputs) / d node into each node; 0 where a gradient is required but no path leads.
 
-    At a state of several parts, such as the h and C of an LSTM, the norm without the paths through the other
-    parts is noted too. Returns the gradients themselves by slot if the `whole` of them is wanted; without
-    `norms` none is written. Neither `.grad` nor the graph changes. Raises GraphError where nothing wants a
-    gradient.
+    At a state of several parts, such as the h and C of an LSTM, the norm without the paths through the other parts is
+    noted too. Returns the gradients themselves by slot if the `whole` of them is wanted; without `norms` none is
+    written. Neither `.grad` nor the graph changes. Raises GraphError where nothing wants a gradient.
     """
     wanting = _wanting(outputs)
     wiring = Wiring(graph)

@@ -1,7 +1,6 @@
 """The one model of a picture: nodes and edges as plain data, JSON both ways. Every exporter reads it.
 
-The same two classes hold a whole tape, one node for each op, and the folded graph, where a node stands for many
-ops.
+The same two classes hold a whole tape, one node for each op, and the folded graph, where a node stands for many ops.
 """
 
 from __future__ import annotations

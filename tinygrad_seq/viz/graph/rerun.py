@@ -1,6 +1,4 @@
-"""A recorded program run again from its leaves: for graphs that `backward()` has freed, and for values that are
-gone.
-"""
+"""A recorded program run again from its leaves: for graphs that `backward()` freed, and values that are gone."""
 
 from __future__ import annotations
 

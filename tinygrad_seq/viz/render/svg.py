@@ -23,8 +23,7 @@ _PAIR = re.compile(
 
 
 def slimmed(svg: str) -> str:
-    """The same picture: positions in tenths of a point, shared attributes of texts written once, no invisible
-    groups.
+    """The same picture: positions in tenths of a point, shared attributes of texts written once, no invisible groups.
 
     Names that Graphviz makes up for boxes and lines go too, for browsers show them as tooltips.
 
