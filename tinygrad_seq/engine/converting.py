@@ -195,7 +195,7 @@ class ConvertingMethods(Recorded):
     if not TYPE_CHECKING:  # a type checker is to know which attributes there are
 
         def __getattr__(self, name: str) -> Any:
-            raise missing("a Any", name, lambda: dir(type(self)))
+            raise missing("a Tensor", name, lambda: dir(type(self)))
 
     # ---- text ------------------------------------------------------------------------------------------
     def __format__(self, spec: str) -> str:
