@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import builtins
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import Any
 
 import numpy as np
 
 from tinygrad_seq.arguments import axis_of, real, sizes_of, whole
 from tinygrad_seq.engine import dtypes, ops
-from tinygrad_seq.engine.apply import WANTS, Recorded, as_tensor, wrap
-from tinygrad_seq.engine.unknown_names import missing
+from tinygrad_seq.engine.apply import WANTS, Recorded, T, as_tensor, wrap
 from tinygrad_seq.errors import DTypeError
 
 
-class Count(int):
+class Count(builtins.int):
     """The number of elements, NumPy's `x.size`, which may be called for the shape, PyTorch's `x.size()`.
 
     >>> from tinygrad_seq import zeros
@@ -25,194 +24,198 @@ class Count(int):
 
     tensor: Any
 
-    def __call__(self, dim: int | None = None) -> Any:
+    def __call__(self, dim: builtins.int | None = None) -> Any:
         """The sizes of all axes, or of axis `dim`."""
         shape = self.tensor.array.shape
         return shape if dim is None else shape[axis_of("size", dim, len(shape), self.tensor)]
 
 
-class ConvertingMethods(Recorded):
-    """`size dim numel to type float long cpu device new_zeros` and the like; how it is written in a text."""
+def dim(self: T) -> builtins.int:
+    """The number of axes."""
+    return self.array.ndim
 
-    __slots__ = ()
 
-    @property
-    def size(self) -> Count:
-        """The number of elements; called, the shape (`x.size()`) or the size of an axis (`x.size(0)`)."""
-        count = Count(self.array.size)
-        count.tensor = self
-        return count
+def numel(self: T) -> builtins.int:
+    """The number of elements."""
+    return self.array.size
 
-    def dim(self) -> builtins.int:
-        """The number of axes."""
-        return self.array.ndim
 
-    def numel(self) -> builtins.int:
-        """The number of elements."""
-        return self.array.size
+def element_size(self: T) -> builtins.int:
+    """Bytes of an element."""
+    return self.array.itemsize
 
-    def element_size(self) -> builtins.int:
-        """Bytes of an element."""
-        return self.array.itemsize
 
-    @property
-    def nbytes(self) -> builtins.int:
-        """Bytes of all elements."""
-        return self.array.nbytes
+def is_floating_point(self: T) -> builtins.bool:
+    """True for a floating dtype."""
+    return self.array.dtype.kind == "f"
 
-    def is_floating_point(self) -> builtins.bool:
-        """True for a floating dtype."""
-        return self.array.dtype.kind == "f"
 
-    @property
-    def device(self) -> dtypes.device:
-        """The CPU."""
-        return dtypes.CPU
+# ---- dtypes and devices ----------------------------------------------------------------------------
+def to(
+    self: T, *place: Any, dtype: Any = None, device: Any = None, copy: builtins.bool = False, **hints: Any
+) -> T:
+    """The values in another dtype; the gradient comes back in this one, and none through integers.
 
-    # ---- dtypes and devices ----------------------------------------------------------------------------
-    def to(
-        self, *place: Any, dtype: Any = None, device: Any = None, copy: builtins.bool = False, **hints: Any
-    ) -> Self:
-        """The values in another dtype; the gradient comes back in this one, and none through integers.
+    Takes a dtype, the device "cpu", both, or a tensor whose dtype is taken. Any other device is refused.
+    """
+    for given in place:
+        if isinstance(given, Recorded):
+            dtype = given.dtype
+        elif dtypes.is_device(given):
+            device = given
+        elif given is not None and not isinstance(given, builtins.bool):
+            dtype = given
+    dtypes.check_device("to", device)
+    if not set(hints) <= {"non_blocking", "memory_format"}:
+        raise DTypeError("to: no such setting", hints, "expected dtype, device or copy.")
+    x: Any = self
+    kind = self.array.dtype if dtype is None else dtypes.dtype_of("to", dtype, self)
+    if kind == self.array.dtype:
+        return x * 1 if copy else x  # type: ignore[no-any-return]
+    x = ops.cut(self) if self.mode & WANTS and kind.kind != "f" else self
+    return ops.cast(x, dtype=kind)  # type: ignore[no-any-return]
 
-        Takes a dtype, the device "cpu", both, or a tensor whose dtype is taken. Any other device is refused.
-        """
-        for given in place:
-            if isinstance(given, Recorded):
-                dtype = given.dtype
-            elif dtypes.is_device(given):
-                device = given
-            elif given is not None and not isinstance(given, builtins.bool):
-                dtype = given
-        dtypes.check_device("to", device)
-        if not set(hints) <= {"non_blocking", "memory_format"}:
-            raise DTypeError("to: no such setting", hints, "expected dtype, device or copy.")
-        x: Any = self
-        kind = self.array.dtype if dtype is None else dtypes.dtype_of("to", dtype, self)
-        if kind == self.array.dtype:
-            return x * 1 if copy else x  # type: ignore[no-any-return]
-        x = ops.cut(self) if self.mode & WANTS and kind.kind != "f" else self
-        return ops.cast(x, dtype=kind)  # type: ignore[no-any-return]
 
-    def astype(self, dtype: Any) -> Self:
-        """NumPy's name for `to`."""
-        return self.to(dtype)
+def astype(self: T, dtype: Any) -> T:
+    """NumPy's name for `to`."""
+    return to(self, dtype)
 
-    def type(self, dtype: Any = None) -> Any:
-        """The values in another dtype, as `to`; without one, the dtype's name."""
-        return str(self.array.dtype) if dtype is None else self.to(dtype)
 
-    def type_as(self, other: Any) -> Self:
-        """The values in the dtype of `other`."""
-        return self.to(as_tensor(other).dtype)
+def type(self: T, dtype: Any = None) -> Any:
+    """The values in another dtype, as `to`; without one, the dtype's name."""
+    return str(self.array.dtype) if dtype is None else to(self, dtype)
 
-    def float(self) -> Self:
-        """The values as float32."""
-        return self.to(dtypes.float32)
 
-    def double(self) -> Self:
-        """The values as float64."""
-        return self.to(dtypes.float64)
+def type_as(self: T, other: Any) -> T:
+    """The values in the dtype of `other`."""
+    return to(self, as_tensor(other).dtype)
 
-    def long(self) -> Self:
-        """The values as int64, towards zero; no gradient."""
-        return self.to(dtypes.int64)
 
-    def int(self) -> Self:
-        """The values as int32, towards zero; no gradient."""
-        return self.to(dtypes.int32)
+def float(self: T) -> T:
+    """The values as float32."""
+    return to(self, dtypes.float32)
 
-    def bool(self) -> Self:
-        """Where the values are not 0."""
-        return self.to(dtypes.bool)
 
-    def cpu(self) -> Self:
-        """The tensor itself: it is on the CPU."""
-        return self.to("cpu")
+def double(self: T) -> T:
+    """The values as float64."""
+    return to(self, dtypes.float64)
 
-    def cuda(self, device: Any = "cuda") -> Self:
-        """Refused: there is no other device than the CPU."""
-        return self.to(device="cuda")
 
-    # ---- others like it --------------------------------------------------------------------------------
-    def new_full(
-        self,
-        size: Any,
-        fill_value: Any,
-        *,
-        dtype: Any = None,
-        device: Any = None,
-        requires_grad: builtins.bool = False,
-    ) -> Self:
-        """A tensor of one value, of this one's dtype."""
-        kind = self._kind(dtype)
-        value = (
-            real("new_full", "fill_value", fill_value)
-            if kind.kind == "f"
-            else whole("new_full", "fill_value", fill_value)
-        )
-        return self._new(np.full(sizes_of((size,)), value, kind), device, requires_grad)
+def long(self: T) -> T:
+    """The values as int64, towards zero; no gradient."""
+    return to(self, dtypes.int64)
 
-    def new_zeros(
-        self, *size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
-    ) -> Self:
-        """Zeros of this dtype."""
-        return self._new(np.zeros(sizes_of(size, "new", 0), self._kind(dtype)), device, requires_grad)
 
-    def new_empty(
-        self, *size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
-    ) -> Self:
-        """A tensor of this dtype to be written to; zeros until then."""
-        return self.new_zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
+def int(self: T) -> T:
+    """The values as int32, towards zero; no gradient."""
+    return to(self, dtypes.int32)
 
-    def new_ones(
-        self, *size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
-    ) -> Self:
-        """Ones of this dtype."""
-        return self._new(np.ones(sizes_of(size, "new", 0), self._kind(dtype)), device, requires_grad)
 
-    def new_tensor(
-        self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
-    ) -> Self:
-        """A tensor of `data`, of this dtype."""
-        dtypes.check_device("new_tensor", device)
-        return self.tensor_type(data, self._kind(dtype), requires_grad)  # type: ignore[no-any-return]
+def bool(self: T) -> T:
+    """Where the values are not 0."""
+    return to(self, dtypes.bool)
 
-    def _kind(self, dtype: Any) -> np.dtype[Any]:
-        return self.array.dtype if dtype is None else dtypes.dtype_of("new", dtype)
 
-    def _new(self, array: Any, device: Any, requires_grad: builtins.bool) -> Self:
-        dtypes.check_device("new", device)
-        return wrap(array).requires_grad_(requires_grad)
+def cpu(self: T) -> T:
+    """The tensor itself: it is on the CPU."""
+    return to(self, "cpu")
 
-    @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> NoReturn:
-        name = getattr(func, "__name__", "function")
-        rule = "a tensor of tinygrad_seq is not one of PyTorch's."
-        hint = "Use torch.from_numpy(x.detach().numpy().copy()), or the function of this library."
-        raise DTypeError(f"torch.{name}: one argument is a tensor of ours", None, rule, hint)
 
-    if not TYPE_CHECKING:  # a type checker is to know which attributes there are
+def cuda(self: T, device: Any = "cuda") -> T:
+    """Refused: there is no other device than the CPU."""
+    return to(self, device="cuda")
 
-        def __getattr__(self, name: str) -> Any:
-            raise missing("a Tensor", name, lambda: dir(type(self)))
 
-    # ---- text ------------------------------------------------------------------------------------------
-    def __format__(self, spec: str) -> str:
-        """`f"{loss:.3f}"`: a tensor of one element is written as its number."""
-        if self.array.size == 1 and (spec or not self.array.ndim):
-            self._looked_at("format")
-            value = self.array.reshape(())[()]
-            return format(value.item(), spec) if spec else str(value)
-        if spec:
-            rule, hint = f"expected 1 element, got {self.array.size}.", "Write each, or x.tolist()."
-            raise DTypeError(f"format: {spec!r} is for one number", {"x": self}, rule, hint)
-        return str(self)
+# ---- others like it --------------------------------------------------------------------------------
+def new_full(
+    self: T,
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: builtins.bool = False,
+) -> T:
+    """A tensor of one value, of this one's dtype."""
+    kind = _kind(self, dtype)
+    value = (
+        real("new_full", "fill_value", fill_value)
+        if kind.kind == "f"
+        else whole("new_full", "fill_value", fill_value)
+    )
+    return _new(self, np.full(sizes_of((size,)), value, kind), device, requires_grad)
 
-    def __round__(self, digits: builtins.int | None = None) -> Any:
-        """`round(loss, 3)`: a Python number where there is one element, a tensor where there are more."""
-        if self.array.size == 1:
-            self._looked_at("round")
-            return round(self.array.item(), digits)
-        x: Any = self
-        return x.round(digits or 0)
+
+def new_zeros(
+    self: T, *size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
+) -> T:
+    """Zeros of this dtype."""
+    return _new(self, np.zeros(sizes_of(size, "new", 0), _kind(self, dtype)), device, requires_grad)
+
+
+def new_empty(
+    self: T, *size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
+) -> T:
+    """A tensor of this dtype to be written to; zeros until then."""
+    return new_zeros(self, *size, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def new_ones(
+    self: T, *size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
+) -> T:
+    """Ones of this dtype."""
+    return _new(self, np.ones(sizes_of(size, "new", 0), _kind(self, dtype)), device, requires_grad)
+
+
+def new_tensor(
+    self: T, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
+) -> T:
+    """A tensor of `data`, of this dtype."""
+    dtypes.check_device("new_tensor", device)
+    return self.tensor_type(data, _kind(self, dtype), requires_grad)  # type: ignore[no-any-return]
+
+
+def _kind(self: T, dtype: Any) -> np.dtype[Any]:
+    return self.array.dtype if dtype is None else dtypes.dtype_of("new", dtype)
+
+
+def _new(self: T, array: Any, device: Any, requires_grad: builtins.bool) -> T:
+    dtypes.check_device("new", device)
+    return wrap(array).requires_grad_(requires_grad)
+
+
+# ---- text ------------------------------------------------------------------------------------------
+def formatted(self: T, spec: str) -> str:
+    """`f"{loss:.3f}"`: a tensor of one element is written as its number."""
+    if self.array.size == 1 and (spec or not self.array.ndim):
+        self._looked_at("format")
+        value = self.array.reshape(())[()]
+        return format(value.item(), spec) if spec else str(value)
+    if spec:
+        rule, hint = f"expected 1 element, got {self.array.size}.", "Write each, or x.tolist()."
+        raise DTypeError(f"format: {spec!r} is for one number", {"x": self}, rule, hint)
+    return str(self)
+
+
+def rounded(self: T, digits: builtins.int | None = None) -> Any:
+    """`round(loss, 3)`: a Python number where there is one element, a tensor where there are more."""
+    if self.array.size == 1:
+        self._looked_at("round")
+        return round(self.array.item(), digits)
+    x: Any = self
+    return x.round(digits or 0)
+
+
+def count(x: Any) -> Count:
+    """What `x.size` is."""
+    found = Count(x.array.size)
+    found.tensor = x
+    return found
+
+
+def foreign_function(func: Any) -> DTypeError:
+    """The error for a function of PyTorch's that was handed a tensor of ours."""
+    name = getattr(func, "__name__", "function")
+    rule = "a tensor of tinygrad_seq is not one of PyTorch's."
+    hint = "Use torch.from_numpy(x.detach().numpy().copy()), or the function of this library."
+    return DTypeError(f"torch.{name}: one argument is a tensor of ours", None, rule, hint)

@@ -3,126 +3,143 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from tinygrad_seq.arguments import whole
-from tinygrad_seq.engine import ops
-from tinygrad_seq.engine.apply import Recorded, as_tensor, binary, is_operand, unary, wrap
+from tinygrad_seq.engine import operators, ops
+from tinygrad_seq.engine.apply import Recorded, T, as_tensor, binary, is_operand, unary, wrap
 from tinygrad_seq.engine.foreign_keywords import answer
-from tinygrad_seq.engine.operators import ArithmeticMethods
 from tinygrad_seq.errors import DTypeError
 
 
-class ElementwiseMethods(ArithmeticMethods):
-    """`add sub mul div pow eq lt square rsqrt isnan ceil sign round` and the like."""
+def add(self: T, other: Any, *, alpha: float = 1) -> T:
+    """x + alpha other."""
+    return binary(ops.add, self, beside("add", other if _is_one(alpha) else alpha * beside("add", other)))
 
-    __slots__ = ()
 
-    def add(self, other: Any, *, alpha: float = 1) -> Self:
-        """x + alpha other."""
-        return binary(ops.add, self, beside("add", other if _is_one(alpha) else alpha * beside("add", other)))
+def sub(self: T, other: Any, *, alpha: float = 1) -> T:
+    """x - alpha other."""
+    return binary(ops.sub, self, beside("sub", other if _is_one(alpha) else alpha * beside("sub", other)))
 
-    def sub(self, other: Any, *, alpha: float = 1) -> Self:
-        """x - alpha other."""
-        return binary(ops.sub, self, beside("sub", other if _is_one(alpha) else alpha * beside("sub", other)))
 
-    def mul(self, other: Any) -> Self:
-        """x times other, element by element."""
-        return binary(ops.mul, self, beside("mul", other))
+def mul(self: T, other: Any) -> T:
+    """x times other, element by element."""
+    return binary(ops.mul, self, beside("mul", other))
 
-    def div(self, other: Any) -> Self:
-        """x divided by other, element by element."""
-        return binary(ops.div, self, beside("div", other))
 
-    def pow(self, exponent: Any) -> Self:
-        """x to the power of the exponent."""
-        return self.__pow__(beside("pow", exponent))
+def div(self: T, other: Any) -> T:
+    """x divided by other, element by element."""
+    return binary(ops.div, self, beside("div", other))
 
-    def neg(self) -> Self:
-        """-x."""
-        return unary(ops.neg, self)
 
-    def square(self) -> Self:
-        """x times x."""
-        return binary(ops.mul, self, self)
+def pow(self: T, exponent: Any) -> T:
+    """x to the power of the exponent."""
+    return operators.pow(self, beside("pow", exponent))
 
-    def reciprocal(self) -> Self:
-        """1 / x."""
-        return 1.0 / self
 
-    def rsqrt(self) -> Self:
-        """1 / sqrt(x)."""
-        return 1.0 / self.sqrt()
+def neg(self: T) -> T:
+    """-x."""
+    return unary(ops.neg, self)
 
-    def log1p(self) -> Self:
-        """log(1 + x), to the last places of a small x too."""
-        return unary(ops.log1p, self)
 
-    def eq(self, other: Any) -> Self:
-        """Where x equals other."""
-        return self.__eq__(beside("eq", other))  # type: ignore[no-any-return]
+def square(self: T) -> T:
+    """x times x."""
+    return binary(ops.mul, self, self)
 
-    def ne(self, other: Any) -> Self:
-        """Where x does not equal other."""
-        return ~self.eq(other)
 
-    def lt(self, other: Any) -> Self:
-        """Where x is less than other."""
-        return self.__lt__(beside("lt", other))
+def reciprocal(self: T) -> T:
+    """1 / x."""
+    return binary(ops.div, 1.0, self)
 
-    def le(self, other: Any) -> Self:
-        """Where x is at most other."""
-        return self.__le__(beside("le", other))
 
-    def gt(self, other: Any) -> Self:
-        """Where x is greater than other."""
-        return self.__gt__(beside("gt", other))
+def rsqrt(self: T) -> T:
+    """1 / sqrt(x)."""
+    return binary(ops.div, 1.0, operators.sqrt(self))
 
-    def ge(self, other: Any) -> Self:
-        """Where x is at least other."""
-        return self.__ge__(beside("ge", other))
 
-    def logical_not(self) -> Self:
-        """Where x is 0 or False."""
-        return self.eq(0)
+def log1p(self: T) -> T:
+    """log(1 + x), to the last places of a small x too."""
+    return unary(ops.log1p, self)
 
-    def isnan(self) -> Self:
-        """Where x is not a number."""
-        return self.ne(self)
 
-    def isinf(self) -> Self:
-        """Where x is infinite."""
-        return self.__abs__().eq(math.inf)
+def eq(self: T, other: Any) -> T:
+    """Where x equals other."""
+    return operators.eq(self, beside("eq", other))  # type: ignore[no-any-return]
 
-    def isfinite(self) -> Self:
-        """Where x is neither infinite nor NaN."""
-        return self.__abs__().lt(math.inf)
 
-    def ceil(self) -> Self:
-        """The smallest whole number at least x; no gradient flows."""
-        return -(-self).floor()
+def ne(self: T, other: Any) -> T:
+    """Where x does not equal other."""
+    return operators.invert(eq(self, other))
 
-    def trunc(self) -> Self:
-        """x without what is behind the point; no gradient flows."""
-        return ops.where(self < 0, self.ceil(), self.floor())  # type: ignore[no-any-return]
 
-    def sign(self) -> Self:
-        """-1, 0 or 1; no gradient flows."""
-        x = ops.cut(self)
-        if x.dtype.kind in "ub":
-            return ops.where(x > 0, 1, x)  # type: ignore[no-any-return]
-        return ops.where(x > 0, 1, ops.where(x < 0, -1, x))  # type: ignore[no-any-return]
+def lt(self: T, other: Any) -> T:
+    """Where x is less than other."""
+    return operators.lt(self, beside("lt", other))
 
-    def round(self, decimals: int = 0) -> Self:
-        """The nearest whole number, or multiple of 10^-decimals, halves to the even one; no gradient flows."""
-        self._looked_at("round")
-        decimals = whole("round", "decimals", decimals, -400, 400)
-        if self.array.dtype.kind == "b":
-            rule = "expected floats or integers."
-            raise DTypeError("round: truth values are not rounded", {"x": self}, rule)
-        return wrap(np.asarray(np.round(self.array, decimals)))
+
+def le(self: T, other: Any) -> T:
+    """Where x is at most other."""
+    return operators.le(self, beside("le", other))
+
+
+def gt(self: T, other: Any) -> T:
+    """Where x is greater than other."""
+    return operators.gt(self, beside("gt", other))
+
+
+def ge(self: T, other: Any) -> T:
+    """Where x is at least other."""
+    return operators.ge(self, beside("ge", other))
+
+
+def logical_not(self: T) -> T:
+    """Where x is 0 or False."""
+    return eq(self, 0)
+
+
+def isnan(self: T) -> T:
+    """Where x is not a number."""
+    return ne(self, self)
+
+
+def isinf(self: T) -> T:
+    """Where x is infinite."""
+    return eq(operators.abs_(self), math.inf)
+
+
+def isfinite(self: T) -> T:
+    """Where x is neither infinite nor NaN."""
+    return lt(operators.abs_(self), math.inf)
+
+
+def ceil(self: T) -> T:
+    """The smallest whole number at least x; no gradient flows."""
+    return neg(operators.floor(neg(self)))
+
+
+def trunc(self: T) -> T:
+    """x without what is behind the point; no gradient flows."""
+    return ops.where(operators.lt(self, 0), ceil(self), operators.floor(self))  # type: ignore[no-any-return]
+
+
+def sign(self: T) -> T:
+    """-1, 0 or 1; no gradient flows."""
+    x = ops.cut(self)
+    if x.dtype.kind in "ub":
+        return ops.where(x > 0, 1, x)  # type: ignore[no-any-return]
+    return ops.where(x > 0, 1, ops.where(x < 0, -1, x))  # type: ignore[no-any-return]
+
+
+def round(self: T, decimals: int = 0) -> T:
+    """The nearest whole number, or multiple of 10^-decimals, halves to the even one; no gradient flows."""
+    self._looked_at("round")
+    decimals = whole("round", "decimals", decimals, -400, 400)
+    if self.array.dtype.kind == "b":
+        rule = "expected floats or integers."
+        raise DTypeError("round: truth values are not rounded", {"x": self}, rule)
+    return wrap(np.asarray(np.round(self.array, decimals)))
 
 
 def _is_one(alpha: Any) -> bool:

@@ -4,90 +4,89 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from tinygrad_seq.arguments import axis_of, one_of_two
 from tinygrad_seq.engine import ops
-from tinygrad_seq.engine.apply import VALUES_ONLY, WANTS, Recorded, as_tensor, unary
+from tinygrad_seq.engine.apply import VALUES_ONLY, WANTS, Recorded, T, as_tensor, unary
 from tinygrad_seq.engine.messages import refuse, refuse_foreign
 from tinygrad_seq.engine.node import STATE, Node, mark_changed
 from tinygrad_seq.errors import ArgumentError, DTypeError, GraphError, RangeError, ShapeError, explain
 from tinygrad_seq.runtime.arrays import Array
 
 
-class IndexingMethods(Recorded):
-    """`x[key]`, `x[key] = value` and `take`."""
+def getitem(self: T, key: Any) -> T:
+    """x[key], as in NumPy."""
+    kind = type(key)
+    if kind is int and self.mode & VALUES_ONLY:
+        raise values_only(self)
+    if kind is int or kind is slice:
+        return unary(ops.slice_, self, {"index": (key,)})
+    if kind is tuple:
+        for e in key:
+            if type(e) is not slice and type(e) is not int:
+                break
+        else:
+            return unary(ops.slice_, self, {"index": key})
+    entries = _entries(self, key)
+    if any(isinstance(e, (Recorded, np.ndarray)) for e in entries):
+        return _advanced(self, entries)  # type: ignore[no-any-return]
+    return unary(ops.slice_, self, {"index": entries})
 
-    __slots__ = ()
 
-    def __getitem__(self, key: Any) -> Self:
-        kind = type(key)
-        if kind is int and self.mode & VALUES_ONLY:
-            raise values_only(self)
-        if kind is int or kind is slice:
-            return unary(ops.slice_, self, {"index": (key,)})
-        if kind is tuple:
-            for e in key:
-                if type(e) is not slice and type(e) is not int:
-                    break
-            else:
-                return unary(ops.slice_, self, {"index": key})
-        entries = _entries(self, key)
-        if any(isinstance(e, (Recorded, np.ndarray)) for e in entries):
-            return _advanced(self, entries)  # type: ignore[no-any-return]
-        return unary(ops.slice_, self, {"index": entries})
+def setitem(self: T, key: Any, value: Any) -> None:
+    """Write into the array itself; a tape that still holds it will refuse to use it."""
+    if isinstance(self.node, Node) or (self.mode & WANTS and STATE.recording):
+        raise GraphError(
+            "assignment: x is on the tape and cannot be written to",
+            {"x": self},
+            "expected a leaf without gradient, or a leaf inside no_grad().",
+            "Build a new tensor with where() or concat(), or write to x.detach().",
+        )
+    if isinstance(value, Recorded) and value.mode & WANTS and STATE.recording:
+        raise GraphError(
+            "assignment: the gradient of the value would be lost",
+            {"x": self, "value": value},
+            "expected a value without gradient.",
+            "Build x with stack(), concat() or where(), or write value.detach().",
+        )
+    array = _written(self, value)
+    entries = tuple(e.array if isinstance(e, Recorded) else e for e in _entries(self, key))
+    try:
+        STATE.run(self.array.__setitem__, entries, array)
+    except (ValueError, IndexError) as error:
+        kind, what = (RangeError, "index") if isinstance(error, IndexError) else (ShapeError, "value")
+        named, rule = {"x": self, "value": value}, f"NumPy says: {error}"
+        raise kind(explain(f"assignment: the {what} does not fit", named, rule)) from None
+    mark_changed(self.array)
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Write into the array itself; a tape that still holds it will refuse to use it."""
-        if isinstance(self.node, Node) or (self.mode & WANTS and STATE.recording):
-            raise GraphError(
-                "assignment: x is on the tape and cannot be written to",
-                {"x": self},
-                "expected a leaf without gradient, or a leaf inside no_grad().",
-                "Build a new tensor with where() or concat(), or write to x.detach().",
-            )
-        if isinstance(value, Recorded) and value.mode & WANTS and STATE.recording:
-            raise GraphError(
-                "assignment: the gradient of the value would be lost",
-                {"x": self, "value": value},
-                "expected a value without gradient.",
-                "Build x with stack(), concat() or where(), or write value.detach().",
-            )
-        array = _written(self, value)
-        entries = tuple(e.array if isinstance(e, Recorded) else e for e in _entries(self, key))
-        try:
-            STATE.run(self.array.__setitem__, entries, array)
-        except (ValueError, IndexError) as error:
-            kind, what = (RangeError, "index") if isinstance(error, IndexError) else (ShapeError, "value")
-            named, rule = {"x": self, "value": value}, f"NumPy says: {error}"
-            raise kind(explain(f"assignment: the {what} does not fit", named, rule)) from None
-        mark_changed(self.array)
 
-    def take(self, ids: Any, axis: int = 0) -> Self:
-        """The entries at `ids` along `axis`; the axes of `ids` take its place."""
-        axis = axis_of("take", axis, self.array.ndim, self)
-        return self[(slice(None),) * axis + (ids,)]
+def take(self: T, ids: Any, axis: int = 0) -> T:
+    """The entries at `ids` along `axis`; the axes of `ids` take its place."""
+    axis = axis_of("take", axis, self.array.ndim, self)
+    return getitem(self, (slice(None),) * axis + (ids,))
 
-    def gather(self, axis: int | None = None, ids: Any = None, *, dim: Any = None, index: Any = None) -> Self:
-        """One entry for each id along `axis`, as PyTorch's `gather(dim, index)`.
 
-        out[i, j] = x[ids[i, j], j] for axis 0. `ids` has the axes of x, and at most its sizes on the others.
-        """
-        at, ids = one_of_two("gather", axis, dim), one_of_two("gather", ids, index)
-        i = axis_of("gather", at, self.array.ndim, self)
-        places = ids_of("gather", self, ids)
-        sizes = self.array.shape[:i] + places.shape[i : i + 1] + self.array.shape[i + 1 :]
-        if places.ndim != self.array.ndim or any(a > b for a, b in zip(places.shape, sizes, strict=True)):
-            rule = f"expected the axes of x, and at most its sizes on all but axis {i}."
-            raise ShapeError("gather: ids do not fit", {"x": self, "ids": places}, rule)
-        if places.size and (places.array.min() < 0 or places.array.max() >= self.array.shape[i]):
-            rule = f"expected ids from 0 to {self.array.shape[i] - 1}."
-            raise RangeError("gather: an id is out of range", {"x": self, "ids": places}, rule)
-        grid: list[Any] = [as_tensor(g) for g in np.ogrid[tuple(slice(n) for n in places.shape)]]
-        grid[i] = places
-        return ops.gather(self, *grid)  # type: ignore[no-any-return]
+def gather(self: T, axis: int | None = None, ids: Any = None, *, dim: Any = None, index: Any = None) -> T:
+    """One entry for each id along `axis`, as PyTorch's `gather(dim, index)`.
+
+    out[i, j] = x[ids[i, j], j] for axis 0. `ids` has the axes of x, and at most its sizes on the others.
+    """
+    at, ids = one_of_two("gather", axis, dim), one_of_two("gather", ids, index)
+    i = axis_of("gather", at, self.array.ndim, self)
+    places = ids_of("gather", self, ids)
+    sizes = self.array.shape[:i] + places.shape[i : i + 1] + self.array.shape[i + 1 :]
+    if places.ndim != self.array.ndim or any(a > b for a, b in zip(places.shape, sizes, strict=True)):
+        rule = f"expected the axes of x, and at most its sizes on all but axis {i}."
+        raise ShapeError("gather: ids do not fit", {"x": self, "ids": places}, rule)
+    if places.size and (places.array.min() < 0 or places.array.max() >= self.array.shape[i]):
+        rule = f"expected ids from 0 to {self.array.shape[i] - 1}."
+        raise RangeError("gather: an id is out of range", {"x": self, "ids": places}, rule)
+    grid: list[Any] = [as_tensor(g) for g in np.ogrid[tuple(slice(n) for n in places.shape)]]
+    grid[i] = places
+    return ops.gather(self, *grid)  # type: ignore[no-any-return]
 
 
 def _written(x: Any, value: Any) -> Any:

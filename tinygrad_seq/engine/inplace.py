@@ -14,28 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.engine.apply import TRACED, WANTS, Recorded, leaf, wrap
+from tinygrad_seq.engine.apply import TRACED, WANTS, Recorded, T, leaf, wrap
 from tinygrad_seq.engine.node import STATE, Leaf, Node, mark_changed, next_index
 from tinygrad_seq.errors import DTypeError, GraphError, ShapeError, TraceError, describe_shape
 from tinygrad_seq.runtime.arrays import Array
-
-
-class InplaceMethods(Recorded):
-    """`+= -= *= /= //= %= **= @= &= |= ^=`."""
-
-    __slots__ = ()
-
-    __iadd__: Callable[[Any, Any], Any]
-    __isub__: Callable[[Any, Any], Any]
-    __imul__: Callable[[Any, Any], Any]
-    __itruediv__: Callable[[Any, Any], Any]
-    __ifloordiv__: Callable[[Any, Any], Any]
-    __imod__: Callable[[Any, Any], Any]
-    __ipow__: Callable[[Any, Any], Any]
-    __imatmul__: Callable[[Any, Any], Any]
-    __iand__: Callable[[Any, Any], Any]
-    __ior__: Callable[[Any, Any], Any]
-    __ixor__: Callable[[Any, Any], Any]
 
 
 def become(x: Any, symbol: str, out: Any) -> Any:
@@ -119,16 +101,19 @@ def _refused_leaf(x: Any, symbol: str) -> Exception:
     return GraphError(f"{call}: x is a leaf that wants a gradient", {"x": x}, rule, hint)
 
 
-def _inplace(name: str, symbol: str) -> Any:
-    def method(self: Any, other: Any) -> Any:
-        return become(self, symbol, getattr(self, name)(other))
+def _inplace(name: str, symbol: str) -> Callable[[T, Any], T]:
+    def method(self: T, other: Any) -> T:
+        return become(self, symbol, getattr(self, name)(other))  # type: ignore[no-any-return]
 
     method.__name__ = name.replace("__", "__i", 1)
     return method
 
 
-for _name, _symbol in (
-    ("add", "+"), ("sub", "-"), ("mul", "*"), ("truediv", "/"), ("floordiv", "//"), ("mod", "%"), ("pow", "**"),
-    ("matmul", "@"), ("and", "&"), ("or", "|"), ("xor", "^"),
-):  # fmt: skip
-    setattr(InplaceMethods, f"__i{_name}__", _inplace(f"__{_name}__", _symbol))
+iadd, isub, imul = _inplace("__add__", "+"), _inplace("__sub__", "-"), _inplace("__mul__", "*")
+itruediv, ifloordiv, imod = (
+    _inplace("__truediv__", "/"),
+    _inplace("__floordiv__", "//"),
+    _inplace("__mod__", "%"),
+)
+ipow, imatmul = _inplace("__pow__", "**"), _inplace("__matmul__", "@")
+iand, ior, ixor = _inplace("__and__", "&"), _inplace("__or__", "|"), _inplace("__xor__", "^")

@@ -1,14 +1,17 @@
-"""`backward()`: the gradients of one tensor, added to what the leaves have."""
+"""`backward()`: the gradients of one tensor, added to what the leaves have; hooks on the way."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.engine.apply import WANTS, as_tensor, wrap
+from tinygrad_seq.engine.apply import WANTS, as_tensor, leaf, wrap
 from tinygrad_seq.engine.backward import AnyNode, walk
+from tinygrad_seq.engine.handles import Hooks, RemovableHandle
 from tinygrad_seq.errors import GraphError, ShapeError, describe_shape
+from tinygrad_seq.runtime.weakrefs import Held
 
 
 def cotangent(call: str, output: Any, gradient: Any) -> Any:
@@ -29,17 +32,22 @@ def cotangent(call: str, output: Any, gradient: Any) -> Any:
     return seed if seed.dtype == output.dtype else seed.to(output.dtype)
 
 
-def backward(output: Any, gradient: Any, retain_graph: bool, create_graph: bool) -> None:
-    """What `Tensor.backward` does."""
-    if not output.mode & WANTS:
+def backward(self: Any, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
+    """Add d self / d leaf to the `.grad` of every leaf that wants one.
+
+    `gradient` is d loss / d self; needed unless `self` has one element. The graph is released on the way
+    unless `retain_graph`; with `create_graph` the gradients are on the tape themselves.
+    Raises GraphError where nothing wants a gradient or the graph was released before.
+    """
+    if not self.mode & WANTS:
         raise GraphError(
             "backward: nothing here wants a gradient",
-            {"output": output},
+            {"output": self},
             "expected an output made from tensors with requires_grad=True, outside no_grad().",
         )
-    seed = cotangent("backward", output, gradient)
+    seed = cotangent("backward", self, gradient)
     found, mine = walk(
-        [output], [seed], None, create_graph=create_graph, release=not (retain_graph or create_graph)
+        [self], [seed], None, create_graph=create_graph, release=not (retain_graph or create_graph)
     )
     for node, g in found.items():
         target = node.tensor() if node.op is None else None
@@ -56,3 +64,33 @@ def own(node: AnyNode, g: Any, mine: set[AnyNode]) -> Any:
         mine.discard(node)  # whoever asks for it again gets a copy
         return g
     return np.array(g)
+
+
+def retain_grad(self: Any) -> None:
+    """Keep the gradient of this intermediate tensor in `.grad`, as leaves do anyway."""
+    here = Held(self)  # a tensor that its own tape held on to would be freed late
+
+    def keep(g: Any) -> None:
+        kept = here()
+        if kept is not None:
+            kept.grad = g if kept.grad is None else kept.grad + g
+
+    if not (self.is_leaf and self.mode & WANTS):
+        _hooks(self)["retain_grad"] = keep
+
+
+def register_hook(self: Any, hook: Callable[[Any], Any]) -> RemovableHandle:
+    """Call `hook(gradient)` when the gradient here is complete; what it returns replaces it, unless None.
+
+    Returns a handle whose `remove()` takes the hook away again.
+    """
+    return _hooks(self).register("register_hook", hook)
+
+
+def _hooks(self: Any) -> Hooks:
+    if not self.mode & WANTS:
+        rule = "expected a tensor with requires_grad=True, or made from one."
+        raise GraphError("register_hook: no gradient flows here", {"x": self}, rule)
+    node = self.node or leaf(self)
+    node.hooks = Hooks() if node.hooks is None else node.hooks
+    return node.hooks

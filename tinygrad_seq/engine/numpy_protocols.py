@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.engine import ops
-from tinygrad_seq.engine.apply import TRACED, WANTS, Recorded, as_tensor, wrap
+from tinygrad_seq.engine.apply import TRACED, WANTS, Recorded, T, as_tensor, wrap
 from tinygrad_seq.engine.node import STATE, mark_changed
 from tinygrad_seq.engine.tree import leaves, tree_map
 from tinygrad_seq.errors import ArgumentError, GraphError, TraceError
@@ -53,40 +53,42 @@ def writable(call: str, out: Any) -> Any:
     return out.array
 
 
-class NumpyMethods(Recorded):
-    """`__array__ __array_ufunc__ __array_function__` and DLPack."""
+def array(self: T, dtype: Any = None, copy: bool | None = None) -> Array:
+    """The values, where no gradient is lost."""
+    may_leave("np.asarray", self, "expected a tensor without gradient.", _DETACH)
+    if copy or (dtype is not None and np.dtype(dtype) != self.array.dtype):
+        return np.array(self.array, dtype=dtype)
+    return plain(self)  # type: ignore[no-any-return]
 
-    __slots__ = ()
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        may_leave("np.asarray", self, "expected a tensor without gradient.", _DETACH)
-        if copy or (dtype is not None and np.dtype(dtype) != self.array.dtype):
-            return np.array(self.array, dtype=dtype)
-        return plain(self)  # type: ignore[no-any-return]
+def dlpack(self: T, **kwargs: Any) -> Any:
+    """The values for other libraries, where no gradient is lost."""
+    may_leave("__dlpack__", self, "expected a tensor without gradient.", "Pass x.detach().")
+    return self.array.__dlpack__(**kwargs)
 
-    def __dlpack__(self, **kwargs: Any) -> Any:
-        may_leave("__dlpack__", self, "expected a tensor without gradient.", "Pass x.detach().")
-        return self.array.__dlpack__(**kwargs)
 
-    def __dlpack_device__(self) -> Any:
-        return self.array.__dlpack_device__()
+def dlpack_device(self: T) -> Any:
+    """The CPU, as DLPack writes it."""
+    return self.array.__dlpack_device__()
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        rule = _UFUNCS.get(ufunc)
-        if ufunc in _BITWISE and any(as_tensor(x).dtype.kind != "b" for x in inputs):
-            rule = None
-        if rule and not kwargs and method == "__call__":
-            return rule(*inputs)
-        if rule and not kwargs and method == "outer":
-            x, y = map(_operand, inputs)
-            return rule(x.reshape(*x.shape, *(1,) * y.ndim), y)
-        settings = {name: value for name, value in kwargs.items() if value is not None or name == "axis"}
-        if method == "reduce" and ufunc in _REDUCED and not set(settings) - {"axis", "keepdims"}:
-            return getattr(as_tensor(inputs[0]), _REDUCED[ufunc])(**{"axis": 0, **settings})
-        call = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
-        if ufunc not in _TRUTHS:
-            may_leave(call, (inputs, kwargs), *no_rule(rule is not None or ufunc in _REDUCED))
-        return _run(call, getattr(ufunc, method), inputs, settings)
+
+def array_ufunc(self: T, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    """What a ufunc of NumPy does with tensors."""
+    rule = _UFUNCS.get(ufunc)
+    if ufunc in _BITWISE and any(as_tensor(x).dtype.kind != "b" for x in inputs):
+        rule = None
+    if rule and not kwargs and method == "__call__":
+        return rule(*inputs)
+    if rule and not kwargs and method == "outer":
+        x, y = map(_operand, inputs)
+        return rule(x.reshape(*x.shape, *(1,) * y.ndim), y)
+    settings = {name: value for name, value in kwargs.items() if value is not None or name == "axis"}
+    if method == "reduce" and ufunc in _REDUCED and not set(settings) - {"axis", "keepdims"}:
+        return getattr(as_tensor(inputs[0]), _REDUCED[ufunc])(**{"axis": 0, **settings})
+    call = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+    if ufunc not in _TRUTHS:
+        may_leave(call, (inputs, kwargs), *no_rule(rule is not None or ufunc in _REDUCED))
+    return _run(call, getattr(ufunc, method), inputs, settings)
 
 
 _DETACH = "Write x.detach().numpy() for the values alone."

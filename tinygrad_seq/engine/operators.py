@@ -2,200 +2,258 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from tinygrad_seq.arguments import comparable
 from tinygrad_seq.engine import ops
-from tinygrad_seq.engine.apply import Recorded, as_tensor, binary, coerced, is_operand, unary
+from tinygrad_seq.engine.apply import T, as_tensor, binary, coerced, is_operand, unary
 from tinygrad_seq.engine.messages import refuse
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError
 
 
-class ArithmeticMethods(Recorded):
-    """`+ - * / // % ** @`, comparisons, `& | ^ ~`, and exp, log, tanh and the like."""
+def add(self: T, other: Any) -> T:
+    """x + y."""
+    return binary(ops.add, self, other)
 
-    __slots__ = ()
 
-    def __add__(self, other: Any) -> Self:
-        return binary(ops.add, self, other)
+def radd(self: T, other: Any) -> T:
+    """y + x."""
+    return binary(ops.add, other, self)
 
-    def __radd__(self, other: Any) -> Self:
-        return binary(ops.add, other, self)
 
-    def __sub__(self, other: Any) -> Self:
-        return binary(ops.sub, self, other)
+def sub(self: T, other: Any) -> T:
+    """x - y."""
+    return binary(ops.sub, self, other)
 
-    def __rsub__(self, other: Any) -> Self:
-        return binary(ops.sub, other, self)
 
-    def __mul__(self, other: Any) -> Self:
-        return binary(ops.mul, self, other)
+def rsub(self: T, other: Any) -> T:
+    """y - x."""
+    return binary(ops.sub, other, self)
 
-    def __rmul__(self, other: Any) -> Self:
-        return binary(ops.mul, other, self)
 
-    def __truediv__(self, other: Any) -> Self:
-        return binary(ops.div, self, other)
+def mul(self: T, other: Any) -> T:
+    """x y."""
+    return binary(ops.mul, self, other)
 
-    def __rtruediv__(self, other: Any) -> Self:
-        return binary(ops.div, other, self)
 
-    # As Python's and NumPy's: rounded down, the remainder of the divisor's sign and exact.
-    def __floordiv__(self, other: Any) -> Self:
-        return binary(ops.floor_divide, self, other)
+def rmul(self: T, other: Any) -> T:
+    """y x."""
+    return binary(ops.mul, other, self)
 
-    def __rfloordiv__(self, other: Any) -> Self:
-        return binary(ops.floor_divide, other, self)
 
-    def __mod__(self, other: Any) -> Self:
-        return binary(ops.remainder, self, other)
+def truediv(self: T, other: Any) -> T:
+    """x / y."""
+    return binary(ops.div, self, other)
 
-    def __rmod__(self, other: Any) -> Self:
-        return binary(ops.remainder, other, self)
 
-    def __divmod__(self, other: Any) -> tuple[Self, Self]:
-        return (self // other, self % other) if is_operand(other) else NotImplemented
+def rtruediv(self: T, other: Any) -> T:
+    """y / x."""
+    return binary(ops.div, other, self)
 
-    def __rdivmod__(self, other: Any) -> tuple[Self, Self]:
-        return (other // self, other % self) if is_operand(other) else NotImplemented
 
-    def __pow__(self, other: Any) -> Self:
-        if type(other) in (int, float) and self.dtype.kind == "f":
-            if other == 2:
-                return binary(ops.mul, self, self)
-            if other == 0.5:
-                return unary(ops.sqrt, self)
-            if other == -1:
-                return 1.0 / self
-        return binary(ops.pow_, self, other)
+# As Python's and NumPy's: rounded down, the remainder of the divisor's sign and exact.
+def floordiv(self: T, other: Any) -> T:
+    """x // y, rounded down."""
+    return binary(ops.floor_divide, self, other)
 
-    def __rpow__(self, other: Any) -> Self:
-        return binary(ops.pow_, other, self)
 
-    def __neg__(self) -> Self:
-        return unary(ops.neg, self)
+def rfloordiv(self: T, other: Any) -> T:
+    """y // x, rounded down."""
+    return binary(ops.floor_divide, other, self)
 
-    def __pos__(self) -> Self:
+
+def mod(self: T, other: Any) -> T:
+    """x % y, of the sign of y."""
+    return binary(ops.remainder, self, other)
+
+
+def rmod(self: T, other: Any) -> T:
+    """y % x, of the sign of x."""
+    return binary(ops.remainder, other, self)
+
+
+def divmod(self: T, other: Any) -> tuple[T, T]:
+    """x // y and x % y."""
+    return (self // other, self % other) if is_operand(other) else NotImplemented
+
+
+def rdivmod(self: T, other: Any) -> tuple[T, T]:
+    """y // x and y % x."""
+    return (other // self, other % self) if is_operand(other) else NotImplemented
+
+
+def pow(self: T, other: Any) -> T:
+    """x ** y."""
+    if type(other) in (int, float) and self.dtype.kind == "f":
+        if other == 2:
+            return binary(ops.mul, self, self)
+        if other == 0.5:
+            return unary(ops.sqrt, self)
+        if other == -1:
+            return binary(ops.div, 1.0, self)
+    return binary(ops.pow_, self, other)
+
+
+def rpow(self: T, other: Any) -> T:
+    """y ** x."""
+    return binary(ops.pow_, other, self)
+
+
+def neg(self: T) -> T:
+    """-x."""
+    return unary(ops.neg, self)
+
+
+def pos(self: T) -> T:
+    """x itself."""
+    return self
+
+
+def abs_(self: T) -> T:
+    """|x|."""
+    if self.dtype.kind in "ub":
         return self
+    return binary(ops.maximum, self, neg(self))
 
-    def __abs__(self) -> Self:
-        if self.dtype.kind in "ub":
-            return self
-        return binary(ops.maximum, self, -self)
 
-    def __matmul__(self, other: Any) -> Self:
-        return matmul(self, other) if is_operand(other) else NotImplemented
+def matmul_(self: T, other: Any) -> T:
+    """x @ y."""
+    return matmul(self, other) if is_operand(other) else NotImplemented
 
-    def __rmatmul__(self, other: Any) -> Self:
-        return matmul(other, self) if is_operand(other) else NotImplemented
 
-    # Comparisons give bool tensors without a gradient.
-    def __lt__(self, other: Any) -> Self:
-        return binary(ops.less, self, comparable(other, self.array.dtype))
+def rmatmul_(self: T, other: Any) -> T:
+    """y @ x."""
+    return matmul(other, self) if is_operand(other) else NotImplemented
 
-    def __gt__(self, other: Any) -> Self:
-        return binary(ops.less, comparable(other, self.array.dtype), self)
 
-    def __eq__(self, other: Any) -> Any:
-        return binary(ops.equal, self, comparable(other, self.array.dtype))
+# Comparisons give bool tensors without a gradient.
+def lt(self: T, other: Any) -> T:
+    """x < y, without a gradient."""
+    return binary(ops.less, self, comparable(other, self.array.dtype))
 
-    def __ne__(self, other: Any) -> Any:
-        equal = self.__eq__(other)
-        return equal if equal is NotImplemented else ~equal
 
-    def __le__(self, other: Any) -> Self:
-        return (self < other) | (self == other) if is_operand(other) else NotImplemented
+def gt(self: T, other: Any) -> T:
+    """x > y, without a gradient."""
+    return binary(ops.less, comparable(other, self.array.dtype), self)
 
-    def __ge__(self, other: Any) -> Self:
-        return (self > other) | (self == other) if is_operand(other) else NotImplemented
 
-    def __and__(self, other: Any) -> Self:
-        return ops.where(_truth(self), _truth(other), False) if is_operand(other) else NotImplemented
+def eq(self: T, other: Any) -> Any:
+    """x == y, without a gradient."""
+    return binary(ops.equal, self, comparable(other, self.array.dtype))
 
-    def __or__(self, other: Any) -> Self:
-        return ops.where(_truth(self), True, _truth(other)) if is_operand(other) else NotImplemented
 
-    def __xor__(self, other: Any) -> Self:
-        return ops.where(_truth(self), ~_truth(other), _truth(other)) if is_operand(other) else NotImplemented
+def ne(self: T, other: Any) -> Any:
+    """x != y, without a gradient."""
+    equal = eq(self, other)
+    return equal if equal is NotImplemented else ~equal
 
-    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
-    def __invert__(self) -> Self:
-        return ops.where(_truth(self), False, True)  # type: ignore[no-any-return]
+def le(self: T, other: Any) -> T:
+    """x <= y, without a gradient."""
+    return (self < other) | (self == other) if is_operand(other) else NotImplemented
 
-    __hash__ = object.__hash__
 
-    def exp(self) -> Self:
-        """The exponential, e to the power x."""
-        return unary(ops.exp, self)
+def ge(self: T, other: Any) -> T:
+    """x >= y, without a gradient."""
+    return (self > other) | (self == other) if is_operand(other) else NotImplemented
 
-    def log(self) -> Self:
-        """The natural logarithm."""
-        return unary(ops.log, self)
 
-    def sqrt(self) -> Self:
-        """The square root."""
-        return unary(ops.sqrt, self)
+def and_(self: T, other: Any) -> T:
+    """x & y of truth values."""
+    return ops.where(_truth(self), _truth(other), False) if is_operand(other) else NotImplemented
 
-    def sin(self) -> Self:
-        """The sine of x in radians."""
-        return unary(ops.sin, self)
 
-    def cos(self) -> Self:
-        """The cosine of x in radians."""
-        return unary(ops.cos, self)
+def or_(self: T, other: Any) -> T:
+    """x | y of truth values."""
+    return ops.where(_truth(self), True, _truth(other)) if is_operand(other) else NotImplemented
 
-    def tanh(self) -> Self:
-        """The hyperbolic tangent."""
-        return unary(ops.tanh, self)
 
-    def erf(self) -> Self:
-        """The error function, 2/sqrt(pi) times the integral of exp(-u^2) from 0 to x."""
-        return unary(ops.erf, self)
+def xor(self: T, other: Any) -> T:
+    """x ^ y of truth values."""
+    return ops.where(_truth(self), ~_truth(other), _truth(other)) if is_operand(other) else NotImplemented
 
-    def floor(self) -> Self:
-        """The largest whole number at most x; no gradient flows."""
-        return unary(ops.floor, self)
 
-    def abs(self) -> Self:
-        """|x|; its gradient at 0 is 0."""
-        return self.__abs__()
+def invert(self: T) -> T:
+    """~x of truth values."""
+    return ops.where(_truth(self), False, True)  # type: ignore[no-any-return]
 
-    def maximum(self, other: Any) -> Self:
-        """The larger of two, element by element; ties share the gradient."""
-        return binary(ops.maximum, self, as_tensor(other, self))
 
-    def minimum(self, other: Any) -> Self:
-        """The smaller of two, element by element; ties share the gradient."""
-        x, y = coerced((self, other))
-        return reverse(binary(ops.maximum, reverse(x), reverse(y)))  # type: ignore[no-any-return]
+def exp(self: T) -> T:
+    """The exponential, e to the power x."""
+    return unary(ops.exp, self)
 
-    def clip(self, low: Any = None, high: Any = None, *, min: Any = None, max: Any = None) -> Self:
-        """The values held between `low` and `high`; the gradient flows inside and at the bounds.
 
-        PyTorch's names of the bounds are `min` and `max`.
-        """
-        x: Any = self
-        if (low is not None and min is not None) or (high is not None and max is not None):
-            bounds = {"low": low, "high": high, "min": min, "max": max}
-            raise ArgumentError("clip: a bound is given twice", bounds, "expected one name for each.")
-        low, high = min if low is None else low, max if high is None else high
-        if low is None and high is None:
-            raise ArgumentError("clip: no bound is given", {"x": self}, "expected low, high, or both.")
-        low, high = _reached(low, x, below=True), _reached(high, x, below=False)
-        if low is not None:
-            x = ops.where(x < low, low, x)
-        if high is not None:
-            x = ops.where(x > high, high, x)
-        return x  # type: ignore[no-any-return]
+def log(self: T) -> T:
+    """The natural logarithm."""
+    return unary(ops.log, self)
 
-    clamp = clip
 
-    def matmul(self, other: Any) -> Self:
-        """The matrix product, `self @ other`."""
-        return matmul(self, other)  # type: ignore[no-any-return]
+def sqrt(self: T) -> T:
+    """The square root."""
+    return unary(ops.sqrt, self)
+
+
+def sin(self: T) -> T:
+    """The sine of x in radians."""
+    return unary(ops.sin, self)
+
+
+def cos(self: T) -> T:
+    """The cosine of x in radians."""
+    return unary(ops.cos, self)
+
+
+def tanh(self: T) -> T:
+    """The hyperbolic tangent."""
+    return unary(ops.tanh, self)
+
+
+def erf(self: T) -> T:
+    """The error function, 2/sqrt(pi) times the integral of exp(-u^2) from 0 to x."""
+    return unary(ops.erf, self)
+
+
+def floor(self: T) -> T:
+    """The largest whole number at most x; no gradient flows."""
+    return unary(ops.floor, self)
+
+
+def abs(self: T) -> T:
+    """|x|; its gradient at 0 is 0."""
+    return abs_(self)
+
+
+def maximum(self: T, other: Any) -> T:
+    """The larger of two, element by element; ties share the gradient."""
+    return binary(ops.maximum, self, as_tensor(other, self))
+
+
+def minimum(self: T, other: Any) -> T:
+    """The smaller of two, element by element; ties share the gradient."""
+    x, y = coerced((self, other))
+    return reverse(binary(ops.maximum, reverse(x), reverse(y)))  # type: ignore[no-any-return]
+
+
+def clip(self: T, low: Any = None, high: Any = None, *, min: Any = None, max: Any = None) -> T:
+    """The values held between `low` and `high`; the gradient flows inside and at the bounds.
+
+    PyTorch's names of the bounds are `min` and `max`.
+    """
+    x: Any = self
+    if (low is not None and min is not None) or (high is not None and max is not None):
+        bounds = {"low": low, "high": high, "min": min, "max": max}
+        raise ArgumentError("clip: a bound is given twice", bounds, "expected one name for each.")
+    low, high = min if low is None else low, max if high is None else high
+    if low is None and high is None:
+        raise ArgumentError("clip: no bound is given", {"x": self}, "expected low, high, or both.")
+    low, high = _reached(low, x, below=True), _reached(high, x, below=False)
+    if low is not None:
+        x = ops.where(x < low, low, x)
+    if high is not None:
+        x = ops.where(x > high, high, x)
+    return x  # type: ignore[no-any-return]
 
 
 def _reached(bound: Any, x: Any, below: bool) -> Any:

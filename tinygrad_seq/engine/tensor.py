@@ -2,54 +2,53 @@
 
 from __future__ import annotations
 
+import builtins
 import weakref
-from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 
 from tinygrad_seq.arguments import flag
-from tinygrad_seq.engine import apply, contraction, elementwise, numpy_functions, origins, shapes
-from tinygrad_seq.engine.apply import WANTS, Recorded, leaf, record
+from tinygrad_seq.engine import (
+    apply,
+    contraction,
+    converting,
+    dtypes,
+    elementwise,
+    indexing,
+    inplace,
+    inplace_methods,
+    leaf_gradients,
+    numpy_functions,
+    numpy_protocols,
+    operators,
+    ops,
+    ordering,
+    origins,
+    python_protocols,
+    rearranging,
+    reductions,
+    shapes,
+)  # fmt: skip
+from tinygrad_seq.engine.apply import WANTS, Recorded, record, unary
 from tinygrad_seq.engine.array_data import array_of
-from tinygrad_seq.engine.converting import ConvertingMethods
-from tinygrad_seq.engine.elementwise import ElementwiseMethods
 from tinygrad_seq.engine.foreign_keywords import answer_methods
-from tinygrad_seq.engine.handles import Hooks, RemovableHandle
-from tinygrad_seq.engine.indexing import IndexingMethods
-from tinygrad_seq.engine.inplace import InplaceMethods, take_array
-from tinygrad_seq.engine.inplace_methods import WritingMethods
-from tinygrad_seq.engine.leaf_gradients import backward
+from tinygrad_seq.engine.inplace import take_array
 from tinygrad_seq.engine.node import STATE, Node
-from tinygrad_seq.engine.numpy_protocols import NumpyMethods
 from tinygrad_seq.engine.op import Op
-from tinygrad_seq.engine.ordering import OrderingMethods
-from tinygrad_seq.engine.rearranging import RearrangingMethods
-from tinygrad_seq.engine.reductions import ReductionMethods
-from tinygrad_seq.engine.shapes import ShapeMethods
+from tinygrad_seq.engine.unknown_names import missing
 from tinygrad_seq.engine.watched_data import is_view_of, watched
-from tinygrad_seq.errors import DTypeError, GraphError, ShapeError, describe, describe_shape
+from tinygrad_seq.errors import DTypeError, GraphError, ShapeError, describe_shape
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.runtime.malloc import keep_freed_pages
-from tinygrad_seq.runtime.weakrefs import Held
 
 __all__ = ["Tensor", "cat", "concat", "einsum", "maximum", "minimum", "stack", "where"]
 
 keep_freed_pages()  # before the first tape
 
 
-class Tensor(
-    ElementwiseMethods,
-    ShapeMethods,
-    RearrangingMethods,
-    ReductionMethods,
-    OrderingMethods,
-    IndexingMethods,
-    InplaceMethods,
-    ConvertingMethods,
-    WritingMethods,
-    NumpyMethods,
-):
+class Tensor(Recorded):
     """An n-dimensional array on the tape.
 
     `Tensor(data)` copies. Lists of Python floats become float32, integers int64; arrays keep their dtype.
@@ -76,6 +75,40 @@ class Tensor(
         self.name = name
         if flag("tensor", "requires_grad", requires_grad):
             self.requires_grad = True
+
+    @property
+    def T(self) -> Tensor:
+        """The axes in reverse order; the transpose of a matrix."""
+        return unary(ops.permute, self, {"axes": tuple(range(self.array.ndim))[::-1]})
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes exchanged."""
+        return self.transpose(-2, -1)
+
+    @property
+    def size(self) -> converting.Count:
+        """The number of elements; called, the shape (`x.size()`) or the size of an axis (`x.size(0)`)."""
+        return converting.count(self)
+
+    @property
+    def nbytes(self) -> builtins.int:
+        """Bytes of all elements."""
+        return self.array.nbytes
+
+    @property
+    def device(self) -> dtypes.device:
+        """The CPU."""
+        return dtypes.CPU
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise converting.foreign_function(func)
+
+    if not TYPE_CHECKING:  # a type checker is to know which attributes there are
+
+        def __getattr__(self, name: str) -> Any:
+            raise missing("a Tensor", name, lambda: dir(type(self)))
 
     @property
     def ndim(self) -> int:
@@ -190,106 +223,78 @@ class Tensor(
             raise ShapeError("grad: the gradient does not fit", {"x": self, "grad": value}, rule)
         self._grad = value
 
-    def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
-        """Add d self / d leaf to the `.grad` of every leaf that wants one.
-
-        `gradient` is d loss / d self; needed unless `self` has one element. The graph is released on the way
-        unless `retain_graph`; with `create_graph` the gradients are on the tape themselves.
-        Raises GraphError where nothing wants a gradient or the graph was released before.
-        """
-        backward(self, gradient, retain_graph, create_graph)
-
-    def retain_grad(self) -> None:
-        """Keep the gradient of this intermediate tensor in `.grad`, as leaves do anyway."""
-        here = Held(self)  # a tensor that its own tape held on to would be freed late
-
-        def keep(g: Tensor) -> None:
-            kept = here()
-            if kept is not None:
-                kept.grad = g if kept.grad is None else kept.grad + g
-
-        if not (self.is_leaf and self.mode & WANTS):
-            self._hooks()["retain_grad"] = keep
-
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
-        """Call `hook(gradient)` when the gradient here is complete; what it returns replaces it, unless None.
-
-        Returns a handle whose `remove()` takes the hook away again.
-        """
-        return self._hooks().register("register_hook", hook)
-
-    def _hooks(self) -> Hooks:
-        if not self.mode & WANTS:
-            rule = "expected a tensor with requires_grad=True, or made from one."
-            raise GraphError("register_hook: no gradient flows here", {"x": self}, rule)
-        node = self.node or leaf(self)
-        node.hooks = Hooks() if node.hooks is None else node.hooks
-        return node.hooks
-
-    # ---- Python's protocols ------------------------------------------------------------------
-    def __repr__(self) -> str:
-        values = np.array2string(self.array, separator=", ", prefix="Tensor(", threshold=60)
-        wants = ", requires_grad=True" if self.mode & WANTS and self.is_leaf else ""
-        return f"Tensor({values}, {' '.join(describe(self).split())}{wants})"
-
-    def __len__(self) -> int:
-        if not self.array.ndim:
-            raise TypeError("len: a tensor without axes has no length.")
-        return len(self.array)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (self[i] for i in range(len(self)))
-
-    def __contains__(self, value: Any) -> bool:
-        return bool((self == as_tensor(value, self)).any())
-
-    def __bool__(self) -> bool:
-        if self.array.size != 1:
-            rule = "expected 1 element; use .all() or .any()."
-            raise ShapeError("bool: the truth of several elements is not one", {"x": self}, rule)
-        self._looked_at("bool")
-        return bool(self.array)
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __index__(self) -> int:
-        if self.array.dtype.kind not in "iu":
-            raise DTypeError("index: not an integer", {"x": self}, "expected an integer tensor.")
-        return int(self.item())
-
-    def __copy__(self) -> Tensor:
-        return self.__deepcopy__({})
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        self._refuse_copy("deepcopy")
-        twin = _rebuilt(type(self), self.array.copy(), bool(self.mode & WANTS), self.name)
-        twin._grad = None if self._grad is None else wrap(self._grad.array.copy())
-        return twin
-
-    def __reduce__(self) -> Any:
-        self._refuse_copy("pickle")
-        return (_rebuilt, (type(self), self.array, self.requires_grad, self.name))
-
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return numpy_functions.call(func, args, kwargs)
 
-    def _refuse_copy(self, call: str) -> None:
-        if not self.is_leaf:
-            what = f"{call}: x was made by a recorded op"
-            rule = "only leaves can be copied with their gradient setting."
-            raise GraphError(what, {"x": self}, rule, "Use x.detach().")
-
-
-def _rebuilt(kind: type[Tensor], array: Array, wants: bool, name: str) -> Tensor:
-    """A leaf of that class, made without its `__init__`, whose arguments a subclass may have changed."""
-    made = kind.__new__(kind)
-    made.array, made.node, made.mode, made._grad = array, None, WANTS if wants else 0, None
-    made.label, made.viewed = name, ()
-    return made
+    # ---- what stands in other files, by what it does --------------------------------------------------
+    # fmt: off
+    backward, retain_grad = leaf_gradients.backward, leaf_gradients.retain_grad
+    register_hook = leaf_gradients.register_hook
+    # operators
+    __add__, __radd__, __sub__, __rsub__ = operators.add, operators.radd, operators.sub, operators.rsub
+    __mul__, __rmul__, __truediv__ = operators.mul, operators.rmul, operators.truediv
+    __rtruediv__, __floordiv__, __rfloordiv__ = operators.rtruediv, operators.floordiv, operators.rfloordiv
+    __mod__, __rmod__, __divmod__, __rdivmod__ = operators.mod, operators.rmod, operators.divmod, operators.rdivmod
+    __pow__, __rpow__, __neg__, __pos__ = operators.pow, operators.rpow, operators.neg, operators.pos
+    __abs__, __matmul__, __rmatmul__, __lt__ = operators.abs_, operators.matmul_, operators.rmatmul_, operators.lt
+    __gt__, __eq__, __ne__, __le__, __ge__ = operators.gt, operators.eq, operators.ne, operators.le, operators.ge
+    __and__, __or__, __xor__, __invert__ = operators.and_, operators.or_, operators.xor, operators.invert
+    __rand__, __ror__, __rxor__, __hash__ = operators.and_, operators.or_, operators.xor, object.__hash__
+    # element by element
+    exp, log, sqrt, sin, cos = operators.exp, operators.log, operators.sqrt, operators.sin, operators.cos
+    tanh, erf, floor, abs = operators.tanh, operators.erf, operators.floor, operators.abs
+    maximum, minimum, clip, matmul = operators.maximum, operators.minimum, operators.clip, operators.matmul
+    add, sub, mul, div, pow = elementwise.add, elementwise.sub, elementwise.mul, elementwise.div, elementwise.pow
+    neg, square, reciprocal, rsqrt = elementwise.neg, elementwise.square, elementwise.reciprocal, elementwise.rsqrt
+    log1p, eq, ne, lt, le = elementwise.log1p, elementwise.eq, elementwise.ne, elementwise.lt, elementwise.le
+    gt, ge, logical_not, isnan = elementwise.gt, elementwise.ge, elementwise.logical_not, elementwise.isnan
+    isinf, isfinite, ceil, trunc = elementwise.isinf, elementwise.isfinite, elementwise.ceil, elementwise.trunc
+    sign, round = elementwise.sign, elementwise.round
+    clamp = operators.clip
+    # shapes and parts
+    reshape, flatten, permute, transpose = shapes.reshape, shapes.flatten, shapes.permute, shapes.transpose
+    expand, squeeze, unsqueeze, flip = shapes.expand, shapes.squeeze, shapes.unsqueeze, shapes.flip
+    split, chunk = shapes.split, shapes.chunk
+    contiguous, t, swapaxes = rearranging.contiguous, rearranging.t, rearranging.swapaxes
+    movedim, expand_as, view_as = rearranging.movedim, rearranging.expand_as, rearranging.view_as
+    repeat, tile, repeat_interleave = rearranging.repeat, rearranging.tile, rearranging.repeat_interleave
+    roll, unfold, narrow, select = rearranging.roll, rearranging.unfold, rearranging.narrow, rearranging.select
+    index_select, unbind, tril = rearranging.index_select, rearranging.unbind, rearranging.tril
+    triu, masked_fill, masked_select = rearranging.triu, rearranging.masked_fill, rearranging.masked_select
+    __getitem__, __setitem__, take, gather = indexing.getitem, indexing.setitem, indexing.take, indexing.gather
+    view = shapes.reshape
+    # along axes
+    sum, prod, max, min, amax = reductions.sum, reductions.prod, reductions.max, reductions.min, reductions.amax
+    amin, mean, var, std = reductions.amin, reductions.mean, reductions.var, reductions.std
+    argmax, argmin, all, any = reductions.argmax, reductions.argmin, reductions.all, reductions.any
+    argsort, sort, topk, cumsum = ordering.argsort, ordering.sort, ordering.topk, ordering.cumsum
+    norm, sigmoid, relu, softmax = ordering.norm, ordering.sigmoid, ordering.relu, ordering.softmax
+    log_softmax, logsumexp = ordering.log_softmax, ordering.logsumexp
+    # written in place
+    add_, sub_, mul_, div_ = inplace_methods.add_, inplace_methods.sub_, inplace_methods.mul_, inplace_methods.div_
+    pow_, neg_, exp_ = inplace_methods.pow_, inplace_methods.neg_, inplace_methods.exp_
+    sqrt_, relu_, clamp_ = inplace_methods.sqrt_, inplace_methods.relu_, inplace_methods.clamp_
+    masked_fill_, zero_, fill_ = inplace_methods.masked_fill_, inplace_methods.zero_, inplace_methods.fill_
+    copy_, uniform_, normal_ = inplace_methods.copy_, inplace_methods.uniform_, inplace_methods.normal_
+    detach_, resize_ = inplace_methods.detach_, inplace_methods.resize_
+    __iadd__, __isub__, __imul__, __itruediv__ = inplace.iadd, inplace.isub, inplace.imul, inplace.itruediv
+    __ifloordiv__, __imod__, __ipow__, __imatmul__ = inplace.ifloordiv, inplace.imod, inplace.ipow, inplace.imatmul
+    __iand__, __ior__, __ixor__ = inplace.iand, inplace.ior, inplace.ixor
+    # what it is; as numbers of Python, text and arrays
+    dim, numel, element_size = converting.dim, converting.numel, converting.element_size
+    is_floating_point, to, astype = converting.is_floating_point, converting.to, converting.astype
+    type, type_as, float, double = converting.type, converting.type_as, converting.float, converting.double
+    long, int, bool, cpu, cuda = converting.long, converting.int, converting.bool, converting.cpu, converting.cuda
+    new_full, new_zeros, new_empty = converting.new_full, converting.new_zeros, converting.new_empty
+    new_ones, new_tensor, __format__ = converting.new_ones, converting.new_tensor, converting.formatted
+    __round__ = converting.rounded
+    __array__, __dlpack__ = numpy_protocols.array, numpy_protocols.dlpack
+    __dlpack_device__, __array_ufunc__ = numpy_protocols.dlpack_device, numpy_protocols.array_ufunc
+    __repr__, __len__, __iter__ = python_protocols.text, python_protocols.length, python_protocols.entries
+    __contains__, __bool__, __float__ = python_protocols.contains, python_protocols.truth, python_protocols.to_float
+    __int__, __index__, __copy__ = python_protocols.to_int, python_protocols.to_index, python_protocols.copy
+    __deepcopy__, __reduce__ = python_protocols.deepcopy, python_protocols.reduce
+    # fmt: on
 
 
 P = ParamSpec("P")
@@ -306,4 +311,4 @@ where, maximum, minimum = _typed(elementwise.where), _typed(elementwise.maximum)
 einsum = _typed(contraction.einsum)
 Recorded.tensor_type = Tensor
 Op.recorders[Tensor] = record
-answer_methods(*Tensor.__mro__[:-1])
+answer_methods(Tensor)
