@@ -10,27 +10,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import numpy as np
 
 from tinygrad_seq.arguments import flag
-from tinygrad_seq.engine import (
-    apply,
-    contraction,
-    converting,
-    dtypes,
-    elementwise,
-    indexing,
-    inplace,
-    inplace_methods,
-    leaf_gradients,
-    numpy_functions,
-    numpy_protocols,
-    operators,
-    ops,
-    ordering,
-    origins,
-    python_protocols,
-    rearranging,
-    reductions,
-    shapes,
-)  # fmt: skip
+
+# isort: off
+from tinygrad_seq.engine import apply, contraction, converting, dtypes, elementwise, indexing, inplace
+from tinygrad_seq.engine import inplace_methods, leaf_gradients, numpy_functions, numpy_protocols, operators
+from tinygrad_seq.engine import ops, ordering, origins, python_protocols, rearranging, reductions, shapes
+
+# isort: on
 from tinygrad_seq.engine.apply import WANTS, Recorded, record, unary
 from tinygrad_seq.engine.array_data import array_of
 from tinygrad_seq.engine.foreign_keywords import answer_methods
