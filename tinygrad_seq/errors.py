@@ -47,6 +47,11 @@ class Refusal(Exception):
     ) -> None:
         super().__init__(explain(what, operands, expected, hint))
 
+    @property
+    def details(self) -> str:
+        """Its text below the first line."""
+        return str(self).partition("\n")[2].strip()
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _with_text, (type(self), str(self)), self.__dict__
 
@@ -118,6 +123,10 @@ class CheckpointError(Refusal, ValueError):
     """Saved weights or a run folder that are damaged or belong to something else."""
 
 
+class BusyError(CheckpointError):
+    """A run folder in which another process trains."""
+
+
 _SHORT = {"float": "f", "int": "i", "uint": "u", "complex": "c"}
 
 
@@ -126,6 +135,15 @@ def short_dtype(dtype: object) -> str:
     name = str(dtype)
     kind = name.rstrip("0123456789")
     return _SHORT[kind] + name[len(kind) :] if kind in _SHORT else name
+
+
+def first_line(error: BaseException) -> str:
+    """What is wrong, in one clause: the first line of an error's text without its end; without a text, its kind.
+
+    >>> first_line(ShapeError("split: sizes do not add up", None, "expected a sum of 6.")), first_line(KeyError())
+    ('split: sizes do not add up', 'KeyError')
+    """
+    return (str(error).splitlines() or [""])[0].rstrip(".:") or type(error).__name__
 
 
 def describe(value: object) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from tinygrad_seq.cli import main
 from tinygrad_seq.cli.tables import plus_minus
 from tinygrad_seq.data import Corpus, Vocabulary
 from tinygrad_seq.data.sources.decode import decoded
-from tinygrad_seq.errors import DataError
+from tinygrad_seq.errors import BusyError, CheckpointError, DataError
 from tinygrad_seq.training import Config, Finished, train
+from tinygrad_seq.training.events import Event
 from tinygrad_seq.training.priming import prime_of
 
 
@@ -127,3 +129,27 @@ def test_binary_files_are_not_taken_for_utf16(data: bytes) -> None:
     """Noise, numbers, a picture, zeros, text with zeros between."""
     with pytest.raises(DataError, match=r"looks binary|is not UTF-8\."):
         list(decoded(io.BytesIO(data), "a"))
+
+
+@pytest.mark.parametrize(("kind", "told"), [(BusyError, False), (CheckpointError, True)])
+def test_hint_to_go_on_is_for_a_run_that_nobody_else_trains(
+    kind: type[CheckpointError],
+    told: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whose folder it is decides, not what the error says."""
+
+    def events() -> Iterator[Event]:
+        raise kind("train: another process, or a full disk")
+        yield
+
+    (tmp_path / "text.txt").write_text(KOREAN)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "state.safetensors").write_bytes(b"")
+    monkeypatch.setattr("tinygrad_seq.cli.train.train", lambda *_, **__: events())
+    assert main(["train", str(tmp_path / "text.txt"), "-o", str(tmp_path / "run"), "-q"]) == 2
+    said = capsys.readouterr().err
+    assert "train: another process, or a full disk." in said
+    assert ("What was saved last is whole. To go on from there" in said) is told

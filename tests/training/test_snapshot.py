@@ -385,7 +385,7 @@ def test_two_at_once_are_refused(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", RUN, str(folder), "old"]
     found = subprocess.run(command, capture_output=True, env=environment, text=True)
-    assert f"CheckpointError: train: another process trains in {str(folder)!r} right now." in found.stderr
+    assert f"BusyError: train: another process trains in {str(folder)!r} right now." in found.stderr
     again = resume(folder, corpus=TEXT)
     next(again)
     again.close()

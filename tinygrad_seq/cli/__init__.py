@@ -13,6 +13,7 @@ from importlib import import_module
 from tinygrad_seq import errors
 from tinygrad_seq.cli.parser import UsageError, checked_arguments, nearest_to, new_parser
 from tinygrad_seq.cli.streams import CLOSED_PIPE, OutputError, close_quietly, complain, flushed, prepared
+from tinygrad_seq.version import __version__
 
 __all__ = ["main"]
 
@@ -94,8 +95,6 @@ def _run(arguments: list[str]) -> int:
         print(_help())
         return 0
     if first == "--version":
-        from tinygrad_seq import __version__
-
         print(f"tinygrad_seq {__version__}")
         return 0
     if first not in COMMANDS:

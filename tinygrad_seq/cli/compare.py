@@ -14,7 +14,7 @@ from tinygrad_seq.analysis.compare import Compared, Protocol, Rung, broken, comp
 from tinygrad_seq.cli.cores import suit_threads
 from tinygrad_seq.cli.parser import UsageError
 from tinygrad_seq.cli.tables import as_json, lines_of, plus_minus, short_time
-from tinygrad_seq.errors import RenderError, explain
+from tinygrad_seq.errors import RenderError, explain, first_line
 from tinygrad_seq.terminal import one_line
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _picture(args: argparse.Namespace, draw: Callable[[], Chart]) -> int:
     except RenderError as error:
         if args.out:
             raise
-        print(f"\nNo picture: {str(error).splitlines()[0]} {str(error).splitlines()[-1].strip()}")
+        print(f"\nNo picture: {first_line(error)}. {str(error).splitlines()[-1].strip()}")
         return 0
     if not args.json:
         print(f"\npicture {one_line(path)}")

@@ -6,9 +6,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from tinygrad_seq import Generator
 from tinygrad_seq.cli.cores import suit_threads
 from tinygrad_seq.cli.progress import follow, inspect_command, last_words, program, sample_command
+from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.terminal import one_line
 from tinygrad_seq.training import Config, Interrupted, free_folder, sample, train
 

@@ -15,7 +15,7 @@ from tinygrad_seq.cli.tables import as_json, lines_of, plus_minus
 from tinygrad_seq.data import TextSize
 from tinygrad_seq.data.sources.decode import BAD_BYTES
 from tinygrad_seq.data.tokenizers.base import ON_UNKNOWN
-from tinygrad_seq.errors import DataError, explain
+from tinygrad_seq.errors import DataError, explain, first_line
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.terminal import one_line
 from tinygrad_seq.training import Run, load_run
@@ -134,7 +134,7 @@ def _texts(args: argparse.Namespace, record: Record, trained: Run) -> tuple[Part
     try:
         return parts, own_parts(record, trained.vocabulary, args.data).parts["train"], ""
     except DataError as error:
-        return parts, None, str(error).splitlines()[0].rstrip(".")
+        return parts, None, first_line(error)
 
 
 def _wanted(args: argparse.Namespace, parts: Parts) -> list[str]:

@@ -145,8 +145,8 @@ def _picture(args: argparse.Namespace) -> tuple[Picture, str]:
     """The picture, and how much of a run's window it shows."""
     from contextlib import nullcontext
 
-    from tinygrad_seq import composed, draw
-    from tinygrad_seq.viz import Graph
+    from tinygrad_seq.fuser.decorator import composed
+    from tinygrad_seq.viz import Graph, draw
 
     for name in ("steps", "layers", "hidden", "batch"):
         if getattr(args, name) < 1:
@@ -210,7 +210,9 @@ def _loss(args: argparse.Namespace) -> tuple[Any, int]:
 
         found = load_run(args.what)
         return _char_loss(found.model, args), found.config.window
-    from tinygrad_seq import Generator, nn, randn
+    from tinygrad_seq import nn
+    from tinygrad_seq.engine.creation import randn
+    from tinygrad_seq.engine.random import Generator
 
     size, rng = args.hidden, Generator(0, "init")
     if args.what == "char":
@@ -229,7 +231,8 @@ def _loss(args: argparse.Namespace) -> tuple[Any, int]:
 
 
 def _char_loss(model: Any, args: argparse.Namespace) -> Any:
-    from tinygrad_seq import Tensor, arange
+    from tinygrad_seq.engine.creation import arange
+    from tinygrad_seq.engine.tensor import Tensor
 
     model.eval()
     list(model.named_parameters())

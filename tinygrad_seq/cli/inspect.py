@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinygrad_seq import Generator
 from tinygrad_seq.analysis.probe import recurrent_layers
 from tinygrad_seq.cli.parser import UsageError, nearest_to
 from tinygrad_seq.cli.passage import passage_of
 from tinygrad_seq.data.tokenizers.base import ON_UNKNOWN
+from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.errors import CheckpointError, explain
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.terminal import one_line

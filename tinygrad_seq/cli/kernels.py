@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinygrad_seq import ArgumentError
 from tinygrad_seq.cli.parser import nearest_to
+from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.runtime import jit, kernel_cache
 from tinygrad_seq.terminal import one_line
 

@@ -8,10 +8,10 @@ import argparse
 import unicodedata
 from dataclasses import dataclass
 
-from tinygrad_seq import Generator
 from tinygrad_seq.analysis.compare import own_parts, read_record
 from tinygrad_seq.data import Tokenizer
-from tinygrad_seq.errors import CheckpointError, DataError
+from tinygrad_seq.engine.random import Generator
+from tinygrad_seq.errors import CheckpointError, DataError, first_line
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.training import Run, sample
 
@@ -53,7 +53,7 @@ def passage_of(args: argparse.Namespace, trained: Run, most: int) -> Passage:
     except (DataError, CheckpointError) as error:
         if args.data:
             raise  # a text that was named is never replaced by another
-        why = str(error).splitlines()[0].rstrip(".")
+        why = first_line(error)
     text = _written(trained, most)
     return Passage(text, tokenizer.encode(text), f"written by the model itself, for {why}")
 

@@ -10,11 +10,11 @@ import time
 import unicodedata
 from collections.abc import Iterable
 
-from tinygrad_seq import Generator
 from tinygrad_seq.cli.parser import UsageError
 from tinygrad_seq.data import Tokenizer, read_text
 from tinygrad_seq.data.symbols import placed_label_of, readable
 from tinygrad_seq.data.tokenizers.base import ON_UNKNOWN
+from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.errors import explain
 from tinygrad_seq.sampling import Candidate, Choosing, Sample, Sampler, characters_of
 from tinygrad_seq.tape.row import width

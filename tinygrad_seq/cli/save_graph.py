@@ -42,7 +42,8 @@ def save_graph(
 
 
 def _picture(run: Run, text: str) -> Picture:
-    from tinygrad_seq import Tensor, draw  # graphviz is not needed to train, and takes a while to import
+    from tinygrad_seq.engine.tensor import Tensor
+    from tinygrad_seq.viz import draw  # graphviz is not needed to train, and takes a while to import
 
     training = run.model.training
     run.model.eval()

@@ -20,7 +20,7 @@ from tinygrad_seq.cli.progress import (
     say_progress,
 )
 from tinygrad_seq.cli.training_options import add_settings, given_settings
-from tinygrad_seq.errors import CheckpointError, explain
+from tinygrad_seq.errors import BusyError, CheckpointError, explain
 from tinygrad_seq.terminal import bare, one_line
 from tinygrad_seq.training import (
     Config,
@@ -129,8 +129,10 @@ def _resume(args: argparse.Namespace, settings: dict[str, Any]) -> int:
 def _follow(args: argparse.Namespace, events: Any, folder: Path) -> int:
     try:
         end = print_json(events) if args.json else follow(events, quiet=args.quiet)
+    except BusyError:
+        raise
     except CheckpointError as error:
-        if not (folder / STATE).exists() or "another process" in str(error):
+        if not (folder / STATE).exists():
             raise
         hint = f"What was saved last is whole. To go on from there: {resume_command(folder)}"
         raise CheckpointError(f"{error}\n  {hint}") from error

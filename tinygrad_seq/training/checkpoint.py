@@ -92,8 +92,8 @@ def load_weights(path: str | os.PathLike[str], model: Module, vocabulary: Tokeni
     try:
         model.load_state_dict(arrays)
     except CheckpointError as error:
-        listed = str(error).split("\n", 1)[1].strip()
-        raise CheckpointError(_refusal(name, "holds the weights of another model", listed)) from error
+        what = "holds the weights of another model"
+        raise CheckpointError(_refusal(name, what, error.details)) from error
     return {key: value for key, value in metadata.items() if key not in _KEYS}
 
 

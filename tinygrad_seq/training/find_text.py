@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from tinygrad_seq.data.nearest import shorten
-from tinygrad_seq.errors import DataError
+from tinygrad_seq.errors import DataError, first_line
 
 __all__ = ["BEGUN_IN", "BEGUN_IN_FROM_RUN", "OLD_EXT", "Found", "begun_in", "found_text"]
 
@@ -90,10 +90,8 @@ def found_text(
         return other
     rule = "expected the files of its config.toml, from the folder that it was started in or beside the run."
     places = list(dict.fromkeys(looked))
-    why = (
-        str(failed).splitlines()[0] if failed else f"it is not in {', '.join(map(shorten, places[:_SHOWN]))}."
-    )
-    raise DataError(what, {"corpus": list(corpus)}, f"{why}\n  {rule}", hint) from failed
+    why = first_line(failed) if failed else f"it is not in {', '.join(map(shorten, places[:_SHOWN]))}"
+    raise DataError(what, {"corpus": list(corpus)}, f"{why}.\n  {rule}", hint) from failed
 
 
 def _tried(corpus: Sequence[str], run: Path, facts: Mapping[str, Any]) -> list[tuple[Sources, Sources, str]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import tinygrad_seq
 from tinygrad_seq.data import Corpus, Splits, TextSize, Tokens
 from tinygrad_seq.training.divergence import Divergence
 from tinygrad_seq.training.evaluation import Measured, bits
 from tinygrad_seq.training.events import Step
 from tinygrad_seq.training.find_text import begun_in
 from tinygrad_seq.training.run_folder import Run
+from tinygrad_seq.version import __version__
 
 __all__ = ["metrics_of", "start_of"]
 
@@ -48,7 +48,7 @@ def start_of(
     text's files are seen from the folder `place`.
     """
     return {
-        "tinygrad_seq": tinygrad_seq.__version__,
+        "tinygrad_seq": __version__,
         "corpus": text.name,
         "sha256": text.sha256,
         "characters": text.characters,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tinygrad_seq.errors import CheckpointError
+from tinygrad_seq.errors import BusyError
 from tinygrad_seq.runtime.locks import Lock
 
 try:
@@ -29,7 +29,7 @@ def alone(folder: Path) -> Iterator[None]:
     Within one process nothing is refused: a run abandoned in a notebook must not block the next. Where the system
     or the disk has no such locks, nothing is refused either.
 
-    Raises `CheckpointError` if another process trains there.
+    Raises `BusyError` if another process trains there.
     """
     if fcntl is None or not folder.is_dir():
         yield
@@ -62,4 +62,4 @@ def _lock(descriptor: int, folder: Path) -> None:
         except BlockingIOError as error:
             what = f"train: another process trains in {os.fspath(folder)!r} right now"
             hint = "Wait for its end, or stop it with Ctrl+C; then go on: tgs train --resume."
-            raise CheckpointError(what, None, "", hint) from error
+            raise BusyError(what, None, "", hint) from error

@@ -95,7 +95,7 @@ class Trainer:
         return 0 < self.run.config.patience <= self.state.waited
 
     def events(self) -> Generator[Event, None, None]:
-        """The run, also where it ends before its time; `CheckpointError` if another process trains in this folder."""
+        """The run, also where it ends before its time; `BusyError` if another process trains in this folder."""
         with stoppable(), alone(self.folder.path) if self.folder else nullcontext():
             yield from self._to_the_end()
 

@@ -12,7 +12,7 @@ from tinygrad_seq.engine.node import Leaf
 from tinygrad_seq.engine.node import Node as Live
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.engine.tree import leaves
-from tinygrad_seq.errors import ArgumentError, GraphError
+from tinygrad_seq.errors import ArgumentError, GraphError, first_line
 from tinygrad_seq.runtime.malloc import collector_paused
 from tinygrad_seq.tape.tape import Tape
 from tinygrad_seq.viz.fold.fold import LEVELS, VIEWS
@@ -130,10 +130,7 @@ def _add_live_numbers(
         except GraphError as error:
             if is_freed(outputs) and color == "grad":
                 raise
-            graph.note = (
-                str(error).splitlines()[0].removeprefix("draw: ").removesuffix(".")
-                + ": some values are missing"
-            )
+            graph.note = f"{first_line(error).removeprefix('draw: ')}: some values are missing"
         live = {slot: node_behind(made[node]) if node in made else node for slot, node in nodes.items()}
     slopes: dict[int, Any] = {}
     if color == "grad" or (values and any(o.requires_grad for o in outputs) and not is_freed(outputs)):

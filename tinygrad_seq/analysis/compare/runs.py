@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_seq.analysis.compare.common_text import own_parts
 from tinygrad_seq.analysis.compare.records import Record
 from tinygrad_seq.data import TextSize
-from tinygrad_seq.errors import ArgumentError, DataError
+from tinygrad_seq.errors import ArgumentError, DataError, first_line
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.training import load_run
 from tinygrad_seq.training.evaluation import Measured, difference
@@ -92,7 +92,7 @@ def _with_error(one: Compared, most: int | None, data: Sequence[str] | None) -> 
     try:
         measured, size, tokens = measured_again(one.record, most, data)
     except (ValueError, TypeError, LookupError, OSError, RuntimeError) as error:
-        why = str(error).splitlines()[0].rstrip(".:") if str(error) else type(error).__name__
+        why = first_line(error)
         return replace(one, notes=(*one.notes, f"not measured again: {why}"))
     bits, error_bits = measured.rates(size).bits_per_character, measured.errors(size).bits_per_character
     notes = one.notes

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-import tinygrad_seq
 from tinygrad_seq import optim
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.models import CharLM
 from tinygrad_seq.nn import detach
 from tinygrad_seq.runtime import blas as openblas
 from tinygrad_seq.runtime import jit, kernel_cache
+from tinygrad_seq.version import __version__
 
 __all__ = ["EXTRAS", "examine", "extras", "folders", "processor", "renderers", "speed", "threads", "versions"]
 
@@ -67,7 +67,7 @@ def installed(package: str) -> str | None:
 def versions() -> Facts:
     """Of this package, Python, the system, and the packages it stands on."""
     return {
-        "tinygrad_seq": tinygrad_seq.__version__,
+        "tinygrad_seq": __version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
         "system": platform.platform(),
         **{name: installed(name) for name in _NEEDED},

@@ -28,6 +28,7 @@ from tinygrad_seq.analysis.doctor.judge import (
 )
 from tinygrad_seq.analysis.doctor.published import ELSEWHERE, published_for
 from tinygrad_seq.analysis.probe import health, on_text
+from tinygrad_seq.errors import first_line
 from tinygrad_seq.training import load_run
 from tinygrad_seq.training.evaluation import Measured, difference
 from tinygrad_seq.training.validation import validate
@@ -58,8 +59,8 @@ def verdicts(record: Record, data: Sequence[str] | None = None) -> Iterator[Verd
         counted = baselines(parts.parts["train"], part, len(run.vocabulary), MOST)
         more += [against_counting(found, counted), *_gates_on(run.model, part)]
     except (ValueError, TypeError, LookupError, OSError, RuntimeError) as problem:
-        said = (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".:")
-        more.append(Verdict("weights", "hint", f"neither counting nor the gates were looked at: {said}."))
+        what = f"neither counting nor the gates were looked at: {first_line(problem)}."
+        more.append(Verdict("weights", "hint", what))
     gone = diverged(record)  # with such losses the validation has no meaning
     course = (
         finite(record),

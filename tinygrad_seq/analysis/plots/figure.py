@@ -170,11 +170,11 @@ def log_axis(ax: Any, values: Array, axis: str = "y") -> None:
         alike = kept.max() < 1.001 * kept.min()
         if alike:
             ax.autoscale(False, axis=axis)  # matplotlib would find no room between them, and warn
-        getattr(ax, f"set_{axis}scale")("log")
+        ax.set(**{f"{axis}scale": "log"})
         if alike:
-            getattr(ax, f"set_{axis}lim")(kept.min() / 10, kept.max() * 10)
+            ax.set(**{f"{axis}lim": (kept.min() / 10, kept.max() * 10)})
     else:
-        getattr(ax, f"set_{axis}ticks")([])
+        ax.set(**{f"{axis}ticks": []})
 
 
 def quiet(ax: Any) -> None:
