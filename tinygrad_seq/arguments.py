@@ -16,6 +16,7 @@ from tinygrad_seq.errors import (
     ArgumentError,
     DTypeError,
     RangeError,
+    Refusal,
     ShapeError,
     describe_shape,
     short_dtype,
@@ -55,6 +56,44 @@ def real(call: str, name: str, value: Any, *, positive: bool = False, low: float
         rule = f"expected a number{span}, got {number}."
         raise ArgumentError(f"{call}: {name} out of range", None, rule)
     return number
+
+
+def is_whole(value: Any) -> bool:
+    """Whether this is an integer of Python or NumPy; True and False are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is an integer or a float of Python or NumPy; True and False are none."""
+    return is_whole(value) or isinstance(value, (float, np.floating))
+
+
+def count(
+    call: str,
+    name: str,
+    value: Any,
+    least: int = 1,
+    what: str = "out of range",
+    kind: type[Refusal] = ArgumentError,
+) -> int:
+    """A setting as an int of at least `least`; for anything else one error, which says that it is `what`."""
+    if not is_whole(value) or value < least:
+        rule = f"expected a whole number of at least {least}, got {value!r}."
+        raise kind(f"{call}: {name} {what}", None, rule)
+    return int(value)
+
+
+def size(call: str, name: str, value: Any) -> int:
+    """A size as an int of at least 1."""
+    return count(call, name, value, 1, "is no size")
+
+
+def probability(call: str, name: str, value: Any) -> float:
+    """A probability as a number from 0 to 1."""
+    if not is_number(value) or not 0.0 <= value <= 1.0:
+        rule = f"expected a probability from 0 to 1, got {value!r}."
+        raise ArgumentError(f"{call}: {name} out of range", None, rule)
+    return value if isinstance(value, int) else float(value)
 
 
 def flag(call: str, name: str, value: Any) -> bool:

@@ -451,19 +451,19 @@ def test_what_is_made_once_for_many_steps_is_no_leak():
     [
         (
             lambda: TruncatedBPTT(0, 3),
-            "TruncatedBPTT: k1 out of range.\n  expected k1, a whole number of at least 1, got 0.",
+            "TruncatedBPTT: k1 out of range.\n  expected a whole number of at least 1, got 0.",
         ),
         (
             lambda: TruncatedBPTT(2, 2.5),
-            "TruncatedBPTT: k2 out of range.\n  expected k2, a whole number of at least 1, got 2.5.",
+            "TruncatedBPTT: k2 out of range.\n  expected a whole number of at least 1, got 2.5.",
         ),
         (
             lambda: TruncatedBPTT(2, "all"),
-            "TruncatedBPTT: k2 out of range.\n  expected k2, a whole number of at least 1, got 'all'.",
+            "TruncatedBPTT: k2 out of range.\n  expected a whole number of at least 1, got 'all'.",
         ),
         (
             lambda: TruncatedBPTT(2, 1, randomized=True),
-            "TruncatedBPTT: k2 out of range.\n  expected k2, a whole number of at least 2, got 1.",
+            "TruncatedBPTT: k2 out of range.\n  expected a whole number of at least 2, got 1.",
         ),
         (
             lambda: TruncatedBPTT(2, randomized=True),

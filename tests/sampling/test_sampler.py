@@ -153,7 +153,7 @@ def test_number_that_is_no_count_is_refused(n: Any) -> None:
     with pytest.raises(ArgumentError) as caught:
         sample_stream(model_that_counts(), VOCABULARY, "", n)
     assert str(caught.value) == (
-        f"sample: n is no count.\n  n: {n!r}\n  expected a whole number from 0 upwards."
+        f"sample: n is no count.\n  expected a whole number of at least 0, got {n!r}."
     )
 
 

@@ -183,15 +183,15 @@ def test_unknown_characters_of_the_prime() -> None:
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"n": -1}, "sample: n is no count.\n  n: -1\n  expected a whole number from 0 upwards."),
+        ({"n": -1}, "sample: n is no count.\n  expected a whole number of at least 0, got -1."),
         ({"until": ""}, "sample: until is no text.\n  until: ''\n  expected the text to end with, or None."),
         ({"until": 3}, "sample: until is no text.\n  until: 3\n  expected the text to end with, or None."),
         (
             {"explain": 1.5},
-            "sample: explain is no count.\n  explain: 1.5\n  expected a whole number from 0 upwards.",
+            "sample: explain is no count.\n  expected a whole number of at least 0, got 1.5.",
         ),
-        ({"count": 0}, "sample: count is no count.\n  count: 0\n  expected a whole number from 1 upwards."),
-        ({"first": -1}, "sample: first is no count.\n  first: -1\n  expected a whole number from 0 upwards."),
+        ({"count": 0}, "sample: count is no count.\n  expected a whole number of at least 1, got 0."),
+        ({"first": -1}, "sample: first is no count.\n  expected a whole number of at least 0, got -1."),
     ],
 )
 def test_wrong_settings_are_refused_at_once(settings: Any, text: str) -> None:

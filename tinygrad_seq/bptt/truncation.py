@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.arguments import count
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import WANTS
 from tinygrad_seq.engine.backward import reachable
@@ -86,9 +87,9 @@ class TruncatedBPTT:
         alpha: float | None = None,
         rng: Generator | None = None,
     ):
-        self.k1 = _whole("k1", k1, 1)
+        self.k1 = count("TruncatedBPTT", "k1", k1)
         full = k2 is None or k2 == "full"
-        self.k2 = None if full else _whole("k2", k2, 2 if randomized else 1)
+        self.k2 = None if full else count("TruncatedBPTT", "k2", k2, 2 if randomized else 1)
         self.randomized, self.alpha = randomized, alpha
         if randomized and full:
             rule = "expected k2, the mean number of steps."
@@ -278,10 +279,3 @@ def _sever(node: Node) -> None:
     node.op, node.settings, node.wants = ops.cut, None, False
     node.parents = (Leaf(stub, False, ""),)
     node.saved, node.out, node.hooks = node.parents, None, None
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        rule = f"expected {name}, a whole number of at least {least}, got {value!r}."
-        raise ArgumentError(f"TruncatedBPTT: {name} out of range", None, rule)
-    return int(value)

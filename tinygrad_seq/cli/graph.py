@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_seq.arguments import count
 from tinygrad_seq.cli.parser import nearest_to
 from tinygrad_seq.errors import ArgumentError, DataError, explain
 from tinygrad_seq.runtime.untrusted_files import UnfitError, read_file, reason_of
@@ -149,9 +150,7 @@ def _picture(args: argparse.Namespace) -> tuple[Picture, str]:
     from tinygrad_seq.viz import Graph, draw
 
     for name in ("steps", "layers", "hidden", "batch"):
-        if getattr(args, name) < 1:
-            rule = f"expected a whole number of at least 1, got {getattr(args, name)}."
-            raise ArgumentError(f"tgs graph: --{name} out of range", None, rule)
+        count("tgs graph", f"--{name}", getattr(args, name))
     if args.steps * args.layers > _MOST_STEPS:
         rule = f"expected at most {_MOST_STEPS:,} steps over all layers, got {args.steps * args.layers:,}."
         raise ArgumentError("tgs graph: more than fits", None, rule, "Equal steps are one box anyway.")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_seq.arguments import count
 from tinygrad_seq.errors import DataError, DTypeError, ShapeError
 
 __all__ = ["Ids", "Splits", "counted", "row_of", "split", "split_columns"]
@@ -98,8 +98,4 @@ def row_of(caller: str, ids: npt.ArrayLike) -> Ids:
 
 def counted(caller: str, name: str, value: object) -> int:
     """A whole number from 1 upwards. Raises `DataError` for anything else."""
-    if not isinstance(value, Integral) or int(value) < 1:
-        raise DataError(
-            f"{caller}: {name} is not a count", {name: value}, "expected a whole number from 1 upwards."
-        )
-    return int(value)
+    return count(caller, name, value, 1, "is no count", DataError)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.arguments import probability
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import FLOAT32
 from tinygrad_seq.engine.foreign_keywords import answer
@@ -156,9 +157,7 @@ def scaled_dot_product_attention(
     call = "scaled_dot_product_attention"
     q, k, v = (input_tensor("scaled_dot_product_attention", x) for x in (query, key, value))
     shape = _check_operands(call, q, k, v, enable_gqa)
-    if not isinstance(dropout_p, (int, float)) or not 0.0 <= dropout_p <= 1.0:
-        rule = f"expected a probability from 0 to 1, got {dropout_p!r}."
-        raise ArgumentError(f"{call}: dropout_p out of range", None, rule)
+    dropout_p = probability(call, "dropout_p", dropout_p)
     theirs = {"attn_mask": attn_mask, "is_causal": is_causal}
     masks = _one_form(call, shape, theirs, {"allow": allow, "bias": bias, "causal": causal})
     out, weights = attend(q, k, v, *masks, dropout_p, scale, rng)

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_seq.arguments import count
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.engine.tensor import Tensor, wrap
 from tinygrad_seq.errors import ArgumentError, DataError
 from tinygrad_seq.models.counts import Markov
 from tinygrad_seq.models.neural import NeuralModel, evaluating, last_symbols
-from tinygrad_seq.models.protocol import Floats, Normal, SeriesModel, count, log_density, read_series
+from tinygrad_seq.models.protocol import Floats, Normal, SeriesModel, log_density, read_series
 from tinygrad_seq.nn import Embedding, Linear, Module, Parameter
 from tinygrad_seq.optim import Adam, CosineWithWarmup
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_seq.arguments import choice
+from tinygrad_seq.arguments import choice, count
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.functional.layers import one_hot
 from tinygrad_seq.models.latent import LatentAR
-from tinygrad_seq.models.protocol import count
 from tinygrad_seq.nn import GRU, LSTM, RNN, Dropout, Embedding, Linear, Module
 
 CELLS: dict[str, Any] = {"rnn": RNN, "gru": GRU, "lstm": LSTM}

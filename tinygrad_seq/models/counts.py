@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_seq.arguments import choice
+from tinygrad_seq.arguments import choice, count, is_number
 from tinygrad_seq.errors import ArgumentError, DataError
-from tinygrad_seq.models.protocol import Floats, Ids, SymbolModel, count, read_sequences
+from tinygrad_seq.models.protocol import Floats, Ids, SymbolModel, read_sequences
 
 __all__ = ["Markov", "Naive"]
 
@@ -274,7 +274,7 @@ class Markov(SymbolModel):
 
 def pseudo_count(call: str, alpha: Any) -> float:
     """`alpha`, what is added to each count; ArgumentError for what is no finite number from 0 upwards."""
-    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 <= alpha < math.inf:
+    if not is_number(alpha) or not 0 <= alpha < math.inf:
         rule = f"expected a finite number from 0 upwards, got {alpha!r}."
         raise ArgumentError(f"{call}: alpha out of range", None, rule)
     return float(alpha)

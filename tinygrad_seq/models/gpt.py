@@ -7,12 +7,13 @@ import math
 from typing import Any
 
 from tinygrad_seq import functional as F
+from tinygrad_seq.arguments import size
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor, as_tensor, concat
 from tinygrad_seq.errors import ArgumentError, ShapeError
 from tinygrad_seq.models.neural import NeuralModel, named_as
-from tinygrad_seq.nn.basic_layers import Dropout, Embedding, LayerNorm, Linear, size
+from tinygrad_seq.nn.basic_layers import Dropout, Embedding, LayerNorm, Linear
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nn.multihead_attention import check_heads
 from tinygrad_seq.nn.positions import ALiBi, LearnedPositions, RotaryPositions, SinusoidalPositions

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygrad_seq.arguments import count
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.models.neural import NeuralModel
-from tinygrad_seq.models.protocol import count
 from tinygrad_seq.nn import Dropout, Embedding, Linear, Module
 
 __all__ = ["LanguageModel", "LatentAR"]

@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_seq import functional as F
+from tinygrad_seq.arguments import count
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.models.counts import pseudo_count
 from tinygrad_seq.models.neural import NeuralModel, last_symbols, log_softmax
-from tinygrad_seq.models.protocol import Floats, Ids, count, read_sequences
+from tinygrad_seq.models.protocol import Floats, Ids, read_sequences
 from tinygrad_seq.nn import Embedding
 from tinygrad_seq.optim import Adam, CosineWithWarmup
 

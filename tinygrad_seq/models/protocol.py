@@ -13,7 +13,8 @@ from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_seq.errors import ArgumentError, DataError, DTypeError, RangeError, ShapeError
+from tinygrad_seq.arguments import count
+from tinygrad_seq.errors import DataError, DTypeError, RangeError, ShapeError
 
 __all__ = ["Normal", "SequenceModel", "SeriesModel", "SymbolModel"]
 
@@ -171,14 +172,6 @@ class SeriesModel(SequenceModel[float, Normal]):
 def log_density(x: Any, mean: Any, std: Any) -> Any:
     """log N(x; mean, std^2) in nats, of numbers or arrays."""
     return -0.5 * ((x - mean) / std) ** 2 - np.log(std) - 0.5 * math.log(2 * math.pi)
-
-
-def count(call: str, name: str, value: Any, least: int) -> int:
-    """A setting as a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        rule = f"expected a whole number of at least {least}, got {value!r}."
-        raise ArgumentError(f"{call}: {name} out of range", None, rule)
-    return int(value)
 
 
 def read_ids(call: str, sequence: npt.ArrayLike, vocabulary_size: int, least: int = 1) -> Ids:

@@ -9,30 +9,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import functional as F
-from tinygrad_seq.arguments import flag, real
+from tinygrad_seq.arguments import flag, probability, real, size
 from tinygrad_seq.engine.dtypes import float_dtype
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor
-from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.functional.layers import padding_row
 from tinygrad_seq.nn.module import Module, Parameter
-
-
-def size(call: str, name: str, value: Any) -> int:
-    """A size as a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        rule = f"expected a whole number of at least 1, got {value!r}."
-        raise ArgumentError(f"{call}: {name} is no size", None, rule)
-    return int(value)
-
-
-def probability(call: str, name: str, value: Any) -> float:
-    """A probability as a number from 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
-        rule = f"expected a probability from 0 to 1, got {value!r}."
-        raise ArgumentError(f"{call}: {name} out of range", None, rule)
-    return value
 
 
 def uniform_parameter(bound: float, shape: tuple[int, ...], dtype: Any, rng: Generator | None) -> Parameter:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import functional as F
-from tinygrad_seq.arguments import flag
+from tinygrad_seq.arguments import flag, probability, size
 from tinygrad_seq.engine.dtypes import float_dtype
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.names import role
@@ -16,7 +16,7 @@ from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor, concat, input_tensor, where, wrap
 from tinygrad_seq.errors import ArgumentError, ShapeError
 from tinygrad_seq.functional.attention import attend, one_family
-from tinygrad_seq.nn.basic_layers import Linear, probability, size, uniform_parameter
+from tinygrad_seq.nn.basic_layers import Linear, uniform_parameter
 from tinygrad_seq.nn.masks import counted, masks_of
 from tinygrad_seq.nn.module import Module, Parameter
 from tinygrad_seq.nn.positions import ALiBi, RotaryPositions

@@ -10,24 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.arguments import count, size
 from tinygrad_seq.engine.apply import FLOAT32
 from tinygrad_seq.engine.dtypes import float_dtype
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor, concat, input_tensor, wrap
-from tinygrad_seq.errors import ArgumentError, ShapeError
+from tinygrad_seq.errors import ShapeError
 from tinygrad_seq.fuser.decorator import fused
-from tinygrad_seq.nn.basic_layers import size
 from tinygrad_seq.nn.module import Module, Parameter
 from tinygrad_seq.runtime.arrays import Array
-
-
-def checked_offset(call: str, offset: Any) -> int:
-    """The position of the first step as a whole number of at least 0."""
-    if isinstance(offset, bool) or not isinstance(offset, (int, np.integer)) or offset < 0:
-        rule = f"expected a whole number of at least 0, got {offset!r}."
-        raise ArgumentError(f"{call}: offset is no position", None, rule)
-    return int(offset)
 
 
 def _angles(steps: int, offset: int, width: int, base: float) -> Array:
@@ -51,7 +43,8 @@ def sinusoidal(
     Tensor([[0.        , 1.        ],
             [0.84147096, 0.5403023 ]], f32(2, 2))
     """
-    angles = _angles(steps, checked_offset("sinusoidal", offset), size("sinusoidal", "width", width), base)
+    offset = count("sinusoidal", "offset", offset, 0, "is no position")
+    angles = _angles(steps, offset, size("sinusoidal", "width", width), base)
     out = np.empty((steps, width), np.float64)
     out[:, 0::2] = np.sin(angles)
     out[:, 1::2] = np.cos(angles)[:, : width // 2]
@@ -124,7 +117,9 @@ class LearnedPositions(_Added):
     def forward(self, x: Any, offset: int = 0) -> Tensor:
         """X with the positions from `offset` on added."""
         x = input_tensor(type(self).__name__, x)
-        stop = self._steps(x, "LearnedPositions") + checked_offset("LearnedPositions", offset)
+        stop = self._steps(x, "LearnedPositions") + count(
+            "LearnedPositions", "offset", offset, 0, "is no position"
+        )
         if stop > self.max_len:
             rule = f"expected offset + T of at most {self.max_len}, got {stop}."
             named = {"input": x, "weight": self.weight}
@@ -164,7 +159,7 @@ class RotaryPositions(Module):
         if x.ndim < 2 or x.shape[-1] != self.head_dim:
             rule = f"expected (..., T, {self.head_dim})."
             raise ShapeError("RotaryPositions: the input does not fit", {"input": x}, rule)
-        offset, half = checked_offset("RotaryPositions", offset), self.head_dim // 2
+        offset, half = count("RotaryPositions", "offset", offset, 0, "is no position"), self.head_dim // 2
         if half == 0:
             return x  # type: ignore[no-any-return]
         angles = _angles(x.shape[-2], offset, 2 * half, self.base)
@@ -202,7 +197,7 @@ class ALiBi(Module):
     ) -> Tensor:
         """The bias for so many queries and keys."""
         keys = queries if keys is None else keys
-        first = keys - queries if offset is None else checked_offset("ALiBi", offset)
+        first = keys - queries if offset is None else count("ALiBi", "offset", offset, 0, "is no position")
         distance = np.abs(np.arange(first, first + queries).reshape(-1, 1) - np.arange(keys))
         return wrap((-self.slopes.reshape(-1, 1, 1) * distance).astype(float_dtype("ALiBi", dtype)))
 

@@ -7,11 +7,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tinygrad_seq.arguments import size
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor, as_tensor, input_tensor, where, wrap
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError
-from tinygrad_seq.nn.basic_layers import LayerNorm, size
+from tinygrad_seq.nn.basic_layers import LayerNorm
 from tinygrad_seq.nn.masks import counted, generate_square_subsequent_mask
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nn.sequential import applicable

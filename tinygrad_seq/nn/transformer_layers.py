@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from tinygrad_seq import functional as F
+from tinygrad_seq.arguments import size
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import scope
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.engine.tensor import Tensor, input_tensor
 from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.fuser.decorator import fused
-from tinygrad_seq.nn.basic_layers import Dropout, LayerNorm, Linear, size
+from tinygrad_seq.nn.basic_layers import Dropout, LayerNorm, Linear
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nn.multihead_attention import Cache, MultiheadAttention, check_heads
 from tinygrad_seq.nn.positions import ALiBi, RotaryPositions

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_seq.arguments import count, is_number
 from tinygrad_seq.data import Tokenizer
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.models.neural import log_softmax
-from tinygrad_seq.sampling.sampler import Asked, Sampler, counted, first_allowed
+from tinygrad_seq.sampling.sampler import Asked, Sampler, first_allowed
 from tinygrad_seq.sampling.stepper import Position
 
 __all__ = ["Beam", "beam_search"]
@@ -65,9 +66,10 @@ def beam_search(
     >>> len(best), len(best[0].text), best[0].log_prob >= best[1].log_prob
     (2, 3, True)
     """
-    width, length = counted("width", width, 1), counted("length", length, 1)
+    width = count("sample", "width", width, 1, "is no count")
+    length = count("sample", "length", length, 1, "is no count")
     alpha = length_penalty
-    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 <= alpha < math.inf:
+    if not is_number(alpha) or not 0 <= alpha < math.inf:
         rule = "expected a finite number from 0 upwards; 0 compares log-probabilities."
         what = "sample: length_penalty out of range"
         raise ArgumentError(what, {"length_penalty": alpha}, rule)

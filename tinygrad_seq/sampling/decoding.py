@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_seq.arguments import is_number, is_whole
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.errors import ArgumentError, NonFiniteError
 from tinygrad_seq.runtime.arrays import mix
@@ -56,17 +57,19 @@ class Choosing:
     def __post_init__(self) -> None:
         rule = "expected a finite number from 0 upwards; 0 takes the likeliest character."
         t, k = self.temperature, self.top_k
-        _require(_number(t) and 0 <= t < math.inf, "temperature out of range", "temperature", t, rule)
+        _require(is_number(t) and 0 <= t < math.inf, "temperature out of range", "temperature", t, rule)
         rule = "expected a whole number from 1 upwards, or None or 0 to keep all."
-        _require(k is None or (_whole(k) and k >= 0), "top_k is no count", "top_k", k, rule)
+        _require(k is None or (is_whole(k) and k >= 0), "top_k is no count", "top_k", k, rule)
         rule = "expected a number above 0 and up to 1; 1 keeps all."
-        _require(_number(self.top_p) and 0 < self.top_p <= 1, "top_p out of range", "top_p", self.top_p, rule)
+        _require(
+            is_number(self.top_p) and 0 < self.top_p <= 1, "top_p out of range", "top_p", self.top_p, rule
+        )
         rule = "expected a number from 0 to 1; 0 keeps all."
         _require(
-            _number(self.min_p) and 0 <= self.min_p <= 1, "min_p out of range", "min_p", self.min_p, rule
+            is_number(self.min_p) and 0 <= self.min_p <= 1, "min_p out of range", "min_p", self.min_p, rule
         )
         rule, r = "expected a finite number above 0; 1 penalises nothing.", self.repetition_penalty
-        fits = _number(r) and 0 < r < math.inf
+        fits = is_number(r) and 0 < r < math.inf
         _require(fits, "repetition_penalty out of range", "repetition_penalty", r, rule)
 
     @property
@@ -171,11 +174,3 @@ def uniform(rng: Generator) -> float:
 def _require(holds: bool, what: str, name: str, value: object, rule: str) -> None:
     if not holds:
         raise ArgumentError(f"sample: {what}", {name: value}, rule)
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

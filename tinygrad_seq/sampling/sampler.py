@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_seq import arguments
 from tinygrad_seq.data import Tokenizer
 from tinygrad_seq.data.tokenizers.base import PlainDecoder
 from tinygrad_seq.engine.foreign_keywords import answer
@@ -174,8 +175,8 @@ class Sampler:
         Raises as `tokens` does.
         """
         asked = Asked(n, until, explain)
-        for name, value, least in (("count", count, 1), ("first", first, 0)):
-            counted(name, value, least)
+        arguments.count("sample", "count", count, 1, "is no count")
+        arguments.count("sample", "first", first, 0, "is no count")
         begin = self.prime(prime, on_unknown)
         streams = self.streams(given_or(rng, "sampling"), count, first)
         return [self._gathered(prime, asked, self._tokens(begin, asked, own, True)) for own in streams]
@@ -309,19 +310,12 @@ class Asked:
     """How much is asked for, checked: `n` characters, or up to `until`, with `explain` candidates a token."""
 
     def __init__(self, n: Any, until: Any, explained: Any):
-        self.n, self.explain = counted("n", n, 0), counted("explain", explained, 0)
+        self.n = arguments.count("sample", "n", n, 0, "is no count")
+        self.explain = arguments.count("sample", "explain", explained, 0, "is no count")
         if until is not None and (not isinstance(until, str) or not until):
             rule = "expected the text to end with, or None."
             raise ArgumentError("sample: until is no text", {"until": until}, rule)
         self.until = until
-
-
-def counted(name: str, value: Any, least: int) -> int:
-    """A setting as a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        rule = f"expected a whole number from {least} upwards."
-        raise ArgumentError(f"sample: {name} is no count", {name: value}, rule)
-    return int(value)
 
 
 answer(globals())

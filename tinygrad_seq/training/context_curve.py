@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_seq import functional as F
+from tinygrad_seq.arguments import count
 from tinygrad_seq.data import windows
 from tinygrad_seq.errors import DataError, NonFiniteError
 from tinygrad_seq.models.neural import NeuralModel, evaluating
-from tinygrad_seq.models.protocol import count
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.training.evaluation import BLOCKS, batch_means
 

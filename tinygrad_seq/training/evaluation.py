@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_seq import functional as F
+from tinygrad_seq.arguments import count
 from tinygrad_seq.data import Rates, TextSize, rates, windows
 from tinygrad_seq.errors import ArgumentError, NonFiniteError
 from tinygrad_seq.models.neural import NeuralModel, evaluating
-from tinygrad_seq.models.protocol import SymbolModel, count
+from tinygrad_seq.models.protocol import SymbolModel
 from tinygrad_seq.runtime.arrays import Array
 
 __all__ = [

@@ -10,6 +10,7 @@ from typing import Any
 from tinygrad_seq.analysis.report.collect import checked_sections, gathered
 from tinygrad_seq.analysis.report.page import page_of
 from tinygrad_seq.analysis.report.record import Record
+from tinygrad_seq.arguments import count
 from tinygrad_seq.data import Tokenizer
 from tinygrad_seq.errors import ArgumentError, DTypeError
 from tinygrad_seq.models.neural import NeuralModel
@@ -56,9 +57,7 @@ class Report:
         """
         if not isinstance(text, str):
             raise DTypeError("report: this is not text", {"text": text}, "expected a str.")
-        if isinstance(longest, bool) or not isinstance(longest, int) or longest < 2:
-            rule = f"expected a whole number of at least 2, got {longest!r}."
-            raise ArgumentError("report: longest out of range", None, rule)
+        count("report", "longest", longest, 2)
         name = title or type(model).__name__
         return cls(gathered(model, tokenizer, text, checked_sections(only), longest, name, source))
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from tinygrad_seq.arguments import is_whole
 from tinygrad_seq.data.nearest import nearest, shorten
 from tinygrad_seq.data.sources.unpack import explained
 from tinygrad_seq.errors import ArgumentError, DataError, explain
@@ -52,7 +53,7 @@ class Decoding:
                 "read_text: bad_bytes out of range", {"bad_bytes": self.bad_bytes}, rule, hint
             )
         size = self.max_size
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+        if size is not None and (not is_whole(size) or size < 1):
             rule = "expected a whole number of megabytes, 1 at least."
             raise ArgumentError("read_text: max_size out of range", {"max_size": size}, rule)
         try:

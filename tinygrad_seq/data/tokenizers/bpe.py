@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_seq.arguments import is_whole
 from tinygrad_seq.data.tokenizers.base import (
     BytesDecoder,
     Decoder,
@@ -63,7 +64,7 @@ class BPETokenizer(Tokenizer):
 
         Raises `ArgumentError` for a size below 256, one id for each byte, and `DataError` for an empty text.
         """
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < _SMALLEST:
+        if not is_whole(size) or size < _SMALLEST:
             rule = f"expected a whole number from {_SMALLEST} upwards, one id for each byte and more."
             raise ArgumentError("bpe: size out of range", {"size": size}, rule)
         package = bpe_package()

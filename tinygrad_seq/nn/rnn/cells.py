@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_seq.arguments import choice, flag
+from tinygrad_seq.arguments import choice, flag, size
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.engine.tensor import Tensor, as_tensor, input_tensor
 from tinygrad_seq.errors import ArgumentError, ShapeError
-from tinygrad_seq.nn.basic_layers import size
 from tinygrad_seq.nn.module import Module
 from tinygrad_seq.nn.rnn.gates import RNN_STEPS
 from tinygrad_seq.nn.rnn.recurrences import Elman, Gated, LongShort, Recurrence, Weights

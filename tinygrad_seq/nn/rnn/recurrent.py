@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 from tinygrad_seq import functional as F
-from tinygrad_seq.arguments import choice, flag
+from tinygrad_seq.arguments import choice, flag, probability, size
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import scope
 from tinygrad_seq.engine.random import Generator
@@ -14,7 +14,6 @@ from tinygrad_seq.engine.tensor import Tensor, concat
 from tinygrad_seq.engine.tree import detach
 from tinygrad_seq.errors import ArgumentError, explain
 from tinygrad_seq.functional.layers import say_wide
-from tinygrad_seq.nn.basic_layers import probability, size
 from tinygrad_seq.nn.rnn.gates import RNN_STEPS, gru_gates, lstm_gates
 from tinygrad_seq.nn.rnn.recurrences import Elman, Gated, LongShort, Recurrence
 from tinygrad_seq.nn.rnn.state import first_state, last_state, time_first

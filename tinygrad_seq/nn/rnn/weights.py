@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.arguments import choice
+from tinygrad_seq.arguments import choice, probability
 from tinygrad_seq.engine.dtypes import float_dtype
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.errors import ArgumentError, DTypeError
-from tinygrad_seq.nn.basic_layers import probability, uniform_parameter
+from tinygrad_seq.nn.basic_layers import uniform_parameter
 from tinygrad_seq.nn.module import Parameter
 from tinygrad_seq.nn.rnn.recurrences import LongShort, Recurrence
 from tinygrad_seq.runtime.arrays import Array
