@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as tgs
-from tinygrad_seq import errors, nn, optim
+from tinygrad_seq import arguments, errors, nn, optim
 from tinygrad_seq import functional as F
+from tinygrad_seq.errors import ArgumentError, DataError
 
 pytestmark = pytest.mark.engine
 
@@ -219,3 +220,30 @@ def test_names_that_are_not_here_say_what_is():
         with pytest.raises(AttributeError) as error:
             getattr(owner, name)
         assert words in str(error.value).split("\n  docs/")[0].split(".\n", 1)[1]
+
+
+@pytest.mark.parametrize("value", [True, np.True_, 0, -1, 2.0, np.float64(2), "2", None, [2]])
+def test_a_count_is_a_whole_number(value):
+    """True is none, and 2.0 is none; the name, the word and the kind of the error are the caller's."""
+    with pytest.raises(DataError) as caught:
+        arguments.count("f", "n", value, 1, "is no count", DataError)
+    assert str(caught.value) == f"f: n is no count.\n  expected a whole number of at least 1, got {value!r}."
+    with pytest.raises(
+        ArgumentError, match=r"^f: n is no size\.\n  expected a whole number of at least 1, got "
+    ):
+        arguments.size("f", "n", value)
+
+
+def test_counts_and_probabilities_come_back_as_pythons():
+    """From NumPy's numbers too."""
+    assert [type(arguments.count("f", "n", v, 0)) for v in (0, np.int8(3), 10**30)] == [int] * 3
+    assert [arguments.probability("f", "p", p) for p in (0, 1, 0.5, np.float32(0.25))] == [0, 1, 0.5, 0.25]
+    assert type(arguments.probability("f", "p", np.float32(0.25))) is float
+
+
+@pytest.mark.parametrize("value", [True, "a", None, -0.1, 1.5, np.nan, np.float32(2)])
+def test_a_probability_lies_from_0_to_1(value):
+    """The full text."""
+    with pytest.raises(ArgumentError) as caught:
+        arguments.probability("f", "p", value)
+    assert str(caught.value) == f"f: p out of range.\n  expected a probability from 0 to 1, got {value!r}."
