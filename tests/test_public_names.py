@@ -11,6 +11,8 @@ import pytest
 import tinygrad_seq as tgs
 from docs import folders
 
+pytestmark = pytest.mark.house
+
 PACKAGE = Path(tgs.__file__).parent
 PUBLIC_FOLDERS = [f"tinygrad_seq.{name}" for name in tgs._FOLDERS]
 PACKAGES = [
