@@ -4,6 +4,7 @@ import ast
 import importlib
 import io
 import re
+import sys
 import tokenize
 
 import pytest
@@ -71,6 +72,9 @@ def exists(name):
     if parts[0] in BY_NAME:
         thing = importlib.import_module(BY_NAME[parts[0]])
         parts = parts[1:]
+    elif parts[0] in sys.stdlib_module_names:
+        thing = importlib.import_module(parts[0])
+        parts = parts[1:]
     else:
         thing = importlib.import_module("tinygrad_seq")
     for part in parts:
@@ -102,6 +106,7 @@ def test_what_prose_names_exists(path):
         ("tgs.analysis.plots", True),
         ("sums.BLOCK", True),
         ("x.exp", True),
+        ("copy.copy", True),
         ("numerics.uniform", False),
         ("inspection.saliency", False),
         ("charts.learning", False),
