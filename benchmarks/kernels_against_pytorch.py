@@ -57,7 +57,7 @@ def arrays_of(name: str, shape: list[int]) -> tuple[list[Any], list[Any], Any]:
 def our_case(name: str, shape: list[int]) -> Case:
     import tinygrad_seq as tgs
     from tinygrad_seq import functional as F
-    from tinygrad_seq.nn.rnn.recurrent import lstm_gates
+    from tinygrad_seq.nn.rnn.cells import lstm_gates
 
     inputs, seeds, ids = arrays_of(name, shape)
     target, width = tgs.tensor(ids) if ids is not None else None, shape[1]

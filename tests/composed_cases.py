@@ -9,7 +9,7 @@ from tests.cases import Case
 from tinygrad_seq import functional as F
 from tinygrad_seq import nn
 from tinygrad_seq.models import CharLM
-from tinygrad_seq.nn.rnn import gates, unrolling
+from tinygrad_seq.nn.rnn import cells, unrolling
 
 IDS = np.array([2, 0, 1])
 SOME = np.array([2, -100, 1])
@@ -103,10 +103,10 @@ FUNCTIONS += [
     Case("zoneout not training", lambda a, b: nn.zoneout(a, b, 0.3, training=False), [(3, 4), (3, 4)]),
     Case(
         "lstm_variant",
-        lambda *a: gates.lstm_variant(*a, peepholes=True, traced=True),
+        lambda *a: cells.lstm_variant(*a, peepholes=True, traced=True),
         [(2, 12), (2, 12), (2, 3), (9,), (3,), (3,)],
     ),
-    Case("gru_traced", gates.gru_traced, [(2, 9), (2, 9), (2, 3), (3,)]),
+    Case("gru_traced", cells.gru_traced, [(2, 9), (2, 9), (2, 3), (3,)]),
 ]
 MEMORY = np.full((2, 2, 4), 0.3)
 

@@ -24,7 +24,7 @@ FILES = [path for name, path in MODULES.items() if name != "tinygrad_seq"]
 # Measures of the house. They may go down; who raises one has a reason, and says it in the commit.
 LINES = 44_960
 READ = {  # what a backward pass through an LSTM stands on, and the engine alone: files and lines
-    ("nn.rnn.recurrent", "engine.tensor", "engine.backward"): (95, 15_400),
+    ("nn.rnn.recurrent", "engine.tensor", "engine.backward"): (95, 15_540),
     ("engine.tensor", "engine.backward"): (80, 12_800),
 }
 # Texts of errors, and a watch that is off: nothing that is computed needs them.

@@ -20,7 +20,7 @@ from tinygrad_seq import cli
 from tinygrad_seq.engine.op import OPS
 from tinygrad_seq.functional import activations
 from tinygrad_seq.fuser.scalars.maths import BOUNDS
-from tinygrad_seq.nn.rnn.recurrent import lstm_gates
+from tinygrad_seq.nn.rnn.cells import lstm_gates
 from tinygrad_seq.runtime.jit import FLAGS, kernels_wanted
 
 pytestmark = pytest.mark.engine

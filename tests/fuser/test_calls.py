@@ -22,7 +22,7 @@ from tinygrad_seq.engine.creation import iota
 from tinygrad_seq.functional.activations import _softmax
 from tinygrad_seq.fuser import remat, threads
 from tinygrad_seq.fuser.decorator import composed, fused, kernels_wanted
-from tinygrad_seq.nn.rnn.recurrent import lstm_gates
+from tinygrad_seq.nn.rnn.cells import lstm_gates
 from tinygrad_seq.optim import clipping, optimizers
 
 pytestmark = [

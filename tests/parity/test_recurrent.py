@@ -261,6 +261,6 @@ def test_positional_arguments_mean_the_same():
         assert list(mine.state_dict()) == list(other.state_dict())
         for name in ("num_layers", "bias", "batch_first", "dropout", "bidirectional"):
             assert getattr(mine, name) == getattr(other, name)
-    assert rnn.kind.nonlinearity == theirs.nonlinearity
+    assert rnn.nonlinearity == theirs.nonlinearity
     cell = nn.RNNCell(N, H, False, "relu")
-    assert (cell.bias, cell.kind.nonlinearity) == (False, "relu")
+    assert (cell.bias, cell.nonlinearity) == (False, "relu")

@@ -82,7 +82,7 @@ def test_norms_are_what_central_differences_say(cell: str, composed: bool) -> No
         norms = gauge.flow().norms
         net = getattr(model, cell)
         e = model.embedding(ids[:-1])
-        kinds = net.kind.states
+        kinds = net.cell_class.states
         assert list(norms) == [f"d{k}_l0" for k in kinds]
         for t in range(6):
             _, state = net(e[: t + 1])

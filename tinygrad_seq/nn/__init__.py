@@ -32,7 +32,8 @@ from tinygrad_seq.nn.positions import (
 )
 from tinygrad_seq.nn.rnn.cells import GRUCell, LSTMCell, RNNCell
 from tinygrad_seq.nn.rnn.recurrent import GRU, LSTM, RNN
-from tinygrad_seq.nn.rnn.unrolling import unroll, zoneout
+from tinygrad_seq.nn.rnn.state import zoneout
+from tinygrad_seq.nn.rnn.unrolling import unroll
 from tinygrad_seq.nn.sequential import Sequential
 from tinygrad_seq.nn.transformer import Transformer, TransformerDecoder, TransformerEncoder
 from tinygrad_seq.nn.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer

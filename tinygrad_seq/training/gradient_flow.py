@@ -64,7 +64,7 @@ class Gauge:
         self.model, self.parameters, self.clip = model, list(parameters), clip
         self.marks = {round(t) for t in np.linspace(0, window - 1, min(MARKS, window))}
         self.state_names = {
-            f"{prefix}{suffix[1:]}": net.kind.states
+            f"{prefix}{suffix[1:]}": net.cell_class.states
             for prefix, net in recurrent_layers(model).items()
             for k in range(net.num_layers)
             for suffix in net._suffixes(k)

@@ -14,7 +14,7 @@ from tinygrad_seq.cli import main
 from tinygrad_seq.engine.apply import wrap
 from tinygrad_seq.engine.node import STATE
 from tinygrad_seq.engine.op import OPS, Op
-from tinygrad_seq.nn.rnn import gates
+from tinygrad_seq.nn.rnn import cells
 
 pytestmark = pytest.mark.switched_off
 
@@ -128,4 +128,4 @@ def test_a_model_that_learns_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -
 def test_gates_are_among_what_is_compared() -> None:
     """Those of the recurrences that have any."""
     compared = {fn for _, fn, _ in self_checks._FUSED}
-    assert {gates.lstm_gates, gates.gru_gates} <= compared
+    assert {cells.lstm_gates, cells.gru_gates} <= compared

@@ -38,7 +38,9 @@ def made(name, **form):
 def given(layer, rows=B):
     """Input, and first states as arrays."""
     count = layer.num_layers * layer.directions
-    return normal(T, rows, N), [normal(count, rows, n, seed=n) for n in layer.kind.sizes]
+    return normal(T, rows, N), [
+        normal(count, rows, n, seed=n) for n in layer.cell_class.of(layer).widths.values()
+    ]
 
 
 def ran(layer, x, states, **settings):

@@ -11,8 +11,8 @@ import pytest
 import tinygrad_seq as tgs
 from tinygrad_seq import functional as F
 from tinygrad_seq import nn
-from tinygrad_seq.nn.rnn.gates import lstm_gates, lstm_variant
-from tinygrad_seq.nn.rnn.unrolling import sequence_mask
+from tinygrad_seq.nn.rnn.cells import lstm_gates, lstm_variant
+from tinygrad_seq.nn.rnn.state import sequence_mask
 
 pytestmark = [pytest.mark.engine, pytest.mark.laws]
 
@@ -40,6 +40,7 @@ CELLS = {
     "RNNCell layer norm": lambda **k: nn.RNNCell(N, H, layer_norm=True, **k),
     "LSTMCell": lambda **k: nn.LSTMCell(N, H, **k),
     "LSTMCell peepholes, layer norm": lambda **k: nn.LSTMCell(N, H, peepholes=True, layer_norm=True, **k),
+    "LSTMCell projected": lambda **k: nn.LSTMCell(N, H, proj_size=2, **k),
     "GRUCell": lambda **k: nn.GRUCell(N, H, **k),
     "GRUCell reset before": lambda **k: nn.GRUCell(N, H, reset_after=False, **k),
 }
@@ -92,17 +93,17 @@ def product(w, name, weight, v):
     return norm(out) * w[name] if name in w else out
 
 
-def numpy_step(kind, w, x, state):
-    """One step of whatever kind, from the docstrings; the new state and the gates."""
+def numpy_step(cell, w, x, state):
+    """One step of a cell, or of a layer's, from the docstrings; the new state and the gates."""
     h = state[0]
     xw = product(w, "gain_ih", w["weight_ih"], x)
-    if type(kind).__name__ == "Gated":
+    if isinstance(cell, nn.GRUCell):
         u, (b_i, b_h) = (
             w["weight_hh"],
             (np.split(w.get(n, np.zeros(3 * H)), 3) for n in ("bias_ih", "bias_hh")),
         )
         xr, xz, xn = (a + b for a, b in zip(np.split(xw, 3, -1), b_i, strict=True))
-        if kind.reset_after:
+        if cell.reset_after:
             hr, hz, hn = np.split(product(w, "gain_hh", u, h), 3, -1)
             r, z = sigmoid(xr + hr + b_h[0]), sigmoid(xz + hz + b_h[1])
             n = np.tanh(xn + r * (hn + b_h[2]))
@@ -113,8 +114,8 @@ def numpy_step(kind, w, x, state):
             n = np.tanh(xn + product(gains[1], "g", u[2 * H :], r * h) + b_h[2])
         return ((1 - z) * n + z * h,), {"r": r, "z": z, "n": n}
     a = xw + product(w, "gain_hh", w["weight_hh"], h) + w.get("bias_ih", 0) + w.get("bias_hh", 0)
-    if type(kind).__name__ == "Elman":
-        return (ACTS[kind.nonlinearity](a),), {}
+    if isinstance(cell, nn.RNNCell):
+        return (ACTS[cell.nonlinearity](a),), {}
     c = state[1]
     i, f, g, o = np.split(a, 4, -1)
     p_i, p_f, p_o = np.split(w.get("peephole", np.zeros(3 * H)), 3)
@@ -125,14 +126,20 @@ def numpy_step(kind, w, x, state):
     return (h @ w["weight_hr"].T if "weight_hr" in w else h, c), {"i": i, "f": f, "g": g, "o": o}
 
 
+def cell_of(layer):
+    """A layer's cell, without parameters."""
+    return layer.cell_class.of(layer)
+
+
 def numpy_layer(layer, x, states, reverse="", k=0):
     """One layer over time: outputs, the last state, and every gate and state."""
-    w = {n: getattr(layer, f"{n}_l{k}{reverse}").numpy() for n in layer.kind.shapes(1)}
+    cell = cell_of(layer)
+    w = {n: getattr(layer, f"{n}_l{k}{reverse}").numpy() for n in cell.shapes(1)}
     order = range(len(x))[::-1] if reverse else range(len(x))
     steps = {}
     for t in order:
-        states, gates = numpy_step(layer.kind, w, x[t], states)
-        steps[t] = {**gates, **dict(zip(layer.kind.states, states, strict=True))}
+        states, gates = numpy_step(cell, w, x[t], states)
+        steps[t] = {**gates, **dict(zip(cell.states, states, strict=True))}
     trace = {n: np.stack([steps[t][n] for t in range(len(x))]) for n in steps[0]}
     return trace["h"], states, trace
 
@@ -142,7 +149,7 @@ def test_layers_are_their_formulas(name, bias):
     """Two layers in two directions, from a given state: outputs, states and the whole trace to 1e-12."""
     layer = made(name, num_layers=2, bidirectional=True, bias=bias)
     x = normal(T, B, N)
-    starts = [normal(4, B, n, seed=n) for n in layer.kind.sizes]
+    starts = [normal(4, B, n, seed=n) for n in cell_of(layer).widths.values()]
     state = tuple(tgs.tensor(s) for s in starts)
     with running(name):
         out, last, trace = layer(tgs.tensor(x), state if len(state) > 1 else state[0], return_trace=True)
@@ -164,12 +171,12 @@ def test_layers_are_their_formulas(name, bias):
 def test_cells_are_one_step_of_their_formula(name):
     """From a state, from none (= zeros, with biases), and for a single row."""
     cell = made(name)
-    w = {n: getattr(cell, n).numpy() for n in cell.kind.shapes(1)}
-    x, starts = normal(B, N), [normal(B, n, seed=n) for n in cell.kind.sizes]
+    w = {n: getattr(cell, n).numpy() for n in cell.shapes(1)}
+    x, starts = normal(B, N), [normal(B, n, seed=n) for n in cell.widths.values()]
     state = tuple(tgs.tensor(s) for s in starts)
     for given, start in ((state, starts), (None, [s * 0 for s in starts])):
         given = given and (given if len(given) > 1 else given[0])
-        expected, _ = numpy_step(cell.kind, w, x, start)
+        expected, _ = numpy_step(cell, w, x, start)
         with running(name):
             found, alone = cell(tgs.tensor(x), given), cell(tgs.tensor(x[0]))
         for mine, theirs in zip(parts(found), expected, strict=True):
@@ -182,17 +189,17 @@ def test_cells_are_one_step_of_their_formula(name):
 def test_a_layer_is_its_cell_unrolled(name):
     """`unroll` runs a cell by its formula too: outputs, state and trace to 1e-12, forwards and backwards."""
     layer = made(name, bidirectional=True)
-    settings = {"layer_norm": layer.kind.layer_norm}
+    settings = {"layer_norm": layer.layer_norm}
     if isinstance(layer, nn.RNN):
-        cell = nn.RNNCell(N, H, nonlinearity=layer.kind.nonlinearity, **settings)
+        cell = nn.RNNCell(N, H, nonlinearity=layer.nonlinearity, **settings)
     elif isinstance(layer, nn.LSTM):
-        cell = nn.LSTMCell(N, H, peepholes=layer.kind.peepholes, **settings)
+        cell = nn.LSTMCell(N, H, peepholes=layer.peepholes, **settings)
     else:
-        cell = nn.GRUCell(N, H, reset_after=layer.kind.reset_after, **settings)
+        cell = nn.GRUCell(N, H, reset_after=layer.reset_after, **settings)
     x = tgs.tensor(normal(T, B, N))
     out, last, trace = layer(x, lengths=[2, 4], return_trace=True)
     for d, ending in enumerate(("_l0", "_l0_reverse")):
-        cell.double().load_state_dict({n: getattr(layer, n + ending) for n in cell.kind.shapes(1)})
+        cell.double().load_state_dict({n: getattr(layer, n + ending) for n in cell.shapes(1)})
         mine, state, gates = nn.unroll(cell, x, lengths=[2, 4], reverse=bool(d), return_trace=True)
         np.testing.assert_allclose(mine.numpy(), out.numpy()[..., d * H : d * H + H], atol=1e-12)
         for a, b in zip(parts(state), parts(last), strict=True):
@@ -218,7 +225,7 @@ def test_gradcheck_through_every_layer_at_order_1_and_2(name):
     """Input, states and parameters, both directions, with lengths, all gates in the loss."""
     layer = made(name, bidirectional=True)
     x = tgs.tensor(normal(3, B, N), requires_grad=True)
-    starts = [tgs.tensor(normal(2, B, n, seed=n), requires_grad=True) for n in layer.kind.sizes]
+    starts = [tgs.tensor(normal(2, B, n, seed=n), requires_grad=True) for n in cell_of(layer).widths.values()]
 
     def fn(x, *given):
         state = given[: len(starts)]
@@ -236,7 +243,7 @@ def test_gradcheck_through_every_cell_at_order_1_and_2(name):
     """Two steps of the cell: input, states and parameters."""
     cell = made(name)
     x = tgs.tensor(normal(2, B, N), requires_grad=True)
-    starts = [tgs.tensor(normal(B, n, seed=n), requires_grad=True) for n in cell.kind.sizes]
+    starts = [tgs.tensor(normal(B, n, seed=n), requires_grad=True) for n in cell.widths.values()]
 
     def fn(x, *given):
         state = tuple(given[: len(starts)]) if len(starts) > 1 else given[0]
@@ -304,7 +311,7 @@ def test_traces_lie_as_the_output_does():
 def test_no_state_is_the_zero_state(name):
     """Bit for bit, with non-zero biases, in every layer and direction."""
     layer, x = made(name, num_layers=2, bidirectional=True), tgs.tensor(normal(T, B, N))
-    zeros = tuple(tgs.zeros(4, B, n, dtype="float64") for n in layer.kind.sizes)
+    zeros = tuple(tgs.zeros(4, B, n, dtype="float64") for n in cell_of(layer).widths.values())
     out, last = layer(x)
     same, state = layer(x, zeros if len(zeros) > 1 else zeros[0])
     np.testing.assert_array_equal(out.numpy(), same.numpy())
@@ -332,7 +339,7 @@ def test_one_step_and_no_rows(name, shape):
     x = tgs.tensor(normal(steps, rows, N), requires_grad=True)
     for lengths in (None, np.full(rows, steps), np.zeros(rows, int)):
         out, last = layer(x, lengths=lengths)
-        assert out.shape == (steps, rows, 2 * layer.kind.sizes[0])
+        assert out.shape == (steps, rows, 2 * cell_of(layer).widths["h"])
         assert parts(last)[-1].shape == (2, rows, H)
         out.sum().backward()
         assert x.grad.shape == x.shape
@@ -492,10 +499,10 @@ def test_zoneout_of_layers_is_the_formula():
     layer = made("LSTM", zoneout=(0.2, 0.6)).eval()
     x = normal(T, B, N)
     out, (h, c), trace = layer(tgs.tensor(x), return_trace=True)
-    w = {n: getattr(layer, f"{n}_l0").numpy() for n in layer.kind.shapes(1)}
+    w = {n: getattr(layer, f"{n}_l0").numpy() for n in cell_of(layer).shapes(1)}
     state = (np.zeros((B, H)), np.zeros((B, H)))
     for t in range(T):
-        new, _ = numpy_step(layer.kind, w, x[t], state)
+        new, _ = numpy_step(cell_of(layer), w, x[t], state)
         state = tuple(p * o + (1 - p) * n for p, n, o in zip((0.2, 0.6), new, state, strict=True))
         np.testing.assert_allclose(out.numpy()[t], state[0], atol=1e-14)
         np.testing.assert_allclose(trace["c_l0"].numpy()[t], state[1], atol=1e-14)

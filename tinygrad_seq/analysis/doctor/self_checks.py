@@ -25,7 +25,7 @@ from tinygrad_seq.engine.tensor import Tensor, where, wrap
 from tinygrad_seq.errors import GradientError, explain
 from tinygrad_seq.fuser.decorator import composed
 from tinygrad_seq.models import GPT, CharLM, NeuralModel
-from tinygrad_seq.nn.rnn import gates
+from tinygrad_seq.nn.rnn import cells
 from tinygrad_seq.runtime import jit
 
 __all__ = ["PRIMITIVES", "Check", "Outcome", "checks", "run_checks"]
@@ -142,8 +142,8 @@ def _models() -> str:
 
 
 _FUSED: list[tuple[str, Function, list[tuple[int, ...]]]] = [
-    ("lstm_gates", gates.lstm_gates, [(5, 32), (5, 32), (5, 8)]),
-    ("gru_gates", gates.gru_gates, [(5, 24), (5, 24), (5, 8)]),
+    ("lstm_gates", cells.lstm_gates, [(5, 32), (5, 32), (5, 8)]),
+    ("gru_gates", cells.gru_gates, [(5, 24), (5, 24), (5, 8)]),
     ("cross_entropy", lambda x: F.cross_entropy(x, np.arange(5)), [(5, 33)]),
     ("layer_norm", lambda x, w, b: F.layer_norm(x, 33, w, b), [(5, 33), (33,), (33,)]),
 ]

@@ -50,13 +50,12 @@ def rnn_bound(cell: RNNCell | RNN) -> float:
     if not isinstance(cell, (RNN, RNNCell)):
         rule = "expected an RNN or RNNCell: gates have no such bound."
         raise DTypeError("charts.rnn_bound: not a plain RNN", {"cell": cell}, rule)
-    kind = cell.kind
-    if kind.layer_norm:
+    if cell.layer_norm:
         rule = "expected layer_norm=False."
         raise ArgumentError("charts.rnn_bound: layer norm scales what the weight does", None, rule)
     weight = cell.weight_hh if isinstance(cell, RNNCell) else cell.weight_hh_l0  # type: ignore[attr-defined]
     largest = np.linalg.svd(weight.numpy().astype(np.float64), compute_uv=False)[0]
-    return float(largest) * _STEEPEST[kind.nonlinearity]  # type: ignore[attr-defined]
+    return float(largest) * _STEEPEST[cell.nonlinearity]
 
 
 def reach(found: Reach, *, cuts: Sequence[int] | None = None, title: str = "", ax: Any = None) -> Chart:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 from tinygrad_seq import functional as F
 from tinygrad_seq.arguments import choice, flag, probability, size
@@ -11,30 +12,14 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import scope
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.engine.tensor import Tensor, concat
-from tinygrad_seq.engine.tree import detach
-from tinygrad_seq.errors import ArgumentError, explain
+from tinygrad_seq.errors import explain
 from tinygrad_seq.functional.layers import say_wide
-from tinygrad_seq.nn.rnn.gates import RNN_STEPS, gru_gates, lstm_gates
-from tinygrad_seq.nn.rnn.recurrences import Elman, Gated, LongShort, Recurrence
-from tinygrad_seq.nn.rnn.state import first_state, last_state, time_first
-from tinygrad_seq.nn.rnn.unrolling import Spans, Trace, after_hook, run, sequence_mask, unroll, zoneout
-from tinygrad_seq.nn.rnn.weights import checked_start, starting_weights, zone_of
+from tinygrad_seq.nn.rnn.base_cell import Cell, described
+from tinygrad_seq.nn.rnn.cells import NONLINEARITIES, GRUCell, LSTMCell, RNNCell
+from tinygrad_seq.nn.rnn.state import first_state, laid_out, last_state, sequence_mask, time_first
+from tinygrad_seq.nn.rnn.unrolling import Lengths, Trace, after_hook, run
+from tinygrad_seq.nn.rnn.weights import checked_projection, checked_start, set_weights, zone_of
 from tinygrad_seq.nn.step_hooks import SteppedModule
-
-__all__ = [
-    "GRU",
-    "LSTM",
-    "RNN",
-    "Recurrent",
-    "State",
-    "detach",
-    "gru_gates",
-    "lstm_gates",
-    "unroll",
-    "zoneout",
-]
-
-State = tuple[Tensor, Tensor]
 
 
 class Recurrent(SteppedModule):
@@ -56,55 +41,56 @@ class Recurrent(SteppedModule):
                             the expectation where not training; for the LSTM also a pair, for h and c
         layer_norm          W_ih x and W_hh h each normalised over all their gates, times `gain_ih` and
                             `gain_hh`, as in the LSTM of Ba, Kiros and Hinton (2016)
-        init                `torch`, `orthogonal` or `identity`, see `starting_weights`
+        init                `torch`, `orthogonal` or `identity`, see `set_weights`
         rng, dropout_rng    where weights and masks are drawn from; else the streams `init` and `dropout`
 
     `dropout` acts on the outputs of all layers but the last, afresh for each element and step.
     """
 
+    cell_class: ClassVar[type[Cell]]
+
     def __init__(
         self,
-        kind: Recurrence,
         input_size: int,
+        hidden_size: int,
         num_layers: int,
+        bias: bool,
         batch_first: bool,
         dropout: float,
         bidirectional: bool,
         *,
         recurrent_dropout: float = 0.0,
         zoneout: float | tuple[float, ...] = 0.0,
+        layer_norm: bool = False,
         init: str = "torch",
         forget_bias: float | None = None,
         dtype: Any = None,
         rng: Generator | None = None,
         dropout_rng: Generator | None = None,
     ):
-        call = type(self).__name__
-        self.kind = kind
+        call, kind = type(self).__name__, self.cell_class
         self.input_size = size(call, "input_size", input_size)
-        self.hidden_size, self.bias = size(call, "hidden_size", kind.hidden_size), kind.bias
+        self.hidden_size = size(call, "hidden_size", hidden_size)
         self.num_layers = size(call, "num_layers", num_layers)
         self.dropout = probability(call, "dropout", dropout)
         self.batch_first = flag(call, "batch_first", batch_first)
         self.bidirectional = flag(call, "bidirectional", bidirectional)
         self.recurrent_dropout = probability(call, "recurrent_dropout", recurrent_dropout)
-        self.zone = zone_of(call, zoneout, kind.states)
+        self.zoneout = zone_of(call, zoneout, kind.states)
         self.dropout_rng = dropout_rng
-        for name in ("bias", "layer_norm"):
-            flag(call, name, getattr(kind, name))
-        checked_start(call, kind, init, forget_bias)
+        self.bias, self.layer_norm = flag(call, "bias", bias), flag(call, "layer_norm", layer_norm)
+        checked_start(call, init, forget_bias, "c" in kind.states, bias)
         if dropout and num_layers == 1:
             rule = "expected num_layers of 2 or more, or dropout=0.0."
-            text = explain(
-                f"{call}: dropout acts between layers, and there is one", {"dropout": dropout}, rule
-            )
-            warnings.warn(text, UserWarning, stacklevel=3)
+            what = f"{call}: dropout acts between layers, and there is one"
+            # Beyond RNN() and two frames of `answer`.
+            warnings.warn(explain(what, {"dropout": dropout}, rule), UserWarning, stacklevel=5)
+        cell = kind.of(self)
         for layer in range(num_layers):
-            inputs = input_size if layer == 0 else kind.sizes[0] * self.directions
+            inputs = input_size if layer == 0 else cell.widths["h"] * self.directions
             for suffix in self._suffixes(layer):
-                weights = starting_weights(call, kind, inputs, init, forget_bias, dtype, rng)
-                for name, weight in weights.items():
-                    setattr(self, name + suffix, weight)
+                shapes = cell.shapes(inputs)
+                set_weights(self, suffix, shapes, len(kind.gates), init, forget_bias, dtype, rng)
 
     @property
     def directions(self) -> int:
@@ -132,20 +118,27 @@ class Recurrent(SteppedModule):
         call = type(self).__name__
         x, layout = time_first(call, x, self.input_size, self.batch_first)
         say_wide(x, getattr(self, "weight_ih_l0"))  # noqa: B009
-        steps, rows = x.shape[:2]
-        count = self.num_layers * self.directions
-        starts = first_state(call, x, state, self.kind, count, layout)
-        spans = None
+        steps, count = x.shape[0], self.num_layers * self.directions
+        starts = first_state(call, x, state, self.cell_class.of(self).widths, count, layout)
+        rows = None
         if lengths is not None:
-            spans = Spans(call, lengths, steps, None if layout == "alone" else rows)
-            x = spans.filled(x)
+            rows = Lengths(call, lengths, steps, None if layout == "alone" else x.shape[1])
+            x = rows.fill(x)
         lasts: list[tuple[Tensor, ...]] = []
         trace: Trace = {}
         for layer in range(self.num_layers):
             outs = []
             for suffix in self._suffixes(layer):
                 start = tuple([s[len(lasts)] for s in starts])
-                out, last, parts = self._run(suffix, x, start, spans, return_trace)
+                cell = self.cell_class.of(self, suffix)
+                with scope(f"layer{suffix[2:]}"):
+                    mask = self._recurrent_mask(start[0])
+                    xw = cell._project(x)
+                    step = partial(cell._step, cell._fixed(mask, return_trace))
+                    hook = self._step_hook(suffix[1:], after_hook)
+                    out, last, parts = run(
+                        step, xw, start, rows, suffix.endswith("reverse"), return_trace, hook
+                    )
                 outs.append(out)
                 lasts.append(last)
                 trace |= {name + suffix: part for name, part in parts.items()}
@@ -153,51 +146,23 @@ class Recurrent(SteppedModule):
                 x = outs[0] if len(outs) == 1 else concat(outs, -1)
                 if layer < self.num_layers - 1:
                     x = F.dropout(x, self.dropout, self.training, self.dropout_rng)
-        state = last_state(lasts, layout)
 
         def laid(out: Tensor) -> Tensor:
-            out = out if spans is None else spans.padded(out, steps)
-            return out.squeeze(1) if layout == "alone" else out.transpose(0, 1) if layout == "batch" else out
+            return laid_out(out if rows is None else rows.pad(out, steps), layout)
 
-        if return_trace:
-            return laid(x), state, {name: laid(part) for name, part in trace.items()}
-        return laid(x), state
+        state = last_state(lasts, layout)
+        return (laid(x), state, {k: laid(v) for k, v in trace.items()}) if return_trace else (laid(x), state)
 
-    def _run(
-        self, suffix: str, x: Tensor, start: tuple[Tensor, ...], spans: Spans | None, traced: bool
-    ) -> tuple[Tensor, Any, Trace]:
-        """One layer in one direction."""
-        w = {name: getattr(self, name + suffix) for name in self.kind.shapes(1)}
-        with scope(f"layer{suffix[2:]}"):
-            mask = None
-            if self.recurrent_dropout and self.training:
-                p, width = self.recurrent_dropout, self.kind.sizes[0]
-                mask = sequence_mask(x.shape[1], width, p, start[0].dtype, self.dropout_rng)
-            xw = self.kind.project(w, x)
-            step = self.kind.step(
-                w, mask=mask, zone=self.zone, training=self.training, rng=self.dropout_rng, traced=traced
-            )
-            hook = self._step_hook(suffix[1:], after_hook)
-            return run(step, xw, start, spans, suffix.endswith("reverse"), traced, hook)
+    def _recurrent_mask(self, h: Tensor) -> Tensor | None:
+        """What h (B, P) meets on its way into W_hh in all steps, while training."""
+        p, (rows, width) = self.recurrent_dropout, h.shape
+        return sequence_mask(rows, width, p, h.dtype, self.dropout_rng) if p and self.training else None
 
     def describe(self) -> str:
         """Sizes."""
-        settings: list[tuple[str, Any, Any]] = [
-            ("num_layers", self.num_layers, 1),
-            ("nonlinearity", getattr(self.kind, "nonlinearity", "tanh"), "tanh"),
-            ("bias", self.bias, True),
-            ("batch_first", self.batch_first, False),
-            ("dropout", self.dropout, 0.0),
-            ("bidirectional", self.bidirectional, False),
-            ("proj_size", getattr(self.kind, "proj_size", 0), 0),
-            ("reset_after", getattr(self.kind, "reset_after", True), True),
-            ("recurrent_dropout", self.recurrent_dropout, 0.0),
-            ("zoneout", self.zone, ()),
-            ("layer_norm", self.kind.layer_norm, False),
-            ("peepholes", getattr(self.kind, "peepholes", False), False),
-        ]
-        extras = "".join(f", {name}={value}" for name, value, usual in settings if value != usual)
-        return f"{self.input_size}, {self.hidden_size}{extras}"
+        usual = {"num_layers": 1, "nonlinearity": "tanh", "bias": True, "batch_first": False, "dropout": 0.0}
+        usual |= {"bidirectional": False, "proj_size": 0, "reset_after": True, "recurrent_dropout": 0.0}
+        return described(self, **usual, zoneout=(), layer_norm=False, peepholes=False)
 
 
 class RNN(Recurrent):
@@ -208,6 +173,8 @@ class RNN(Recurrent):
     or with relu, sigmoid or identity in the place of tanh; as in PyTorch, `nonlinearity` stands fourth.
     Shapes and settings are in `Recurrent`; the state is h.
     """
+
+    cell_class = RNNCell
 
     def __init__(
         self,
@@ -223,9 +190,10 @@ class RNN(Recurrent):
         layer_norm: bool = False,
         **settings: Any,
     ):
-        choice("RNN: no such nonlinearity", "nonlinearity", nonlinearity, tuple(RNN_STEPS))
-        kind = Elman(hidden_size, bias, layer_norm, nonlinearity)
-        super().__init__(kind, input_size, num_layers, batch_first, dropout, bidirectional, **settings)
+        choice("RNN: no such nonlinearity", "nonlinearity", nonlinearity, tuple(NONLINEARITIES))
+        self.nonlinearity = nonlinearity
+        sizes = input_size, hidden_size, num_layers
+        super().__init__(*sizes, bias, batch_first, dropout, bidirectional, layer_norm=layer_norm, **settings)
 
 
 class LSTM(Recurrent):
@@ -242,6 +210,8 @@ class LSTM(Recurrent):
     are in `Recurrent`; the state is (h, c).
     """
 
+    cell_class = LSTMCell
+
     def __init__(
         self,
         input_size: int,
@@ -257,14 +227,10 @@ class LSTM(Recurrent):
         peepholes: bool = False,
         **settings: Any,
     ):
-        size("LSTM", "hidden_size", hidden_size)
-        if isinstance(proj_size, bool) or not isinstance(proj_size, int) or not 0 <= proj_size < hidden_size:
-            rule = f"expected 0 for none, or a whole number below hidden_size, {hidden_size}."
-            raise ArgumentError("LSTM: proj_size out of range", {"proj_size": proj_size}, rule)
-        flag("LSTM", "peepholes", peepholes)
-        kind = LongShort(hidden_size, bias, layer_norm, proj_size, peepholes)
-        self.proj_size = proj_size
-        super().__init__(kind, input_size, num_layers, batch_first, dropout, bidirectional, **settings)
+        self.proj_size = checked_projection("LSTM", proj_size, hidden_size)
+        self.peepholes = flag("LSTM", "peepholes", peepholes)
+        sizes = input_size, hidden_size, num_layers
+        super().__init__(*sizes, bias, batch_first, dropout, bidirectional, layer_norm=layer_norm, **settings)
 
 
 class GRU(Recurrent):
@@ -280,6 +246,8 @@ class GRU(Recurrent):
     are in `Recurrent`; the state is h.
     """
 
+    cell_class = GRUCell
+
     def __init__(
         self,
         input_size: int,
@@ -294,8 +262,9 @@ class GRU(Recurrent):
         layer_norm: bool = False,
         **settings: Any,
     ):
-        kind = Gated(hidden_size, bias, layer_norm, flag("GRU", "reset_after", reset_after))
-        super().__init__(kind, input_size, num_layers, batch_first, dropout, bidirectional, **settings)
+        self.reset_after = flag("GRU", "reset_after", reset_after)
+        sizes = input_size, hidden_size, num_layers
+        super().__init__(*sizes, bias, batch_first, dropout, bidirectional, layer_norm=layer_norm, **settings)
 
 
 answer(globals())

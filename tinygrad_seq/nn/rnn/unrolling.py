@@ -5,28 +5,24 @@ BPTT is nothing extra. The loop knows nothing of layers: any function of (x_t, s
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tinygrad_seq import functional as F
-from tinygrad_seq.engine import ops
-from tinygrad_seq.engine.apply import FLOAT32
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.inplace import alias
-from tinygrad_seq.engine.node import scope, time_step
-from tinygrad_seq.engine.random import Generator, given_or
+from tinygrad_seq.engine.node import STATE, At, scope
+from tinygrad_seq.engine.place import Place
 from tinygrad_seq.engine.tensor import Tensor, as_tensor, concat, stack, where, wrap
 from tinygrad_seq.engine.tree import detach, paired
 from tinygrad_seq.errors import ArgumentError, DTypeError, ShapeError
 from tinygrad_seq.fuser.decorator import fused
 from tinygrad_seq.nn.module import Module
+from tinygrad_seq.nn.rnn.base_cell import Cell, Step
 from tinygrad_seq.nn.step_hooks import StepHook
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.runtime.malloc import collector_paused
 
-Step = Callable[[Tensor, Any], Any]
 Trace = dict[str, Tensor]
 
 
@@ -69,27 +65,26 @@ def unroll(
     xs = as_tensor(xs)
     if xs.ndim == 0 or xs.shape[0] == 0:
         raise ShapeError("unroll: no time steps", {"xs": xs}, "expected at least one.")
-    steps, spans = xs.shape[0], None
+    steps, rows = xs.shape[0], None
     if lengths is not None:
         if xs.ndim < 2:
             rule = "expected (T, B, ...): with lengths, xs has an axis of rows."
             raise ShapeError("unroll: xs does not fit", {"xs": xs}, rule)
-        spans = Spans("unroll", lengths, steps, xs.shape[1])
-        xs = spans.filled(xs)
-    if isinstance(cell, Module) and not hasattr(cell, "prepare") and hasattr(cell, "num_layers"):
+        rows = Lengths("unroll", lengths, steps, xs.shape[1])
+        xs = rows.fill(xs)
+    if isinstance(cell, Cell):
+        with scope(cell._scope or type(cell).__name__.lower()):
+            xs, step, start = cell.prepare(xs, state, return_trace)
+            outs, last, trace = run(step, xs, start, rows, reverse, return_trace, step_hook)
+        last = cell.shown(last)
+    elif isinstance(cell, Module) and hasattr(cell, "num_layers"):
         rule = "expected a cell, or a function of (x_t, state): a layer runs over time by itself."
         raise ArgumentError("unroll: this is no cell", {"cell": cell}, rule)
-    if hasattr(cell, "prepare"):
-        with scope(cell._scope or type(cell).__name__.lower()):
-            xs, step, start, shown = cell.prepare(xs, state, return_trace)
-            outs, last, trace = run(step, xs, start, spans, reverse, return_trace, step_hook)
-        last = shown(last)
     else:
-        outs, last, trace = run(
-            _guarded(cell, state, spans, reverse), xs, state, spans, reverse, return_trace, step_hook, True
-        )
-    if spans is not None:
-        outs, trace = spans.padded(outs, steps), {k: spans.padded(v, steps) for k, v in trace.items()}
+        step = _guarded(cell, state, rows, reverse)
+        outs, last, trace = run(step, xs, state, rows, reverse, return_trace, step_hook, True)
+    if rows is not None:
+        outs, trace = rows.pad(outs, steps), {k: rows.pad(v, steps) for k, v in trace.items()}
     return (outs, last, trace) if return_trace else (outs, last)
 
 
@@ -97,7 +92,7 @@ def run(
     step: Step,
     xs: Tensor,
     state: Any,
-    spans: Spans | None,
+    lengths: Lengths | None,
     reverse: bool,
     traced: bool,
     step_hook: StepHook | None = None,
@@ -108,17 +103,18 @@ def run(
     theirs = theirs or step_hook is not None
     outs: list[Tensor] = []
     traces: list[Trace] = []
-    count = 3 if traced else 2
-    with collector_paused():
+    count, shortest = 3 if traced else 2, xs.shape[0] if lengths is None else lengths.shortest
+    here, thread = STATE.place, STATE.__dict__
+    with collector_paused(), At(here):
         for t in range(xs.shape[0])[:: -1 if reverse else 1]:
-            with time_step(t):
-                made = step(xs[t], state)
-                if type(made) is not tuple or len(made) != count:
-                    raise _no_pair(made, count)
-                still = spans is not None and t >= spans.shortest
-                state = held(spans.alive(t), made[1], state) if still else made[1]  # type: ignore[union-attr]
-                if step_hook is not None:
-                    state = after_hook(step_hook(t, state), state)
+            thread["place"] = Place(here.scope, t, here.phase)
+            made = step(xs[t], state)
+            if type(made) is not tuple or len(made) != count:
+                raise _no_pair(made, count)
+            # Rows that have ended, or have not begun, keep the state they have.
+            state = made[1] if t < shortest else held(lengths.alive(t), made[1], state)  # type: ignore[union-attr]
+            if step_hook is not None:
+                state = after_hook(step_hook(t, state), state)
             outs.append(alias(made[0]) if theirs and isinstance(made[0], Tensor) else made[0])
             if traced:
                 traces.append(made[2])
@@ -126,24 +122,24 @@ def run(
         outs.reverse()
         traces.reverse()
     gathered = {name: stack([trace[name] for trace in traces]) for name in (traces[0] if traced else ())}
-    if spans is None or spans.shortest >= spans.longest:
+    if lengths is None or lengths.shortest >= lengths.longest:
         return stack(outs), state, gathered
-    return spans.blanked(stack(outs)), state, {k: spans.blanked(v) for k, v in gathered.items()}
+    return lengths.mask_padding(stack(outs)), state, {k: lengths.mask_padding(v) for k, v in gathered.items()}
 
 
-def _guarded(cell: Any, first: Any, spans: Spans | None, reverse: bool) -> Step:
+def _guarded(cell: Any, first: Any, lengths: Lengths | None, reverse: bool) -> Step:
     """A user's cell whose rows, once they have ended, go on from where they began.
 
     Nothing that they make there is used; but where a slope is infinite at the state they ended in, 0 times
     that slope would be a NaN in the gradient of the steps before.
     """
-    if spans is None or reverse or first is None:
+    if lengths is None or reverse or first is None:
         return cell  # type: ignore[no-any-return]
-    begun, shortest, at = detach(first), spans.shortest, iter(range(spans.longest))
+    begun, shortest, at = detach(first), lengths.shortest, iter(range(lengths.longest))
 
     def step(x: Tensor, state: Any) -> Any:
         t = next(at)
-        return cell(x, held(spans.alive(t), state, begun) if t >= shortest else state)
+        return cell(x, held(lengths.alive(t), state, begun) if t >= shortest else state)
 
     return step
 
@@ -166,7 +162,7 @@ def _no_pair(made: Any, count: int) -> DTypeError:
     return DTypeError("unroll: the cell returned something else", named, rule)
 
 
-class Spans:
+class Lengths:
     """How many steps each row of a batch has, and what follows from it: rows in any order, 0 steps included."""
 
     def __init__(self, call: str, lengths: Any, steps: int, rows: int | None):
@@ -194,7 +190,7 @@ class Spans:
         mask = np.arange(self.longest)[:, None] < self.counts
         return wrap(mask.reshape(*mask.shape, *(1,) * (ndim - 2)))
 
-    def filled(self, xs: Tensor) -> Tensor:
+    def fill(self, xs: Tensor) -> Tensor:
         """The steps that some row has, each row going on as it began: what stood there is out of the way.
 
         A row's own first step rather than 0, which a cell might take the logarithm of; a row that has none
@@ -207,14 +203,14 @@ class Spans:
         first = xs.array[0, lender] if self.counts.any() else np.zeros_like(xs.array[0])
         return where(self._mask(xs.ndim), xs, first)
 
-    def blanked(self, outs: Tensor) -> Tensor:
+    def mask_padding(self, outs: Tensor) -> Tensor:
         """0 behind each row's end."""
         if outs.ndim < 2 or outs.shape[1] != len(self.counts):
             rule = f"expected {len(self.counts)} rows in each: its first size after T."
             raise ShapeError("unroll: the outputs do not fit the lengths", {"outputs": outs}, rule)
         return where(self._mask(outs.ndim), outs, np.zeros((), outs.dtype))
 
-    def padded(self, outs: Tensor, steps: int) -> Tensor:
+    def pad(self, outs: Tensor, steps: int) -> Tensor:
         """As many steps as there were, those that no row has being 0."""
         if outs.shape[0] == steps:
             return outs
@@ -256,45 +252,4 @@ def _both_held(
     return where(alive, new, old), where(alive, other_new, other_old)
 
 
-def zoneout(new: Any, old: Any, p: float, training: bool = True, rng: Generator | None = None) -> Any:
-    """The new state, where each element keeps its old value with probability p (Krueger et al., 2016).
-
-        training:      where(chance < p, old, new), drawn afresh at each call
-        else:          p old + (1 - p) new
-
-    Two tensors, or two states made alike of tuples. Draws from `rng`, or from the stream `dropout`.
-
-    >>> from tinygrad_seq import zeros, ones
-    >>> zoneout(ones(2), zeros(2), 0.25, training=False)
-    Tensor([0.75, 0.75], f32(2,))
-    """
-    if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0.0 <= p <= 1.0:
-        raise ArgumentError("zoneout: p out of range", {"p": p}, "expected a probability from 0 to 1.")
-    if p == 0.0:
-        return new
-    if training:
-        draws = given_or(rng, "dropout")
-        return paired("zoneout", lambda n, o: _zoned(n, o, draws.next_key(), p=float(p)), new, old)
-    return paired("zoneout", lambda n, o: _mean_zoned(n, o, p=float(p)), new, old)
-
-
-@fused
-def _zoned(new: Tensor, old: Tensor, key: Tensor, *, p: float) -> Tensor:
-    chance = ops.uniform(key, shape=new.shape, dtype=FLOAT32)
-    return where(chance < p, old, new)
-
-
-@fused
-def _mean_zoned(new: Tensor, old: Tensor, *, p: float) -> Tensor:
-    return p * old + (1.0 - p) * new
-
-
-def sequence_mask(rows: int, size: int, p: float, dtype: Any, rng: Generator | None = None) -> Tensor:
-    """A dropout mask (rows, size) for all steps of a sequence: 0 with probability p, else 1 / (1 - p).
-
-    Multiply the state by it on its way into the recurrent product (Gal and Ghahramani, 2016).
-    """
-    return F.dropout(wrap(np.ones((rows, size), dtype)), p, True, rng)
-
-
-answer(globals(), "unroll", "zoneout")
+answer(globals(), "unroll")

@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.arguments import choice, probability
+from tinygrad_seq.arguments import choice, probability, size
 from tinygrad_seq.engine.dtypes import float_dtype
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.errors import ArgumentError, DTypeError
 from tinygrad_seq.nn.basic_layers import uniform_parameter
-from tinygrad_seq.nn.module import Parameter
-from tinygrad_seq.nn.rnn.recurrences import LongShort, Recurrence
+from tinygrad_seq.nn.module import Module, Parameter
 from tinygrad_seq.runtime.arrays import Array
 
-INITS = ("torch", "orthogonal", "identity")
+Shapes = dict[str, tuple[int, ...]]
 
 
 def zone_of(call: str, value: Any, states: tuple[str, ...]) -> tuple[float, ...]:
@@ -29,10 +28,10 @@ def zone_of(call: str, value: Any, states: tuple[str, ...]) -> tuple[float, ...]
     return found if any(found) else ()
 
 
-def starting_weights(
-    call: str, kind: Recurrence, inputs: int, init: str, forget_bias: Any, dtype: Any, rng: Generator | None
-) -> dict[str, Parameter]:
-    """The parameters of one layer in one direction, by name.
+def set_weights(
+    module: Module, suffix: str, shapes: Shapes, gates: int, init: str, forget_bias: Any, dtype: Any, rng: Any
+) -> None:
+    """Give a layer, in one direction, or a cell its parameters; each weight holds `gates` blocks of H rows.
 
         torch        all from U(-k, k), k = 1 / sqrt(H), biases too
         orthogonal   each gate's block of weight_hh orthogonal (Saxe, McClelland and Ganguli, 2014), biases 0
@@ -41,41 +40,47 @@ def starting_weights(
     Gains of layer norm start at 1, its shift at 0. `forget_bias` is the sum of the forget gate's two biases
     (Jozefowicz, Zaremba and Sutskever, 2015), whatever `init` is.
     """
-    bound, kindly = 1.0 / math.sqrt(kind.hidden_size), float_dtype(call, dtype)
-    found: dict[str, Parameter] = {}
-    for name, shape in kind.shapes(inputs).items():
+    hidden, kind = shapes["weight_hh"][0] // gates, float_dtype(type(module).__name__, dtype)
+    for name, shape in shapes.items():
         if name.startswith(("gain", "shift")):
-            found[name] = Parameter(np.full(shape, float(name.startswith("gain")), kindly))
+            p = Parameter(np.full(shape, float(name.startswith("gain")), kind))
         elif init != "torch" and name.startswith("bias"):
-            found[name] = Parameter(np.zeros(shape, kindly))
+            p = Parameter(np.zeros(shape, kind))
         elif init != "torch" and name == "weight_hh":
-            found[name] = Parameter(_blocks(kind, init, rng).astype(kindly))
+            p = Parameter(_blocks(gates, hidden, shape[1], init, rng).astype(kind))
         else:
-            found[name] = uniform_parameter(bound, shape, dtype, rng)
-    if forget_bias is not None:
-        block = slice(kind.hidden_size, 2 * kind.hidden_size)
-        found["bias_ih"].array[block], found["bias_hh"].array[block] = forget_bias, 0.0
-    return found
+            p = uniform_parameter(1.0 / math.sqrt(hidden), shape, dtype, rng)
+        if forget_bias is not None and name.startswith("bias"):
+            p.array[hidden : 2 * hidden] = forget_bias if name == "bias_ih" else 0.0
+        setattr(module, name + suffix, p)
 
 
-def checked_start(call: str, kind: Recurrence, init: Any, forget_bias: Any) -> None:
+def checked_start(call: str, init: Any, forget_bias: Any, has_cell: bool, bias: bool) -> None:
     """Refuse an `init` that is none, and a forget bias where there is nothing to hold it."""
-    choice(f"{call}: no such init", "init", init, INITS)
+    choice(f"{call}: no such init", "init", init, ("torch", "orthogonal", "identity"))
     if forget_bias is None:
         return
     if isinstance(forget_bias, bool) or not isinstance(forget_bias, (int, float)):
         named = {"forget_bias": forget_bias}
         raise DTypeError(f"{call}: forget_bias is no number", named, "expected a number or None.")
-    if not isinstance(kind, LongShort) or not kind.bias:
+    if not (has_cell and bias):
         rule = "expected an LSTM with biases."
-        raise ArgumentError(f"{call}: nothing holds the forget bias", {"bias": kind.bias}, rule)
+        raise ArgumentError(f"{call}: nothing holds the forget bias", {"bias": bias}, rule)
 
 
-def _blocks(kind: Recurrence, init: str, rng: Generator | None) -> Array:
-    rows, columns = kind.hidden_size, kind.sizes[0]
+def checked_projection(call: str, proj_size: Any, hidden_size: Any) -> int:
+    """`proj_size`, where it is one: a whole number below `hidden_size`."""
+    size(call, "hidden_size", hidden_size)
+    if isinstance(proj_size, bool) or not isinstance(proj_size, int) or not 0 <= proj_size < hidden_size:
+        rule = f"expected 0 for none, or a whole number below hidden_size, {hidden_size}."
+        raise ArgumentError(f"{call}: proj_size out of range", {"proj_size": proj_size}, rule)
+    return proj_size
+
+
+def _blocks(gates: int, rows: int, columns: int, init: str, rng: Generator | None) -> Array:
     if init == "identity":
-        return np.tile(np.eye(rows, columns), (kind.gates, 1))
-    return np.concatenate([_orthogonal(rows, columns, rng) for _ in range(kind.gates)])
+        return np.tile(np.eye(rows, columns), (gates, 1))
+    return np.concatenate([_orthogonal(rows, columns, rng) for _ in range(gates)])
 
 
 def _orthogonal(rows: int, columns: int, rng: Generator | None) -> Array:
