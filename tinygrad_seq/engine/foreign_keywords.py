@@ -54,6 +54,9 @@ _INSTEAD = {
 }
 
 
+_MISSING = object()
+
+
 def answer(namespace: dict[str, Any], *names: str) -> None:
     """Let these functions and classes of a module, or all its public ones, say in our words what they have not."""
     for name in names or list(namespace):
@@ -85,6 +88,8 @@ _made_of_nothing.__name__ = "__init__"
 
 def answering(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, which is called again without the words that ask for nothing, or refuses what it has not."""
+    if inspect.signature(function).parameters.keys() in ({"self"}, {"x"}):
+        return _of_one(function)
 
     @functools.wraps(function)
     def answered(*args: Any, **settings: Any) -> Any:
@@ -93,17 +98,38 @@ def answering(function: Callable[..., Any]) -> Callable[..., Any]:
             if settings:
                 return function(*args, **settings)
             return function(args[0]) if len(args) == 1 else function(*args)
-        except TypeError as error:
-            if type(error) is not TypeError:
-                raise
-            settings = fitting(function, args, settings, error)
-        except (MemoryError, OverflowError) as error:
-            if isinstance(error, (TooLargeError, BeyondError)):
-                raise
-            raise _beyond(_name(function, args), error) from error
-        return function(*args, **settings)
+        except (TypeError, MemoryError, OverflowError) as error:
+            return _answered(function, args, settings, error)
 
     return answered
+
+
+def _of_one(function: Callable[[Any], Any]) -> Callable[..., Any]:
+    """The same for `x.tanh()` and its kin, where the way round costs half."""
+
+    @functools.wraps(function)
+    def answered(x: Any = _MISSING, /, *args: Any, **settings: Any) -> Any:
+        try:
+            if args or settings or x is _MISSING:
+                raise TypeError
+            return function(x)
+        except (TypeError, MemoryError, OverflowError) as error:
+            return _answered(function, () if x is _MISSING else (x, *args), settings, error)
+
+    return answered
+
+
+def _answered(
+    function: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any], error: Exception
+) -> Any:
+    """What a call that failed comes to: the same without words that ask for nothing, or an error of ours."""
+    if isinstance(error, TypeError):
+        if type(error) is not TypeError:
+            raise error
+        return function(*args, **fitting(function, args, settings, error))
+    if isinstance(error, (TooLargeError, BeyondError)):
+        raise error
+    raise _beyond(_name(function, args), error) from error
 
 
 def fitting(
