@@ -168,7 +168,9 @@ def may_refuse(name: str, x: np.ndarray, args: tuple[Any, ...], error: BaseExcep
 def names() -> list[tuple[str, Any]]:
     """Every public method and function that may be called with anything."""
     found: list[tuple[str, Any]] = [
-        (f"Tensor.{n}", n) for n in dir(Tensor) if not n.startswith("_") and callable(getattr(Tensor, n))
+        (f"Tensor.{n}", n)
+        for n in dir(Tensor)
+        if not n.startswith("_") and callable(getattr(Tensor, n, None))
     ]
     known = sorted({*tgs.__all__, *tgs._HOME_OF})
     found += [(n, getattr(tgs, n)) for n in known if n[0].islower() and callable(getattr(tgs, n))]

@@ -14,7 +14,7 @@ def test_every_call_gives_the_right_value_or_an_error_of_ours() -> None:
 
 def test_every_public_method_stands_in_a_table() -> None:
     """A new method is compared with NumPy, or it is said that there is nothing to compare it with."""
-    known = {n for n in dir(Tensor) if not n.startswith("_") and callable(getattr(Tensor, n))}
+    known = {n for n in dir(Tensor) if not n.startswith("_") and callable(getattr(Tensor, n, None))}
     known -= fuzz_methods.LEFT_OUT
     tabled = {*fuzz_table.CALLS, *fuzz_table.UNVALUED}
     assert sorted(known - tabled) == []

@@ -100,7 +100,7 @@ def public():
         if callable(getattr(tgs, name)) and name != "backends":
             yield name, getattr(tgs, name)
     for name in dir(tgs.Tensor):
-        if not name.startswith("_") and callable(getattr(tgs.Tensor, name)):
+        if not name.startswith("_") and callable(getattr(tgs.Tensor, name, None)):
             yield f"Tensor.{name}", getattr(X, name)
 
 

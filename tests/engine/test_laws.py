@@ -222,7 +222,7 @@ OPERATORS = [
 
 def test_every_method_and_operator_has_a_case(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each public method and operator of Tensor is called by some line of the table."""
-    public = {name for name in dir(Tensor) if not name.startswith("_")} - NOT_MATHS
+    public = {name for name in dir(Tensor) if not name.startswith("_") and hasattr(Tensor, name)} - NOT_MATHS
     surface = public | set(OPERATORS)
     called = set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import sys
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -23,7 +24,7 @@ from tinygrad_seq.engine.foreign_keywords import answer_methods
 from tinygrad_seq.engine.inplace import take_array
 from tinygrad_seq.engine.node import STATE, Node
 from tinygrad_seq.engine.op import Op
-from tinygrad_seq.engine.unknown_names import missing
+from tinygrad_seq.engine.unknown_names import missing, tell_of_absent
 from tinygrad_seq.engine.watched_data import is_view_of, watched
 from tinygrad_seq.errors import DTypeError, GraphError, ShapeError, describe_shape
 from tinygrad_seq.runtime.arrays import Array
@@ -91,7 +92,7 @@ class Tensor(Recorded):
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         raise converting.foreign_function(func)
 
-    if not TYPE_CHECKING:  # a type checker is to know which attributes there are
+    if not TYPE_CHECKING and sys.version_info >= (3, 12):  # before, it would slow each attribute down
 
         def __getattr__(self, name: str) -> Any:
             raise missing("a Tensor", name, lambda: dir(type(self)))
@@ -298,3 +299,5 @@ einsum = _typed(contraction.einsum)
 Recorded.tensor_type = Tensor
 Op.recorders[Tensor] = record
 answer_methods(Tensor)
+if sys.version_info < (3, 12):
+    tell_of_absent(Tensor, "a Tensor")
