@@ -1,1 +1,1 @@
-"""The autodiff engine: primitives, the graph they record, the `Tensor`, and the pass back along the tape."""
+"""The autodiff engine: primitives, the graph they record, the `Tensor`, and the backward pass."""

@@ -1,7 +1,7 @@
-"""What methods of `Tensor` need of folders that stand above the engine: who gives it is entered from there.
+"""Functions of higher folders that methods of `Tensor` call: a registry, because the engine imports only downwards.
 
-`x.softmax()` is `functional.softmax(x)`, which is made of tensors. The engine imports nothing from above; the
-package's own `__init__`, which runs before any of its modules, says here how `functional` is come by.
+`x.softmax()` is `functional.softmax(x)`, which is composed of tensors. The package's own `__init__`, which
+runs before any of its modules, registers here how `functional` is imported.
 """
 
 from __future__ import annotations

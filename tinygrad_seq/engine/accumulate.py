@@ -1,4 +1,4 @@
-"""The gradients on their way: summed as they come, those of slices put where they belong."""
+"""Gradient accumulation: contributions are summed as they come, those of slices at their place."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import Recorded
 from tinygrad_seq.runtime.sums import BLOCK, matmul
 
-# Products wait until they have this many rows together: enough for a matrix library to be at its best.
+# Products wait until they have this many rows together: enough for a matrix library to be efficient.
 MOST_ROWS = 2048
 # How many rows of a part of an array make it worth a look at the whole: see `add_part`.
 SHARE = 16
 
 
 class Arrivals:
-    """The gradients that have arrived so far, by node.
+    """The accumulated gradients, by node.
 
-    Full contributions are summed as they come, from the second on in a buffer of our own. What comes through
-    a slice touches only a part: arrays are added to the buffer in place; Tensors wait in `parts` and become
-    one concat where they tile an axis. A loop over `xs[t]` would else make T arrays of full size.
+    Full contributions are summed as they come, from the second on in a buffer of our own. The gradient of a slice has
+    only a part of the elements: arrays are added to the buffer in place; Tensors wait in `parts` and become one
+    concat where they tile an axis. Otherwise a loop over `xs[t]` would make T arrays of full size.
 
     No running sum takes more than `sums.BLOCK` of them: after so many it is put by in `heaps`, in float64, and
     the next starts anew. A weight that is used in 100,000 steps would else lose half of its digits.
@@ -39,7 +39,7 @@ class Arrivals:
         self.heaps: dict[Any, Any] = {}
 
     def add(self, node: Any, g: Any, fresh: bool = False) -> None:
-        """A contribution of full shape; `fresh` is an array that nobody else holds."""
+        """A contribution of full shape; a `fresh` array has no other owner."""
         before = self.sums.get(node)
         if before is None:
             self.sums[node] = g
@@ -57,7 +57,7 @@ class Arrivals:
             self.put_by(node)
 
     def put_by(self, node: Any) -> None:
-        """The sum so far goes to the heap, and the next starts anew."""
+        """Move the sum so far to the heap, and start the next at 0."""
         self.counts[node] = 0
         heap, g = self.heaps.get(node), self.sums[node]
         if not isinstance(g, Recorded):
@@ -67,7 +67,7 @@ class Arrivals:
         self.mine.discard(node)
 
     def gathered(self, node: Any, g: Any) -> Any:
-        """What is put by for a node together with what came since, in the node's dtype; it is forgotten here."""
+        """Remove and return the sum of a node's heap and its running sum, in the node's dtype."""
         heap = self.heaps.pop(node)
         total = heap if g is None else heap + g
         if isinstance(total, Recorded):
@@ -78,8 +78,8 @@ class Arrivals:
     def add_product(self, node: Any, x: Any, g: Any) -> None:
         """A contribution x^T g: those of a weight that is used at every step become one product.
 
-        The sum of x_t^T g_t is X^T G with all rows laid below each other: the same numbers, in one large product
-        that is much quicker than many small ones and their sums.
+        The sum of x_t^T g_t is X^T G with all rows below each other: the same numbers, in one large product that is
+        much faster than many small ones and their sums.
         """
         self.sums.setdefault(node, None)
         self.products.setdefault(node, []).append((x, g))
@@ -106,13 +106,13 @@ class Arrivals:
             self.sums[node] = buffer
             self.mine.add(node)
         buffer[index] += g  # type: ignore[index]
-        # Parts that tile the array are no long sum, and to look at the whole after each would take too long.
+        # Parts that tile the array are no long sum, and checking the whole array after each would take too long.
         count = self.counts[node] = self.counts.get(node, 0) + 1
         if count >= BLOCK and count >= SHARE * (buffer.size // max(g.size, 1)):  # type: ignore[union-attr]
             self.put_by(node)
 
     def take(self, node: Any) -> Any:
-        """The whole gradient of a node, or None; it is forgotten here."""
+        """Remove and return the whole gradient of a node, or None."""
         if node in self.parts:
             for g in _laid_end_to_end(self.parts.pop(node), node.shape):
                 self.add(node, g)

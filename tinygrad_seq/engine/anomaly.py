@@ -22,7 +22,7 @@ __all__ = ["detect_anomaly"]
 
 _LONGEST_CHAIN = 8
 
-# Said only of ops whose usual cause is certain.
+# Hints only for ops whose usual cause is certain.
 _WAYS_OUT = {
     "exp": "Subtract the largest value first, as softmax does, or clip the argument.",
     "log": "Keep the argument above 0: log(x + 1e-6), or log_softmax(x) for log(softmax(x)).",
@@ -67,13 +67,15 @@ class Watcher:
 
     def __init__(self) -> None:
         self.sizes: WeakMap[float] = WeakMap()
-        # For nodes still to be walked the largest contribution to their gradient and where it came from;
-        # for those behind us the whole of it.
+        # For nodes that the backward pass has not reached, the largest contribution to their gradient and its
+        # source; for the others the whole gradient.
         self.pending: WeakMap[tuple[Any, Any]] = WeakMap()
         self.arrivals: WeakMap[tuple[Any, Any]] = WeakMap()
 
     def made(self, node: Node | Leaf | None, op: Op, inputs: Sequence[Any], out: Array) -> None:
-        """An op ran. A rule that is being recorded is judged by the gradient it returns, not by its steps."""
+        """An op ran. Inside a gradient rule that is being recorded only the returned gradient is checked, not the
+        steps.
+        """
         size = size_of(out)
         if node is not None:
             self.sizes[node] = max(size, self.sizes.get(node, 0.0))
@@ -96,7 +98,7 @@ class Watcher:
         )
 
     def sent(self, node: Node, parent: Node | Leaf, g: Any, dx: Any) -> None:
-        """The rule of a node turned `g`, the gradient of its result, into `dx`, that of a parent."""
+        """The rule of a node computed `dx`, the gradient of a parent, from `g`, that of its result."""
         dx = _values(dx)
         size = size_of(dx)
         self._expect(parent, size, node)
@@ -118,13 +120,13 @@ class Watcher:
 
     def _expect(self, parent: Node | Leaf, size: float, source: Node) -> None:
         if size >= self.pending.get(parent, (0.0, None))[0]:
-            # Weak, for a parameter outlives the graph of each step.
+            # Weak, because a parameter outlives the graph of each step.
             self.pending[parent] = (size, weakref.ref(source))
 
     def arrived(self, node: Node | Leaf, g: Any) -> None:
-        """The whole gradient of a node is there: the sum of what was sent to it, or the seed of the walk."""
+        """The gradient of a node is complete: the sum of all contributions, or the cotangent of a root."""
         largest, source = self.pending.pop(node, (None, None))
-        if isinstance(g, list):  # the outputs of one op, each of them judged when it arrived at its pick
+        if isinstance(g, list):  # the outputs of one op, each of which was checked at its pick
             self.arrivals[node] = (largest or 0.0, source)
             return
         g = _values(g)
@@ -144,7 +146,7 @@ class Watcher:
         )
 
     def _forward_chain(self, nodes: Sequence[Any]) -> list[str]:
-        """Where the largest values came from, oldest first."""
+        """The chain of the largest values, oldest first."""
         chain: list[str] = []
         while len(chain) < _LONGEST_CHAIN - 1:
             known = [(self.sizes.get(n, -1.0), n) for n in _makers(nodes)]
@@ -157,7 +159,7 @@ class Watcher:
         return chain[::-1]
 
     def _backward_chain(self, node: Node | Leaf) -> list[str]:
-        """The largest gradients on the way to a node, in the order of the walk."""
+        """The chain of the largest gradients to a node, in the order of the backward pass."""
         chain: list[str] = []
         at: Any = node
         while at is not None and at in self.arrivals and len(chain) < _LONGEST_CHAIN - 1:
@@ -174,7 +176,7 @@ def _values(x: Any) -> Array:
 
 
 def size_of(array: Array) -> float:
-    """The largest |x|; NaN where there is one, 0 for whole numbers and for nothing."""
+    """The largest |x|; NaN if there is one, 0 for integers and for an empty array."""
     if array.dtype.kind != "f" or not array.size:
         return 0.0
     with np.errstate(invalid="ignore"):
@@ -244,14 +246,14 @@ def _growth(chain: Sequence[str]) -> str:
 
 
 def _only_moves(node: Node | Leaf) -> bool:
-    """Nothing grows where values are only moved."""
+    """Whether a node only moves values, so that nothing can grow there."""
     return node.op is not None and node.op.kind in ("move", "pick")
 
 
 def _makers(nodes: Sequence[Any]) -> list[Any]:
     """The nodes, but for a pick what it picks from, and for a checkpoint what went in."""
     makers, todo = [], [n for n in nodes if n is not None]
-    for n in todo:  # grows while it is gone through
+    for n in todo:  # grows during the loop
         if n.op is PICK or n.op is CHECKPOINT:
             todo.extend(n.parents)
         else:

@@ -1,4 +1,4 @@
-"""Running an op on tensors, and putting it on the tape where something wants a gradient or is traced."""
+"""Running an op on tensors, and recording it where an input requires a gradient or is traced."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tinygrad_seq.errors import DTypeError, TraceError
 from tinygrad_seq.runtime.arrays import Array
 
 WANTS, TRACED = 1, 2
-VALUES_ONLY = 4  # what `max(1)` gave: in PyTorch a pair, so it is neither unpacked nor indexed by a number
+VALUES_ONLY = 4  # the result of `max(1)`, a pair in PyTorch: never unpacked or indexed by a number
 FLOAT32 = np.dtype(np.float32)
 _FAILURES = (ValueError, TypeError, IndexError, ZeroDivisionError)
 
@@ -27,7 +27,7 @@ T = TypeVar("T", bound="Recorded")
 
 
 class Recorded:
-    """What recording needs of a tensor: its array, its node, and whether it wants a gradient or is traced."""
+    """The part of a tensor that recording needs: its array, its node, requires_grad, and whether it is traced."""
 
     __slots__ = ("__weakref__", "_grad", "array", "label", "mode", "node", "viewed")
     tensor_type: ClassVar[type[Any]]  # `Tensor`, entered by `tensor`
@@ -38,7 +38,7 @@ class Recorded:
     mode: int
     _grad: Any
     label: str
-    viewed: tuple[ref[Any], ...]  # of a view: the tensors whose memory it is, as far as they live
+    viewed: tuple[ref[Any], ...]  # of a view: the tensors that own its memory, as long as they live
 
     @property
     def name(self) -> str:
@@ -71,7 +71,7 @@ class Recorded:
 def wrap(array: Array, node: Node | Leaf | None = None, mode: int = 0) -> T:  # type: ignore[type-var]
     """A tensor around an array, without a copy.
 
-    Its class stands above this file, so for a type checker it is of the class that the caller says.
+    Its class is defined above this file, so a type checker takes the class that the caller expects.
     """
     t = _new(Recorded.tensor_type)
     t.array, t.node, t.mode = array, node, mode
@@ -83,7 +83,7 @@ _new = object.__new__
 
 
 def leaf(x: Any) -> Leaf:
-    """The leaf node of a tensor that no op made; made at its first use."""
+    """The leaf node of a tensor that is no result of an op; made at its first use."""
     x.node = node = Leaf(x, bool(x.mode & WANTS), x.name)
     if STATE.kept is not None:
         STATE.kept.append(x)
@@ -111,7 +111,7 @@ def constant(value: float | int | bool, dtype: np.dtype[Any]) -> Any:
 
 
 def is_operand(x: object) -> bool:
-    """True where `x` may stand beside a tensor in an expression."""
+    """True where `x` may be an operand beside a tensor."""
     return isinstance(x, (Recorded, int, float, np.ndarray, np.generic))
 
 
@@ -138,14 +138,14 @@ def as_tensor(x: Any, like: Any = None) -> T:  # type: ignore[type-var]
         )
     if isinstance(x, np.ndarray) and x.dtype.kind in "fiub":
         computed("tensor", x.dtype)
-        # A tape that holds on to an array must not depend on what its owner writes to it later.
+        # A copy: the tape must not depend on later writes of the array's owner.
         kept = STATE.recording and (x.flags.writeable or x.base is not None)
         return wrap(np.array(x) if kept else np.asarray(x))
     raise foreign(x)
 
 
 def input_tensor(call: str, x: Any) -> T:  # type: ignore[type-var]
-    """What was handed to a function or layer as a tensor: arrays, numbers and lists of numbers are taken."""
+    """An argument of a function or layer as a tensor: arrays, numbers and lists of numbers are accepted."""
     if isinstance(x, Recorded):
         return x  # type: ignore[return-value]
     if isinstance(x, (list, tuple)) and len(x):
@@ -180,7 +180,7 @@ def coerced(inputs: tuple[Any, ...]) -> list[Any]:
 
 # ---- running ---------------------------------------------------------------------------------------------
 def unary(op: Op, x: T, settings: dict[str, Any] | None = None) -> T:
-    """An op of one input: the short way through `record`."""
+    """Run an op of one input: the fast path of `record`."""
     a = x.array
     if op.floating and a.dtype.kind != "f":
         return unary(op, ops.cast(x, dtype=FLOAT32))  # type: ignore[no-any-return]
@@ -188,7 +188,7 @@ def unary(op: Op, x: T, settings: dict[str, Any] | None = None) -> T:
     try:
         if not settings:
             out = here["run"](op.forward, a)
-        else:  # a view computes nothing that NumPy could warn of
+        else:  # a view computes nothing, so NumPy cannot warn
             out = op.forward(a, **settings) if views else here["run"](op.forward, a, **settings)
     except _FAILURES as error:
         raise refuse(op, (x,), settings or {}, error) from None
@@ -217,7 +217,7 @@ _ndarray = np.ndarray
 
 
 def binary(op: Op, x: Any, y: Any) -> T:  # type: ignore[type-var]
-    """An op of two inputs: the short way through `record`. Returns NotImplemented for foreign operands."""
+    """Run an op of two inputs: the fast path of `record`. Returns NotImplemented for foreign operands."""
     if type(y) is float and isinstance(x, Recorded):
         y = constant(y, number_dtype(y, x.array.dtype))
     elif type(x) is float and isinstance(y, Recorded):
@@ -265,7 +265,7 @@ def _are_integers(a: Array, b: Array) -> bool:
 
 
 def record(op: Op, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
-    """Run `op` on tensors, arrays and numbers; the result is on the tape if an input wants that."""
+    """Run `op` on tensors, arrays and numbers; the result is on the tape if an input requires it."""
     if len(inputs) == 1 and op.joint_vjp is None:
         return unary(op, as_tensor(inputs[0]), settings)
     if not settings and len(inputs) == 2 and op.joint_vjp is None:
@@ -315,7 +315,7 @@ def finish(op: Op, tensors: list[Any], out: Any, settings: dict[str, Any]) -> An
 
 
 def picked(node: Node | None, outs: tuple[Array, ...], mode: int) -> tuple[Any, ...]:
-    """The outputs of an op that has several, each hung on the op's node by a `pick`."""
+    """The outputs of an op that has several, each on the tape as a `pick` of the op's node."""
     if node is None:
         return tuple(wrap(o) for o in outs)
     node.shape = tuple(o.shape for o in outs)

@@ -1,4 +1,4 @@
-"""What a tensor is made of: data of many kinds as one array of numbers."""
+"""Data of many kinds as one array of numbers, for the constructor of `Tensor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The walk back along the tape: each node once, newest first, its rules applied to the gradient that arrived.
+"""The backward pass: each node once, newest first; its gradient rules are applied to its accumulated gradient.
 
 One loop serves every order of derivative. Without `create_graph` the rules run on plain arrays and nothing is
 recorded; with it they run on Tensors and the gradient is itself on the tape.
@@ -31,7 +31,7 @@ CHECKPOINT = Op("checkpoint", lambda *_: None, "call")
 def reachable(roots: Sequence[AnyNode], *, wanting: bool = False, since: int = -1) -> list[AnyNode]:
     """The nodes that lead to `roots`, oldest first: the tape.
 
-    With `wanting`, only through parents that want a gradient; nodes made before `since` are not looked past.
+    With `wanting`, only through parents that require a gradient; the search stops at nodes made before `since`.
     """
     seen: set[AnyNode] = set(roots)
     todo = list(seen)
@@ -73,8 +73,8 @@ def walk(
 ) -> tuple[dict[AnyNode, Any], set[AnyNode]]:
     """The gradients at the targets (at every leaf that wants one, where None), as arrays or as Tensors.
 
-    Also returns the nodes whose array nobody else holds. With `release` a node lets go of what it saved as
-    soon as it has been used.
+    Also returns the nodes whose array has no other owner. With `release` a node frees its saved values as soon as
+    they have been used.
     """
     roots = [t.node or leaf(t) for t in outputs]
     ends = {t.node or leaf(t) for t in targets} if targets is not None else None
@@ -91,7 +91,7 @@ def walk(
     try:
         with np.errstate(all="ignore"):
             trip.visit(order)
-    finally:  # a rule or a hook that raises must not leave us in the place of its node
+    finally:  # the place of the node must not stay current where a rule or a hook raises
         here["recording"], here["place"] = before, place
     return trip.found, arrivals.mine
 
@@ -114,7 +114,7 @@ class Walk:
         self.found: dict[AnyNode, Any] = {}
 
     def visit(self, order: Sequence[AnyNode]) -> None:
-        """Take these nodes newest first and send each one's gradient on to its parents."""
+        """Take these nodes newest first, and propagate the gradient of each to its parents."""
         ends, create_graph = self.ends, self.create_graph
         sums, take, products = self.arrivals.sums, self.arrivals.take, self.arrivals.products
         heaps = self.arrivals.heaps
@@ -148,7 +148,7 @@ class Walk:
                 node.saved = node.out = None
 
     def propagate(self, node: Node, g: Any, saved: Any, out: Any) -> None:
-        """Send the gradient of one node's output on to its parents."""
+        """Compute the contributions of one node to the gradients of its parents."""
         op, settings, parents = node.op, node.settings, node.parents
         useful, arrivals = self.useful, self.arrivals
         if not op.active:
@@ -184,7 +184,7 @@ class Walk:
             # The outputs' gradients wait as one list at the node they were picked from.
             source, i = parents[0], settings["i"]
             waiting = self.arrivals.sums.setdefault(source, [None] * len(source.shape))
-            waiting += [None] * (i + 1 - len(waiting))  # a fused op has outputs that only its gradient sees
+            waiting += [None] * (i + 1 - len(waiting))  # a fused op has outputs that only its gradient reads
             waiting[i] = g if waiting[i] is None else waiting[i] + g
             return
         gs = g if isinstance(g, list) else [g]
@@ -206,7 +206,7 @@ class Walk:
                     self.watch.sent(node, p, g, dx)
 
     def replay(self, node: Node, gs: list[Any], saved: Any) -> None:
-        """Record a checkpointed segment again on the nodes it hung on, and walk it as if it had been there.
+        """Record a checkpointed segment again on its original parents, and run the backward pass through it.
 
         Its gradients meet those of the rest in the same order as without it: the sums are bit-equal.
         """
@@ -230,7 +230,7 @@ class Walk:
 
 
 def _leading_to(roots: Sequence[AnyNode], ends: set[AnyNode] | None) -> list[AnyNode]:
-    """The nodes between the roots and the ends (any leaf that wants a gradient), oldest first."""
+    """The nodes between the roots and the ends (any leaf that requires a gradient), oldest first."""
     order = reachable([r for r in roots if r.wants], wanting=True)
     if ends is None:
         return order
@@ -242,7 +242,7 @@ def _leading_to(roots: Sequence[AnyNode], ends: set[AnyNode] | None) -> list[Any
 
 
 def _lifted(node: Node) -> tuple[tuple[Any, ...], Any]:
-    """The saved arrays as Tensors that hang on the tape where they hung before."""
+    """The saved arrays as Tensors at their nodes on the tape."""
     out = node.out
     if node.op.traced_vjp is not None:
         return node.saved or (), out
@@ -256,7 +256,7 @@ def _lifted(node: Node) -> tuple[tuple[Any, ...], Any]:
 
 
 def at_node(array: Any, node: AnyNode) -> Any:
-    """A tensor of this value that hangs at this node."""
+    """A tensor of this value at this node."""
     return wrap(array, node, (WANTS if node.wants else 0) | (TRACED if STATE.tracing else 0))
 
 

@@ -93,7 +93,7 @@ def _diagonal(letters: str, t: Any) -> tuple[str, Any]:
 
 
 def _product(left: str, x: Any, right: str, y: Any, later: set[str]) -> tuple[str, Any]:
-    """x y summed over the letters that nobody needs later, as one batched matrix product."""
+    """x y summed over the letters that are not needed later, as one batched matrix product."""
     x, left = _summed(x, left, set(right) | later)
     y, right = _summed(y, right, set(left) | later)
     both = [c for c in left if c in right]
@@ -104,7 +104,7 @@ def _product(left: str, x: Any, right: str, y: Any, later: set[str]) -> tuple[st
     a = x.permute([left.index(c) for c in batch + rows + inner])
     b = y.permute([right.index(c) for c in batch + inner + columns])
     n, r, k = len(batch), len(rows), len(inner)
-    # An axis of size 1 beside a larger one is stretched, as broadcasting would.
+    # An axis of size 1 beside a larger one is expanded, as in broadcasting.
     sizes = {c: max(x.shape[left.index(c)], y.shape[right.index(c)]) for c in both}
     a = a.expand(*(sizes[c] for c in batch), *a.shape[n : n + r], *(sizes[c] for c in inner))
     b = b.expand(*(sizes[c] for c in batch + inner), *b.shape[n + k :])

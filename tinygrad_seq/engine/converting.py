@@ -1,4 +1,4 @@
-"""Methods about what a tensor is, not what it holds: sizes, dtype, device, text, and new ones like it."""
+"""Methods for size, dtype, device, format, and new tensors of the same dtype."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def cpu(self: T) -> T:
 
 
 def cuda(self: T, device: Any = "cuda") -> T:
-    """Refused: there is no other device than the CPU."""
+    """Refused: the CPU is the only device."""
     return to(self, device="cuda")
 
 
@@ -207,7 +207,7 @@ def rounded(self: T, digits: builtins.int | None = None) -> Any:
 
 
 def count(x: Any) -> Count:
-    """What `x.size` is."""
+    """The value of `x.size`."""
     found = Count(x.array.size)
     found.tensor = x
     return found

@@ -60,7 +60,7 @@ def on_cpu(create: Callable[..., R]) -> Callable[..., R]:
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor that owns a copy of `data`: Python floats become float32, arrays keep their dtype.
 
-    Raises GraphError for tensors that want a gradient, alone or in lists: it would end here.
+    Raises GraphError for tensors that require a gradient, also in lists: the copy would have none.
 
     >>> tensor([[1.0, 2.0]])
     Tensor([[1., 2.]], f32(1, 2))
@@ -155,7 +155,7 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
 
 
 def iota(n: int) -> Tensor:
-    """The whole numbers below n, under a name by which a kernel knows them for the numbers of its rows."""
+    """The integers below n, under a name by which a kernel recognises them as its row numbers."""
     t = wrap(np.arange(n))
     t.name = "iota"
     return t
@@ -175,7 +175,7 @@ def eye(n: int, m: int | None = None, dtype: Any = FLOAT32) -> Tensor:
 def rand(
     *shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False, rng: Generator | None = None
 ) -> Tensor:
-    """Numbers evenly spread over [0, 1), from `rng` or the default stream."""
+    """Numbers uniform on [0, 1), from `rng` or the default stream."""
     return _wants(given_or(rng, "default").rand(*sizes_of(shape, "rand", 0), dtype=dtype), requires_grad)
 
 

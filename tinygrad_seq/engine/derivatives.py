@@ -71,9 +71,9 @@ def grad(
 
 
 def _leaves(inputs: Sequence[Any]) -> list[Tensor]:
-    """Leaves that want gradients; an input that wants one itself stays on its tape.
+    """Leaves that require gradients; an input that requires one itself stays on its tape.
 
-    A tensor given twice becomes two: each place has a gradient of its own.
+    A tensor given twice becomes two: each argument has a gradient of its own.
     """
     tensors = [as_tensor(x) for x in inputs]
     with recording(True):
@@ -129,7 +129,7 @@ def vjp(fn: Function, *inputs: Any) -> tuple[Tensor, Callable[[Any], tuple[Tenso
 def jvp(fn: Function, inputs: Any, tangents: Any) -> tuple[Tensor, Tensor]:
     """`fn(*inputs)` and J v: how the value changes as the inputs move along the tangents.
 
-    J v is the derivative of u -> u^T J, which is linear in u, along v: two reverse walks, no forward rules.
+    J v is the derivative of u -> u^T J, which is linear in u, along v: two backward passes, no forward rules.
     """
     xs, vs = (list(inputs), list(tangents)) if isinstance(inputs, (list, tuple)) else ([inputs], [tangents])
     leaves = _leaves(xs)
@@ -183,21 +183,21 @@ def hvp(fn: Function, inputs: Any, v: Any) -> tuple[Tensor, Any]:
 
 
 def checkpoint(fn: Function, *inputs: Any) -> Any:
-    """`fn(*inputs)` without keeping what happens inside; the backward pass runs `fn` again to get it.
+    """`fn(*inputs)` without saving the values inside; the backward pass runs `fn` again to compute them.
 
-    Trades one more forward pass for memory: T steps in segments of sqrt(T) need memory of order sqrt(T).
-    Gradients are bit-equal to those without it. Tensors that `fn` closes over (parameters) get theirs too.
-    `fn` must compute the same again: its random draws, of whatever generator, are repeated; more draws or fewer,
-    and a parameter that took a new value before the backward pass, are a GraphError.
+    One more forward pass saves memory: T steps in segments of sqrt(T) need memory of order sqrt(T). Gradients
+    are bit-equal to those without it. Tensors that `fn` closes over (parameters) get theirs too. `fn` must
+    compute the same again: its random draws, of whatever generator, are repeated; more draws or fewer, and a
+    parameter that took a new value before the backward pass, are a GraphError.
     """
     tensors = [as_tensor(x) for x in inputs]
     start = next_index()
     with noted() as words:
-        value = fn(*map(alias, tensors))  # for fn may write x += y
+        value = fn(*map(alias, tensors))  # because fn may write x += y
     outs = value if isinstance(value, tuple) else (value,)
     if not any(o.mode & WANTS for o in outs):
         return value
-    # What the segment hangs on: its inputs, and whatever else `fn` used that was there before or is a leaf.
+    # The parents of the segment: its inputs, and all other older nodes or leaves that `fn` used.
     inside = reachable([o.node for o in outs if o.node], since=start)
     given = [t.node or leaf(t) for t in tensors]
     outside = [n for n in inside if n.wants and not is_inside(n, start) and n not in given]
@@ -211,7 +211,9 @@ def checkpoint(fn: Function, *inputs: Any) -> Any:
 
 
 def _value(node: AnyNode) -> Any:
-    """What a replay would read where `fn` closes over this node: a leaf's array, which may be set anew."""
+    """The value that a second run would read at this node, which `fn` closes over: a leaf's array may have been
+    replaced.
+    """
     tensor = node.tensor() if isinstance(node, Leaf) else None
     return node if tensor is None else tensor.array
 

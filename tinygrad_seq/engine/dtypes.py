@@ -1,4 +1,4 @@
-"""The dtypes under their names, what may stand for one, and the one device there is: the CPU."""
+"""The dtypes by name, conversions to them, and the only device: the CPU."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ def is_device(given: Any) -> Any:
 
 
 def computed(call: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype; DTypeError for floats that are not computed in, whose sums overflow or have no kernels."""
+    """The dtype; DTypeError for float types in which nothing is computed: their sums overflow, or they have no
+    kernels.
+    """
     if dtype.kind == "f" and dtype.itemsize not in (4, 8):
         rule = "expected float32 or float64."
         what = f"{call}: {dtype} is not computed in"
@@ -101,7 +103,7 @@ def numbers(call: str, array: Any, data: Any) -> None:
         raise DTypeError(f"{call}: no tensors of dtype {array.dtype}", {"data": data}, rule)
 
 
-# One word. The letter a is of bytes, and NumPy warns of it.
+# One word. The letter a means bytes, and NumPy warns about it.
 _NUMBERS = re.compile(r"[<>=|]?[b-zA-Z?]\w*", re.ASCII)
 
 

@@ -147,13 +147,13 @@ def _is_one(alpha: Any) -> bool:
 
 
 def beside(call: str, other: Any) -> Any:
-    """An operand that was given to a method; what an operator would decline is refused here."""
+    """An operand given to a method; types for which an operator returns NotImplemented are refused here."""
     return other if is_operand(other) else as_tensor(other)
 
 
 # ---- functions of two or three -----------------------------------------------------------------------------
 def where(condition: Any, x: Any, y: Any) -> Any:
-    """`x` where the condition holds, `y` elsewhere; no gradient leaks from the side not taken."""
+    """`x` where the condition holds, `y` elsewhere; the side not taken gets no gradient."""
     c: Any = as_tensor(condition)
     c = c if c.dtype == bool else c != 0
     return ops.where(c, x, y)

@@ -1,7 +1,7 @@
-"""Arguments that a function has not: words of other libraries that change nothing are taken, all others refused.
+"""Unknown keyword arguments: those of other libraries are accepted where they change nothing, all others are refused.
 
-Python's own word for them ("got an unexpected keyword argument") names neither what is near nor what to do. `answer`
-is called once at the end of a module, for all that is public in it; a call that fits costs one call more.
+Python's own error ("got an unexpected keyword argument") has neither a near name nor a hint. `answer` is
+called once at the end of a module, for all that is public in it; a call that fits costs one call more.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 from tinygrad_seq.engine.dtypes import check_device, device
 from tinygrad_seq.errors import BeyondError, SignatureError, TooLargeError, explain
 
-# Words of PyTorch and NumPy, and the values at which they ask for what is done here anyway.
+# Keywords of PyTorch and NumPy, and the values that mean what is done here anyway.
 _NOTHING_ASKED: dict[str, tuple[Any, ...]] = {
-    **dict.fromkeys(("foreach", "fused"), (None, False, True)),  # how an update is computed, not what it is
+    **dict.fromkeys(("foreach", "fused"), (None, False, True)),  # how an update is computed, not its result
     **dict.fromkeys(("capturable", "differentiable", "maximize", "inplace"), (False, None)),
     **dict.fromkeys(("pin_memory", "share_memory", "sparse", "scale_grad_by_freq"), (False, None)),
     **dict.fromkeys(("non_blocking", "async_op"), (False, True)),
@@ -58,11 +58,11 @@ _MISSING = object()
 
 
 def answer(namespace: dict[str, Any], *names: str) -> None:
-    """Let these functions and classes of a module, or all its public ones, say in our words what they have not."""
+    """Give these functions and classes of a module, or all public ones, our error for unknown keywords."""
     for name in names or list(namespace):
         value = namespace[name]
         if getattr(value, "__module__", None) != namespace["__name__"]:
-            continue  # another module's, which says so itself
+            continue  # another module's, which calls `answer` itself
         if type(value) is FunctionType and not name.startswith("_"):
             namespace[name] = answering(value)
         elif inspect.isclass(value) and not issubclass(value, BaseException):
@@ -70,7 +70,7 @@ def answer(namespace: dict[str, Any], *names: str) -> None:
 
 
 def answer_methods(*classes: type) -> None:
-    """The same for how each class is made and for its public methods."""
+    """The same for the constructor and the public methods of each class."""
     for cls in classes:
         for name, value in list(vars(cls).items()):
             if type(value) is FunctionType and (name == "__init__" or not name.startswith("_")):
@@ -94,7 +94,7 @@ def answering(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def answered(*args: Any, **settings: Any) -> Any:
         try:
-            # Python's quick ways, for the shortest calls are the most frequent ones.
+            # Python's fast paths, because the shortest calls are the most frequent ones.
             if settings:
                 return function(*args, **settings)
             return function(args[0]) if len(args) == 1 else function(*args)
@@ -164,14 +164,14 @@ def fitting(
 
 
 def _beyond(call: str, error: Exception) -> Exception:
-    """What Python or NumPy said of a size or a number, as an error of ours that is one of theirs too."""
+    """An error of Python or NumPy about a size or a number, as an error of ours that is also of their class."""
     if isinstance(error, MemoryError):
         return TooLargeError(f"{call}: there is no memory for so many elements", None, f"{error}")
     return BeyondError(f"{call}: a number is too large", None, f"{error}")
 
 
 def _name(function: Callable[..., Any], args: tuple[Any, ...]) -> str:
-    """What a call is known by: a class by its own name, a method by the method's."""
+    """The name of a call in errors: a class by its own name, a method by the method's."""
     name = (
         getattr(function, "__name__", "call").lstrip("_") if function.__name__ != "__init__" else "__init__"
     )
@@ -192,7 +192,7 @@ def _asks_nothing(call: str, name: str, value: Any) -> bool:
 
 
 def _unknown(call: str, asking: Mapping[str, Any], known: list[str]) -> str:
-    from difflib import get_close_matches  # only where something is wrong
+    from difflib import get_close_matches  # imported only for an error
 
     rule = (
         f"expected {'some of ' if len(known) > 1 else ''}{', '.join(known)}." if known else "expected none."

@@ -1,4 +1,4 @@
-"""`gradcheck`: gradients of any order against central differences; public, as users write functions too."""
+"""`gradcheck`: gradients of any order against central differences; public, for functions of users."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["gradcheck"]
 
 Function = Callable[..., Any]
 FLOAT64 = np.dtype(np.float64)
-# Each of the two totals behind a difference is uncertain by about this many roundings of its terms.
+# Each of the two sums in a difference has an error of about this many roundings of its terms.
 _ROUNDINGS = 4.0
 
 
@@ -33,17 +33,17 @@ def gradcheck(
 ) -> bool:
     """True where the gradient of `fn` at `inputs` agrees with finite differences; else raises GradientError.
 
-    The outputs, one tensor or a tuple, meet fixed random weights w in one number, S = sum of w f(x). For each
-    input that wants a gradient, and one random direction v, so that every entry counts at constant cost,
+    The outputs, one tensor or a tuple, are reduced to one number by fixed random weights w, S = sum of w f(x). For
+    each input that wants a gradient, and one random direction v, so that every entry counts at constant cost,
 
         numeric  = (S(x + eps v) - S(x - eps v)) / (2 eps)
         analytic = sum of v dS/dx
         error    = |numeric - analytic| / max(|numeric|, |analytic|, noise / rtol)
-        noise    = 4 * 2^-52 * sum of |w f(x)| / eps        (what rounding alone does to `numeric`)
+        noise    = 4 * 2^-52 * sum of |w f(x)| / eps        (the rounding error of `numeric`)
 
     and `error <= rtol` is asked for. With `order` n > 1 the function checked is the gradient of order n - 1.
     All in float64, at a point away from kinks and poles. An input that wants no gradient is a constant.
-    Inputs are moved in place and put back, so parameters of a layer that `fn` closes over may be among them;
+    Inputs are changed in place and restored, so parameters of a layer that `fn` closes over may be among them;
     draws from the default random streams are the same at every call.
 
     >>> x = Tensor([0.5, 2.0], dtype="float64", requires_grad=True)
@@ -110,7 +110,7 @@ def _wanting(given: Sequence[Any]) -> dict[int, Tensor]:
 
 
 def _gradient_of(outputs: Function, wanting: list[Tensor], rng: Generator) -> Function:
-    """The gradient of `outputs`, met by fixed weights, as the next function to check."""
+    """The gradient of the weighted sum of `outputs`, as the next function to check."""
     weights = _weights(outputs(), rng)
 
     def slopes() -> tuple[Tensor, ...]:
@@ -129,7 +129,7 @@ def _weights(outs: Sequence[Tensor], rng: Generator) -> list[Array]:
 
 
 def _direction(shape: tuple[int, ...], rng: Generator) -> Array:
-    """Signs at random times sizes from 0.5 to 1.5: no entry counts for nothing."""
+    """Random signs times sizes from 0.5 to 1.5: every entry has a weight."""
     u = rng.rand(*shape, dtype=FLOAT64).array
     return np.where(u < 0.5, 0.5 + 2.0 * u, 0.5 - 2.0 * u)  # type: ignore[no-any-return]
 
@@ -144,7 +144,7 @@ def _total(outs: Sequence[Tensor], weights: Sequence[Array]) -> Tensor:
 def _compare(
     outputs: Function, weights: Sequence[Array], x: Tensor, slope: Array, direction: Array, eps: float
 ) -> tuple[float, float, float]:
-    """(numeric, analytic, what rounding does to numeric) for the step that float64 really takes."""
+    """(numeric, analytic, rounding error of numeric) for the step that float64 really takes."""
     kept, totals, size = x.array, [], 0.0
     ends = [np.asarray(kept + step * direction) for step in (eps, -eps)]
     try:

@@ -1,4 +1,4 @@
-"""Hooks in the order of their registration, and the handle that takes one away again."""
+"""Hooks in the order of their registration, and the handle that removes one."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Hooks(dict[int | str, Any]):
 
 
 class RemovableHandle:
-    """What a registration returns: `remove()` takes the hook away again, once or more often.
+    """The result of a registration: `remove()` removes the hook; calling it again does nothing.
 
     As a `with` block it does so at the end, also where an error ends it. Calling it does the same as `remove`. It
-    does not keep alive what the hook stands on.
+    does not keep the hook's owner alive.
 
     >>> from tinygrad_seq.nn import Linear
     >>> layer, shapes = Linear(3, 2), []
@@ -49,7 +49,7 @@ class RemovableHandle:
         self._hooks, self.id = ref(hooks), number
 
     def remove(self) -> None:
-        """Take the hook away; nothing happens where it is gone already."""
+        """Remove the hook; nothing happens where it is removed already."""
         hooks = self._hooks()
         if hooks is not None:
             hooks.pop(self.id, None)

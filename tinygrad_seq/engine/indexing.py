@@ -37,7 +37,7 @@ def getitem(self: T, key: Any) -> T:
 
 
 def setitem(self: T, key: Any, value: Any) -> None:
-    """Write into the array itself; a tape that still holds it will refuse to use it."""
+    """Write into the array itself; a tape that has saved it will refuse to use it."""
     if isinstance(self.node, Node) or (self.mode & WANTS and STATE.recording):
         raise GraphError(
             "assignment: x is on the tape and cannot be written to",
@@ -90,7 +90,7 @@ def gather(self: T, axis: int | None = None, ids: Any = None, *, dim: Any = None
 
 
 def _written(x: Any, value: Any) -> Any:
-    """What is written, as an array; DTypeError for what is no number, which NumPy would read as one or as NaN."""
+    """The value to be written, as an array; DTypeError for values that NumPy would convert to a number or NaN."""
     if isinstance(value, (list, tuple)) and value:
         return Recorded.tensor_type(value).array
     if isinstance(value, (list, tuple)):
@@ -113,7 +113,7 @@ def ids_of(call: str, x: Any, ids: Any) -> Any:
 
 
 def _listed(call: str, x: Any, ids: Any) -> Array:
-    """Ids in lists as an array; no ids are integers too. DTypeError for rows of unequal length."""
+    """Ids in lists as an array; an empty list has an integer dtype. DTypeError for rows of unequal length."""
     try:
         found = np.asarray(ids)
     except ValueError:
@@ -123,7 +123,7 @@ def _listed(call: str, x: Any, ids: Any) -> Array:
 
 
 def values_only(x: Any) -> ArgumentError:
-    """The error for values of `max(1)` that are taken for PyTorch's pair."""
+    """The error for values of `max(1)` that are used like PyTorch's pair."""
     rule = "axis=1 gives values alone, as in NumPy; dim=1 gives (values, indices), as in PyTorch."
     return ArgumentError(
         "max, min: an axis without a name gives values alone", {"values": x}, rule, "Name it."
@@ -151,7 +151,7 @@ def _entries(x: Any, key: Any) -> tuple[Any, ...]:
 
 def _advanced(x: Any, entries: tuple[Any, ...]) -> Any:
     """One basic slice, the indexed axes brought to the front, one gather, and the new axes put in place."""
-    # NumPy's rule: indexed axes that stand side by side leave their new axes where they were.
+    # NumPy's rule: adjacent indexed axes leave their new axes in place.
     indexed = [i for i, e in enumerate(entries) if isinstance(e, (Recorded, np.ndarray, int))]
     together = indexed[-1] - indexed[0] == len(indexed) - 1
     widths = [e.ndim if _is_mask(e) else 0 if e is None or e is Ellipsis else 1 for e in entries]

@@ -1,9 +1,9 @@
-"""`x += y` and its kin: the tensor takes a new value, and every name that means it sees that.
+"""`x += y` and other in-place operators: the tensor takes a new value, visible through every name of it.
 
-As in NumPy and PyTorch, after `y = x; x += 1` both are the new value. Tapes are not disturbed: they hold on to the
-old array, and what `x` becomes is recorded. A leaf that wants a gradient is written to inside `no_grad()` only.
-A view (`x[0]`, `x.T`, `x.detach()`) is written through: the tensor that it is a view of changes too. On the tape,
-where that is not recorded, it is refused.
+As in NumPy and PyTorch, after `y = x; x += 1` both are the new value. Tapes stay valid: they keep the old
+array, and the new value of `x` is recorded. A leaf that requires a gradient can be written to only inside
+`no_grad()`. A view (`x[0]`, `x.T`, `x.detach()`) is written through: the tensor that it is a view of changes
+too. On the tape, where that is not recorded, it is refused.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from tinygrad_seq.runtime.arrays import Array
 
 
 def become(x: Any, symbol: str, out: Any) -> Any:
-    """`x` with the value and the place on the tape of `out`, which `x symbol y` came to."""
+    """`x` with the value and the node of `out`, the result of `x symbol y`."""
     if out is NotImplemented or (isinstance(x.node, Leaf) and x.node.value is not None):
-        return out  # a number that is shared by all who use it is never changed
+        return out  # a shared constant is never changed
     if STATE.recording and isinstance(x.node, Leaf | None) and x.mode:
         raise _refused_leaf(x, symbol)
     call = f"x {symbol}= y"
@@ -61,14 +61,14 @@ def become(x: Any, symbol: str, out: Any) -> Any:
 
 
 def take_array(x: Any, array: Array) -> None:
-    """Give a leaf another array; what was recorded before is known to have read the old one."""
+    """Give a leaf another array; ops recorded before have read the old one."""
     x.array = array
     if x.node is not None:
         x.node.replaced = next_index()
 
 
 def _is_shared(x: Any) -> bool:
-    """True where a tensor that x is a view of, or a view of x, is still there."""
+    """True where a tensor that x is a view of, or a view of x, is still alive."""
     if weakref.getweakrefcount(x) and any(
         type(r) is weakref.ref and r.__callback__ is None for r in weakref.getweakrefs(x)
     ):

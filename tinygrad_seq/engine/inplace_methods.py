@@ -1,7 +1,7 @@
 """Methods that write into the tensor's own array, with PyTorch's names: `add_ mul_ zero_ copy_ uniform_ ...`.
 
 They are for tensors that are on no tape: a leaf without a gradient, or any leaf inside `no_grad()`. All else is
-refused, for a gradient would be lost. A tape that holds the array notices the change.
+refused, because a gradient would be lost. A tape that holds the array notices the change.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _overwritten(self: T, call: str, value: Any) -> T:
     if new.mode & WANTS and STATE.recording:
         raise _lost(call, self, new)
     array = new.array
-    kinds = "biuf"  # what a kind holds stands before it
+    kinds = "biuf"  # the values of each kind come before it
     if kinds.index(array.dtype.kind.replace("u", "i")) > kinds.index(self.array.dtype.kind.replace("i", "u")):
         held = "booleans" if self.array.dtype.kind == "b" else "integers"
         named, rule = {"x": self, "value": new}, f"expected {held}."

@@ -1,4 +1,4 @@
-"""`backward()`: the gradients of one tensor, added to what the leaves have; hooks on the way."""
+"""`backward()`: the gradients of one tensor, added to the `.grad` of the leaves; hooks on gradients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinygrad_seq.runtime.weakrefs import Held
 
 
 def cotangent(call: str, output: Any, gradient: Any) -> Any:
-    """What a walk starts with: the gradient of a loss to `output`, which is 1 for a number."""
+    """The cotangent of `output`, with which a backward pass starts: 1 for a number."""
     if gradient is None:
         if output.size != 1:
             raise GraphError(
@@ -33,11 +33,11 @@ def cotangent(call: str, output: Any, gradient: Any) -> Any:
 
 
 def backward(self: Any, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
-    """Add d self / d leaf to the `.grad` of every leaf that wants one.
+    """Add d self / d leaf to the `.grad` of every leaf that requires one.
 
     `gradient` is d loss / d self; needed unless `self` has one element. The graph is released on the way
     unless `retain_graph`; with `create_graph` the gradients are on the tape themselves.
-    Raises GraphError where nothing wants a gradient or the graph was released before.
+    Raises GraphError where nothing requires a gradient or the graph was released before.
     """
     if not self.mode & WANTS:
         raise GraphError(
@@ -59,16 +59,16 @@ def backward(self: Any, gradient: Any = None, retain_graph: bool = False, create
 
 
 def own(node: AnyNode, g: Any, mine: set[AnyNode]) -> Any:
-    """A gradient as an array that nobody else has: two leaves may have been handed one (x + y), or a view."""
+    """A gradient as an array without another owner: two leaves may have got the same one (x + y), or a view."""
     if node in mine and g.flags.owndata:
-        mine.discard(node)  # whoever asks for it again gets a copy
+        mine.discard(node)  # the next request gets a copy
         return g
     return np.array(g)
 
 
 def retain_grad(self: Any) -> None:
     """Keep the gradient of this intermediate tensor in `.grad`, as leaves do anyway."""
-    here = Held(self)  # a tensor that its own tape held on to would be freed late
+    here = Held(self)  # a tensor referenced by its own tape would be freed late
 
     def keep(g: Any) -> None:
         kept = here()

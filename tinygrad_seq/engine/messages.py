@@ -1,4 +1,4 @@
-"""What to say when an op or a walk is refused: operands, origins and the rule in numbers."""
+"""Errors for ops and backward passes that are refused: operands, origins and the rule in numbers."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ _TELLERS = {
 
 
 def foreign(x: Any) -> DTypeError:
-    """The error for what cannot stand beside a tensor; PyTorch's tensors are named as such."""
+    """The error for an object that is no operand for a tensor; PyTorch's tensors are named as such."""
     if _of_pytorch(x):
         rule = "expected a tensor of tinygrad_seq: a gradient cannot cross from one library to the other."
         hint = "Use tgs.tensor(x.detach().numpy()) for its values."
@@ -188,7 +188,7 @@ def _of_pytorch(x: Any) -> bool:
 
 
 def refuse_foreign(*operands: Any, lists: bool = False) -> None:
-    """DTypeError for PyTorch's tensors, and for `lists`: Python would repeat one, or say that it differs."""
+    """DTypeError for PyTorch's tensors, and for `lists`: Python would repeat one, or call it unequal."""
     for x in operands:
         if _of_pytorch(x) or (lists and isinstance(x, (list, tuple))):
             raise foreign(x)
@@ -196,7 +196,7 @@ def refuse_foreign(*operands: Any, lists: bool = False) -> None:
 
 # ---- what the walk refuses ---------------------------------------------------------------------------------
 def released(node: Node, is_root: bool) -> GraphError:
-    """The error for a walk that reaches what an earlier walk released."""
+    """The error for a backward pass that reaches a graph that an earlier one released."""
     if is_root:
         return GraphError(
             "backward: this graph was walked before and its memory released",
@@ -214,18 +214,18 @@ def released(node: Node, is_root: bool) -> GraphError:
 
 
 class Made:
-    """A node as an error text shows it: dtype, shape, and where it was made."""
+    """A node in an error text: dtype, shape, and its origin."""
 
     def __init__(self, node: Node):
         shape: Any = node.shape
         dtype: Any = node.dtype
-        several = isinstance(dtype, tuple)  # outputs of one op: the first stands for all
+        several = isinstance(dtype, tuple)  # outputs of one op: the first represents all
         self.shape, self.dtype = (shape[0], dtype[0]) if several else (shape, dtype)
         self.origin = f"from {node.op.name} {node.place}".rstrip()
 
 
 def refuse_changed(node: Node) -> None:
-    """Raise where a value that the rules of this node read was written to since."""
+    """Raise where a value that the rules of this node read has been written to since."""
     for kept in (*(node.saved or ()), node.out):
         if changed_since(kept, node.index):
             raise GraphError(
@@ -237,7 +237,7 @@ def refuse_changed(node: Node) -> None:
 
 
 def refuse_assigned(node: Node) -> None:
-    """Raise where a leaf that a checkpointed function closes over was given another array since."""
+    """Raise where a leaf that a checkpointed function closes over has got another array since."""
     count = (node.settings or {})["inputs"]
     for kept, p in zip((node.saved or ())[count:], node.parents[count:], strict=True):
         tensor = p.tensor() if isinstance(p, Leaf) else None

@@ -1,6 +1,6 @@
-"""What a value is called: by its user (`h.name = "h"`), by the layer that made it (a role), by the function it is of.
+"""Names of a value: of its user (`h.name = "h"`), of the layer (a role), of the function that returned it.
 
-Only readers ask. A node has no marks until it is given one, so that those without cost nothing.
+Pictures and listings use them. A node has no marks until it is given one, so that those without cost nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def rename(node: Node | Leaf, name: str) -> None:
 
 
 def role(name: str, t: T) -> T:
-    """The tensor itself, marked as what it is to the layer that made it: "f" for a forget gate."""
+    """The tensor itself, marked with its role in its layer: "f" for a forget gate."""
     node = getattr(t, "node", None)
     if isinstance(node, Node):
         _own(node).role = name
@@ -44,7 +44,7 @@ def role(name: str, t: T) -> T:
 
 
 def made_by(name: str, start: int, value: Any) -> Any:
-    """What a function returned, marked as made by its ops from the creation index `start` on."""
+    """The results of a function, marked as computed by its ops from the creation index `start` on."""
     for t in value if isinstance(value, tuple) else (value,):
         node = getattr(t, "node", None)
         if isinstance(node, Node) and node.index > start:

@@ -1,7 +1,7 @@
-"""What the tape is made of: nodes, the place they were made in, and the switch that turns recording off.
+"""The tape: nodes, their places, and the switch that turns recording off.
 
-A node keeps its op, parents, settings, what the gradient rules read, and a creation index. There is no list
-of nodes anywhere: sorting the reachable ones by index *is* the tape, and what nobody holds is freed.
+A node keeps its op, parents, settings, the values that its gradient rules read, and a creation index. There
+is no list of nodes: sorting the reachable ones by index *is* the tape, and unreachable ones are freed.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from tinygrad_seq.runtime.weakrefs import Held, Memory, forgotten_with
 
 
 class Watch(Protocol):
-    """What looks at every value while anomaly mode is on."""
+    """An observer of every value, such as that of the anomaly mode."""
 
     def made(self, node: Node | Leaf | None, op: Op, inputs: tuple[Any, ...], out: Array) -> None:
         """An op ran."""
 
     def sent(self, node: Node, parent: Node | Leaf, g: Any, dx: Any) -> None:
-        """The rule of a node turned the gradient of its result into that of a parent."""
+        """The rule of a node computed a contribution to the gradient of a parent."""
 
     def arrived(self, node: Node | Leaf, g: Any) -> None:
-        """The whole gradient of a node is there."""
+        """The gradient of a node is complete."""
 
 
 P = ParamSpec("P")
@@ -47,7 +47,9 @@ R = TypeVar("R")
 
 
 class State(threading.local):
-    """Per thread: is recording on, where are we, who watches. `__dict__` looks the thread up once for several."""
+    """The state of a thread: whether recording is on, the current place, the observer. `__dict__` looks up the
+    thread once.
+    """
 
     run: Callable[..., Any]
     """`run(f, *args)` calls a function of NumPy's without its warnings: infinity and NaN are answers here."""
@@ -60,7 +62,7 @@ class State(threading.local):
     """Where a reader wants them, the tensors of all leaves that are made: a leaf does not keep its tensor."""
 
     def __init__(self) -> None:
-        context = contextvars.Context()  # entered in a tenth of the time that `np.errstate` takes
+        context = contextvars.Context()  # takes a tenth of the time of `np.errstate`
         context.run(np.seterr, all="ignore")
         self.run, self.recording, self.place, self.watch = context.run, True, Place(), None
         self.tracing, self.composed, self.kept = False, False, None
@@ -78,10 +80,11 @@ def next_index() -> int:
 
 
 class Leaf:
-    """A tensor that no op made: a parameter, a batch, a constant. Kept by the tensor, never the reverse.
+    """The node of a tensor that is no result of an op: a parameter, a batch, a constant. The tensor keeps it, never
+    the reverse.
 
-    `origin` tells of a detached value what made it, `learnt` whether it is a module's parameter, `data` of what is
-    not learnt where its numbers lie, `replaced` when its tensor last took another array.
+    `origin` is the source of a detached value, `learnt` whether it is a module's parameter, `data` the memory of
+    other leaves, `replaced` when its tensor last took another array.
     """
 
     __slots__ = (
@@ -186,7 +189,7 @@ class recording:
 
 
 def _stepping(steps: Any, on: bool) -> Generator[Any, Any, Any]:
-    """A generator whose steps run with recording on or off, and its user with what was before."""
+    """A generator whose steps run with recording on or off; between them the caller's setting holds."""
     sent = None
     try:
         while True:
@@ -279,7 +282,8 @@ def mark_changed(array: Array) -> None:
         if entry is None or entry[0]() is not owner:
             entry = _changed[key] = (forgotten_with(owner, _changed), {})
         if len(entry[1]) >= _RANGES and written not in entry[1]:
-            # One range over all, as if what lies between had been written to: rather refuse too much than too little.
+            # One range over all, as if everything between had been written to: better to refuse too much than too
+            # little.
             starts, stops = zip(written, *entry[1], strict=True)
             _changed[key] = (entry[0], {(min(starts), max(stops)): next(_index)})
         else:

@@ -1,7 +1,7 @@
 """NumPy's functions on tensors: those that have a rule are recorded, with NumPy's arguments and meanings.
 
-A rule returns a tensor, whether or not it wants a gradient. A function without one returns what NumPy returns,
-and is refused where a gradient would be lost.
+A rule returns a tensor, with or without a gradient. A function without a rule returns what NumPy returns, and
+is refused where a gradient would be lost.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Rule = Callable[..., Any]
 
 
 def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What `Tensor.__array_function__` does."""
+    """The body of `Tensor.__array_function__`."""
     name = f"np.{func.__module__.removeprefix('numpy').lstrip('.')}.{func.__name__}".replace("..", ".")
     rule = _RULES.get(func)
     if rule is not None:
@@ -53,7 +53,7 @@ def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _of(x: Any, like: Any = None) -> Any:
-    """A tensor of what NumPy takes as an array: lists are in float64, numbers beside a tensor in its dtype."""
+    """An argument of NumPy as a tensor: lists become float64, numbers beside a tensor have its dtype."""
     return as_tensor(np.asarray(x) if isinstance(x, (list, tuple)) else x, like)
 
 
@@ -193,7 +193,9 @@ def _take(a: Any, indices: Any, axis: int | None = None) -> Any:
 
 
 def _moved_values(function: Any) -> Rule:
-    """A rule for what only picks and repeats elements: NumPy moves their numbers, a gather moves them."""
+    """A rule for functions that only pick and repeat elements: NumPy does it with the elements' numbers, then one
+    gather.
+    """
 
     def rule(a: Any, *args: Any, **settings: Any) -> Any:
         a = _of(a)
@@ -292,7 +294,7 @@ _RULES: dict[Any, Rule] = {
     np.clip: _clip, np.where: _where, np.dot: _dot, np.inner: _inner, np.vdot: _vdot, np.outer: _outer,
     np.tensordot: _tensordot, np.einsum: _einsum,
 }  # fmt: skip
-# Their results are places, counts, truths or texts: no gradient is lost.
+# Their results are indices, counts, booleans or texts: no gradient is lost.
 _NO_GRADIENT = {
     np.argmax, np.argmin, np.argsort, np.argwhere, np.nonzero, np.flatnonzero, np.count_nonzero, np.searchsorted,
     np.digitize, np.bincount, np.all, np.any, np.allclose, np.isclose, np.array_equal, np.array_equiv, np.isin,

@@ -1,7 +1,7 @@
-"""NumPy's protocols: what `np.exp(t)`, `np.concatenate([t, t])` and `np.asarray(t)` do with a tensor.
+"""NumPy's protocols: the results of `np.exp(t)`, `np.concatenate([t, t])` and `np.asarray(t)` for a tensor.
 
-A function that has a rule here is recorded as the method of the same name is. Any other takes a tensor's values,
-but only where no gradient is wanted: a gradient is never cut without a word.
+A function that has a rule here is recorded like the method of the same name. Any other reads a tensor's
+values, but only where no gradient is required: a gradient is never cut silently.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tinygrad_seq.runtime.arrays import Array
 
 
 def may_leave(call: str, value: Any, rule: str, hint: str) -> None:
-    """Raise GraphError where a tensor in `value` wants a gradient, which would stop here without a word.
+    """Raise GraphError where a tensor in `value` requires a gradient, which would be cut silently.
 
     Raises TraceError where a traced one would become a constant of the kernel.
     """
@@ -44,7 +44,7 @@ def _read_only(t: Recorded) -> Array:
 
 
 def writable(call: str, out: Any) -> Any:
-    """The array that an `out=` stands for; a tensor must be off the tape, as for `x[...] = value`."""
+    """The array of an `out=`; a tensor must be off the tape, as for `x[...] = value`."""
     if not isinstance(out, Recorded):
         return out
     if out.mode & (WANTS | TRACED):
@@ -95,7 +95,7 @@ _DETACH = "Write x.detach().numpy() for the values alone."
 
 
 def no_rule(known: bool) -> tuple[str, str]:
-    """Why a call is not recorded, and the way out; `known` where another call of the function would be."""
+    """Why a call is not recorded, and a hint; `known` where another call of the function would be recorded."""
     return ("it has no gradient rule with these arguments." if known else "it has no gradient rule."), _DETACH
 
 

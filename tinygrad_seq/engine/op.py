@@ -1,8 +1,8 @@
-"""`Op`: what a primitive is, and `define`, which enters one among the primitives.
+"""`Op`, a primitive, and `define`, which adds one to the set of primitives.
 
-Nothing anywhere asks an op for its name to know how it behaves: what recording, the backward pass, the fuser and the
-pictures want to know of it stands here as a property, and is set where the op is defined. This file knows nothing of
-tensors: a type that records itself enters `Op.recorders`.
+No code decides by the name of an op: everything that recording, the backward pass, the fuser and the pictures
+need is a property here, set where the op is defined. No tensor type is imported: a type that records itself
+adds itself to `Op.recorders`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Op:
     """A primitive: `forward` maps arrays to an array, `rules[i]` the output's gradient to that of input i.
 
     `reads[i]` names what rule i reads, by place among the inputs, -1 for the output. `kind` is the op's family: map,
-    reduce, move, index, matmul, random, call. `active` are the rules that there are, each with its place.
+    reduce, move, index, matmul, random, call. `active` are the existing rules, each with its place.
 
     >>> from tinygrad_seq.engine import ops
     >>> ops.mul.reads, ops.mul.symmetric, ops.less.active

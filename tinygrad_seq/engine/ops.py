@@ -1,12 +1,11 @@
 """The closed set of primitives: each one's forward pass in NumPy and its gradient rules, side by side.
 
 A rule has the signature `rule(g, out, *inputs, **settings)` and returns the gradient of one input, given the
-gradient `g` of the output. Rules are plain maths on whatever carries it: on arrays for a first derivative, on
-Tensors when the gradient is itself to be recorded. So any order of derivative costs no further code.
-
-Rules never undo broadcasting; the backward pass does that once for all. Each rule states what it `reads`; nothing
-else is kept for it, and an input that it does not read arrives as a stub with `shape` and `dtype` only. All else that
-is to be known of an op is a property, set here too: `Op` lists them.
+gradient `g` of the output. Rules are plain maths on arrays for a first derivative, and on Tensors when the gradient
+itself is recorded. So derivatives of any order need no further code. Rules never undo broadcasting; the backward
+pass does it for all of them. Each rule states what it `reads`; nothing else is saved for it, and an input that it
+does not read is passed as a stub with `shape` and `dtype` only. All other facts about an op are properties, set
+here too: `Op` lists them.
 """
 
 from __future__ import annotations

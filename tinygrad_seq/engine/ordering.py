@@ -1,4 +1,4 @@
-"""Methods that order, add up along the way and measure: sort, topk, cumsum, norm; those of `functional`."""
+"""Methods for order, running sums and norms: sort, topk, cumsum, norm; and those that call `functional`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tinygrad_seq.errors import ArgumentError, RangeError
 
 
 class Ordered(NamedTuple):
-    """Values in order, and the places they come from."""
+    """Sorted values, and their indices."""
 
     values: Any
     indices: Any
 
 
 def _largest(x: Any, at: Any, keeps: bool) -> Any:
-    """The largest |x| over these axes, from which no gradient flows; 1 where it is no number to divide by."""
+    """The largest |x| over these axes, without a gradient; 1 where it cannot be a divisor."""
     if not x.array.size:
         return 1.0
     top = ops.cut(abs(x).amax(at, keeps))
@@ -33,7 +33,7 @@ def _largest(x: Any, at: Any, keeps: bool) -> Any:
 def argsort(
     self: T, axis: Any = None, descending: bool = False, *, dim: Any = None, stable: bool = True
 ) -> T:
-    """The places of the values in order along `axis` (the last), equal ones as they stood; no gradient."""
+    """The indices that sort the values along `axis` (the last), stable for equal ones; no gradient."""
     self._looked_at("argsort")
     descending = flag("argsort", "descending", descending)
     at = one_of_two("argsort", axis, dim)
@@ -78,7 +78,7 @@ def cumsum(self: T, axis: Any = None, *, dim: Any = None, dtype: Any = None) -> 
     i = axis_of("cumsum", at, x.ndim, self)
     before, size = (slice(None),) * i, x.shape[i]
     kind = x.dtype
-    # Sums of floats are of few at a time and in float64: what goes to infinity and back may leave no NaN.
+    # Float sums are of few numbers at a time and in float64: an overflow that cancels must leave no NaN.
     x = x.to(np.float64) if kind.kind == "f" else x.long()
     for shift in (2**n for n in range(max(0, size - 1).bit_length())):
         x = concat(
@@ -97,7 +97,7 @@ def norm(
     p = 2 if p is None or (isinstance(p, str) and p == "fro") else p
     if not isinstance(p, (int, float)) or isinstance(p, bool) or not p > 0:
         raise ArgumentError("norm: no such norm", {"p": p}, "expected a number above 0.")
-    # An even power needs no |x|, whose kink at 0 would take its curvature there.
+    # An even power needs no |x|, whose kink at 0 would make the second derivative wrong there.
     whole_powers = p < math.inf and p % 2 == 0
     x: Any = self if self.array.dtype.kind == "f" else self.to(FLOAT32)  # type: ignore[attr-defined]
     x = x if whole_powers else abs(x)
@@ -107,15 +107,15 @@ def norm(
         return x.sum(at, keeps)  # type: ignore[no-any-return]
     if p < 1:  # 1 / p times the norm, which its gradient has in it, may overflow where the norm does not
         x = x.to(np.float64)
-    # Powers of 1e30 and 1e-30 would leave the numbers there are; those of parts of the largest do not.
+    # Powers of 1e30 and 1e-30 overflow or underflow; those of quotients by the largest do not.
     x = x / _largest(x, at, True)
     if p == 2:
         total = (x * x).sum(at, keeps)
-    elif p < 2:  # the slope, or its own, is infinite at 0
+    elif p < 2:  # the first or second derivative is infinite at 0
         total = ops.where(x == 0.0, 0.0, ops.where(x == 0.0, 1.0, x) ** p).sum(at, keeps)
     else:
         total = (x**p).sum(at, keeps)
-    # The root's slope at 0 is infinite, and infinite times 0 would be NaN.
+    # The root's derivative at 0 is infinite, and infinity times 0 would be NaN.
     none = total == 0.0
     safe = ops.where(none, 1.0, total)
     root = safe.sqrt() if p == 2 else safe ** (1.0 / p)

@@ -1,7 +1,7 @@
-"""Where memory that was taken off the tape came from: what `detach` leaves behind for pictures.
+"""The origin of detached memory: notes that `detach` makes for pictures.
 
-A note is a number and a place, kept as long as the memory itself: it holds neither a node nor an array. It goes
-with the memory, not with a tensor, for a layer reads slices of the state that it is handed.
+A note is a number and a place, kept as long as the memory itself: it holds neither a node nor an array. It
+belongs to the memory, not to a tensor, because a layer reads slices of its state.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Origin(NamedTuple):
 # The owner of the memory by id -> (weak reference to it, {first byte, byte behind the last: what made it}).
 _notes: dict[int, tuple[weakref.ref[Array], dict[tuple[int, int], Origin]]] = {}
 _RANGES = 64
-_WHOLE = (0, -1)  # of the owner itself, for finding an array's bytes takes longer than all the rest
+_WHOLE = (0, -1)  # of the owner itself, because finding an array's bytes takes longer than all the rest
 
 
 def _owner(array: Array) -> Array:
@@ -37,19 +37,19 @@ def _owner(array: Array) -> Array:
 
 
 def note(array: Array, node: Any) -> None:
-    """Note that `array`, now off the tape, is what `node` has made."""
+    """Note that `array`, now off the tape, is the result of `node`."""
     owner = _owner(array)
     key = id(owner)
     entry = _notes.get(key)
     if entry is None or entry[0]() is not owner:
         entry = _notes[key] = (forgotten_with(owner, _notes), {})
     elif len(entry[1]) >= _RANGES:
-        entry[1].clear()  # a buffer that lives on while its parts are handed out: the newest notes will do
+        entry[1].clear()  # a long-lived buffer whose parts are passed on: the newest notes are enough
     entry[1][_WHOLE if array is owner else byte_bounds(array)] = Origin(node.index, node.place)
 
 
 def origin_of(array: Array) -> Origin | None:
-    """What made a detached array, or the one that it is a part of; None where nobody noted it."""
+    """The origin of a detached array, or of the array that it is a part of; None where there is no note."""
     if not _notes or not array.size:
         return None
     owner = _owner(array)

@@ -1,4 +1,4 @@
-"""Gradients that stop where they are told to: what all readings of the gradient through time are made of.
+"""Gradients at chosen nodes: the basis of all readings of the gradient through time in `bptt`.
 
 Unlike `backward` and `grad` this touches no `.grad`, keeps the graph, and may end at nodes inside it.
 """
@@ -21,14 +21,14 @@ _RETAIN = "retain_grad"
 
 
 def node_of(t: Tensor) -> AnyNode:
-    """Where a tensor hangs on the tape."""
+    """The node of a tensor."""
     return t.node or leaf(t)
 
 
 class Route:
-    """The nodes between some roots and some ends, found once and walked as often as one likes.
+    """The nodes between some roots and some ends, found once for any number of backward passes.
 
-    No node of `closed` is passed: what lies behind it gets nothing by way of it.
+    No gradient passes a node of `closed`.
     """
 
     def __init__(self, roots: Sequence[AnyNode], ends: Collection[AnyNode], closed: Collection[AnyNode] = ()):
@@ -53,7 +53,7 @@ class Route:
     def pull(
         self, seeds: Sequence[Any], *, create_graph: bool = False, watch: Watch | None = None
     ) -> dict[AnyNode, Any]:
-        """The gradients at the ends by node, where any arrives: arrays, or Tensors with `create_graph`."""
+        """The gradients at the ends by node, where a path leads: arrays, or Tensors with `create_graph`."""
         arrivals = Arrivals()
         for root, seed in zip(self.roots, seeds, strict=True):
             if root in self.useful and seed is not None:
@@ -74,10 +74,10 @@ class Route:
 
 
 class Independent:
-    """The gradients at the parts of each state as if the parts were given, each by itself.
+    """The gradients at the parts of each state as if the parts were independent.
 
-    Whether h_t = o tanh(c_t) hangs on c_t on the tape, or both come out of one fused step, must not matter: what
-    reaches c_t by way of h_t is taken off again.
+    On the tape h_t = o tanh(c_t) may be computed from c_t, or both may be outputs of one fused step. To make
+    both equal, the gradient that reaches c_t through h_t is subtracted.
     """
 
     def __init__(self, states: Sequence[Sequence[AnyNode]]):
@@ -93,7 +93,7 @@ class Independent:
             before = nodes
 
     def of(self, found: dict[AnyNode, Any]) -> dict[AnyNode, Any]:
-        """The gradients at all parts, from those that one walk from the loss found."""
+        """The gradients at all parts, from those of one backward pass from the loss."""
         apart = dict(found)
         for root, end, way in self.inside:
             if root in found and end in found:

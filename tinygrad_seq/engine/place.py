@@ -1,4 +1,4 @@
-"""Where in the model and in the sequence a value was made, and what it is called."""
+"""The place of a value in the model and in the sequence, and its names."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Place:
 
 @dataclass(slots=True)
 class Marks:
-    """The user's name, the layer's, and the functions whose result this is, the innermost first.
+    """The user's name, the layer's role, and the functions whose result this is, the innermost first.
 
-    Of a function that ran as its composition, the name and the creation index before its first op.
+    A function that ran as its composition has its name and the creation index before its first op.
     """
 
     name: str = ""

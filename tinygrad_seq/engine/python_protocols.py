@@ -1,4 +1,4 @@
-"""What Python's own functions do with a tensor: print, len, iter, float, copy, pickle."""
+"""Python's own functions on a tensor: print, len, iter, float, copy, pickle."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def entries(self: Any) -> Any:
 
 
 def contains(self: Any, value: Any) -> bool:
-    """True where an element equals this."""
+    """True where an element is equal to this."""
     return bool((self == as_tensor(value, self)).any())
 
 
 def truth(self: Any) -> bool:
-    """The truth of one element; of several it is not one."""
+    """The truth value of one element; an error for several."""
     if self.array.size != 1:
         rule = "expected 1 element; use .all() or .any()."
         raise ShapeError("bool: the truth of several elements is not one", {"x": self}, rule)
@@ -75,7 +75,7 @@ def deepcopy(self: Any, memo: dict[int, Any]) -> Any:
 
 
 def reduce(self: Any) -> Any:
-    """What pickle keeps of a leaf: class, array, does it want a gradient, name."""
+    """The pickled content of a leaf: class, array, requires_grad, name."""
     _refuse_copy(self, "pickle")
     return (_rebuilt, (type(self), self.array, self.requires_grad, self.name))
 
@@ -88,7 +88,7 @@ def _refuse_copy(self: Any, call: str) -> None:
 
 
 def _rebuilt(kind: type[Any], array: Array, wants: bool, name: str) -> Any:
-    """A leaf of that class, made without its `__init__`, whose arguments a subclass may have changed."""
+    """A leaf of that class, made without `__init__`, because a subclass may have changed its arguments."""
     made: Any = object.__new__(kind)
     made.array, made.node, made.mode, made._grad = array, None, WANTS if wants else 0, None
     made.label, made.viewed = name, ()

@@ -1,7 +1,7 @@
 """Random numbers by counter: a draw depends on the seed, the stream's name and its number in the stream.
 
-One stream per purpose (`init`, `data`, `dropout`, `sampling`), so that drawing a sample or evaluating never
-changes what training draws next. What a `with` block here changes, it changes for its own thread alone.
+One stream per purpose (`init`, `data`, `dropout`, `sampling`), so that drawing a sample or evaluating never changes
+the next draws of the training. A `with` block of this file affects only its own thread.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Generator:
     True
     """
 
-    _default = False  # True for a default stream: which generator it draws from is the thread's matter
+    _default = False  # True for a default stream: the thread decides which generator it draws from
 
     def __init__(self, seed: int | None = None, stream: str = "default"):
         if seed is not None and not isinstance(seed, (int, np.integer)):
@@ -62,13 +62,13 @@ class Generator:
         return mix(mix(mix(seed & 0xFFFFFFFFFFFFFFFF) ^ zlib.crc32(name.encode())) ^ drawn)
 
     def rand(self, *shape: int, dtype: Any = FLOAT32) -> Any:
-        """Numbers evenly spread over [0, 1)."""
+        """Numbers uniform on [0, 1)."""
         shape = sizes_of(shape, "rand", 0)
         dtype = dtype_of("rand", dtype)
         return ops.uniform(self.next_key(), shape=shape, dtype=dtype)
 
     def uniform(self, low: float, high: float, shape: tuple[int, ...], dtype: Any = FLOAT32) -> Any:
-        """Numbers evenly spread from `low` to `high`; rounding may give `high` itself."""
+        """Numbers uniform from `low` to `high`; rounding may give `high` itself."""
         return self.rand(*shape, dtype=dtype) * (high - low) + low
 
     def randn(self, *shape: int, dtype: Any = FLOAT32) -> Any:
@@ -77,16 +77,16 @@ class Generator:
         return radius * (self.rand(*shape, dtype=dtype) * (2.0 * np.pi)).cos()
 
     def integers(self, low: int, high: int, shape: tuple[int, ...] = ()) -> Any:
-        """Whole numbers evenly spread over low .. high - 1."""
+        """Integers uniform on low .. high - 1."""
         return (self.rand(*shape, dtype=np.float64) * (high - low)).floor().to(np.int64) + low
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on from here."""
+        """The state from which `load_state_dict` continues."""
         own = self._drawing()
         return {"seed": own.seed, "stream": own.stream, "drawn": own.drawn}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         if not isinstance(state, Mapping) or not {"seed", "stream", "drawn"} <= state.keys():
             rule = (
                 "expected what state_dict() of a Generator gives: a dict with 'seed', 'stream' and 'drawn'."
@@ -132,7 +132,7 @@ class _Streams:
 
 
 class _Here(threading.local):
-    """What this thread draws from in place of the process's streams."""
+    """The streams of this thread in place of the process's."""
 
     own: _Streams | None = None
     instead: Mapping[str, Generator] = MappingProxyType({})
@@ -151,7 +151,7 @@ def stream(name: str) -> Generator:
 
 
 def given_or(rng: Any, name: str) -> Generator:
-    """The generator that is given, or the default one for a purpose; DTypeError for what draws no numbers of ours."""
+    """The generator that is given, or the default one for a purpose; DTypeError for any other object."""
     if rng is None:
         return stream(name)
     if not isinstance(rng, Generator):
@@ -163,8 +163,8 @@ def given_or(rng: Any, name: str) -> Generator:
 def manual_seed(seed: int) -> None:
     """Start every default stream afresh from `seed`.
 
-    The default streams are those of the process. A thread other than the main one that calls this gets streams of
-    its own, so that it draws what it would draw if it ran alone.
+    The default streams belong to the process. A thread other than the main one that calls this gets streams of its
+    own, so that its draws do not depend on other threads.
     """
     seed = Generator(seed).seed
     for own in _here.instead.values():
@@ -179,7 +179,7 @@ def manual_seed(seed: int) -> None:
 
 @contextmanager
 def drawing_from(*own: Generator) -> Iterator[None]:
-    """Inside, and in this thread, what draws from a default stream of a generator's name draws from that generator.
+    """Inside, and in this thread, these generators take the place of the default streams of their names.
 
     >>> with drawing_from(Generator(7, "dropout")):
     ...     first = stream("dropout").rand(2)
@@ -198,9 +198,9 @@ Positions = tuple[int, dict[str, dict[str, Any]]]
 
 
 def positions() -> Positions:
-    """The seed of the default streams, and where each of them stands that is not at its start.
+    """The seed of the default streams, and the position of each one that has been drawn from.
 
-    So two that are equal mean the same draws, whichever streams were asked for and not drawn from.
+    So equal positions mean equal future draws.
     """
     streams = _here.own or _process
     with _lock:
@@ -211,7 +211,7 @@ def positions() -> Positions:
 
 @contextmanager
 def replayed(before: Positions) -> Iterator[None]:
-    """Draw what was drawn from `before` on once more, in this thread; afterwards no stream has moved."""
+    """Repeat the draws from `before` on, in this thread; afterwards every stream has its old position."""
     own, instead = _here.own, _here.instead
     _here.own, _here.instead = _Streams(*before), MappingProxyType({})
     try:
@@ -222,7 +222,7 @@ def replayed(before: Positions) -> Iterator[None]:
 
 @contextmanager
 def noted() -> Iterator[list[int]]:
-    """Note in this thread what every generator draws inside, for `drawn_again`."""
+    """Record in this thread the draws of every generator, for `drawn_again`."""
     before, words = _here.noting, list[int]()
     _here.noting = (*before, words)
     try:
@@ -233,7 +233,7 @@ def noted() -> Iterator[list[int]]:
 
 @contextmanager
 def drawn_again(words: list[int]) -> Iterator[None]:
-    """Inside, and in this thread, draws are those that were noted, in this order; no generator moves.
+    """Inside, and in this thread, draws repeat the recorded ones in their order; no generator moves.
 
     Raises GraphError where there are more draws or fewer.
     """

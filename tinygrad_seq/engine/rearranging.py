@@ -1,4 +1,4 @@
-"""Methods that repeat, roll, pick and mask values, each made of the primitives that move and choose."""
+"""Methods that repeat, roll, pick and mask values, composed of primitives that move and select."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def repeat(self: T, *sizes: Any, axis: Any = None) -> T:
 
 
 def tile(self: T, *sizes: Any) -> T:
-    """Whole copies laid side by side; axes that no number is given for are left as they are."""
+    """Whole copies side by side; axes without a number are left as they are."""
     x: Any = self
     counts = sizes_of(sizes)
     if any(n < 0 for n in counts):
@@ -107,7 +107,7 @@ def repeat_interleave(self: T, repeats: int, axis: Any = None, *, dim: Any = Non
 
 
 def roll(self: T, shifts: Any, dims: Any = None, *, axis: Any = None) -> T:
-    """The values moved on by `shifts` along `dims`, those that fall off coming in at the other end."""
+    """The values shifted by `shifts` along `dims`, circularly."""
     x: Any = self
     at = one_of_two("roll", axis, dims)
     if at is None:
@@ -124,7 +124,7 @@ def roll(self: T, shifts: Any, dims: Any = None, *, axis: Any = None) -> T:
 
 
 def unfold(self: T, dimension: int, size: int, step: int) -> T:
-    """All windows of `size` along an axis, `step` apart, each laid along a new last axis."""
+    """All windows of `size` along an axis, `step` apart, each along a new last axis."""
     x: Any = self
     i = axis_of("unfold", dimension, x.ndim, self)
     size, step = whole("unfold", "size", size), whole("unfold", "step", step)
@@ -152,7 +152,7 @@ def narrow(self: T, dim: int, start: int, length: int) -> T:
 
 
 def select(self: T, dim: int, index: int) -> T:
-    """One entry of an axis, which is then gone."""
+    """One entry of an axis, without this axis."""
     x: Any = self
     return x[(slice(None),) * axis_of("select", dim, x.ndim, self) + (index,)]  # type: ignore[no-any-return]
 

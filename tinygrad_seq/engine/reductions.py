@@ -27,7 +27,7 @@ def axes_of(call: str, axis: Any, x: Recorded) -> tuple[int, ...]:
 
 
 class Extreme(NamedTuple):
-    """The largest or smallest values along an axis and where they stand, as PyTorch's `max(dim=...)` gives them.
+    """The largest or smallest values along an axis and their indices, like PyTorch's `max(dim=...)`.
 
     >>> from tinygrad_seq import tensor
     >>> values, indices = tensor([[1.0, 3.0], [5.0, 2.0]]).max(dim=1)
@@ -43,7 +43,7 @@ class Extreme(NamedTuple):
         hint = "Take .values, or write axis= for dim=."
         raise ArgumentError("a pair (values, indices) is no tensor", None, rule, hint)
 
-    # A tuple would be repeated by `* 2`, joined by `+` and stacked by NumPy.
+    # A tuple would be repeated by `* 2`, concatenated by `+` and stacked by NumPy.
     def __add__(self, other: Any) -> NoReturn:
         self._refuse()
 
@@ -84,13 +84,13 @@ def prod(
     keepdim: bool = False,
     dtype: Any = None,
 ) -> T:
-    """The product over `axis` (all axes where None); that of integers is int64. Zeros leave no gradient NaN."""
+    """The product over `axis` (all axes where None); that of integers is int64. Zeros make no gradient NaN."""
     x: Any = self if dtype is None else self.to(dtype)  # type: ignore[attr-defined]
     axes, keeps = axes_of("prod", one_of_two("prod", axis, dim), self), kept(keepdims, keepdim)
     x = x if x.dtype.kind == "f" else x.long()
     for i in axes:
         before = (slice(None),) * i
-        while x.shape[i] > 1:  # halves times halves: a product that divides by nothing
+        while x.shape[i] > 1:  # by halves: a product without divisions
             half, odd = divmod(x.shape[i], 2)
             y = x[(*before, slice(half))] * x[(*before, slice(half, 2 * half))]
             x = concat([y, x[(*before, slice(2 * half, None))]], i) if odd else y
@@ -194,10 +194,9 @@ def var(
 ) -> T:
     """The variance over `axis`: the sum of squared deviations by n - correction.
 
-    The correction is 1, as in PyTorch, where it is not given; NumPy's `ddof` is the same number, and
-    `unbiased=False` is 0. It is taken from the deviations themselves, so that numbers far from 0 with a
-    small spread keep it, and in float64, so that no square of a float32 number is lost. Where the sum of
-    the numbers overflows it is infinite.
+    The correction is 1, as in PyTorch, where it is not given; NumPy's `ddof` is the same number, and `unbiased=False`
+    is 0. It is taken from the deviations themselves, so that numbers far from 0 with a small spread keep it, and in
+    float64, so that no square of a float32 number is lost. Where the sum of the numbers overflows it is infinite.
     """
     axes = axes_of("var", one_of_two("var", axis, dim), self)
     less = _correction("var", correction, unbiased, ddof, place)
@@ -206,7 +205,7 @@ def var(
 
 
 def _spread(self: T, axes: tuple[int, ...], keeps: bool, less: float) -> T:
-    """The variance in float64: squares of float32 numbers neither overflow there nor vanish."""
+    """The variance in float64: squares of float32 numbers neither overflow nor underflow there."""
     x: Any = self
     wide = x.to(np.float64)
     mean = x.mean(axes, keepdims=True) if self.array.dtype.kind == "f" else wide.mean(axes, keepdims=True)
@@ -235,7 +234,7 @@ def std(
     less = _correction("std", correction, unbiased, ddof, place)
     axes = axes_of("std", one_of_two("std", axis, dim), self)
     var: Any = _spread(self, axes, kept(keepdims, keepdim) or place == (True,), less)
-    # The root's slope at 0 is infinite, and infinite times a deviation of 0 would be NaN.
+    # The root's derivative at 0 is infinite, and infinity times a deviation of 0 would be NaN.
     root = ops.where(var == 0.0, 1.0, var).sqrt()
     kind = self.array.dtype if self.array.dtype.kind == "f" else FLOAT32
     return ops.where(var == 0.0, 0.0, root).to(kind)  # type: ignore[no-any-return]
@@ -274,7 +273,7 @@ def any(self: T, axis: Any = None, keepdims: bool = False, *, dim: Any = None, k
 
 
 def _correction(call: str, correction: Any, unbiased: Any, ddof: Any, place: tuple[Any, ...]) -> float:
-    """What is taken from the count: 1, or what is said under one of the three names."""
+    """The number that is subtracted from the count: 1, or the value of one of the three names."""
     said = {"correction": correction, "unbiased": unbiased, "ddof": ddof}
     given = {name: value for name, value in said.items() if value is not None}
     if len(given) > 1:

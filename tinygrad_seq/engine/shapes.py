@@ -16,12 +16,12 @@ from tinygrad_seq.errors import ArgumentError, ShapeError
 
 
 def reshape(self: T, *shape: Any) -> T:
-    """The same elements in rows of another length; one size may be -1."""
+    """The same elements in another shape; one size may be -1."""
     return unary(ops.reshape, self, {"shape": sizes_of(shape, "reshape")})
 
 
 def flatten(self: T, start_dim: int = 0, end_dim: int = -1) -> T:
-    """Axes `start_dim` to `end_dim` laid into one."""
+    """Axes `start_dim` to `end_dim` as one."""
     shape = self.array.shape
     if not shape and (start_dim, end_dim) == (0, -1):
         return reshape(self, 1)
@@ -117,13 +117,13 @@ def chunk(self: T, chunks: int, axis: int | None = None, *, dim: int | None = No
     """At most `chunks` pieces of equal size along `axis`; the last may be shorter."""
     axis = axis_of("chunk", first_axis("chunk", axis, dim), self.array.ndim, self)
     chunks = whole("chunk", "chunks", chunks, 1, 2**31)
-    if not self.array.shape[axis]:  # as many empty ones as are asked for, so that they can be unpacked
+    if not self.array.shape[axis]:  # as many empty ones as requested, so that they can be unpacked
         return split(self, [0] * chunks, axis)
     return split(self, max(1, -(-self.array.shape[axis] // chunks)), axis)
 
 
 def concat(tensors: Sequence[Any], axis: int | None = None, *, dim: int | None = None) -> Any:
-    """The tensors laid end to end along `axis`."""
+    """The tensors concatenated along `axis`."""
     pieces: list[Any] = [as_tensor(t) for t in sequence("concat", "tensors", tensors)]
     if not pieces:
         raise ShapeError("concat: no tensors given", None, "expected at least one.")

@@ -39,7 +39,7 @@ class Tensor(Recorded):
     """An n-dimensional array on the tape.
 
     `Tensor(data)` copies. Lists of Python floats become float32, integers int64; arrays keep their dtype.
-    Ops on tensors that want a gradient are recorded; `backward()` reads the record.
+    Ops on tensors that require a gradient are recorded; `backward()` reads the record.
 
     >>> x = Tensor([1.0, 2.0], requires_grad=True)
     >>> (x * x).sum().backward()
@@ -104,7 +104,7 @@ class Tensor(Recorded):
 
     @property
     def origin(self) -> str:
-        """Where it came from, as error texts say it."""
+        """Its origin, for error texts."""
         if isinstance(self.node, Node):
             return f"from {self.node.op.name} {self.node.place}".rstrip()
         if self.name:
@@ -140,7 +140,7 @@ class Tensor(Recorded):
 
     @property
     def data(self) -> Array:
-        """The array itself. What is written to it, as by `t.data[0] = 1`, is noticed by tapes that hold it."""
+        """The array itself. Tapes that have saved it notice writes such as `t.data[0] = 1`."""
         return watched(self.array)
 
     @data.setter
@@ -184,7 +184,7 @@ class Tensor(Recorded):
         return self.array.tolist()
 
     def detach(self) -> Tensor:
-        """The same values off the tape: no gradient flows back, and the memory behind is let go."""
+        """The same values off the tape: no gradient flows back, and the graph behind can be freed."""
         if isinstance(self.node, Node):
             origins.note(self.array, self.node)
         twin = wrap(self.array)
@@ -198,7 +198,7 @@ class Tensor(Recorded):
     # ---- gradients -------------------------------------------------------------------------------------
     @property
     def grad(self) -> Tensor | None:
-        """The gradient that `backward()` left here, or None. A tensor or array of floats may be put in its place."""
+        """The gradient that `backward()` has accumulated here, or None. A tensor or float array may be assigned."""
         return self._grad  # type: ignore[no-any-return]
 
     @grad.setter

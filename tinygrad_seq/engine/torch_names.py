@@ -1,4 +1,4 @@
-"""What PyTorch's users look for at the top of a package: `randint multinomial from_numpy linspace cuda ...`."""
+"""Functions with PyTorch's names at the top of the package: `randint multinomial from_numpy linspace cuda ...`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def empty(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False) -> Ten
 
 @on_cpu
 def linspace(start: float, end: float, steps: int, dtype: Any = FLOAT32) -> Tensor:
-    """`steps` numbers evenly apart from `start` to `end`, both among them."""
+    """`steps` equally spaced numbers from `start` to `end`, both included."""
     first, last = real("linspace", "start", start), real("linspace", "end", end)
     count, kind = sizes_of((steps,), "linspace", 0)[0], dtype_of("linspace", dtype)
     return wrap(STATE.run(np.linspace, first, last, count).astype(kind))
@@ -199,12 +199,12 @@ def is_grad_enabled() -> bool:
 
 
 def enable_grad(function: Any = None) -> Any:
-    """Ops inside are recorded, though `no_grad` is around."""
+    """Ops inside are recorded, also within `no_grad`."""
     return recording(True) if function is None else recording(True)(function)
 
 
 class set_grad_enabled(recording):
-    """Ops are recorded or not: from here on where it is called alone, inside where it is a `with` block."""
+    """Switch recording on or off: from here on where it is called, inside the block where it is used in `with`."""
 
     __slots__ = ("before",)
 
@@ -214,7 +214,7 @@ class set_grad_enabled(recording):
         STATE.recording = self.on
 
     def __enter__(self) -> None:
-        self._undo()  # the end of the block is to bring back what was before it was switched
+        self._undo()  # the end of the block restores the setting before the call
         super().__enter__()
 
     def _undo(self) -> None:
@@ -222,7 +222,7 @@ class set_grad_enabled(recording):
             STATE.recording, self.before = self.before, None
 
     def __call__(self, function: Any) -> Any:
-        """The function with recording switched inside; what was before holds again outside."""
+        """The function with recording switched inside; outside, the old setting holds."""
         self._undo()
         return super().__call__(function)
 
@@ -235,7 +235,7 @@ def inference_mode(mode: Any = True) -> Any:
 
 
 class _Accelerator:
-    """What PyTorch's programs ask before they choose a device: there is none but the CPU."""
+    """The device queries of PyTorch's programs: there is only the CPU."""
 
     @staticmethod
     def is_available() -> bool:

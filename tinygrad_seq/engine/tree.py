@@ -1,4 +1,4 @@
-"""Trees: a tensor, or tuples, lists and dicts of them to any depth. A recurrent state comes as one."""
+"""Trees: a tensor, or tuples, lists and dicts of them to any depth, such as a recurrent state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinygrad_seq.errors import DTypeError, ShapeError
 
 
 def children(value: Any) -> Iterable[tuple[Any, Any]] | None:
-    """What a container holds, by its place or its key; None for what is no container.
+    """The children of a container, by index or key; None for anything else.
 
     Containers are tuples (named ones too), lists and mappings.
     """
@@ -100,7 +100,7 @@ def detach(state: Any, where: Any = None, *, axis: int | None = None) -> Any:
 
         h = where(mask, h.detach(), h)
 
-    `where` is (B,), True = cut: no gradient goes back from such a row, exactly. The other rows are as they were.
+    `where` is (B,), True = cut: such a row gets a gradient of exactly 0. The other rows are unchanged.
     `axis` is the batch's, by default the last but one: (B, H) and (L, B, H) alike; the only one of a (B,) state.
     Raises ShapeError for a mask that is not (B,), of booleans.
 

@@ -129,7 +129,7 @@ _INSTEAD = {
 
 
 class NameMissing(AttributeError):
-    """An attribute that is not there. Its text is made when it is read, for most who ask (`hasattr`) never do."""
+    """A missing attribute. Its text is built when it is read, because `hasattr` never reads it."""
 
     def __init__(self, owner: str, name: str, names: Callable[[], Iterable[str]]):
         super().__init__(f"{owner} has no attribute {name!r}", name=name)
@@ -141,7 +141,7 @@ class NameMissing(AttributeError):
     def __str__(self) -> str:
         if self.wanted.startswith("__"):
             return str(self.args[0])
-        from difflib import get_close_matches  # only where something is wrong
+        from difflib import get_close_matches  # imported only for an error
 
         near = get_close_matches(self.wanted, [n for n in self.names() if not n.startswith("_")], 3, 0.75)
         lines = [f"{self.args[0]}."]
@@ -154,7 +154,7 @@ class NameMissing(AttributeError):
 
 
 def missing(owner: str, name: str, names: Callable[[], Iterable[str]]) -> AttributeError:
-    """The error for an attribute that is not there: what is near it, what stands for it, where to read on."""
+    """The error for a missing attribute: near names, a replacement, and where to read more."""
     return NameMissing(owner, name, names)
 
 

@@ -1,4 +1,4 @@
-"""What `t.data` is: the tensor's array, through which a write is noticed by the tapes that hold it."""
+"""The value of `t.data`: a view of the tensor's array whose writes are noticed by the tapes that have saved it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from tinygrad_seq.runtime.arrays import Array
 class Watched(np.ndarray[Any, np.dtype[Any]]):
     """A view of a tensor's memory. `d[i] = v`, `d -= v`, `np.add(..., out=d)` and `d.fill(v)` write to it.
 
-    NumPy itself sees a read-only array, so that no write goes past the note that is made here.
-    What is computed from it is a plain array.
+    NumPy itself sees a read-only array, so that every write is noted here. Results computed from it are plain arrays.
     """
 
     def __setitem__(self, key: Any, value: Any) -> None:

@@ -13,9 +13,7 @@ from tinygrad_seq.runtime.arrays import Array
 __all__ = ["Detected", "cannot_tell", "detectors", "find_units"]
 
 LEAST = 100  # tokens from which on a unit is said to follow anything
-SAME = (
-    0.9  # a correlation of a detector with itself, turned round, from which on the turn has changed nothing
-)
+SAME = 0.9  # of a detector with its shifted self: from this correlation on the shift is no baseline
 OFTEN = 8  # tokens at which a property must hold, and at which it must not
 
 
