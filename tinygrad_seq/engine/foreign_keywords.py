@@ -87,7 +87,7 @@ _made_of_nothing.__name__ = "__init__"
 
 
 def answering(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, which is called again without the words that ask for nothing, or refuses what it has not."""
+    """The function; it is called again without keywords that change nothing, or raises for unknown ones."""
     if inspect.signature(function).parameters.keys() in ({"self"}, {"x"}):
         return _of_one(function)
 
