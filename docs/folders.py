@@ -16,8 +16,8 @@ NAME = PACKAGE.name
 
 # From the bottom to the top: a folder imports from those before it and from itself.
 ORDER = (
-    *("root", "runtime", "engine", "tape", "fuser", "functional", "optim", "nn", "bptt", "viz", "models"),
-    *("replay", "data", "sampling", "training", "analysis", "cli"),
+    *("root", "runtime", "engine", "tape", "fuser", "replay", "functional", "optim", "nn", "bptt", "viz"),
+    *("models", "data", "sampling", "training", "analysis", "cli"),
 )
 # What each folder holds, in two or three words, and its colours by the part of the house that it is in.
 _WHAT = {
@@ -31,7 +31,7 @@ _WHAT = {
     "bptt": "gradient over time",
     "viz": "tape to pictures",
     "models": "sequence models",
-    "replay": "a step run again",
+    "replay": "a function run again",
     "data": "texts, tokenizers",
     "sampling": "text from a model",
     "training": "runs and their folders",
@@ -63,7 +63,6 @@ _FLOWS = {
     ("functional", "nn"): "formulas",
     ("optim", "nn"): "clipping",
     ("nn", "models"): "layers",
-    ("models", "replay"): "a step",
     ("models", "sampling"): "log-probabilities",
     ("replay", "sampling"): "recorded step",
     ("data", "sampling"): "symbols",

@@ -22,10 +22,10 @@ MODULES = folders.modules()
 EDGES = folders.graph()
 FILES = [path for name, path in MODULES.items() if name != "tinygrad_seq"]
 # Measures of the house. They may go down; who raises one has a reason, and says it in the commit.
-LINES = 44_960
+LINES = 45_250
 READ = {  # what a backward pass through an LSTM stands on, and the engine alone: files and lines
-    ("nn.rnn.recurrent", "engine.tensor", "engine.backward"): (95, 15_640),
-    ("engine.tensor", "engine.backward"): (50, 7_750),
+    ("nn.rnn.recurrent", "engine.tensor", "engine.backward"): (95, 15_690),
+    ("engine.tensor", "engine.backward"): (50, 7_770),
 }
 # Texts of errors, and a watch that is off: nothing that is computed needs them.
 UNREAD = {f"tinygrad_seq.{name}" for name in ("errors", "engine.messages", "engine.anomaly")} | {
@@ -122,7 +122,7 @@ def test_tests_mirror_the_package():
 def test_layers_reach_kernels_by_one_door():
     """Formulas and layers know of the fuser only `fuser.decorator`."""
     for name, others in EDGES.items():
-        if folders.folder(name) in ("functional", "nn", "optim", "bptt", "models"):
+        if folders.folder(name) in ("replay", "functional", "nn", "optim", "bptt", "models"):
             inside = {o for o in others if folders.folder(o) == "fuser"}
             assert inside <= {"tinygrad_seq.fuser.decorator"}, name
 

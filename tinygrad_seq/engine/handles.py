@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+import threading
+from typing import Any, ClassVar
 from weakref import ref
 
 from tinygrad_seq.errors import ArgumentError
@@ -11,15 +12,26 @@ from tinygrad_seq.errors import ArgumentError
 _ids = itertools.count()
 
 
+class HookCalls(threading.local):
+    """How many hooks of modules this thread has called: who records a call must know that there were some."""
+
+    count = 0
+
+
+HOOK_CALLS = HookCalls()
+
+
 class Hooks(dict[int | str, Any]):
-    """Functions by number, in the order they are called in."""
+    """Functions by number, in the order they are called in. `newest` is the number of the last one of all."""
+
+    newest: ClassVar[int] = -1
 
     def register(self, call: str, hook: Any, entry: Any = None, prepend: bool = False) -> RemovableHandle:
         """Add `hook`, or an `entry` that holds it; raises ArgumentError for what cannot be called."""
         if not callable(hook):
             rule = "expected a function."
             raise ArgumentError(f"{call}: a hook must be callable", {"hook": hook}, rule)
-        number = next(_ids)
+        number = Hooks.newest = next(_ids)
         if prepend:
             later = dict(self)
             self.clear()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from tinygrad_seq.engine.apply import WANTS, Recorded, is_operand
+from tinygrad_seq.engine.apply import TRACED, WANTS, Recorded, is_operand
 from tinygrad_seq.engine.foreign_keywords import answer, fitting
 from tinygrad_seq.engine.names import made_by
 from tinygrad_seq.engine.node import STATE, next_index
@@ -36,6 +36,7 @@ __all__ = ["composed", "fused"]
 P = ParamSpec("P")
 R = TypeVar("R")
 _UNKNOWN: Any = object()
+_RECORDED = WANTS | TRACED
 
 
 @contextmanager
@@ -107,7 +108,7 @@ class Fused:
         if settings:
             # By the kind of a setting too: 1, 1.0 and True are equal, and a composition may tell them apart.
             signs += [(k, type(v), repr(v)) for k, v in settings.items()]
-        records = mode & WANTS and state.recording
+        records = mode & _RECORDED and state.recording
         cache = self._kernels or self.kernels
         key = tuple(signs)
         specialization = cache.specializations.get(key, _UNKNOWN)
@@ -115,7 +116,9 @@ class Fused:
             specialization = cache.specialize(key, arrays, settings, bool(records))
         if specialization is None:
             return self.fn(*tensors, **settings)
-        return specialization.record(tensors, arrays) if records else specialization.value(arrays)
+        if records:
+            return specialization.record(tensors, arrays, WANTS | (mode & TRACED))
+        return specialization.value(arrays)
 
     def _operand(self, x: Any) -> Tensor:
         return as_tensor(x) if is_operand(x) else input_tensor(self.fn.__name__.lstrip("_"), x)
@@ -173,7 +176,11 @@ def fused(fn: Callable[P, R]) -> Callable[P, R]:
 
 
 def specialization_of(op: Op) -> Specialization | None:
-    """The specialization that recorded a fused op; None for another op."""
+    """The specialization that recorded a fused op; None for another op.
+
+    Who runs the op again on arrays needs of it `settings`, `hung` and `cache`: `cache.fn` is the composition, and
+    `cache.bound(arrays, settings)` the kernel for the value alone.
+    """
     return getattr(op.joint_vjp, "__self__", None) if op.kind == "fused" else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -165,6 +165,39 @@ class BoundKernel:
     def race(self) -> threads.Race:
         """Whether several threads are quicker; only calls of many pieces ask."""
         return threads.Race()
+
+    @property
+    def whole(self) -> bool:
+        """Whether it runs in one piece and writes its results rather than adding to them."""
+        return self.one_chunk and self.rows > 0 and not any(made.zeroed for made in self.made)
+
+    def between_slots(self, several: bool) -> Callable[[Any, Any], Any]:
+        """A function of a list of arrays and the places there of `inputs`, each in the shape it is read in.
+
+        It returns the one result in the shape it is written in, or, where there are `several`, a list as seen. For
+        kernels that are `whole`.
+        """
+        function, rows, leading, places = self.function, self.rows, self.leading, self.places
+        empty = np.empty
+        if len(self.made) == 1 and not several:
+            ((shape, _, dtype, _),) = self.made
+
+            def single(slots: Any, args: Any) -> Any:
+                made = empty(shape, dtype)
+                function(0, rows, *leading, *[slots[a] for a in args], made)
+                return made
+
+            return single
+        kinds = [(written, dtype) for written, _, dtype, _ in self.made]
+        seen = [self.made[i][1] for i in places]
+
+        def run(slots: Any, args: Any) -> Any:
+            made = [empty(shape, dtype) for shape, dtype in kinds]
+            function(0, rows, *leading, *[slots[a] for a in args], *made)
+            found = [made[i].reshape(shape) for i, shape in zip(places, seen, strict=True)]
+            return found if several else found[0]
+
+        return run
 
     def _width(self, slot: int, width: int) -> int:
         traced = self.compiled.traced

@@ -74,8 +74,8 @@ class Specialization:
         found = self.plain(arrays)
         return wrap(found[0]) if self.single else tuple([wrap(o) for o in found])
 
-    def record(self, tensors: Sequence[Tensor], arrays: Sequence[Array]) -> Any:
-        """The outputs, on the tape as one op."""
+    def record(self, tensors: Sequence[Tensor], arrays: Sequence[Array], mode: int = WANTS) -> Any:
+        """The outputs, on the tape as one op; `mode` is theirs."""
         values = self.keeping(arrays)
         self.cache.last["forward"] = self.plan.keeping
         parents = tuple([t.node or leaf(t) for t in tensors])
@@ -86,8 +86,8 @@ class Specialization:
             self.op, parents, self.mark, saved, beside, STATE.place, first.shape, first.dtype, True
         )
         if not self.hung:
-            return wrap(first, node, WANTS)
-        outs = picked(node, tuple(values[: self.count]), WANTS)
+            return wrap(first, node, mode)
+        outs = picked(node, tuple(values[: self.count]), mode)
         return outs[0] if self.single else outs
 
     def backward(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tinygrad_seq.arguments import flag
-from tinygrad_seq.engine.handles import Hooks, RemovableHandle
+from tinygrad_seq.engine.handles import HOOK_CALLS, Hooks, RemovableHandle
 from tinygrad_seq.errors import DTypeError
 
 
@@ -36,6 +36,7 @@ class Hooked:
 
     def call(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """`module.forward` between its hooks."""
+        HOOK_CALLS.count += 1
         todo = dict(self.after)
         try:
             for hook in list(self.before.values()):

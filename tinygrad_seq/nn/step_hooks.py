@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_seq.engine.handles import RemovableHandle
+from tinygrad_seq.engine.handles import HOOK_CALLS, RemovableHandle
 from tinygrad_seq.nn.module import Module
 
 StepHook = Callable[[int, Any], Any]
@@ -37,6 +37,7 @@ class SteppedModule(Module):
             return None
 
         def call(t: int, state: Any) -> Any:
+            HOOK_CALLS.count += 1
             for hook in list(hooked.steps.values()):
                 state = check(hook(self, layer, t, state), state)
             return state

@@ -1,1 +1,3 @@
-"""A function's step recorded once and run again on arrays, without Tensors and without gradients."""
+"""A function recorded once and run again on arrays, without Tensors and without gradients."""
+
+from tinygrad_seq.replay.replay import Replay as Replay

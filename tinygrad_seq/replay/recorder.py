@@ -1,37 +1,36 @@
-"""One step of a model, recorded once: what is done to which arrays, without Tensors and without gradients.
+"""A function's call as a record, read from the tape that it leaves: what is done to which arrays.
 
-The tape of the step is the only source: nothing here knows what an LSTM or an attention is. Where sizes grow from
-step to step, as the keys and values of a GPT do, two recordings tell how the settings go with them.
+Nothing here knows what an LSTM or an attention is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from tinygrad_seq.engine import apply
-from tinygrad_seq.engine import node as nodes
 from tinygrad_seq.engine.apply import TRACED, WANTS
-from tinygrad_seq.engine.backward import reachable
-from tinygrad_seq.engine.node import PICK, Node
-from tinygrad_seq.engine.node import recording as switched
+from tinygrad_seq.engine.backward import CHECKPOINT
+from tinygrad_seq.engine.handles import HOOK_CALLS
+from tinygrad_seq.engine.node import PICK, STATE, Node, next_index, recording
+from tinygrad_seq.engine.random import noted
 from tinygrad_seq.engine.tensor import Tensor, wrap
+from tinygrad_seq.engine.tree import leaves, rebuild
+from tinygrad_seq.errors import DTypeError, TraceError
 from tinygrad_seq.fuser.decorator import specialization_of
-from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.runtime.arrays import Array
+from tinygrad_seq.tape.tape import Tape
 
 Flat = tuple[Array, ...]
-FIXED, SYMBOL, STATE = range(3)
-"""What the value of a slot depends on: weights alone, the symbol that is read, or the state as well."""
+FIXED, FIRST, REST = range(3)
+"""What a value depends on: what the function holds, the first array as well, or any other."""
+ALIKE = "expected the same ops at each call, on what it is given and on weights."
 
 
 @dataclass(frozen=True)
 class Step:
-    """An op of a recipe: its arguments and its result by slot.
+    """An op of a record: its arguments and its result by slot.
 
     `fused` finds the kernels of a fused function; `several` says that its outputs are picked one by one, `grows`
     that its settings hold `Growing` numbers.
@@ -49,11 +48,11 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """The steps from a symbol and a state to logits and the next state, all by slot.
+class Record:
+    """The steps from the arrays of a call to those of its result, all by slot.
 
-    `given` holds the slots of the ids (1, 1) and of each array of the state, `fixed` the arrays that no symbol
-    changes. Where it `grows`, the settings hold `Growing` numbers.
+    `given` holds the slots of what is handed in, `fixed` the arrays that no call changes. Where it `grows`, the
+    settings hold `Growing` numbers.
     """
 
     steps: tuple[Step, ...]
@@ -64,94 +63,73 @@ class Recipe:
     grows: bool = False
 
 
-@dataclass(frozen=True)
-class Growing:
-    """A number in a setting that goes with the size of the state: at + slope * size."""
+def record(function: Callable[..., Any], like: Any, flat: Sequence[Array]) -> tuple[Record, Any]:
+    """The record of `function(*like)`, the leaves of `like` being these arrays, and what it returned.
 
-    at: int
-    slope: int
-
-    def where(self, size: int) -> int:
-        """The number for this size."""
-        return self.at + self.slope * size
-
-
-def flattened(state: Any) -> list[Tensor] | None:
-    """The tensors of a state in order, from tuples nested as you like; None where it holds anything else."""
-    if isinstance(state, Tensor):
-        return [state]
-    if not isinstance(state, (tuple, list)):
-        return None
-    found: list[Tensor] = []
-    for part in state:
-        inside = flattened(part)
-        if inside is None:
-            return None
-        found += inside
-    return found
-
-
-def rebuilt(like: Any, parts: Iterator[Any]) -> Any:
-    """A state made as `like` is, of the next parts."""
-    if isinstance(like, Tensor):
-        return next(parts)
-    made = [rebuilt(part, parts) for part in like]
-    return type(like)(*made) if hasattr(like, "_fields") else type(like)(made)
-
-
-def record(model: NeuralModel, symbol: int, like: Any, flat: Flat) -> tuple[Recipe | None, Array, Any]:
-    """One step of the model as a recipe, its logits (V,), and the state after it.
-
-    No recipe where the new state is made of anything but tensors.
+    Raises TraceError for what no record shows: random draws, hooks, a checkpoint. DTypeError where anything but
+    tensors comes back.
     """
-    ids = wrap(np.array([[symbol]]), None, TRACED)
-    parts = [wrap(a, None, (WANTS if a.dtype.kind == "f" else 0) | TRACED) for a in flat]
-    with _leaves_kept() as kept, switched(True):
-        logits, state = model(ids, rebuilt(like, iter(parts)))
-        after = flattened(state)
-        recipe = None
-        if after is not None and logits.node is not None:
-            recipe = _read([ids, *parts], [logits, *after], kept)
-    return recipe, logits.array[-1, 0], state
+    given = [wrap(a, None, (WANTS if a.dtype.kind == "f" else 0) | TRACED) for a in flat]
+    start, calls = next_index(), HOOK_CALLS.count
+    with _leaves_kept(), recording(True), noted() as words:
+        made = function(*rebuild(like, given))
+        outputs = leaves(made)
+        if not outputs:
+            raise DTypeError("Replay: no tensor was returned", None, "expected one at least.")
+        if words:
+            hint = "Draw outside, and hand over what was drawn."
+            raise TraceError("Replay: random numbers were drawn", None, ALIKE, hint)
+        if HOOK_CALLS.count != calls:
+            hint = "Remove the hooks, or call the function itself."
+            raise TraceError("Replay: hooks were called, which no record calls", None, ALIKE, hint)
+        return _read(given, outputs, start), made
 
 
 @contextmanager
-def _leaves_kept() -> Iterator[list[Tensor]]:
-    """All leaves that are met inside, alive: a leaf's node does not keep the constant that it stands for."""
-    here = nodes.STATE  # of this thread
+def _leaves_kept() -> Iterator[None]:
+    """All leaves that are met inside stay alive: a leaf's node does not keep the constant that it stands for."""
+    here = STATE  # of this thread
     before, here.kept = here.kept, []
     try:
-        yield here.kept
+        yield
     finally:
         here.kept = before
 
 
-def _read(given: Sequence[Tensor], outputs: Sequence[Tensor], kept: list[Tensor]) -> Recipe | None:
-    """The recipe that the tape of these outputs is; None where the array of a leaf cannot be had."""
-    ends = [t.node or apply.leaf(t) for t in outputs]
-    starts = [t.node or apply.leaf(t) for t in given]
-    order = reachable([*starts, *ends])
-    slots: dict[Any, int] = {node: i for i, node in enumerate(order)}
-    kinds = {node: FIXED for node in order}
-    kinds |= {node: STATE for node in starts[1:]} | {starts[0]: SYMBOL}
+def _read(given: Sequence[Tensor], outputs: Sequence[Tensor], start: int) -> Record:
+    """The record that the tape of these outputs is. What was made before `start` is fixed."""
+    tape, nodes = Tape.with_nodes(*outputs, *given, since=start)
+    starts = tape.outputs[len(outputs) :]
+    kinds = {slot: FIRST if i == 0 else REST for i, slot in enumerate(starts)}
     steps, fixed = [], {}
-    for node in order:
-        if node in starts:
+    for row in tape:
+        node = nodes[row.slot]
+        if row.slot in kinds:
             continue
-        if not isinstance(node, Node):
-            owner = node.tensor()
-            if owner is None:
-                return None
-            fixed[slots[node]] = owner.array
+        if row.is_leaf:
+            kinds[row.slot] = FIXED
+            fixed[row.slot] = _array_of(node)
             continue
-        kinds[node] = max(kinds[p] for p in node.parents)
-        steps.append(_step(node, tuple([slots[p] for p in node.parents]), slots[node], kinds[node]))
-    return Recipe(
-        tuple(steps), tuple([slots[n] for n in starts]), tuple([slots[n] for n in ends]), fixed, len(order)
-    )
+        if node.op is CHECKPOINT:
+            raise TraceError("Replay: a checkpoint hides its ops", None, ALIKE, "Call what is inside it.")
+        kinds[row.slot] = max([kinds[a] for a in row.args])
+        steps.append(_step(node, row.args, row.slot, kinds[row.slot]))
+    return Record(tuple(steps), starts, tape.outputs[: len(outputs)], fixed, len(tape))
 
 
-def _step(node: Node, args: tuple[int, ...], out: int, kind: int) -> Step:
+def _array_of(node: Any) -> Array:
+    """The array of what the function holds: a leaf's, or what an op made before."""
+    if isinstance(node, Node):
+        hint = "Hand over the tensor itself, or its detach()."
+        raise TraceError("Replay: a tensor from outside is on the tape", {"x": node}, ALIKE, hint)
+    owner = node.tensor()
+    if owner is None:
+        raise TraceError("Replay: a tensor from outside is gone", {"x": node}, ALIKE)
+    array: Array = owner.array
+    return array
+
+
+def _step(node: Any, args: tuple[int, ...], out: int, kind: int) -> Step:
     op, settings = node.op, dict(node.settings or {})
     if op is PICK:
         return Step("pick", op.forward, args, out, settings, kind)
@@ -159,86 +137,3 @@ def _step(node: Node, args: tuple[int, ...], out: int, kind: int) -> Step:
     if made_by is None:
         return Step(op.name, op.forward, args, out, settings, kind)
     return Step("fused", op.forward, args, out, dict(made_by.settings), kind, made_by.cache, made_by.hung)
-
-
-_SAME = ("name", "args", "out", "kind", "fused", "several")
-
-
-# ---- sizes that grow -------------------------------------------------------------------------------------------
-def growing(before: Flat, after: Flat) -> tuple[int, int] | None:
-    """Which axis of which array grows from one state to the next; None unless all that grows does so from one
-    size to the next.
-    """
-    places = {
-        (i, j): (m, n)
-        for i, (a, b) in enumerate(zip(before, after, strict=True))
-        for j, (m, n) in enumerate(zip(a.shape, b.shape, strict=False))
-        if m != n
-    }
-    if any(a.ndim != b.ndim for a, b in zip(before, after, strict=True)) or len(set(places.values())) != 1:
-        return None
-    place, (size, larger) = next(iter(places.items()))
-    return place if larger == size + 1 else None
-
-
-def grown(first: Recipe, second: Recipe, size: int) -> Recipe | None:
-    """The recipe for all sizes, from those recorded at `size` and at `size` + 1; None where they tell none."""
-    if len(first.steps) != len(second.steps) or (first.given, first.outputs) != (
-        second.given,
-        second.outputs,
-    ):
-        return None
-    for slot, array in first.fixed.items():
-        other = second.fixed.get(slot)
-        if other is None or other.shape != array.shape or not np.array_equal(other, array):
-            return None
-    steps = []
-    for a, b in zip(first.steps, second.steps, strict=True):
-        if any(getattr(a, name) != getattr(b, name) for name in _SAME):
-            return None
-        settings = _grown(a.settings, b.settings, size)
-        if settings is None:
-            return None
-        steps.append(replace(a, settings=settings, grows=settings != a.settings))
-    return Recipe(tuple(steps), first.given, first.outputs, first.fixed, first.slots, True)
-
-
-def _grown(a: Any, b: Any, size: int) -> Any:
-    """Two settings as one that goes with the size; None where they cannot."""
-    if isinstance(a, int) and isinstance(b, int) and not isinstance(a, bool):
-        return a if a == b else Growing(a - (b - a) * size, b - a)
-    if type(a) is not type(b):
-        return None
-    if isinstance(a, dict):
-        made = {k: _grown(v, b[k], size) for k, v in a.items() if k in b}
-        return made if len(made) == len(b) and None not in made.values() else None
-    if isinstance(a, tuple):
-        parts = [_grown(x, y, size) for x, y in zip(a, b, strict=False)]
-        whole = len(a) == len(b) and not any(
-            p is None and x is not None for p, x in zip(parts, a, strict=True)
-        )
-        return tuple(parts) if whole else None
-    if isinstance(a, slice):
-        parts = [_grown(x, y, size) for x, y in zip(_ends(a), _ends(b), strict=True)]
-        whole = all(
-            p is not None or x is y is None for p, x, y in zip(parts, _ends(a), _ends(b), strict=True)
-        )
-        return slice(*parts) if whole else None
-    return a if a is b or a == b else None
-
-
-def _ends(s: slice) -> tuple[Any, Any, Any]:
-    return s.start, s.stop, s.step
-
-
-def settled(value: Any, size: int) -> Any:
-    """A setting with its growing numbers at this size."""
-    if isinstance(value, Growing):
-        return value.where(size)
-    if isinstance(value, dict):
-        return {k: settled(v, size) for k, v in value.items()}
-    if isinstance(value, tuple):
-        return tuple([settled(v, size) for v in value])
-    if isinstance(value, slice):
-        return slice(*[settled(v, size) for v in _ends(value)])
-    return value

@@ -6,19 +6,23 @@ Where it does not agree, or the state is made of anything but tensors, the model
 
 from __future__ import annotations
 
-import operator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_seq.engine.node import STATE, next_index
+from tinygrad_seq.engine.node import STATE
 from tinygrad_seq.engine.tensor import wrap
+from tinygrad_seq.engine.tree import leaves, rebuild
+from tinygrad_seq.errors import DTypeError, TraceError
 from tinygrad_seq.models import LatentAR, NeuralModel
 from tinygrad_seq.models.neural import evaluating
 from tinygrad_seq.nn import Module
-from tinygrad_seq.replay.program import Fixed, Program, folded
-from tinygrad_seq.replay.recorder import Flat, Recipe, flattened, growing, grown, rebuilt, record
+from tinygrad_seq.replay.captured import Weights
+from tinygrad_seq.replay.growth import growing, grown
+from tinygrad_seq.replay.program import Program, Shared, folded
+from tinygrad_seq.replay.recorder import Flat, Record, record
 from tinygrad_seq.runtime.arrays import Array
 
 Ids = npt.NDArray[np.int64]
@@ -31,13 +35,11 @@ class Position:
     __slots__ = ("flat", "like", "prefix", "state")
 
     def __init__(self, state: Any, prefix: Ids | None = None):
-        parts = None if state is None else flattened(state)
-        self.like, self.state, self.prefix = state, None, prefix
+        self.like, self.state, self.prefix = state, state, prefix
         self.flat: Flat | None = None
-        if parts is None:
-            self.state = state
-        else:
-            self.flat = tuple([t.array for t in parts])
+        if state is not None:
+            with suppress(DTypeError):  # made of something else than tensors
+                self.flat, self.state = tuple([t.array for t in leaves(state)]), None
 
     def moved(self, flat: Flat) -> Position:
         """A position with other arrays in the same places."""
@@ -47,7 +49,7 @@ class Position:
 
     def whole(self) -> Any:
         """The state as the model takes it."""
-        return self.state if self.flat is None else rebuilt(self.like, map(wrap, self.flat))
+        return self.state if self.flat is None else rebuild(self.like, map(wrap, self.flat))
 
 
 class Stepper:
@@ -62,32 +64,16 @@ class Stepper:
     def __init__(self, model: NeuralModel, cached: bool = True, replay: bool | None = None):
         self.model, self.cached = model, cached
         self.replay = all(map(_is_ours, model.modules())) if replay is None else replay
-        self.parameters, self.modules = list(model.parameters()), list(model.modules())
+        self.modules = list(model.modules())
         self._forget()
 
     def _forget(self) -> None:
-        self.fixed = Fixed()
+        self.weights, self.shared = Weights([*self.model.parameters(), *self.model.buffers()]), Shared()
         self.programs: dict[Any, Program | None] = {}
-        self.last: tuple[Flat, Recipe] | None = None
-        self.general: Recipe | None = None  # for states of all sizes, once two sizes were recorded
-        self.growing, self.trusted = (0, 0), False  # which array's axis grows; whether the recipe was right
-        self.arrays = [p.array for p in self.parameters]
-        self.sums = self._sums()
-        self.index = next_index()
-
-    def _sums(self) -> list[float]:
-        return [float(a.sum(dtype=np.float64)) for a in self.arrays]
-
-    def fresh(self) -> None:
-        """Forget what was recorded where the weights are others by now: someone may train between two steps."""
-        same = all(map(operator.is_, [p.array for p in self.parameters], self.arrays))
-        # Whoever trains records: where nothing was, no weight has been written to in place either.
-        index = next_index()
-        if same and index != self.index + 1:
-            same = self._sums() == self.sums
-        self.index = index
-        if not same:
-            self._forget()
+        self.last: tuple[Flat, Record] | None = None
+        self.general: Record | None = None  # for states of all sizes, once two sizes were recorded
+        self.growing, self.trusted = (0, 0), False  # which array's axis grows; whether the record was right
+        self.proved: set[Program] = set()  # the programs that did what the model does on two steps
 
     def start(self, ids: Ids) -> tuple[Array, Position]:
         """The logits (V,) after these ids (T,), and where the model stands; read in pieces of bounded size."""
@@ -117,22 +103,22 @@ class Stepper:
         seen = STATE.watch is not None or STATE.composed or any(m.has_hooks for m in self.modules)
         if at.flat is None or not self.replay or seen:
             return self._by_model(symbol, at)
-        self.fresh()
+        if not self.weights.same():  # someone may train between two steps
+            self._forget()
         key = tuple([a.shape for a in at.flat])
         program = self.programs.get(key, _UNKNOWN)
         if program is _UNKNOWN:
             return self._learnt(key, symbol, at)
         if program is None:
             return self._by_model(symbol, at)
-        if not program.proved:
+        if program not in self.proved:
             return self._proved(key, program, symbol, at)
-        logits, flat = program(symbol, at.flat)
+        logits, flat = _run(program, symbol, at.flat)
         return logits, at.moved(flat)
 
     def _by_model(self, symbol: int, at: Position) -> tuple[Array, Position]:
         with evaluating(self.model):
             logits, state = self.model(np.array([[symbol]]), at.whole())
-        self.index = next_index()
         return logits.array[-1, 0], Position(state)
 
     def _learnt(self, key: Any, symbol: int, at: Position) -> tuple[Array, Position]:
@@ -140,59 +126,64 @@ class Stepper:
         assert at.flat is not None
         if len(self.programs) >= _MOST_PROGRAMS:
             self._forget()
-        size = self._size(at.flat)
+        size, ids = self._size(at.flat), np.array([[symbol]])
         if self.general is not None and size is not None:
-            program = Program(self.general, symbol, at.flat, self.fixed, size)
-            program.proved = self.trusted
-            self.programs[key] = program
+            program = self.programs[key] = Program(self.general, (ids, *at.flat), self.shared, size)
+            if self.trusted:
+                self.proved.add(program)
             return self.step(symbol, at)
-        with evaluating(self.model):
-            recipe, logits, state = record(self.model, symbol, at.like, at.flat)
-        self.index = next_index()
         self.programs[key] = None
-        if recipe is not None:
-            program = Program(folded(recipe, self.fixed), symbol, at.flat, self.fixed)
-            found, flat = program(symbol, at.flat)
-            if _agree(found, logits):
-                self.programs[key] = program
-                self._compare(at.flat, recipe)
-                # The program's own result, so that a text is to the bit the same whenever it is written.
-                return found, at.moved(flat)
-        return logits, Position(state)
+        try:
+            with evaluating(self.model):
+                made, (logits, state) = record(self.model, (_IDS, at.like), (ids, *at.flat))
+        except (
+            DTypeError,
+            TraceError,
+        ):  # the next state is not made of tensors, or a step draws random numbers
+            return self._by_model(symbol, at)
+        program = Program(folded(made, self.shared), (ids, *at.flat), self.shared)
+        found, flat = _run(program, symbol, at.flat)
+        if not _agree(found, logits.array[-1, 0]):
+            return logits.array[-1, 0], Position(state)
+        self.programs[key] = program
+        self._compare(at.flat, made)
+        # The program's own result, so that a text is to the bit the same whenever it is written.
+        return found, at.moved(flat)
 
     def _size(self, flat: Flat) -> int | None:
-        """The size of what grows in a state, None where the general recipe is not for it."""
+        """The size of what grows in a state, None where the general record is not for it."""
         array, axis = self.growing
         size: int = flat[array].shape[axis]
         # A full window starts again, which is another step altogether.
         return size if self.model.block is not None and size < self.model.block else None
 
-    def _compare(self, flat: Flat, recipe: Recipe) -> None:
-        """Where the last two recordings were of sizes one apart, make of them the recipe for all sizes.
+    def _compare(self, flat: Flat, made: Record) -> None:
+        """Where the last two records are of sizes one apart, make of them the record for all sizes.
 
         Only for models with a window: of others nobody says up to where a step is like the one before.
         """
-        last, self.last = self.last, (flat, recipe)
+        last, self.last = self.last, (flat, made)
         if last is None or self.model.block is None or self.general is not None:
             return
         place = growing(last[0], flat)
         if place is None or flat[place[0]].shape[place[1]] >= self.model.block:
             return
         self.growing, self.trusted = place, False
-        general = grown(last[1], recipe, last[0][place[0]].shape[place[1]])
-        self.general = None if general is None else folded(general, self.fixed)
+        general = grown(last[1], made, last[0][place[0]].shape[place[1]])
+        self.general = None if general is None else folded(general, self.shared)
 
     def _proved(self, key: Any, program: Program, symbol: int, at: Position) -> tuple[Array, Position]:
         """Take a step both ways, and trust the program from then on if it did what the model does."""
         assert at.flat is not None
-        found, flat = program(symbol, at.flat)
+        found, flat = _run(program, symbol, at.flat)
         logits, after = self._by_model(symbol, at)
         theirs = after.flat or ()
         right = len(theirs) == len(flat) and _agree(found, logits) and all(map(_agree, flat, theirs))
-        program.proved = right
-        if not right:
+        if right:
+            self.proved.add(program)
+        else:
             self.programs[key] = None
-        if program.recipe.grows:
+        if program.record.grows:
             self.trusted, self.general = right, self.general if right else None
         return (found, at.moved(flat)) if right else (logits, after)
 
@@ -201,7 +192,14 @@ def _is_ours(module: Module) -> bool:
     return type(module).__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
+def _run(program: Program, symbol: int, flat: Flat) -> tuple[Array, Flat]:
+    """The logits (V,) after a symbol, and the arrays of the next state."""
+    logits, *after = program.run((np.array([[symbol]]), *flat), symbol)
+    return logits.reshape(-1), tuple(after)
+
+
 _UNKNOWN: Any = object()
+_IDS = wrap(np.zeros((1, 1), np.int64))
 
 
 def _agree(mine: Array, theirs: Array) -> bool:

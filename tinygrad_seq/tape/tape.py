@@ -61,9 +61,12 @@ class Tape:
         return _taken(outputs)[0]
 
     @staticmethod
-    def with_nodes(*outputs: Tensor) -> tuple[Tape, dict[int, Node | Leaf]]:
-        """The record, and the live node behind each slot, for further recording."""
-        tape, slots = _taken(outputs)
+    def with_nodes(*outputs: Tensor, since: int = -1) -> tuple[Tape, dict[int, Node | Leaf]]:
+        """The record, and the live node behind each slot, for further recording.
+
+        What was made before the creation index `since` is an input, whatever it was made from.
+        """
+        tape, slots = _taken(outputs, since)
         return tape, {slot: node for node, slot in slots.items()}
 
     def check(self) -> Tape:
@@ -125,7 +128,7 @@ class Tape:
         return f"Tape({len(self.rows)} rows, {len(self.outputs)} outputs)"
 
 
-def _taken(outputs: Sequence[Tensor]) -> tuple[Tape, dict[Node | Leaf, int]]:
+def _taken(outputs: Sequence[Tensor], since: int = -1) -> tuple[Tape, dict[Node | Leaf, int]]:
     if not outputs:
         raise GraphError("Tape.of: no outputs given", None, "expected at least one tensor.")
     for output in outputs:
@@ -135,21 +138,24 @@ def _taken(outputs: Sequence[Tensor]) -> tuple[Tape, dict[Node | Leaf, int]]:
     rows: list[Row] = []
     slots: dict[Node | Leaf, int] = {}
     with collector_paused():
-        for node in (*(n for n in reachable(roots) if isinstance(n, Node)), *roots):
-            for n in (*node.parents, node):
+        made = (n for n in reachable(roots, since=since) if isinstance(n, Node) and n.index >= since)
+        for node in (*made, *roots):
+            for n in (*(node.parents if node.index >= since else ()), node):
                 # A leaf goes before its first use, not where its index puts it: constants are shared by the
                 # whole program, and a listing must not depend on what was computed before.
                 if n not in slots:
                     slots[n] = len(rows)
-                    rows.append(_row(n, len(rows), slots))
+                    rows.append(_row(n, len(rows), slots, since))
     return Tape(tuple(rows), tuple(slots[root] for root in roots)), slots
 
 
-def _row(node: Node | Leaf, slot: int, slots: Mapping[Node | Leaf, int]) -> Row:
-    if isinstance(node, Node):
+def _row(node: Node | Leaf, slot: int, slots: Mapping[Node | Leaf, int], since: int = -1) -> Row:
+    if isinstance(node, Node) and node.index >= since:
         args = tuple([slots[p] for p in node.parents])
         settings = {k: _plain(v, k) for k, v in (node.settings or {}).items() if k != _BOOKKEEPING}
         return Row(slot, node.op.name, args, settings, node.shape, node.dtype, node.place, wants=node.wants)
+    if isinstance(node, Node):
+        return Row(slot, "input", (), {}, node.shape, node.dtype, node.place, wants=node.wants)
     kind = "param" if node.wants else "input" if node.value is None else "const"
     owner = node.tensor()
     name = node.name or (owner.name if owner is not None else "")
