@@ -1,1 +1,1 @@
-"""From a tape to numba kernels: the scalar maths that kernels call, and what emits, builds and keeps them."""
+"""From a tape to numba kernels: trace, schedule, rematerialization, code generation, launch, and the scalar maths."""

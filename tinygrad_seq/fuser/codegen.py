@@ -1,8 +1,7 @@
-"""A tape over rows and columns written out as one readable Python function, which numba compiles.
+"""Code generation: a tape over rows and columns as one readable Python function, which numba compiles.
 
-Rows are first cut into contiguous one-dimensional views, for only then does LLVM vectorise. A pass over the
-columns ends where a sum or maximum is needed by what follows; a value that is costly and needed in two passes is
-kept in a scratch row.
+Rows are first cut into contiguous one-dimensional views, because LLVM vectorises only these. A pass over the columns
+ends where a later value needs a sum or maximum; an expensive value that two passes need is kept in a scratch row.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class Emitter(Formulas):
         self.loop_number += 1
 
     def close(self) -> None:
-        """End the loop and hang it into the row."""
+        """End the loop and add it to the row."""
         assert self.loop is not None
         self.row.write(f"for j in range({self.size(self.length)}):")
         self.row.lines += self.loop.lines
@@ -40,7 +39,7 @@ class Emitter(Formulas):
         self.loop = None
 
     def note(self, loop: Block) -> None:
-        """Remember what stands in a loop over the columns of the open length."""
+        """Note the content of a loop over the columns of the open length."""
         if self.length:
             size = list(self.sizes).index(self.length)
             self.loops.append(Loop(size, len(loop.lines), loop.float32, loop.float64))
@@ -74,7 +73,7 @@ class Emitter(Formulas):
             self.row.names[(slot, None)] = f"s{slot}"
 
     def widened(self, slot: int) -> bool:
-        """Whether a running sum along a row is kept in float64: a row has so many columns that digits were lost."""
+        """Whether a running sum along a row is in float64: with so many columns float32 would lose digits."""
         row = self.tape[slot]
         return self.long and row.op != "max" and str(row.dtype) == "float32"
 
@@ -122,7 +121,7 @@ class Emitter(Formulas):
         return name
 
     def known(self) -> set[int]:
-        """Slots past which nothing is looked up: inputs, and sums that have been taken."""
+        """Slots at which the search ends: inputs, and sums that are computed already."""
         taken = {key[0] for key in self.row.names if isinstance(key, tuple) and key[1] is None}
         return set(self.inputs) | {s for s in taken if self.space.is_row_reduction(self.tape[s])}
 
@@ -311,5 +310,5 @@ def emit(
         several = frozenset(s for s, loops in emitter.loops_with.items() if len(set(loops)) > 1)
         if scratch is not None and scratch <= several:
             return kernel
-        # What is kept may make it needless to keep what it was computed from.
+        # A kept value may make it unnecessary to keep its inputs.
         scratch = several if scratch is None else scratch & several

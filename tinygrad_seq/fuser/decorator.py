@@ -1,7 +1,7 @@
 """`@fused`: marks a composition whose kernels are derived from its tape when it is first called.
 
-The composition stays the one formula: it is what runs for higher derivatives, for pictures of what is inside,
-while the values are watched, and where numba cannot be had.
+The composition stays the only formula: it runs for higher derivatives, for pictures of its ops, in the anomaly
+mode, and without numba.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _RECORDED = WANTS | TRACED
 
 @contextmanager
 def composed() -> Iterator[None]:
-    """Fused functions run as their compositions inside: every op is on the tape by itself.
+    """Inside, fused functions run as their compositions: each op is on the tape.
 
     >>> import tinygrad_seq as tgs
     >>> x = tgs.tensor([1.0, 2.0], requires_grad=True)
@@ -80,13 +80,13 @@ class Fused:
     def kernels(self) -> KernelCache:
         """The kernels of this function."""
         if self._kernels is None:
-            # With them numba is imported, which takes a moment: not before a kernel is wanted.
+            # This imports numba, which takes a moment: only when a kernel is needed.
             self._kernels = import_module("tinygrad_seq.fuser.dispatch").KernelCache(self.fn)
         return self._kernels
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
-        """The value, by kernel where one may run, by the composition where not."""
-        # Written for speed: a step of a small model waits for this as long as for its kernel.
+        """The value, by a kernel where one exists, else by the composition."""
+        # Written for speed: in a step of a small model this takes as long as the kernel.
         if not self.least <= len(inputs) <= self.most or not settings.keys() <= self.known:
             settings = fitting(self.fn, inputs, settings)
         if settings and any(isinstance(v, (Recorded, np.ndarray)) for v in settings.values()):
@@ -106,7 +106,7 @@ class Fused:
             arrays.append(a)
             signs += a.shape, a.dtype
         if settings:
-            # By the kind of a setting too: 1, 1.0 and True are equal, and a composition may tell them apart.
+            # By the type of a setting too: 1, 1.0 and True are equal, but a composition may distinguish them.
             signs += [(k, type(v), repr(v)) for k, v in settings.items()]
         records = mode & _RECORDED and state.recording
         cache = self._kernels or self.kernels
@@ -132,7 +132,7 @@ class Fused:
     def _by_place(
         self, inputs: tuple[Any, ...], settings: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Tensors that were given by name as what they are: inputs."""
+        """Tensors that were given as keywords, as positional inputs."""
         names = list(inspect.signature(self.fn).parameters)[len(inputs) :]
         given = [n for n in names if isinstance(settings.get(n), (Recorded, np.ndarray))]
         if given != names[: len(given)]:
@@ -145,10 +145,10 @@ class Fused:
         return self
 
     def __deepcopy__(self, memo: Any) -> Fused:
-        return self  # a function, which no copy of a module need have twice
+        return self  # like a function, a copy of a module shares it
 
     def __reduce__(self) -> str:
-        return str(self.fn.__qualname__)  # found again by its name, as a function is
+        return str(self.fn.__qualname__)  # pickled by its name, like a function
 
     def source(self, which: str = "forward") -> str:
         """The text of the kernel that ran last: "forward" or "backward"."""

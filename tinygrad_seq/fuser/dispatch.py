@@ -1,4 +1,4 @@
-"""The kernels of one fused function, found by what it is called with; where there are none, why."""
+"""The cache of kernels of one fused function, by the arguments of a call; or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from tinygrad_seq.fuser.trace import Layout, layout_of, name_of
 from tinygrad_seq.fuser.trial import alike, drawn, tried
 from tinygrad_seq.runtime.arrays import Array
 
-# Numbers that emitted kernels know: others run as compositions.
+# The dtypes of generated kernels; others run as compositions.
 _DTYPES = frozenset({"float32", "float64", "int32", "int64", "uint64", "bool"})
 _FEW = 29
 
-# A program may see new shapes as long as it runs. The oldest is forgotten first; one in use is soon made again.
+# A program may have new shapes as long as it runs. The oldest entry is dropped first; one in use is soon made
+# again.
 MOST_SPECIALIZATIONS = 1024  # of all functions together
-MOST_PLANS = 256  # of one function, for some are traced for each width anew
+MOST_PLANS = 256  # of one function, because some are traced for each width
 _remembered: deque[tuple[dict[Any, Any], Any]] = deque()
 
 Signs = tuple[Any, ...]
@@ -31,7 +32,7 @@ Signs = tuple[Any, ...]
 
 
 def signs_of(arrays: Sequence[Array], settings: dict[str, Any]) -> Signs:
-    """The signs of a call, as `Fused` makes them on its way."""
+    """The key of a call, as `Fused` computes it."""
     signs: list[Any] = []
     for a in arrays:
         signs += a.shape, a.dtype
@@ -39,7 +40,7 @@ def signs_of(arrays: Sequence[Array], settings: dict[str, Any]) -> Signs:
 
 
 def settings_signs(settings: dict[str, Any]) -> Signs:
-    """Settings by kind too: 1, 1.0 and True are equal, and a composition may tell them apart."""
+    """Settings with their types: 1, 1.0 and True are equal, but a composition may distinguish them."""
     return tuple([(k, type(v), repr(v)) for k, v in settings.items()])
 
 
@@ -57,9 +58,9 @@ class KernelCache:
     def specialize(
         self, signs: Signs, arrays: Sequence[Array], settings: dict[str, Any], records: bool
     ) -> Specialization | None:
-        """The kernels for arrays like these, made and remembered; None where the composition must run.
+        """The kernels for arrays like these, from the cache or new; None where the composition must run.
 
-        Where a gradient will be wanted (`records`), the kernel that keeps values for it is the one that is tried.
+        Where a gradient will be computed (`records`), the kernel that saves values for it is tried.
         """
         made = self.specializations[signs] = self._specialized(arrays, settings, records)
         _remembered.append((self.specializations, signs))
@@ -86,7 +87,7 @@ class KernelCache:
         try:
             layout = layout_of([a.shape for a in arrays])
         except ValueError:
-            tried(self.fn, arrays, settings)  # says which op it is, if it is one that no kernel holds
+            tried(self.fn, arrays, settings)  # the error names the op that no kernel can hold
             self.reason = "the leading axes of its inputs do not broadcast"
             return None
         widths = tuple([a.shape[-1] if a.ndim else -1 for a in arrays])
@@ -122,7 +123,7 @@ class KernelCache:
         general: bool,
         records: bool,
     ) -> Plan | None:
-        """The plan for such inputs (of any width, if `general`), or None where the composition says another thing.
+        """The plan for such inputs (of any width, if `general`), or None where the composition has another result.
 
         A composition is traced over rows and columns; one that looks at the number of its axes, or counts them
         from the front, means something else there. So each plan is tried on random numbers before it is used.
@@ -143,11 +144,11 @@ class KernelCache:
                 return None
             with np.errstate(all="ignore"):
                 small = Specialization(self, plan, layout, trial, width)
-                # That kernel which is wanted now: each takes a moment to build.
+                # Only the kernel that is needed now: each takes a moment to build.
                 mine = (small.keeping if records else small.plain)(trial)[: len(theirs)]
         except TraceError:
             raise
-        except Exception as error:  # whatever a user's function raises over rows and columns, as it is it ran
+        except Exception as error:  # a user's function may raise anything here
             self.reason = f"over rows and columns it raises {type(error).__name__}"
             return None
         if len(mine) == len(theirs) and all(alike(m, t) for m, t in zip(mine, theirs, strict=True)):

@@ -1,4 +1,4 @@
-"""The values of a kernel, one line an op: what stands on the right of each `v5 = ...` in an emitted function."""
+"""The expressions of a kernel, one line an op: the right side of each `v5 = ...` in a generated function."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tinygrad_seq.tape.row import Row
 Lane = tuple[str, int] | None
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "less": "<", "equal": "==", "pow": "**"}
 LIBRARY = {"sqrt": ("math", "sqrt"), "sin": ("math", "sin"), "cos": ("math", "cos"), "floor": ("np", "floor")}
-# One number of a row cannot share a vector with others: the library's functions answer sooner than a polynomial.
+# A single number of a row is not vectorised: there the library's functions are faster than a polynomial.
 ROW_LIBRARY = {"exp", "log", "log1p", "tanh"}
-# Scalar functions of many steps: what a loop costs is counted by them.
+# Scalar functions of many steps, by which the cost of a loop is counted.
 POLYNOMIALS = frozenset(SCALARS) - {"maximum", "minimum"}
 SHORT = {"float32": "f4", "float64": "f8", "int64": "i8", "int32": "i4", "uint64": "u8", "bool": "b1"}
 
@@ -64,7 +64,7 @@ class Formulas:
         self.varying, self.scratch, self.zeros = varying, scratch, self.space.absent(zeros)
         self.sizes: dict[int, str] = {}
         self.numbers: dict[int, str] = {}
-        # What the head of the kernel must provide: functions of `scalars`, the library, inf and nan, dtypes.
+        # The imports of the kernel: functions of `scalars`, the library, inf and nan, dtypes.
         self.calls: set[str] = set()
         self.math = self.limits = False
         self.kinds: set[str] = set()
@@ -73,7 +73,7 @@ class Formulas:
         self.loop: Block | None = None
         self.loops_with: dict[int, list[int]] = {}
         self.loop_number = self.length = 0
-        self.aside = False  # in a loop that is seldom run: nothing there is kept for others
+        self.aside = False  # in a loop that rarely runs: no value there is kept for others
         self.used: set[int] = set()
         self.totals: list[int] = []  # outputs that are one number, summed in a variable of their own
 
@@ -83,7 +83,7 @@ class Formulas:
         return "0" if n == 0 else self.sizes.setdefault(n, f"n{len(self.sizes)}")
 
     def number(self, dtype: Any, text: object) -> str:
-        """A number of this dtype, never a bare one: float32 must not widen."""
+        """A literal of this dtype, never a plain number: float32 must not widen."""
         short = SHORT[str(dtype)]
         self.kinds.add(short)
         self.limits |= text in ("inf", "-inf", "nan")
@@ -110,7 +110,7 @@ class Formulas:
                 return block.names[key]
         row, in_loop = self.tape[slot], wide and lane is not None and lane[0] == "j"
         block = self.loop if in_loop and self.loop is not None else self.row
-        # A loop over some of the columns neither fills a scratch row nor may rely on one.
+        # A loop over a part of the columns neither fills a scratch row nor reads one.
         whole = in_loop and lane == ("j", 0) and self.length == self.space.width(slot)
         kept = whole and bool(primitive(row).cost) and slot not in self.quotients and not self.aside
         if kept:
@@ -221,11 +221,11 @@ class Formulas:
         raise unfusable(row, "no kernel over rows and columns holds it")
 
     def rescued(self, row: Row) -> str:
-        """A sum taken apart, or whole where that would be wrong; loops are the emitter's."""
+        """A sum taken apart, or whole where that would be wrong; `Emitter` writes the loops."""
         raise NotImplementedError
 
     def by_row(self, row: Row) -> bool:
-        """True where many are divided by one number of their row: then by a product, which takes a fifth."""
+        """True where many values are divided by one number of their row: a product then takes a fifth of the time."""
         kinds, divisor = self.space.kinds, row.args[1]
         return kinds[row.slot] == FULL and kinds[divisor] in (ROW, ONE) and self.tape[divisor].value is None
 
@@ -243,7 +243,7 @@ class Formulas:
         return name
 
     def same_place(self, row: Row) -> None:
-        """Reshapes and expansions that move nothing between rows and columns."""
+        """Reshapes and expansions that keep rows and columns."""
         here, below = self.space.kinds[row.slot], self.space.kinds[row.args[0]]
         allowed = {FULL: (FULL, ROW, COLUMNS, ONE), ROW: (ROW, ONE), COLUMNS: (COLUMNS, ONE), ONE: (ONE,)}[
             here
@@ -273,7 +273,7 @@ class Formulas:
         return self.number(row.dtype, 0)
 
     def drawn(self, row: Row, lane: Lane) -> str:
-        """A random number by its key and its place in the whole array, so that any part is made alike."""
+        """A random number by its key and its index in the whole array, so that every part is equal to the whole."""
         kind = self.space.kinds[row.slot]
         variable, start = lane or ("0", 0)
         column = f"{variable} + {self.size(start)}" if start else variable
@@ -290,7 +290,7 @@ class Formulas:
         place = self.place(x, ids)
         inside = self.once(f"in_{place}", f"0 <= {place} < {self.size(self.space.width(x))}")
         safe = self.once(f"at_{place}", f"{place} if {inside} else 0")
-        # Nothing may be read beside the row; an id that is out of range gives NaN.
+        # Nothing outside of the row may be read; an id that is out of range gives NaN.
         return f"{self.value(x, (safe, 0))} if {inside} else {self.number(row.dtype, 'nan')}"
 
     def place(self, x: int, ids: int) -> str:
@@ -307,7 +307,7 @@ class Formulas:
         return f"{self.value(row.args[0], None)} if {column} == {self.column(row.slot)} else {zero}"
 
     def column(self, slot: int) -> str:
-        """The column at which a scattered number stands."""
+        """The column of a scattered number."""
         row = self.tape[slot]
         if len(row.args) != 3 or self.tape[row.args[1]].name != "iota":
             raise unfusable(row, "only one element of each row can be scattered")

@@ -1,4 +1,4 @@
-"""A gradient once more in Tensor maths, so that it can be differentiated: the rows of its tape, one by one."""
+"""Higher derivatives: the tape of a gradient run again on Tensors, row by row, so that it is recorded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def interpret(
     rows: int,
     width: int,
 ) -> list[Tensor | None]:
-    """The wanted slots from those at hand, as recorded Tensors over (rows, columns); None for what is zero.
+    """The requested slots from the given ones, as recorded Tensors over (rows, columns); None for zeros.
 
     `rows` and `width` take the place of the sizes with which the program was traced.
     """

@@ -1,6 +1,6 @@
-"""A kernel as it is written: its text, the loops in it and what they cost, and what it is called with.
+"""A generated kernel: its text, its loops with their costs, and its parameters.
 
-All of it is noted while the code is generated; nothing is read back from the text.
+All of it is noted during code generation; nothing is read back from the text.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Nanoseconds a turn of a loop takes: for each polynomial in float32 and in float64, and for each line.
+# Nanoseconds of one iteration: for each polynomial in float32 and in float64, and for each line.
 NANOSECONDS_F32, NANOSECONDS_F64, NANOSECONDS_LINE = 0.8, 8.0, 0.05
 
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop over columns: the place of its length among the kernel's sizes, and what is in it.
+    """A loop over columns: the index of its length among the kernel's sizes, and its content.
 
     `float32` and `float64` count the polynomials (exp, tanh, ...) of each dtype.
     """
@@ -27,7 +27,7 @@ class Loop:
 
     @property
     def nanoseconds(self) -> float:
-        """Roughly what one turn takes on one core."""
+        """An estimate of one iteration on one core."""
         polynomials = NANOSECONDS_F32 * self.float32 + NANOSECONDS_F64 * self.float64
         return polynomials + NANOSECONDS_LINE * self.lines
 
@@ -64,7 +64,7 @@ class Kernel:
     def pieces(self, several: bool) -> str:
         """The text with a second function, `pieces`, that runs the kernel on the pieces, side by side if `several`.
 
-        An output that sums up has a place of its own for each piece.
+        An output that is a sum has one element for each piece.
         """
         outputs = self.parameters[len(self.parameters) - len(self.outputs) :]
         own = {name: f"{name}[i]" for name, summed in zip(outputs, self.summed, strict=True) if summed}
@@ -81,7 +81,7 @@ class Kernel:
 
     @property
     def vectors(self) -> int:
-        """How many vectors a loop works on at a time."""
+        """How many vectors a loop computes at a time."""
         # The steps of a polynomial wait for each other, so two vectors side by side take a quarter off its time. In a
         # loop of several polynomials four take another tenth off; elsewhere they only leave more columns over.
         return 2 if max((loop.float32 for loop in self.loops), default=0) <= 2 else 4

@@ -1,4 +1,4 @@
-"""One kernel and the arrays it is handed: laid out as rows and columns, cut for several threads."""
+"""Launching a kernel: arrays as rows and columns, cut into pieces for several threads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tinygrad_seq.runtime.jit import build
 
 @dataclass(frozen=True)
 class Traced:
-    """A program with what is known of its sizes.
+    """A program and the facts about its sizes.
 
     `varying` are constants that change with the number of columns; `width` is that number where all columns
     are equally many and no constant changes with them, so that the program serves every width, else 0; `long`
@@ -40,7 +40,7 @@ class Traced:
 class CompiledKernel:
     """A kernel of a plan, compiled when first called.
 
-    `given` are the slots that are at hand, `outputs` those that it computes.
+    `given` are the slots of its inputs, `outputs` those that it computes.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class CompiledKernel:
         quotients: Mapping[int, tuple[int, int]] = MappingProxyType({}),
     ):
         self.traced, self.which, self.given = traced, which, given
-        self.computed = tuple(dict.fromkeys(outputs))  # what is asked for twice needs no second loop
+        self.computed = tuple(dict.fromkeys(outputs))  # a slot that is requested twice needs no second loop
         self.places = [self.computed.index(o) for o in outputs]
         self.repeats = len(self.places) > len(self.computed)
         space, rows = traced.space, traced.program.tape
@@ -68,7 +68,7 @@ class CompiledKernel:
         self.summed = self.kernel.summed
         self.numbers = [rows[s].dtype.type(rows[s].value) for s in self.kernel.numbers]
         kinds = {*self.read_kinds, *(space.kinds[o] for o in self.computed)}
-        # Where every value has its own row and column, the array may be cut anywhere.
+        # Where the maths is elementwise, the array may be cut anywhere.
         self.pointwise = kinds <= {FULL, ONE} and not any(self.summed) and len(self.kernel.sizes) == 1
         self.pointwise &= not self.numbers and all(space.kinds[o] == FULL for o in self.computed)
         self.pointwise &= not space.passes(self.computed, given)
@@ -78,17 +78,17 @@ class CompiledKernel:
 
     @functools.cached_property
     def function(self) -> Any:
-        """The kernel, built when first called."""
+        """The kernel, built at the first call."""
         return build(self.kernel.source, vectors=self.kernel.vectors)
 
     @functools.cached_property
     def pieces_at_once(self) -> Any:
-        """The kernel on several threads, built when first wanted."""
+        """The kernel on several threads, built at the first use."""
         return build(self.kernel.pieces(several=True), "pieces", parallel=True, vectors=self.kernel.vectors)
 
     @functools.cached_property
     def pieces(self) -> Any:
-        """The kernel on piece after piece, each with sums of its own, built when first wanted."""
+        """The kernel on piece after piece, each with sums of its own, built at the first use."""
         return build(self.kernel.pieces(several=False), "pieces", vectors=self.kernel.vectors)
 
     def bound(self, layout: Layout, width: int) -> BoundKernel:
@@ -114,7 +114,7 @@ class Made(NamedTuple):
 
 
 class BoundKernel:
-    """A kernel with all that the shapes of a call settle.
+    """A kernel bound to the shapes of a call.
 
     `inputs` are the arrays that it reads and `made` those that it makes; `leading` stands before them in a call of
     `function`, behind the first and the last row. `simple`, where it runs in one piece and writes every result
@@ -163,7 +163,7 @@ class BoundKernel:
 
     @functools.cached_property
     def race(self) -> threads.Race:
-        """Whether several threads are quicker; only calls of many pieces ask."""
+        """Whether several threads are faster; used only for calls of many pieces."""
         return threads.Race()
 
     @property
@@ -206,7 +206,7 @@ class BoundKernel:
         return traced.space.width(slot)
 
     def _flat(self, kind: str, width: int) -> tuple[int, ...]:
-        """How a kernel sees a value of this kind."""
+        """The shape in which a kernel gets a value of this kind."""
         rows = self.layout.rows
         full = self.flat if self.compiled.pointwise else (rows, width)
         return {FULL: full, ROW: (rows,), COLUMNS: (width,), ONE: (1,)}[kind]
@@ -243,7 +243,7 @@ class BoundKernel:
             results = [np.empty(shape, dtype) for _, shape, dtype, _ in self.made]
             compiled.function(0, self.rows, *self.leading, *arguments, *results)
             return [results[i] for i in compiled.places] if compiled.repeats else results
-        # Made as the caller sees them and handed over in the kernel's shape, so that each owns its memory.
+        # Allocated in the caller's shape and passed in the kernel's shape, so that each array owns its memory.
         results = [np.zeros(s, d) if zero else np.empty(s, d) for _, s, d, zero in self.made]
         written = [
             r if r.shape == w else np.zeros(w, d) if zero and not self.one_chunk else r.reshape(w)
@@ -261,8 +261,8 @@ class BoundKernel:
     def _laid(self, array: Array, shape: tuple[int, ...], kind: str) -> Array:
         """An array as the kernel reads it: contiguous, of this shape, aligned and not read-only.
 
-        To numba the last two are types of their own, for which it would build the kernel once more, by another's
-        options: what is computed may not hang on which of them came first.
+        Numba has separate types for misaligned and for read-only arrays, and would compile the kernel again for
+        them with other options: the result must not depend on which came first.
         """
         if kind in (FULL, ROW) and array.size != math.prod(shape):
             width = array.shape[-1] if array.ndim and kind == FULL else 1

@@ -1,4 +1,4 @@
-"""What one call pattern of a fused function needs: its program, what is kept for the gradient, its kernels."""
+"""The plan of a fused function for one pattern of arguments: its program, the saved values, its kernels."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Plan:
                 n: q for n, q in quotients(space, p).items() if n in asked and n not in p.hidden
             }
             stats = self._row_sums_the_gradient_reads()
-            # What the record holds besides inputs, in this order.
+            # The saved values besides inputs, in this order.
             self.beside = tuple(
                 dict.fromkeys((*read, *p.hidden, *stats, *(q for q, _ in self.quotients.values())))
             )
@@ -63,7 +63,7 @@ class Plan:
             self.at_hand = (*(s if s in self.kept else -1 for s in p.inputs), *self.beside, *p.seeds)
             self._backward: dict[Any, CompiledKernel] = {}
             self.refused = self._refusal_of_the_gradient()
-            # What the kernels were tried on, and the gradients that were found right there.
+            # The inputs of the trial, and the gradients that were found right on them.
             self.tried_on: Any = None
             self.settings: dict[str, Any] = {}
             self.proved: set[Any] = set()
@@ -71,7 +71,7 @@ class Plan:
             raise TraceError(error.told(p.lines)) from None
 
     def _refusal_of_the_gradient(self) -> str:
-        """Why there is no kernel for the gradient, told before anything depends on it; or nothing."""
+        """Why there is no kernel for the gradient, found before anything depends on it; or ""."""
         p = self.program
         outputs = tuple(dict.fromkeys(g for g in p.gradients if g is not None))
         later = frozenset(p.seeds[len(p.outputs) :])
@@ -84,7 +84,9 @@ class Plan:
         return ""
 
     def _row_sums_the_gradient_reads(self) -> tuple[int, ...]:
-        """Sums and maxima along rows that forward and backward pass share: one number a row, kept for the latter."""
+        """Sums and maxima along rows that forward and backward pass share: one number a row, saved for the backward
+        pass.
+        """
         p, space = self.program, self.traced.space
         forward = space.needed(p.outputs, p.inputs)
         wall = [*p.inputs, *p.hidden, *self.quotients]
@@ -114,7 +116,7 @@ def _wider(
     """The program for twice as many columns; None where the function has none for so many."""
     try:
         return taken_apart(trace(fn, kinds, [2 * n if n > 1 else n for n in widths], dtypes, choose))
-    except Exception:  # the function is a user's: whatever it raises, it is planned for its own widths alone
+    except Exception:  # a user's function may raise anything; then the plan is for its own widths only
         return None
 
 

@@ -1,10 +1,9 @@
-"""Sums along a row that wait for another sum, taken apart so that they need not wait: one pass instead of two.
+"""Reassociation of sums along a row that depend on another sum: one pass instead of two.
 
-sum(a + k b), where k is one number of its row that a sum before it gives, is sum(a) + k sum(b). In the gradient of
-layer norm, say, the three passes over a row become two.
-
-Where k or a sum is infinite it is not: a zero among the b would be missed. So what stands in the sum's place is a row
-`rescued`: its first argument where that is finite, and else the sum of its second argument.
+sum(a + k b), where k is one number of its row from an earlier sum, is sum(a) + k sum(b). In the gradient of layer norm
+the three passes over a row become two. Where k or a sum is infinite this is wrong: 0 times infinity would be missed for
+a zero among the b. So the sum is replaced by a row `rescued`: its first argument where that is finite, and else the sum
+of its second argument.
 """
 
 from __future__ import annotations
@@ -51,10 +50,12 @@ class _Writer:
         self.old, self.count = program.tape, program.rows
         self.rows: list[Row] = []
         self.at: dict[int, int] = {}
-        self.depth: list[int] = []  # how many sums and maxima along a row must be taken one after the other
+        self.depth: list[
+            int
+        ] = []  # how many sums and maxima along a row depend on each other, one after the other
 
     def take(self, row: Row) -> None:
-        """Copy a row, or write what stands for it."""
+        """Copy a row, or write its replacement."""
         parts = self.parts(row.args[0]) if self.sums_a_row(row) else []
         if len(parts) > 1 or any(p.factors for p in parts):
             self.at[row.slot] = self.written(row, parts)
@@ -77,7 +78,7 @@ class _Writer:
         return row.shape == (self.count, 1) and len(wide) == 2 and wide[1] > 1
 
     def parts(self, slot: int) -> list[Part]:
-        """What a sum of this value may be taken apart into; the value itself where nothing waits in it."""
+        """The summands of a sum of this value; the value itself where it depends on no other sum."""
         row = self.old[slot]
         same = [a for a in row.args if self.old[a].shape == row.shape]
         if row.op == "neg":
@@ -96,7 +97,7 @@ class _Writer:
         return [Part(slot)]
 
     def written(self, row: Row, parts: list[Part]) -> int:
-        """The rows that stand for a sum taken apart: a sum for each value, and sums of their products."""
+        """The rows that replace a sum: a sum for each value, and sums of their products."""
         sums: dict[int, int] = {}
         total = -1
         for part in parts:

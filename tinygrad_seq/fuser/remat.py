@@ -1,10 +1,9 @@
-"""What is kept between a fused function and its gradient, and what the gradient computes again.
+"""Rematerialization: which values the forward kernel saves for the gradient, and which the gradient computes again.
 
-Every value that the gradient reads is either kept by the forward kernel or computed again in the backward one.
-Which, is the cheapest cut through the tape between the inputs and the gradient (Dantzig and Fulkerson, 1956),
-in the costs below: nanoseconds an element as measured, with the memory that a kept value occupies counted in.
-What costs as much either way is computed again. Sums and maxima along a row are one number a row: these are
-always kept.
+Every value that the gradient reads is either saved by the forward kernel or computed again in the backward one. The
+choice is the minimum cut of the tape between the inputs and the gradient (Dantzig and Fulkerson, 1956), in the costs
+below: measured nanoseconds an element, which include the memory of a saved value. With equal costs a value is
+computed again. Sums and maxima along a row are one number a row: these are always kept.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from collections.abc import Iterable
 from tinygrad_seq.fuser.schedule import Space, primitive
 from tinygrad_seq.fuser.trace import FULL, ROW, Program
 
-# An input or output is there anyway and only stays alive; a value inside must be written and read besides.
+# An input or output exists anyway and only stays alive; an inner value must also be written and read.
 KEEP_ANYWAY, KEEP_INSIDE = 0.4, 1.0
 COMPUTE, PER_ROW = 0.05, 0.001
 _NEVER = math.inf
 
 
 def choose(program: Program) -> list[int]:
-    """The slots of wide values inside, or of outputs, that the forward kernel keeps for the gradient."""
+    """The slots of wide inner values, or of outputs, that the forward kernel saves for the gradient."""
     space = Space(program)
     known = _forward_values(program)
     forward = space.needed(program.outputs, program.inputs)
@@ -66,7 +65,7 @@ def choose(program: Program) -> list[int]:
 
 
 def quotients(space: Space, program: Program) -> dict[int, tuple[int, int]]:
-    """Costly numerators that an output and its divisor give back by a product: softmax's exp, for one."""
+    """Expensive numerators that are the product of an output and its divisor, such as the exp of softmax."""
     found = {}
     for o in program.outputs:
         row = program.tape[o]
@@ -78,7 +77,7 @@ def quotients(space: Space, program: Program) -> dict[int, tuple[int, int]]:
 
 
 def _forward_values(program: Program) -> set[int]:
-    """The slots that no seed leads to."""
+    """The slots that depend on no cotangent."""
     known: set[int] = set()
     for row in program.tape:
         if row.slot not in program.seeds and all(a in known for a in row.args):
@@ -98,19 +97,19 @@ def _inputs_read(program: Program, known: set[int]) -> set[int]:
 
 
 class _Flow:
-    """A network of capacities; the cheapest set of edges that parts two of its ends."""
+    """A flow network; its minimum cut between two nodes."""
 
     def __init__(self) -> None:
         self.capacity: dict[object, dict[object, float]] = {}
 
     def edge(self, start: object, stop: object, capacity: float) -> None:
-        """Room for this much from `start` to `stop`."""
+        """Add an edge of this capacity from `start` to `stop`."""
         here = self.capacity.setdefault(start, {})
         here[stop] = here.get(stop, 0.0) + capacity
         self.capacity.setdefault(stop, {}).setdefault(start, 0.0)
 
     def cut(self, source: object, sink: object) -> set[object]:
-        """The ends that stay with the source when the cheapest edges are cut (Edmonds and Karp, 1972)."""
+        """The nodes on the source's side of the minimum cut (Edmonds and Karp, 1972)."""
         while True:
             back: dict[object, object] = {source: None}
             queue = deque([source])

@@ -1,6 +1,6 @@
-"""Which values of a tape lie where in rows and columns, in which pass they are known, and into what they are cut.
+"""The schedule of a kernel: the place of each value of a tape in rows and columns, its pass, and its pieces.
 
-Lists only: nothing here knows how a kernel is spelt.
+Only lists; code is generated elsewhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NO_OP = Op("", lambda *_: None, "")
 
 
 def primitive(row: Row) -> Op:
-    """What a row's op is; one without properties for a leaf and for what the fuser itself puts in."""
+    """The op of a row; one without properties for a leaf and for the fuser's own rows."""
     return OPS.get(row.op, _NO_OP)
 
 
@@ -115,8 +115,8 @@ class Space:
     def sums_over_rows(self, slot: int) -> list[Term] | None:
         """The summands whose sum over all rows this slot is, or None.
 
-        What follows such a sum in a gradient is linear in it, and its factors are the same in every row: they
-        are moved inside the sum.
+        In a gradient all later ops are linear in such a sum, with factors that are the same in every row: these are
+        moved inside the sum.
         """
         row = self.tape[slot]
         if row.op == "sum":
@@ -156,7 +156,7 @@ class Space:
         return None
 
     def absent(self, zeros: Iterable[int]) -> set[int]:
-        """Slots that are zero because these are: gradients of outputs that nobody used, and what follows."""
+        """Slots that are zero because these are: gradients of unused outputs, and all that depends on them only."""
         gone = set(zeros)
         for row in self.tape:
             vanishes = primitive(row).vanishes
@@ -238,7 +238,7 @@ class Unfusable(TraceError):
         super().__init__(self.told({}))
 
     def told(self, lines: Mapping[int, str]) -> str:
-        """The error's text, with the line on which the op stands where that is known."""
+        """The error's text, with the line of the op where that is known."""
         where = lines.get(self.row.slot) or ("in its gradient" if self.row.phase == "backward" else "")
         return refusal(self.row.op, self.why, {"op": self.row}, where)
 

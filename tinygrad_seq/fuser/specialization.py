@@ -31,7 +31,7 @@ class Source(Protocol):
 
 
 class Specialization:
-    """A plan with the shapes of a call: what arrays go in and come out, and the op that is recorded.
+    """A plan with the shapes of a call: its input and output arrays, and the op that is recorded.
 
     `settings` are the call's keywords; `hung` says that its outputs are picked one by one from the op's node.
     """
@@ -65,11 +65,11 @@ class Specialization:
 
     @functools.cached_property
     def keeping(self) -> BoundKernel:
-        """The kernel for the value and what the gradient needs of it."""
+        """The kernel for the value and the values saved for the gradient."""
         return self.plan.keeping.bound(self.layout, self.width)
 
     def value(self, arrays: Sequence[Array]) -> Any:
-        """The outputs, of which the tape knows nothing."""
+        """The outputs, without a record on the tape."""
         self.cache.last["forward"] = self.plan.plain
         found = self.plain(arrays)
         return wrap(found[0]) if self.single else tuple([wrap(o) for o in found])
@@ -111,7 +111,7 @@ class Specialization:
     ) -> tuple[BoundKernel, tuple[bool, ...]]:
         """The kernel for these gradients, and which it makes.
 
-        The same from the first call on: a resumed run has no memory of how often each was wanted.
+        The choice is the same from the first call on: a resumed run does not know earlier calls.
         """
         plan = self.plan
         made = tuple([w and s is not None for w, s in zip(wanted, plan.program.gradients, strict=True)])

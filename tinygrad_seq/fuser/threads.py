@@ -1,6 +1,6 @@
-"""Large work on all cores, by numba's own threads, where that is quicker: which it is, is measured as it runs.
+"""Large kernels on all cores, by numba's own threads, where that is faster, which is measured at run time.
 
-An array is cut into the same pieces whatever the number of threads, so that sums come out alike everywhere.
+An array is cut into the same pieces for any number of threads, so that sums are equal everywhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CHUNKS = 8
 # (`benchmarks/kernels_against_pytorch.py --threshold`).
 WORTH_THREADS = 50_000.0
 
-# Numba's threads serve one caller at a time, and do not live on in a forked process.
+# Numba's threads serve one caller at a time, and do not exist in a forked process.
 _free = threading.Lock()
 _started = False
 _forked = False
@@ -37,17 +37,17 @@ if hasattr(os, "register_at_fork"):
 
 
 class Race:
-    """One thread or several, for one call: each is tried some times by turns, and the quicker one is kept.
+    """One thread or several, for one call: both are tried alternately, and the faster one is used.
 
-    No estimate knows it: where a matrix product's threads wait on the other core, spinning, a kernel of 0.4 ms
-    takes 0.2 ms on two threads at one time and 5 ms at another. So the mean of several threads has to beat the
-    median of one, also later on, and it is tried again from time to time, less and less often where it lost.
+    It cannot be estimated: where the threads of a matrix product spin on the other core, a kernel of 0.4 ms
+    may take 0.2 ms on two threads, or 5 ms. So the mean of several threads has to beat the median of one,
+    also later on, and it is tried again from time to time, less and less often where it lost.
     """
 
     PATIENCE = 0.004  # seconds in this call before the second kernel is worth building
     TRIALS = 6  # of each way; the first of them builds and warms, and does not count
     WATCHED = 16  # calls on several threads whose mean is compared with one thread
-    AGAIN = 1000  # calls until the next race, twice as many after each that one thread won
+    AGAIN = 1000  # calls until the next comparison, twice as many after each that one thread won
     SELDOM = 64_000  # at most
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Race:
 
     @property
     def on(self) -> bool:
-        """Whether it is still open which way is quicker, and worth knowing."""
+        """Whether the comparison is still open, and worth its time."""
         return self.spent >= self.PATIENCE and min(map(len, self.seconds)) < self.TRIALS
 
     def choose(self) -> bool:
@@ -66,7 +66,7 @@ class Race:
         return len(self.seconds[True]) < len(self.seconds[False]) if self.on else self.several
 
     def note(self, several: bool, seconds: float) -> None:
-        """A call took so long."""
+        """Note the time of a call."""
         self.calls += 1
         if self.on:
             self.seconds[several].append(seconds)
@@ -84,7 +84,7 @@ class Race:
             self.spent += seconds
 
     def _settle(self, several: bool, calls: int = 0) -> None:
-        """Keep to one way, for as long as it lasts."""
+        """Use one way until the next comparison."""
         self.again = self.AGAIN if several else min(2 * self.again, self.SELDOM)
         self.several, self.calls, self.watched = several, calls, []
 
@@ -92,7 +92,7 @@ class Race:
 def use_one(wanted: bool = True) -> None:
     """Keep all kernels to one thread from now on, or no more, unless NUMBA_NUM_THREADS is set.
 
-    Setting that here would be no way: numba, once its threads run, refuses to compile where it has changed.
+    That variable cannot be set here: numba refuses to compile when it has changed after its threads have started.
     """
     global _one
     _one = wanted and "NUMBA_NUM_THREADS" not in os.environ
@@ -117,11 +117,11 @@ class Pieces(Protocol):
 
     @property
     def race(self) -> Race:
-        """Whether several threads are quicker."""
+        """Whether several threads are faster."""
 
 
 def run(kernel: Pieces, arguments: Sequence[Any], results: Sequence[Array]) -> None:
-    """The kernel over all pieces; outputs that sum up have a place for each piece."""
+    """The kernel over all pieces; outputs that are sums have an element for each piece."""
     race, start = kernel.race, time.perf_counter()
     wanted = race.choose() and not _forked
     several = wanted and _on_threads(kernel, arguments, results, first=not race.seconds[True])
@@ -130,7 +130,7 @@ def run(kernel: Pieces, arguments: Sequence[Any], results: Sequence[Array]) -> N
     if several or not wanted:
         race.note(several, time.perf_counter() - start)
     elif race.on and count() == 1:
-        race.note(True, float("inf"))  # there is nobody to race
+        race.note(True, float("inf"))  # there is nothing to compare
 
 
 def _on_threads(kernel: Pieces, arguments: Sequence[Any], results: Sequence[Array], first: bool) -> bool:
@@ -141,7 +141,7 @@ def _on_threads(kernel: Pieces, arguments: Sequence[Any], results: Sequence[Arra
     try:
         with warnings.catch_warnings() if first else nullcontext():
             if first:
-                warnings.simplefilter("ignore")  # numba tells of thread libraries that it does not take
+                warnings.simplefilter("ignore")  # numba warns about thread libraries that it does not use
             if count() == 1:
                 return False
             _started = True

@@ -1,7 +1,7 @@
-"""A composition and its gradient as one tape over (rows, columns), whatever the ranks it is called with.
+"""Tracing: a composition and its gradient as one tape over (rows, columns), for inputs of any ranks.
 
-The leading axes of the inputs become rows, the last axis the columns. The tape is made with a few rows only:
-nothing in a fused function may depend on how many there are.
+The leading axes of the inputs become rows, the last axis the columns. The tape has only a few rows: no fused
+function may depend on their number.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tinygrad_seq.errors import TraceError, explain
 from tinygrad_seq.tape.row import Row
 from tinygrad_seq.tape.tape import Tape
 
-# How an array lies in the space of rows and columns.
+# The kinds of arrays in the space of rows and columns.
 FULL, ROW, COLUMNS, ONE = "full", "row", "columns", "one"
 
 
@@ -67,7 +67,7 @@ def layout_of(shapes: Sequence[tuple[int, ...]]) -> Layout:
 class Program:
     """The tape of a composition with its gradients, and which slots are what; `rows` is the traced row count.
 
-    `hidden` are values inside that are kept for the gradient: outputs that no caller sees. `read` are the
+    `hidden` are inner values that are saved for the gradient: outputs that no caller sees. `read` are the
     places of outputs that it reads. `seeds` are the gradients of the outputs, then of the hidden ones. `lines`
     says where in the source an op was written.
     """
@@ -100,7 +100,7 @@ def trace(
     A width of -1 is a number without axes. `choose` names slots of that tape to be kept for the gradient; the
     gradients are then taken again, with what flows into those slots from later derivatives added.
     """
-    # No number that the call has: what depends on the number of rows is then found out when it is tried.
+    # A number of rows unlike the call's: then the trial finds a dependence on it.
     rows = next(n for n in range(3, 10_000, 2) if n not in widths and n not in not_rows)
     shape_of = {FULL: (rows, -1), ROW: (rows, 1), COLUMNS: (1, -1), ONE: (1, 1)}
     with tracing(), lines_noted(fn) as lines:
@@ -138,7 +138,7 @@ def _program(
     gradients: dict[int, Tensor] = {}
     if learnt and floats:
         found = grad([every_output[i] for i in learnt], floats, [seeds[i] for i in learnt], create_graph=True)
-        # What comes back off the tape is a zero: nothing flows there.
+        # A gradient without a node is zero.
         gradients = {id(x): g for x, g in zip(floats, found, strict=True) if g.mode & TRACED}
     every = [*inputs, *every_output, *seeds, *gradients.values()]
     tape, nodes = Tape.with_nodes(*every)
@@ -146,7 +146,7 @@ def _program(
     at = {slot: lines[node] for slot, node in nodes.items() if node in lines}
     for row in tape:
         for a in row.args:
-            at.setdefault(a, at.get(row.slot, ""))  # an array from outside stands where it is first used
+            at.setdefault(a, at.get(row.slot, ""))  # an array from outside comes at its first use
     program = Program(
         tape.rows,
         rows,
@@ -162,7 +162,7 @@ def _program(
 
 
 def _placeholder(name: str, shape: tuple[int, ...], dtype: Any) -> Tensor:
-    # Numbers that no formula minds: neither 0, where a slope may be infinite, nor equal in a row.
+    # Numbers at which every formula is smooth: neither 0, where a derivative may be infinite, nor equal in a row.
     size = math.prod(shape)
     t = wrap(np.asarray(np.arange(1, size + 1).reshape(shape) / (size + 1), dtype))
     t.name = name
@@ -171,14 +171,14 @@ def _placeholder(name: str, shape: tuple[int, ...], dtype: Any) -> Tensor:
 
 
 def name_of(fn: Any) -> str:
-    """What a function is called, in messages and in the title of its kernels."""
+    """The name of a function in messages and in the title of its kernels."""
     name = getattr(fn, "__name__", "") or getattr(getattr(fn, "func", None), "__name__", "")
     return str(name).lstrip("_") or "fused"
 
 
 # ---- where an op was written -------------------------------------------------------------------------------
 class _Lines:
-    """Watches a run of a function: for each op the line of it that was running.
+    """An observer of one run of a function: notes for each op the line of the function.
 
     Ops that no kernel can hold are refused at once: over rows and columns they would mean something else.
     """
@@ -236,7 +236,7 @@ def refusal(op: str, why: str, operands: Mapping[str, object], line: str) -> str
 
 
 class Written(str):
-    """Text that an error shows as it is."""
+    """Text that an error prints unchanged."""
 
     def __repr__(self) -> str:
         return str(self)

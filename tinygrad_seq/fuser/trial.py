@@ -1,4 +1,4 @@
-"""A kernel is tried before it is used: random numbers, and what the composition makes of them."""
+"""The trial of a kernel before its first use: its results on random numbers beside those of the composition."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinygrad_seq.runtime.arrays import Array
 
 
 def drawn(specs: Sequence[tuple[Any, Any, Any]]) -> list[Array]:
-    """Random numbers in the place of floats, whole numbers as they were."""
+    """Random numbers in place of floats; integers are unchanged."""
     rng = np.random.default_rng(0)
     return [
         np.asarray(rng.uniform(0.1, 0.9, shape), dtype) if whole is None else whole
@@ -25,7 +25,7 @@ def drawn(specs: Sequence[tuple[Any, Any, Any]]) -> list[Array]:
 
 
 def alike(mine: Array, theirs: Array) -> bool:
-    """True where two results are the same but for rounding."""
+    """True where two results are equal up to rounding."""
     if mine.shape != theirs.shape or mine.dtype != theirs.dtype or mine.dtype.kind != "f":
         return False
     scale = float(np.abs(theirs[np.isfinite(theirs)]).max(initial=1.0))
@@ -33,7 +33,7 @@ def alike(mine: Array, theirs: Array) -> bool:
 
 
 def tried(fn: Callable[..., Any], arrays: Sequence[Any], settings: Mapping[str, Any]) -> list[Any]:
-    """What a composition gives for these arrays. Raises TraceError for an op that no kernel holds."""
+    """The results of a composition for these arrays. Raises TraceError for an op that no kernel can hold."""
     with recording(False), lines_noted(fn), np.errstate(all="ignore"):
         value = fn(*[wrap(a) for a in arrays], **settings)
     return [o.array for o in (value if isinstance(value, tuple) else (value,)) if isinstance(o, Tensor)]

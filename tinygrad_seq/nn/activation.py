@@ -14,7 +14,7 @@ class ReLU(Module):
     """max(x, 0)."""
 
     def __init__(self, inplace: bool = False):
-        self.inplace = inplace  # taken and of no effect: the result is a tensor of its own
+        self.inplace = inplace  # accepted without effect: the result is a new tensor
 
     def forward(self, x: Any) -> Tensor:
         """max(x, 0)."""
@@ -98,7 +98,7 @@ class Identity(Module):
 
 
 class Flatten(Module):
-    """The axes `start_dim` to `end_dim` laid into one; the first, the batch's, is left by default."""
+    """The axes `start_dim` to `end_dim` as one; by default all but the first, that of the batch."""
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1):
         self.start_dim, self.end_dim = start_dim, end_dim

@@ -93,7 +93,7 @@ class Embedding(Module):
 
 
 class Dropout(Module):
-    """While training, zeroes each element with probability p and divides the others by 1 - p."""
+    """In training, zeroes each element with probability p and divides the others by 1 - p."""
 
     def __init__(self, p: float = 0.5, inplace: bool = False, *, rng: Generator | None = None):
         self.p = probability("Dropout", "p", p)

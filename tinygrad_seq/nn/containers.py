@@ -1,4 +1,4 @@
-"""`ModuleList` and `ModuleDict`: modules by number or by name, found by whoever walks the tree."""
+"""`ModuleList` and `ModuleDict`: modules by number or by name, as parts of the module tree."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ModuleDict(Module):
         self.update(modules)
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
-        """Put in each of these."""
+        """Add each of these."""
         for name, module in dict(modules).items():
             self[name] = module
 

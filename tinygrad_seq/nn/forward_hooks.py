@@ -1,4 +1,4 @@
-"""Functions that are called around a module's `forward`: to see what passes, or to put something in its place."""
+"""Hooks around a module's `forward`: to read arguments and outputs, or to replace them."""
 
 from __future__ import annotations
 

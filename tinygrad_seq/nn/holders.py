@@ -1,7 +1,7 @@
 """Where a module may hold parameters and modules: in attributes, and in lists, tuples and dicts to any depth.
 
-What stands elsewhere (a set, a closure, an object of another class) is found here too, so that it can be refused:
-it would neither be learnt nor saved.
+Those in other places (a set, a closure, an object of another class) are found here too, so that they can be
+refused: they would be neither trained nor saved.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tinygrad_seq.engine.tree import children
 from tinygrad_seq.nn.forward_hooks import Hooked
 
 Kinds = tuple[type, ...]
-# Looked at most often, and never with anything inside.
+# The most frequent types, which never hold anything.
 PLAIN = frozenset(
     (
         type(None),
@@ -46,7 +46,7 @@ _MOST = 1000  # the parts of one object that it looks at
 
 
 class Stray(NamedTuple):
-    """A parameter or a module where no walk finds it: the attribute's path, and what holds it, in words."""
+    """A parameter or a module outside of the module tree: the attribute's path, and a text on what holds it."""
 
     path: str
     holder: str
@@ -54,7 +54,7 @@ class Stray(NamedTuple):
 
 
 def walked(name: str, value: Any, kinds: Kinds, above: tuple[int, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """What an attribute holds of `kinds`: itself, or all in its lists, tuples and dicts, as `name.key.key`."""
+    """The objects of `kinds` in an attribute: itself, or all in its lists, tuples and dicts, as `name.key.key`."""
     if isinstance(value, kinds):
         yield name, value
     elif type(value) not in PLAIN and id(value) not in above:
@@ -66,7 +66,7 @@ def walked(name: str, value: Any, kinds: Kinds, above: tuple[int, ...] = ()) -> 
 
 
 def looked_through(module: Any, kinds: Kinds) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
-    """What is found in a module's attributes, and those attributes that may hold something out of sight."""
+    """The objects found in a module's attributes, and the attributes that may hold hidden ones."""
     found, others = [], []
     for name, value in vars(module).items():
         if isinstance(value, kinds):
@@ -91,7 +91,7 @@ def _nested(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def strays(path: str, value: Any, kinds: Kinds, above: tuple[int, ...] = ()) -> Iterator[Stray]:
-    """What an attribute holds of `kinds` in places that are not walked."""
+    """The objects of `kinds` in an attribute that are outside of the module tree."""
     if (
         type(value) in PLAIN
         or isinstance(value, (Tensor, *kinds))
@@ -116,7 +116,7 @@ def strays(path: str, value: Any, kinds: Kinds, above: tuple[int, ...] = ()) -> 
 
 
 def _hidden(value: Any) -> tuple[str, Collection[Any]]:
-    """What a value that is not walked holds all the same, and the words for it."""
+    """The content of a value outside of the module tree, and a text for it."""
     if isinstance(value, (set, frozenset)):
         return f"a {type(value).__name__}", value
     if isinstance(value, functools.partial):
@@ -141,7 +141,7 @@ def _slots_of(kind: type) -> list[str]:
 
 
 def closed_over(function: types.FunctionType) -> list[Any]:
-    """The values that a function brings along: of its closure and its defaults."""
+    """The values in a function's closure and its defaults."""
     cells = []
     for cell in function.__closure__ or ():
         try:
@@ -152,7 +152,7 @@ def closed_over(function: types.FunctionType) -> list[Any]:
 
 
 def is_used_up(value: Any) -> bool:
-    """True for a generator, `map`, `zip`, `iter([...])` and the like, which can be looked through only once."""
+    """True for a generator, `map`, `zip`, `iter([...])` and the like, which can be read only once."""
     return (
         isinstance(value, Iterator)
         and type(value).__module__ in ("builtins", "itertools")
@@ -161,5 +161,5 @@ def is_used_up(value: Any) -> bool:
 
 
 def is_slot(kind: type, name: str) -> bool:
-    """True where the attribute is a slot, which the dict of attributes has not."""
+    """True where the attribute is a slot, which is not in the dict of attributes."""
     return isinstance(getattr(kind, name, None), types.MemberDescriptorType)

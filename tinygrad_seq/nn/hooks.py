@@ -1,4 +1,4 @@
-"""The states of all steps of all recurrent layers, seen as they are made; by their step hooks."""
+"""The states of all steps of all recurrent layers, read by their step hooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How weights start: PyTorch's functions, which write into a tensor and return it; draws from the stream `init`.
+"""Initialisation of weights: PyTorch's functions, which write into a tensor and return it; draws from the stream
+`init`.
 
 The fan-in of a weight (O, I) is I and its fan-out O, each times the size of further axes.
 """
@@ -26,7 +27,7 @@ def _fans(call: str, tensor: Tensor) -> tuple[int, int]:
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """What a nonlinearity takes from the spread of its input, so that a weight gives it back."""
+    """The gain by which a weight compensates for a nonlinearity's effect on the standard deviation."""
     slope = 0.01 if param is None else param
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3, "relu": math.sqrt(2.0), "selu": 0.75}
     gains["leaky_relu"] = math.sqrt(2.0 / (1 + slope * slope))
@@ -58,7 +59,7 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Any = None,
 ) -> Tensor:
-    """N(mean, std^2) within [a, b]: what falls outside is drawn again."""
+    """N(mean, std^2) within [a, b]: numbers outside are drawn again."""
     if not a < b or std <= 0:
         rule = f"expected a below b and std above 0, got {a}, {b} and {std}."
         raise ArgumentError("trunc_normal_: no such distribution", None, rule)

@@ -1,4 +1,4 @@
-"""What is said where a parameter would be lost: neither learnt nor saved, and nobody would know."""
+"""Errors for parameters that would be lost silently: neither trained nor saved."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def one_name_for_two(module: Any, path: str, first: Any, second: Any) -> Excepti
 
 
 def two_values_for_one(own: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[str]:
-    """A complaint for each parameter of several names that is to take several values."""
+    """An error for each parameter with several names that would get different values."""
     first: dict[int, str] = {}
     found = []
     for name in arrays:

@@ -1,4 +1,4 @@
-"""Who may attend to whom: PyTorch's masks of `MultiheadAttention` and our own, brought to one form."""
+"""Attention masks: PyTorch's of `MultiheadAttention` and our own, converted to one form."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def masks_of(
     """One form of the masks of either family, for scores of shape (B, H, L, S).
 
     `theirs` are attn_mask, key_padding_mask (True or -inf where blocked) and is_causal; `ours` are allow, bias,
-    causal and the keys that count. Only one of the families says something.
+    causal and the keys that count. Only one of the families may be given.
     """
     if given_ones(theirs):
         return _theirs(call, shape, **theirs)

@@ -1,4 +1,4 @@
-"""`Module`: a tree of parameters that is its own attributes, with PyTorch's names for what it can do."""
+"""`Module`: its attributes are the tree of parameters; its methods have PyTorch's names."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ M = TypeVar("M", bound="Module")
 
 
 class Parameter(Tensor):
-    """A tensor that is learnt: it wants a gradient, and a module finds it among its attributes."""
+    """A tensor that is trained: it requires a gradient, and a module finds it among its attributes."""
 
     __slots__ = ("successor",)
     successor: ref[Parameter] | None
@@ -50,7 +50,7 @@ class Parameter(Tensor):
 
 
 class Mismatch(NamedTuple):
-    """What `load_state_dict` did not find, and what it found no place for."""
+    """The missing and the unexpected names of `load_state_dict`."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -60,8 +60,8 @@ class Module(FamiliarModule):
     """A layer or a model. Parameters and modules are found by walking attributes, in the order of definition.
 
     They may stand in lists, tuples and dicts to any depth; what stands where it is not found (a set, a closure, an
-    object of another class, a slot, the class itself) is refused when parameters are asked for. Tensors that are
-    no Parameters are constants and are not saved; one that wants a gradient is refused, for it would be lost.
+    object of another class, a slot, the class itself) is refused when parameters are asked for. Tensors that are no
+    Parameters are constants and are not saved; one that requires a gradient is refused, because it would be lost.
 
     A subclass defines `forward`; calling the module runs it in a scope that bears the module's name, so that
     errors, listings and pictures can say where an op belongs.
@@ -76,12 +76,12 @@ class Module(FamiliarModule):
     _scope: str = ""
 
     def forward(self, *args: Any, **settings: Any) -> Any:
-        """The module's function; each subclass writes its own."""
+        """The module's function; each subclass defines its own."""
         raise TypeError(f"{type(self).__name__} defines no forward().")
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         """Run `forward` in the module's scope."""
-        # What the module is handed it may keep, as for a saliency map: that is no parameter which would be lost.
+        # The module may store its arguments, as for a saliency map: these are no lost parameters.
         given = (*args, *settings.values()) if settings else args
         leaves = [Held(x) for x in given if isinstance(x, Tensor) and type(x.node) is not Node]
         self.__dict__["_given"] = leaves
@@ -136,7 +136,7 @@ class Module(FamiliarModule):
         return looked_through(self, KINDS)[0]
 
     def _tree(self, prefix: str = "", above: tuple[int, ...] = ()) -> Iterator[Level]:
-        """Every path to every module, with what it holds; one that holds itself is not gone through again."""
+        """Every path to every module, with its content; a cycle ends at the module that is already in the path."""
         children, others = looked_through(self, KINDS)
         yield prefix, self, children, others
         above = (*above, id(self))
@@ -176,7 +176,7 @@ class Module(FamiliarModule):
         return found
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Each parameter once with its path, by which error texts call it from then on."""
+        """Each parameter once with its path, which is then its name in error texts."""
         seen: set[int] = set()
         for name, p in self._all_parameters().items():
             if id(p) not in seen:
@@ -249,13 +249,13 @@ class Module(FamiliarModule):
         return self.train(False)
 
     def requires_grad_(self: M, on: bool = True) -> M:
-        """Whether the parameters want gradients."""
+        """Set whether the parameters require gradients."""
         for p in self.parameters():
             p.requires_grad = on
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients, or make them zeros."""
+        """Set the gradients to None, or to zeros."""
         for p in self.parameters():
             p.grad = None if set_to_none or p.grad is None else wrap(np.zeros(p.shape, p.dtype))
 

@@ -1,4 +1,4 @@
-"""What PyTorch's users call on a module beside its weights: buffers, children, `apply`, devices."""
+"""Methods of PyTorch's modules besides the weights: buffers, children, `apply`, devices."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Positions: sinusoidal, learnt, rotary, and ALiBi. Each takes an `offset`, the position of the first step.
 
-Attention alone takes its input as a bag: without positions, outputs move as inputs do.
+Attention ignores the order of its input: without positions, permuted inputs give permuted outputs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def sinusoidal(
 
         out[p, 2i] = sin(p / base^(2i / width));  out[p, 2i + 1] = cos(p / base^(2i / width))
 
-    What stands k steps further on is a rotation of each pair by an angle that depends on k alone. An odd width
+    k steps further the row is each pair rotated by an angle that depends only on k. An odd width
     has one sine more than cosines.
 
     >>> sinusoidal(2, 2)
@@ -72,7 +72,7 @@ class SinusoidalPositions(_Added):
     """y = x + scale sinusoidal(T, width, offset): positions that are not learnt (Vaswani et al., 2017).
 
     x (T, B, width), (B, T, width) where `batch_first`, or (T, width); any width, any number of steps.
-    Where x is much smaller than a sine, a `scale` as small keeps it from being drowned.
+    Where x is much smaller than a sine, choose a `scale` of the size of x.
     """
 
     def __init__(self, width: int, *, base: float = 10000.0, scale: float = 1.0, batch_first: bool = False):

@@ -1,4 +1,4 @@
-"""Functions that are called after each time step of a recurrent layer, with the state that goes on from it."""
+"""Hooks after each time step of a recurrent layer, called with the new state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ StepHook = Callable[[int, Any], Any]
 
 
 class SteppedModule(Module):
-    """A module that runs over time and can be watched while it does."""
+    """A module that runs over time and calls hooks at each step."""
 
     def register_step_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call `hook(module, layer, t, state)` after each step; returns a handle to remove it.

@@ -93,8 +93,8 @@ class TransformerEncoder(Module):
     ) -> Any:
         """X (T, B, d_model) after all layers; (x, cache) where a cache was given, which is () at first.
 
-        Masks as in `MultiheadAttention`. With `lengths` (B,), steps beyond a sequence's length change nothing, be
-        they NaN, and their outputs are zero.
+        Masks as in `MultiheadAttention`. With `lengths` (B,), steps beyond a sequence's length are ignored, even
+        NaN, and their outputs are zero.
         """
         x = input_tensor("TransformerEncoder", src)
         _fits("TransformerEncoder", cache, self.layers)
@@ -198,7 +198,7 @@ def _fits(call: str, cache: Any, layers: Any) -> None:
 
 
 class Transformer(Module):
-    """Encoder and decoder (Vaswani et al., 2017): the decoder attends to what the encoder makes of the source.
+    """Encoder and decoder (Vaswani et al., 2017): the decoder attends to the encoder's output.
 
         memory = encoder(src);  out = decoder(tgt, memory)
 

@@ -1,4 +1,4 @@
-"""What PyTorch keeps in `nn.utils`: clipping, and parameters as one vector."""
+"""PyTorch's `nn.utils`: clipping, and parameters as one vector."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vecto
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """All parameters laid end to end, (n,)."""
+    """All parameters concatenated, (n,)."""
     return concat([p.reshape(-1) for p in parameters])
 
 
 def vector_to_parameters(vector: Tensor, parameters: Iterable[Tensor]) -> None:
-    """The parameters given the values of a vector, as `parameters_to_vector` lays them."""
+    """Assign the values of a vector to the parameters, in the order of `parameters_to_vector`."""
     own = list(parameters)
     if vector.shape != (sum(p.numel() for p in own),):
         rule = f"expected ({sum(p.numel() for p in own)},)."

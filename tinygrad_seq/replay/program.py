@@ -36,11 +36,11 @@ class Shared:
         self.kept = 0  # bytes that the programs remember by key
 
     def value(self, name: Any, inputs: list[Any], make: Callable[[], Any]) -> Any:
-        """What `make` makes of these inputs, made where it is not there yet."""
+        """The value of `make` for these inputs, computed at the first request."""
         key = (name, *map(id, inputs))
         found = self.values.get(key)
         if found is None:
-            # With its inputs, whose ids would otherwise be given to others.
+            # Stored with its inputs, because the ids of freed objects are used again.
             found = self.values[key] = make(), inputs
         return found[0]
 
@@ -88,12 +88,12 @@ class Program:
             for step in made.steps:
                 self._bind(step, settled(step.settings, size) if step.grows else step.settings, rows)
         self._order(rows)
-        # What the first run left behind would keep its memory.
+        # The values of the first run would keep their memory.
         for slot in (self.home, *made.given, *[row[3] for _, row, _ in rows]):
             self.slots[slot] = None
 
     def _bind(self, step: Step, settings: dict[str, Any], rows: list[Any]) -> None:
-        """Work out one step, and add what will work it out again."""
+        """Compute one step, and add the function that computes it again."""
         slots, args, name, out = self.slots, step.args, step.name, step.out
         row: Row
         if name == "fused":
@@ -138,7 +138,7 @@ class Program:
         elif kernel.whole and all(_fits(arrays[i], shape) for i, shape, _ in kernel.inputs):
             args = tuple([self._in_shape(step, args[i], shape, rows) for i, shape, _ in kernel.inputs])
             forward, (written, seen, *_) = kernel.between_slots(step.several), kernel.made[0]
-            # Handed out as it was written, for the next kernel to read it so.
+            # In the shape in which it was written, for the next kernel.
             out = out if step.several or len(kernel.made) > 1 or written == seen else self._constant(None)
         else:
             forward = _in_slots(kernel if step.several else lambda given: kernel(given)[0])
@@ -219,7 +219,7 @@ VIEWS: dict[str, tuple[Any, str]] = {
 
 
 def _is_reshaped(made: Any, source: Any) -> bool:
-    """Whether an array is another in the same order, in the same memory."""
+    """Whether an array is another with the same order and memory."""
     if (
         not (isinstance(made, np.ndarray) and isinstance(source, np.ndarray))
         or not 0 < made.size == source.size

@@ -28,9 +28,8 @@ class Replay:
 
     It takes arguments like those of the example, arrays or tensors, or tuples, lists and dicts of them, of the same
     shapes and dtypes, and returns what the function returns, with arrays (that are the caller's own) in place of
-    tensors. The results are to the bit those of the function for
-    arrays that lie by rows. A state goes from call to call as an argument and a
-    result.
+    tensors. The results are to the bit those of the function for arrays that lie by rows. A state goes from call to
+    call as an argument and a result.
 
     Tensors that the function reads from outside (weights) may take new values between calls, by `assign`, an
     optimizer, or in place: then it is recorded anew. Numbers, flags and arrays from outside are read once.

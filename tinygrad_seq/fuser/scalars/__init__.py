@@ -1,1 +1,1 @@
-"""Scalar maths that kernels call by name: what numba compiles into each of them."""
+"""Scalar functions that kernels call by name; numba compiles them into each kernel."""

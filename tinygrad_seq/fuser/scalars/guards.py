@@ -1,4 +1,4 @@
-"""What keeps a product with an inverse as right as the division it stands for, at both ends of the range."""
+"""Scaling that keeps a product with an inverse as accurate as a division, at both ends of the range."""
 
 from __future__ import annotations
 

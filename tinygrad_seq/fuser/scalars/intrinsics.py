@@ -1,7 +1,7 @@
-"""The few places that touch numba's inside: bit casts, fused steps, extremes that keep NaN, one of two bodies.
+"""The few places that use numba's internals: bit casts, fused multiply-add, extremes that keep NaN.
 
 Each name works twice: inside compiled code as LLVM instructions and, where numba is missing or switched off
-(`NUMBA_DISABLE_JIT=1`), as plain Python on NumPy scalars. Knows nothing of kernels or of the tape.
+(`NUMBA_DISABLE_JIT=1`), as plain Python on NumPy scalars. Kernels and tapes are in other files.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def scalar(dtype: type[np.floating[Any]], plain: Callable[[Any], Any]) -> Callab
 
         @functools.wraps(body)
         def rounded(x: Any) -> Any:
-            with np.errstate(all="ignore"):  # infinities and NaN are answers here, as they are in a kernel
+            with np.errstate(all="ignore"):  # infinities and NaN are valid results here, as in a kernel
                 return dtype(plain(np.float64(x)))
 
         return cast(Function, rounded)

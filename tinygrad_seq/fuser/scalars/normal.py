@@ -1,4 +1,4 @@
-"""The normal distribution function for kernels, right relative to itself in its tail too."""
+"""The normal distribution function for kernels, with a small relative error in its tail too."""
 
 from __future__ import annotations
 

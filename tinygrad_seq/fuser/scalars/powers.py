@@ -1,4 +1,4 @@
-"""What the float32 functions of `scalars` are made of: e^r near 0, powers of two by their bits, subnormal results."""
+"""Parts of the float32 functions of `scalars`: e^r near 0, powers of two by their bits, subnormal results."""
 
 from __future__ import annotations
 
