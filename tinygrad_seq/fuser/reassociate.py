@@ -1,9 +1,9 @@
 """Reassociation of sums along a row that depend on another sum: one pass instead of two.
 
-sum(a + k b), where k is one number of its row from an earlier sum, is sum(a) + k sum(b). In the gradient of layer norm
-the three passes over a row become two. Where k or a sum is infinite this is wrong: 0 times infinity would be missed for
-a zero among the b. So the sum is replaced by a row `rescued`: its first argument where that is finite, and else the sum
-of its second argument.
+sum(a + k b), where k is one number of its row from an earlier sum, is sum(a) + k sum(b). In the gradient of layer
+norm the three passes over a row become two. Where k or a sum is infinite this is wrong: 0 times infinity would be
+missed for a zero among the b. So the sum is replaced by a row `rescued`: its first argument where that is finite, and
+else the sum of its second argument.
 """
 
 from __future__ import annotations

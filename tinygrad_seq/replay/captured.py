@@ -1,4 +1,4 @@
-"""What a function reads from outside, beside its arguments: found by looking on, and asked whether it has changed."""
+"""The tensors that a function reads besides its arguments, found by an observer, and whether they have changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinygrad_seq.runtime.arrays import Array
 
 
 class Weights:
-    """Tensors whose values a record holds. `same` says whether they still have them."""
+    """Tensors whose values a record holds. `same` says whether the values are unchanged."""
 
     def __init__(self, tensors: Iterable[Any]):
         self.tensors = [(weakref.ref(t), t.array) for t in tensors]
@@ -36,7 +36,7 @@ class Weights:
 
 
 class _Onlooker:
-    """A watch that keeps the tensors which ops read and no op here has made."""
+    """An observer that keeps the tensors which ops read and which are no results of ops here."""
 
     def __init__(self, arrays: Iterable[Array]):
         self.made_here = {id(a): a for a in arrays}
@@ -53,16 +53,16 @@ class _Onlooker:
         self.made_here[id(out)] = out
 
     def sent(self, node: Any, parent: Any, g: Any, dx: Any) -> None:
-        """A gradient goes on: nothing of the function's own."""
+        """A contribution to a gradient: not needed here."""
 
     def arrived(self, node: Any, g: Any) -> None:
-        """A gradient is there: nothing of the function's own."""
+        """A complete gradient: not needed here."""
 
 
 def looked_on(function: Callable[..., Any], like: Any, flat: Sequence[Array]) -> Weights:
     """Run `function(*like)` on these arrays op by op, and return what it reads from outside.
 
-    Raises TraceError where it looks at a value, switches recording off, or writes to what it reads.
+    Raises TraceError where it reads a value, switches recording off, or writes to a tensor that it reads.
     """
     watch = _Onlooker(flat)
     before, STATE.watch = STATE.watch, watch

@@ -1,4 +1,4 @@
-"""Records of two sizes made into one for all: how settings go with the size of what grows from call to call."""
+"""One record for all sizes from records of two sizes: settings as linear functions of the size that grows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinygrad_seq.replay.recorder import Flat, Record
 
 @dataclass(frozen=True)
 class Growing:
-    """A number in a setting that goes with the size of what grows: at + slope * size."""
+    """A number in a setting that depends on the size: at + slope * size."""
 
     at: int
     slope: int
@@ -42,7 +42,7 @@ def growing(before: Flat, after: Flat) -> tuple[int, int] | None:
 
 
 def grown(first: Record, second: Record, size: int) -> Record | None:
-    """The record for all sizes, from those recorded at `size` and at `size` + 1; None where they tell none."""
+    """The record for all sizes, from those recorded at `size` and at `size` + 1; None where they do not fit."""
     if len(first.steps) != len(second.steps) or (first.given, first.outputs) != (
         second.given,
         second.outputs,
@@ -64,7 +64,7 @@ def grown(first: Record, second: Record, size: int) -> Record | None:
 
 
 def _grown(a: Any, b: Any, size: int) -> Any:
-    """Two settings as one that goes with the size; None where they cannot."""
+    """Two settings as one that depends on the size; None where that is not possible."""
     if isinstance(a, int) and isinstance(b, int) and not isinstance(a, bool):
         return a if a == b else Growing(a - (b - a) * size, b - a)
     if type(a) is not type(b):

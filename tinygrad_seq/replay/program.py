@@ -1,4 +1,4 @@
-"""A record made ready to run: what never changes worked out once, what only looks at an array otherwise left out."""
+"""A program from a record: constant values are computed once, and views are left out."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ MEMO_BYTES = 1 << 26
 
 
 class Shared:
-    """What several programs of one function have in common: what depends on nothing, and how much they remember.
+    """The values shared by several programs of one function: constants, and the memory limit.
 
-    Unless `exact`, the second factor of a product is laid out by rows and the product taken by `dot`, which is
-    faster; BLAS may then add in another order.
+    Unless `exact`, the second factor of a product is stored by rows and the product computed by `dot`, which
+    is faster; BLAS may then add in another order.
     """
 
     def __init__(self, exact: bool = False) -> None:
@@ -46,7 +46,7 @@ class Shared:
 
 
 def folded(made: Record, shared: Shared) -> Record:
-    """The record without what no call changes: it is worked out here, once for all programs."""
+    """The record without the values that no call changes: these are computed here, once for all programs."""
     arrays: dict[int, Any] = dict(made.fixed)
     steps, slots = [], made.slots
     for step in made.steps:
@@ -68,8 +68,8 @@ def folded(made: Record, shared: Shared) -> Record:
 class Program:
     """A record for arrays of certain shapes: `run(arrays)` gives those of the result.
 
-    It is bound by running it once. Where a result is but its input in another shape, the rows between are left
-    out. What it returns may be memory of what it was given, of what it holds, or of another result.
+    It is bound by running it once. Where a result is only its input in another shape, the rows between are left
+    out. A returned array may share memory with an argument, with the program, or with another result.
     """
 
     def __init__(self, made: Record, flat: Flat, shared: Shared, size: int = 0):
@@ -166,7 +166,7 @@ class Program:
         return len(self.slots) - 1
 
     def _order(self, rows: list[Any]) -> None:
-        """The rows that something needs: those that depend on the first array alone first."""
+        """The rows that are needed: those that depend only on the first array come first."""
         needed = set(self.record.outputs)
         wanted = []
         for kind, row, args in reversed(rows):
@@ -174,14 +174,14 @@ class Program:
                 needed |= set(args)
                 wanted.append((kind, row, args))
         wanted.reverse()
-        # What grows but depends on nothing, a row of the positions for instance, goes with the first array.
+        # Values that grow but depend on nothing, such as a row of the positions, belong to the first array.
         self.early: list[Row] = [row for kind, row, _ in wanted if kind != REST]
         self.rows: list[Row] = [row for kind, row, _ in wanted if kind == REST]
         read = {a for kind, _, args in wanted if kind == REST for a in args} | set(self.record.outputs)
         self.frontier = sorted({row[3] for row in self.early} & read)
 
     def run(self, flat: Sequence[Array], key: Hashable = None) -> list[Array]:
-        """The arrays of the result. What depends on the first array alone is remembered by `key`, which tells it."""
+        """The arrays of the result. Values that depend only on the first array are stored by its `key`."""
         slots = self.slots[:]
         slots[self.home] = slots
         for slot, array in zip(self.record.given, flat, strict=True):
@@ -230,7 +230,7 @@ def _is_reshaped(made: Any, source: Any) -> bool:
 
 
 def _fits(array: Array, shape: tuple[int, ...]) -> bool:
-    """Whether a kernel can read an array in this shape as it lies."""
+    """Whether a kernel can read an array in this shape without a copy."""
     return array.flags.carray and array.size == math.prod(shape)
 
 

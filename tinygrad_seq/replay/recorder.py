@@ -1,6 +1,6 @@
-"""A function's call as a record, read from the tape that it leaves: what is done to which arrays.
+"""A call of a function as a record of ops on arrays, read from its tape.
 
-Nothing here knows what an LSTM or an attention is.
+Any kind of layer can be recorded.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Step:
 class Record:
     """The steps from the arrays of a call to those of its result, all by slot.
 
-    `given` holds the slots of what is handed in, `fixed` the arrays that no call changes. Where it `grows`, the
+    `given` holds the slots of the arguments, `fixed` the arrays that no call changes. Where it `grows`, the
     settings hold `Growing` numbers.
     """
 
@@ -66,8 +66,8 @@ class Record:
 def record(function: Callable[..., Any], like: Any, flat: Sequence[Array]) -> tuple[Record, Any]:
     """The record of `function(*like)`, the leaves of `like` being these arrays, and what it returned.
 
-    Raises TraceError for what no record shows: random draws, hooks, a checkpoint. DTypeError where anything but
-    tensors comes back.
+    Raises TraceError for anything that a record cannot repeat: random draws, hooks, a checkpoint. DTypeError where
+    anything but tensors is returned.
     """
     given = [wrap(a, None, (WANTS if a.dtype.kind == "f" else 0) | TRACED) for a in flat]
     start, calls = next_index(), HOOK_CALLS.count
@@ -87,7 +87,7 @@ def record(function: Callable[..., Any], like: Any, flat: Sequence[Array]) -> tu
 
 @contextmanager
 def _leaves_kept() -> Iterator[None]:
-    """All leaves that are met inside stay alive: a leaf's node does not keep the constant that it stands for."""
+    """All leaves that are used inside stay alive: a leaf's node does not keep its constant alive."""
     here = STATE  # of this thread
     before, here.kept = here.kept, []
     try:
@@ -97,7 +97,7 @@ def _leaves_kept() -> Iterator[None]:
 
 
 def _read(given: Sequence[Tensor], outputs: Sequence[Tensor], start: int) -> Record:
-    """The record that the tape of these outputs is. What was made before `start` is fixed."""
+    """The record from the tape of these outputs. Values made before `start` are fixed."""
     tape, nodes = Tape.with_nodes(*outputs, *given, since=start)
     starts = tape.outputs[len(outputs) :]
     kinds = {slot: FIRST if i == 0 else REST for i, slot in enumerate(starts)}
@@ -118,7 +118,7 @@ def _read(given: Sequence[Tensor], outputs: Sequence[Tensor], start: int) -> Rec
 
 
 def _array_of(node: Any) -> Array:
-    """The array of what the function holds: a leaf's, or what an op made before."""
+    """The array of a tensor from outside: of a leaf, or of an earlier op's result."""
     if isinstance(node, Node):
         hint = "Hand over the tensor itself, or its detach()."
         raise TraceError("Replay: a tensor from outside is on the tape", {"x": node}, ALIKE, hint)

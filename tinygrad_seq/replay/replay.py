@@ -20,7 +20,7 @@ from tinygrad_seq.replay.program import Program, Shared, folded
 from tinygrad_seq.replay.recorder import Flat, record
 from tinygrad_seq.runtime.arrays import Array
 
-_HOLE = wrap(np.zeros(()))  # a leaf of a tree of which only the form is kept
+_HOLE = wrap(np.zeros(()))  # stands for a leaf where only the form of a tree is kept
 
 
 class Replay:
@@ -28,16 +28,15 @@ class Replay:
 
     It takes arguments like those of the example, arrays or tensors, or tuples, lists and dicts of them, of the same
     shapes and dtypes, and returns what the function returns, with arrays (that are the caller's own) in place of
-    tensors. The results are to the bit those of the function for arrays that lie by rows. A state goes from call to
+    tensors. The results are equal to the function's to the bit for arrays stored by rows. A state goes from call to
     call as an argument and a result.
 
     Tensors that the function reads from outside (weights) may take new values between calls, by `assign`, an
     optimizer, or in place: then it is recorded anew. Numbers, flags and arrays from outside are read once.
 
-    Raises TraceError for a function whose ops are not the same at each call: one that looks at a value, draws random
-    numbers, calls hooks, writes to tensors from outside, or does not give what its record gives for other numbers
-    than the example's. ShapeError and DTypeError for arguments unlike the example's, GraphError where one wants a
-    gradient.
+    Raises TraceError for a function whose ops are not the same at each call: one that reads a value, draws random
+    numbers, calls hooks, writes to tensors from outside, or differs from its record for other numbers than the
+    example's. ShapeError and DTypeError for arguments unlike the example's, GraphError where one requires a gradient.
 
     >>> import tinygrad_seq as tgs
     >>> w = tgs.tensor([[1.0, 0.0], [2.0, 1.0]])
@@ -55,9 +54,9 @@ class Replay:
         self._try(flat)
 
     def __call__(self, *args: Any) -> Any:
-        """What the function returns for these arguments, with arrays in place of tensors."""
+        """The result of the function for these arguments, with arrays in place of tensors."""
         flat = self._fitting(args)
-        if STATE.watch is not None or STATE.composed:  # who looks at every op gets every op
+        if STATE.watch is not None or STATE.composed:  # an observer must get every op
             return self._by_function(flat)
         if Hooks.newest != self.newest or not self.weights.same():
             self._record(flat)
@@ -70,11 +69,13 @@ class Replay:
         made, out = record(self.function, self.like, flat)
         self.program = Program(folded(made, shared), flat, shared)
         self.out = tree_map(lambda _: _HOLE, out)
-        # Last, so that where something is refused the next call records again.
+        # Last, so that after an error the next call records again.
         self.weights, self.newest = weights, newest
 
     def _try(self, flat: Flat) -> None:
-        """The record must do what the function does, for other numbers too: in another order, and floats smaller."""
+        """Compare the record with the function on other numbers too: the same in another order, and smaller
+        floats.
+        """
         other = tuple([a.reshape(-1)[::-1].reshape(a.shape) for a in flat])
         other = tuple(
             [np.ascontiguousarray(a * a.dtype.type(0.75) if a.dtype.kind == "f" else a) for a in other]
@@ -116,7 +117,7 @@ _HINT = "Make another Replay for these."
 
 
 def _form(tree: Any) -> Any:
-    """What is compared to tell whether two trees have one form."""
+    """The form of a tree, for comparison."""
     parts = children(tree)
     if parts is None:
         return tree is None
@@ -131,7 +132,7 @@ def _arrays(args: Any) -> Flat:
             rule = "expected arrays or tensors, or tuples, lists and dicts of them."
             raise DTypeError("Replay: an argument is no array", {"x": x}, rule)
         array = x.array if isinstance(x, Recorded) else x
-        # As the record was made: to numba an array that lies otherwise or is read-only is of another type.
+        # As in the recording: numba has other types for other layouts and for read-only arrays.
         found.append(array if array.flags.carray else np.array(array, order="C"))
     return tuple(found)
 
