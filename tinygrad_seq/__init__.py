@@ -60,7 +60,19 @@ _HOMES = {
     "training": "Config fit load_run resume sample train",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
-_FOLDERS = ["analysis", "bptt", "data", "functional", "models", "nn", "optim", "sampling", "training", "viz"]
+_FOLDERS = [
+    "analysis",
+    "bptt",
+    "data",
+    "functional",
+    "models",
+    "nn",
+    "optim",
+    "replay",
+    "sampling",
+    "training",
+    "viz",
+]
 
 # What `from tinygrad_seq import *` brings: not `sum`, `abs` and others that would hide a built-in function of Python.
 __all__ = [name for name in [*_HOME_OF, *_FOLDERS] if not hasattr(builtins, name)]

@@ -7,6 +7,7 @@ from tinygrad_seq import functional as functional
 from tinygrad_seq import models as models
 from tinygrad_seq import nn as nn
 from tinygrad_seq import optim as optim
+from tinygrad_seq import replay as replay
 from tinygrad_seq import sampling as sampling
 from tinygrad_seq import training as training
 from tinygrad_seq import viz as viz

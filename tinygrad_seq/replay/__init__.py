@@ -1,3 +1,5 @@
-"""A function recorded once and run again on arrays, without Tensors and without gradients."""
+"""`Replay`: a function recorded once and run again on arrays, without Tensors and without gradients."""
 
-from tinygrad_seq.replay.replay import Replay as Replay
+from tinygrad_seq.replay.replay import Replay
+
+__all__ = ["Replay"]
