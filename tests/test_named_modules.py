@@ -22,6 +22,7 @@ SOURCES = {p.name for place in ("tinygrad_seq", "demos", "benchmarks") for p in 
 BY_NAME = {name.rpartition(".")[2]: name for name in MODULES}
 # First words that are objects in a sentence, not modules: `x.exp`, `model.loss`, `layers.0.weight`.
 OBJECTS = {
+    "cache",
     *(
         "backends",
         "config",
