@@ -18,8 +18,8 @@ from tinygrad_seq.training.budget import Plan
 from tinygrad_seq.training.busy_cores import ProductThreads, Tried, tried
 from tinygrad_seq.training.console import Lines, row
 from tinygrad_seq.training.estimate import Estimate
-from tinygrad_seq.training.event_json import as_json
 from tinygrad_seq.training.factory import new_model
+from tinygrad_seq.training.metrics import as_json
 from tinygrad_seq.training.run_folder import Run
 from tinygrad_seq.training.step import Learner
 

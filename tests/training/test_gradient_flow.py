@@ -19,8 +19,8 @@ from tinygrad_seq.models import GPT, CharLM
 from tinygrad_seq.training import Config, Evaluated, Flow, Step, train
 from tinygrad_seq.training import gradient_flow as module
 from tinygrad_seq.training.console import HEAD, TerminalLines, strip
-from tinygrad_seq.training.event_json import as_json
 from tinygrad_seq.training.gradient_flow import Gauge
+from tinygrad_seq.training.metrics import as_json
 from tinygrad_seq.training.run_folder import Run, new_model
 from tinygrad_seq.training.step import Learner
 

@@ -20,8 +20,7 @@ from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.terminal import one_line
 from tinygrad_seq.training import Run, load_run
 from tinygrad_seq.training.context_curve import ContextCurve, context_curve
-from tinygrad_seq.training.evaluation import Measured
-from tinygrad_seq.training.validation import validate
+from tinygrad_seq.training.evaluation import Measured, validate
 
 EXAMPLE = """\
   tgs eval runs/topics-lstm128

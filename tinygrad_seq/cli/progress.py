@@ -19,7 +19,7 @@ from tinygrad_seq.data import Progress
 from tinygrad_seq.terminal import one_line
 from tinygrad_seq.training import Event, Finished, Interrupted, Started
 from tinygrad_seq.training.console import Lines, lines_for
-from tinygrad_seq.training.event_json import as_json
+from tinygrad_seq.training.metrics import as_json
 
 __all__ = [
     "follow",

@@ -13,13 +13,13 @@ from tinygrad_seq.data import Corpus, Tokens, tokenize
 from tinygrad_seq.models import NeuralModel
 from tinygrad_seq.training.budget import Plan
 from tinygrad_seq.training.config import Config
+from tinygrad_seq.training.evaluation import parts_of
 from tinygrad_seq.training.factory import new_model
 from tinygrad_seq.training.pace import is_wide, span
 from tinygrad_seq.training.presets import pace
 from tinygrad_seq.training.run_folder import Run
 from tinygrad_seq.training.small_texts import suited, too_many_weights
 from tinygrad_seq.training.step import Learner
-from tinygrad_seq.training.validation import parts_of
 from tinygrad_seq.viz import draw
 
 __all__ = ["Estimate", "estimate"]

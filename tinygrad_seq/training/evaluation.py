@@ -12,11 +12,14 @@ import numpy.typing as npt
 
 from tinygrad_seq import functional as F
 from tinygrad_seq.arguments import count
-from tinygrad_seq.data import Rates, TextSize, rates, windows
+from tinygrad_seq.data import Rates, Splits, TextSize, rates, split, split_columns, windows
 from tinygrad_seq.errors import ArgumentError, NonFiniteError
 from tinygrad_seq.models.neural import NeuralModel, evaluating
 from tinygrad_seq.models.protocol import SymbolModel
 from tinygrad_seq.runtime.arrays import Array
+from tinygrad_seq.training.config import Config
+from tinygrad_seq.training.rules import checked_split
+from tinygrad_seq.training.step import unwarned, why_not_finite
 
 __all__ = [
     "BLOCKS",
@@ -28,9 +31,13 @@ __all__ = [
     "evaluating",
     "has_risen",
     "measure",
+    "parts_of",
     "scored",
+    "validate",
+    "validated",
 ]
 
+_WINDOW = 64
 _RISEN = 0.01  # of the best validation
 BLOCKS = 30
 """Blocks behind a standard error; with more of them it is hardly better known (Schmeiser, 1982)."""
@@ -207,6 +214,41 @@ def scored(model: SymbolModel, ids: npt.ArrayLike) -> Measured:
     tally = _Tally(len(losses))
     tally.add(np.arange(len(losses)), losses)
     return tally.measured(len(losses), counted=False)
+
+
+def parts_of(ids: Any, how: str, batch: int) -> Splits:
+    """A row of ids as the setting `split` divides it; `batch` is the number of streams.
+
+    >>> [len(part) for part in parts_of(range(1000), "80,15,5", 32)]
+    [800, 150, 50]
+    """
+    shares, by_columns = checked_split(how)
+    return split_columns(ids, batch, shares) if by_columns else split(ids, shares)
+
+
+def validate(model: NeuralModel, config: Config, ids: Any, most: int | None = None) -> Measured:
+    """`measure` in the way that the model was trained.
+
+    A model of streams carries its state through the text; one of random windows is measured window by window,
+    each without a state. `most` bounds the tokens, as in `measure`.
+    """
+    if config.reading == "random":
+        return measure(model, ids, window=config.window, carried=False, most=most)
+    return measure(model, ids, window=_WINDOW, most=most)
+
+
+def validated(model: NeuralModel, config: Config, ids: Any, step: int) -> Measured:
+    """`validate` on `eval_tokens` tokens after a step. Raises `NonFiniteError`, which names the first op at fault."""
+
+    def look() -> Measured:
+        return validate(model, config, ids, config.eval_tokens)
+
+    with unwarned():
+        try:
+            return look()
+        except NonFiniteError as error:
+            found: dict[str, object] = {"validation": math.nan}
+            raise NonFiniteError(why_not_finite(f"step {step}", found, look)) from error
 
 
 Groups = list[tuple[Array, int]]

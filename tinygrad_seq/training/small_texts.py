@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tinygrad_seq.training.config import Config
-from tinygrad_seq.training.validation import parts_of
+from tinygrad_seq.training.evaluation import parts_of
 
 __all__ = ["made_smaller", "suited", "too_many_weights"]
 

@@ -15,7 +15,7 @@ from tinygrad_seq.sampling import sample
 from tinygrad_seq.training.budget import Plan, lasted, never_back
 from tinygrad_seq.training.busy_cores import ProductThreads, tried
 from tinygrad_seq.training.divergence import Divergence
-from tinygrad_seq.training.evaluation import Measured
+from tinygrad_seq.training.evaluation import Measured, parts_of, validated
 from tinygrad_seq.training.events import (
     Evaluated,
     Event,
@@ -35,7 +35,6 @@ from tinygrad_seq.training.signals import number_of, stoppable, undisturbed, uni
 from tinygrad_seq.training.small_texts import too_many_weights
 from tinygrad_seq.training.snapshot import Arrays, RunState, restore_run, saved_run
 from tinygrad_seq.training.step import Learner
-from tinygrad_seq.training.validation import parts_of, validated
 
 __all__ = ["Trainer"]
 

@@ -10,8 +10,8 @@ from tinygrad_seq.analysis.compare.records import Record
 from tinygrad_seq.data import TextSize, Tokenizer, Tokens, is_large, read_text, split, stored_tokens, tokenize
 from tinygrad_seq.errors import DataError
 from tinygrad_seq.runtime.arrays import Array
+from tinygrad_seq.training.evaluation import parts_of
 from tinygrad_seq.training.find_text import OLD_EXT, found_text
-from tinygrad_seq.training.validation import parts_of
 
 __all__ = ["Parts", "named_text", "own_parts"]
 

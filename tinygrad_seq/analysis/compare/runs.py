@@ -15,8 +15,7 @@ from tinygrad_seq.data import TextSize
 from tinygrad_seq.errors import ArgumentError, DataError, first_line
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.training import load_run
-from tinygrad_seq.training.evaluation import Measured, difference
-from tinygrad_seq.training.validation import validate
+from tinygrad_seq.training.evaluation import Measured, difference, validate
 
 __all__ = ["Compared", "compare", "measured_again"]
 

@@ -30,8 +30,7 @@ from tinygrad_seq.analysis.doctor.published import ELSEWHERE, published_for
 from tinygrad_seq.analysis.probe import health, on_text
 from tinygrad_seq.errors import first_line
 from tinygrad_seq.training import load_run
-from tinygrad_seq.training.evaluation import Measured, difference
-from tinygrad_seq.training.validation import validate
+from tinygrad_seq.training.evaluation import Measured, difference, validate
 
 if TYPE_CHECKING:
     from tinygrad_seq.models import NeuralModel
