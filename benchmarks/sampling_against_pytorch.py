@@ -40,14 +40,14 @@ def model_of(name: str) -> Any:
 def ours(name: str, replay: bool) -> Side:
     from tinygrad_seq import Generator
     from tinygrad_seq.data import Vocabulary
-    from tinygrad_seq.sampling import Choosing, Sampler
+    from tinygrad_seq.sampling import DecodingConfig, Sampler
     from tinygrad_seq.sampling.stepper import Stepper
 
     model, vocabulary = model_of(name), Vocabulary("".join(map(chr, range(33, 33 + SYMBOLS))))
 
     def run(n: int) -> float:
         start = time.perf_counter()
-        sampler = Sampler(model, vocabulary, Choosing(temperature=1.0))
+        sampler = Sampler(model, vocabulary, DecodingConfig(temperature=1.0))
         sampler.stepper = Stepper(model, replay=replay)
         text = "".join(sampler.text("!", n, rng=Generator(1)))
         assert len(text) == n

@@ -10,7 +10,7 @@ import pytest
 
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.errors import ArgumentError, NonFiniteError
-from tinygrad_seq.sampling import Choosing, chances
+from tinygrad_seq.sampling import DecodingConfig, chances
 from tinygrad_seq.sampling.decoding import drawn, log_chance, uniform
 
 LOGITS = np.array([1.5, -0.3, 0.2, 0.2, -2.0, 3.0, 0.0, -math.inf])
@@ -21,7 +21,7 @@ def softmax(x: Any) -> Any:
     return p / p.sum()
 
 
-def reference(x: Any, how: Choosing, seen: Any = ()) -> Any:
+def reference(x: Any, how: DecodingConfig, seen: Any = ()) -> Any:
     """The six steps as a loop in plain Python, symbol by symbol."""
     x = [float(v) for v in x]
     for v in seen:
@@ -45,23 +45,23 @@ def reference(x: Any, how: Choosing, seen: Any = ()) -> Any:
 
 
 SETTINGS = [
-    Choosing(temperature=1.0),
-    Choosing(temperature=0.3),
-    Choosing(temperature=1.0, top_k=1),
-    Choosing(temperature=1.0, top_k=3),
-    Choosing(temperature=1.0, top_k=100),
-    Choosing(temperature=1.0, top_p=0.5),
-    Choosing(temperature=2.0, top_p=0.93),
-    Choosing(temperature=1.0, min_p=0.05),
-    Choosing(temperature=1.0, min_p=1.0),
-    Choosing(temperature=1.0, repetition_penalty=1.7),
-    Choosing(temperature=1.3, top_k=5, top_p=0.9, min_p=0.06, repetition_penalty=1.4),
-    Choosing(temperature=0.0, top_k=2, repetition_penalty=4.0),
+    DecodingConfig(temperature=1.0),
+    DecodingConfig(temperature=0.3),
+    DecodingConfig(temperature=1.0, top_k=1),
+    DecodingConfig(temperature=1.0, top_k=3),
+    DecodingConfig(temperature=1.0, top_k=100),
+    DecodingConfig(temperature=1.0, top_p=0.5),
+    DecodingConfig(temperature=2.0, top_p=0.93),
+    DecodingConfig(temperature=1.0, min_p=0.05),
+    DecodingConfig(temperature=1.0, min_p=1.0),
+    DecodingConfig(temperature=1.0, repetition_penalty=1.7),
+    DecodingConfig(temperature=1.3, top_k=5, top_p=0.9, min_p=0.06, repetition_penalty=1.4),
+    DecodingConfig(temperature=0.0, top_k=2, repetition_penalty=4.0),
 ]
 
 
 @pytest.mark.parametrize("how", SETTINGS, ids=str)
-def test_chances_are_those_of_the_plain_loop(how: Choosing) -> None:
+def test_chances_are_those_of_the_plain_loop(how: DecodingConfig) -> None:
     """On a fixed row with ties and a -inf, and on 50 random rows, with symbols that have occurred."""
     rows = [LOGITS, *np.random.default_rng(0).normal(size=(50, 8)) * 2]
     for x in rows:
@@ -77,26 +77,26 @@ def test_chances_are_those_of_the_plain_loop(how: Choosing) -> None:
 def test_order_of_the_steps() -> None:
     """Temperature acts before top_p, top_k before top_p, and top_p before min_p."""
     x = np.log([0.4, 0.3, 0.2, 0.1])
-    assert (chances(x, Choosing(1.0, top_p=0.6)) > 0).sum() == 2
-    assert (chances(x, Choosing(0.25, top_p=0.6)) > 0).sum() == 1, "the tempered chances are sharper"
+    assert (chances(x, DecodingConfig(1.0, top_p=0.6)) > 0).sum() == 2
+    assert (chances(x, DecodingConfig(0.25, top_p=0.6)) > 0).sum() == 1, "the tempered chances are sharper"
     # Of the two likeliest the first has 4 / 7, so it reaches a half; of all it has 0.4 and does not.
-    assert (chances(x, Choosing(1.0, top_p=0.5)) > 0).sum() == 2
-    assert (chances(x, Choosing(1.0, top_k=2, top_p=0.5)) > 0).sum() == 1
+    assert (chances(x, DecodingConfig(1.0, top_p=0.5)) > 0).sum() == 2
+    assert (chances(x, DecodingConfig(1.0, top_k=2, top_p=0.5)) > 0).sum() == 1
 
 
 def test_ties_go_to_the_lower_id() -> None:
     """Greedy, top_k and top_p; min_p keeps all that are equal."""
     flat = np.zeros(5)
-    assert chances(flat, Choosing(0.0)).tolist() == [1, 0, 0, 0, 0]
-    assert chances(flat, Choosing(1.0, top_k=2)).tolist() == [0.5, 0.5, 0, 0, 0]
-    assert chances(flat, Choosing(1.0, top_p=0.4)).tolist() == [0.5, 0.5, 0, 0, 0]
-    assert chances(flat, Choosing(1.0, min_p=1.0)).tolist() == [0.2] * 5
+    assert chances(flat, DecodingConfig(0.0)).tolist() == [1, 0, 0, 0, 0]
+    assert chances(flat, DecodingConfig(1.0, top_k=2)).tolist() == [0.5, 0.5, 0, 0, 0]
+    assert chances(flat, DecodingConfig(1.0, top_p=0.4)).tolist() == [0.5, 0.5, 0, 0, 0]
+    assert chances(flat, DecodingConfig(1.0, min_p=1.0)).tolist() == [0.2] * 5
 
 
 def test_penalty_lowers_whatever_the_sign() -> None:
     """A logit of 2 becomes 1, one of -2 becomes -4, 0 and -inf stay."""
     x, seen = np.array([2.0, -2.0, 0.0, -math.inf, 1.0]), np.array([True, True, True, True, False])
-    p = chances(x, Choosing(1.0, repetition_penalty=2.0), seen)
+    p = chances(x, DecodingConfig(1.0, repetition_penalty=2.0), seen)
     np.testing.assert_allclose(p, softmax([1.0, -4.0, 0.0, -math.inf, 1.0]), rtol=1e-14)
 
 
@@ -105,11 +105,11 @@ def test_what_is_not_allowed_is_never_chosen() -> None:
     allowed = np.array([True] * 5 + [False] + [True] * 2)
     for how in SETTINGS:
         assert chances(LOGITS, how, None, allowed)[5] == 0.0
-    assert chances(LOGITS, Choosing(1.0, top_k=1), None, allowed)[0] == 1.0
+    assert chances(LOGITS, DecodingConfig(1.0, top_k=1), None, allowed)[0] == 1.0
 
 
 @pytest.mark.parametrize("how", SETTINGS[:11], ids=str)
-def test_frequencies_are_the_chances(how: Choosing) -> None:
+def test_frequencies_are_the_chances(how: DecodingConfig) -> None:
     """Chi-square of 4,000 draws with a fixed seed stays below its 99.9 % point (24.3 for 7 degrees)."""
     p, rng = chances(LOGITS, how), Generator(3)
     found = np.bincount([drawn(p, uniform(rng)) for _ in range(4000)], minlength=8)
@@ -130,10 +130,10 @@ def test_extreme_temperatures_and_logits() -> None:
     """Limits instead of NaN: of tiny and huge temperatures, and of huge float32 logits."""
     x = np.array([0.0, 2.0, 1.0], np.float32)
     for small in (1e-3, 1e-30, 5e-324):
-        assert chances(x, Choosing(small)).tolist() == [0, 1, 0]
-    np.testing.assert_allclose(chances(x, Choosing(1e300)), 1 / 3)
-    assert chances(np.array([3e38, -3e38], np.float32), Choosing(1.0)).tolist() == [1, 0]
-    assert chances(np.array([1.0]), Choosing(1.0, 1, 0.1, 1.0, 2.0)).tolist() == [1]
+        assert chances(x, DecodingConfig(small)).tolist() == [0, 1, 0]
+    np.testing.assert_allclose(chances(x, DecodingConfig(1e300)), 1 / 3)
+    assert chances(np.array([3e38, -3e38], np.float32), DecodingConfig(1.0)).tolist() == [1, 0]
+    assert chances(np.array([1.0]), DecodingConfig(1.0, 1, 0.1, 1.0, 2.0)).tolist() == [1]
 
 
 def test_log_chance_is_of_the_model() -> None:
@@ -184,7 +184,7 @@ def test_log_chance_is_of_the_model() -> None:
 def test_settings_out_of_range_are_refused(settings: Any, text: str) -> None:
     """Each by one error that says the rule."""
     with pytest.raises(ArgumentError) as caught:
-        Choosing(**settings)
+        DecodingConfig(**settings)
     assert str(caught.value) == text
 
 
@@ -192,4 +192,4 @@ def test_logits_that_are_no_numbers_are_refused() -> None:
     """NaN anywhere, +inf, or nothing but -inf."""
     for bad in ([0.0, math.nan, 1.0], [0.0, math.inf], [-math.inf, -math.inf]):
         with pytest.raises(NonFiniteError, match="the model's logits are not finite"):
-            chances(bad, Choosing(1.0))
+            chances(bad, DecodingConfig(1.0))

@@ -15,7 +15,7 @@ from tinygrad_seq.data import ByteTokenizer, JamoTokenizer, Vocabulary
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.errors import ArgumentError, DataError, NonFiniteError
 from tinygrad_seq.models import GPT, CharLM, SymbolAR
-from tinygrad_seq.sampling import Choosing, Sampler, beam_search, sample, sample_stream
+from tinygrad_seq.sampling import DecodingConfig, Sampler, beam_search, sample, sample_stream
 from tinygrad_seq.sampling.sampler import Token
 
 VOCABULARY = Vocabulary("abcd\n")
@@ -41,7 +41,7 @@ def gpt(symbols: int = 5) -> GPT:
 def test_log_probabilities_are_the_models_score(make: Any, prime: str) -> None:
     """Of the text as learnt, however it was chosen; bits for each character and byte follow."""
     model = make()
-    how = Choosing(0.7, top_k=4, top_p=0.95, min_p=0.01, repetition_penalty=1.2)
+    how = DecodingConfig(0.7, top_k=4, top_p=0.95, min_p=0.01, repetition_penalty=1.2)
     made = Sampler(model, VOCABULARY, how).sample(prime, 60, rng=Generator(1))
     begun = VOCABULARY.encode(prime or "\n")
     score = model.score(np.concatenate([begun, made.ids]))[len(begun) :]
@@ -66,11 +66,11 @@ def test_bits_per_byte_count_bytes() -> None:
 @pytest.mark.parametrize("make", [lstm, gpt])
 def test_sample_is_the_same_alone_and_among_others(make: Any) -> None:
     """Choices and log-probabilities to the bit, and no two texts are alike."""
-    sampler = Sampler(make(), VOCABULARY, Choosing(1.0))
+    sampler = Sampler(make(), VOCABULARY, DecodingConfig(1.0))
     together = sampler.samples(5, "ab", 40, rng=Generator(7))
     assert len({one.text for one in together}) == 5
     for i, one in enumerate(together):
-        fresh = Sampler(make(), VOCABULARY, Choosing(1.0))
+        fresh = Sampler(make(), VOCABULARY, DecodingConfig(1.0))
         assert fresh.samples(1, "ab", 40, rng=Generator(7), first=i) == [one]
     assert together[0].text == sample(make(), VOCABULARY, "ab", 40, 1.0, Generator(7))
 
@@ -78,7 +78,7 @@ def test_sample_is_the_same_alone_and_among_others(make: Any) -> None:
 def test_reading_a_stream_costs_what_is_read() -> None:
     """One number is drawn for each token, and none before the first is asked for."""
     rng = Generator(7)
-    tokens = Sampler(lstm(), VOCABULARY, Choosing(1.0, top_k=3)).tokens("a", 10**9, rng=rng)
+    tokens = Sampler(lstm(), VOCABULARY, DecodingConfig(1.0, top_k=3)).tokens("a", 10**9, rng=rng)
     assert rng.drawn == 0
     first = list(itertools.islice(tokens, 30))
     assert rng.drawn == 30
@@ -91,11 +91,13 @@ def test_until_ends_the_text_where_it_appears() -> None:
     """Across tokens, in the text alone and not in the prime, and with nothing behind it."""
     whole = sample(lstm(), VOCABULARY, "ab", 300, 1.0, Generator(2))
     for until in (whole[0], whole[5:7], whole[20:24], whole[250:260]):
-        made = Sampler(lstm(), VOCABULARY, Choosing(1.0)).sample("ab", 300, rng=Generator(2), until=until)
+        made = Sampler(lstm(), VOCABULARY, DecodingConfig(1.0)).sample(
+            "ab", 300, rng=Generator(2), until=until
+        )
         assert made.text == whole[: whole.index(until) + len(until)]
         assert made.ended == "until"
         assert len(made.ids) == len(made.text)
-    made = Sampler(lstm(), VOCABULARY, Choosing(1.0)).sample("ab", 9, rng=Generator(2), until="xyz")
+    made = Sampler(lstm(), VOCABULARY, DecodingConfig(1.0)).sample("ab", 9, rng=Generator(2), until="xyz")
     assert (made.text, made.ended) == (whole[:9], "length")
     text = "".join(sample_stream(lstm(), VOCABULARY, "ab", 300, 1.0, Generator(2), until=whole[5:8]))
     assert text == whole[: whole.index(whole[5:8]) + 3]
@@ -111,7 +113,7 @@ def test_repetition_penalty_counts_prime_and_text() -> None:
 
 def test_candidates_before_and_after() -> None:
     """As many as asked for, the likeliest first, the drawn one among them; what is cut off has no chance left."""
-    sampler = Sampler(lstm(), VOCABULARY, Choosing(0.5, top_k=2))
+    sampler = Sampler(lstm(), VOCABULARY, DecodingConfig(0.5, top_k=2))
     for token in sampler.tokens("a", 30, rng=Generator(1), explain=3):
         assert len(token.candidates) == 3
         assert token.id in [one.id for one in token.candidates]
@@ -123,14 +125,14 @@ def test_candidates_before_and_after() -> None:
         one = next(one for one in token.candidates if one.id == token.id)
         assert math.log(one.learnt) == pytest.approx(token.log_prob)
         assert one.text == token.text
-    only = [t.candidates for t in Sampler(lstm(), VOCABULARY, Choosing(3.0)).tokens("a", 30, explain=1)]
+    only = [t.candidates for t in Sampler(lstm(), VOCABULARY, DecodingConfig(3.0)).tokens("a", 30, explain=1)]
     assert all(len(row) == 1 for row in only)
 
 
 def test_jamo_texts_are_well_formed() -> None:
     """No setting draws what may not follow, also after a prime that ends within a syllable."""
     tokenizer = JamoTokenizer.learn(["가나다 한글!"])
-    how = Choosing(3.0, top_k=30, repetition_penalty=1.1)
+    how = DecodingConfig(3.0, top_k=30, repetition_penalty=1.1)
     made = Sampler(lstm(len(tokenizer)), tokenizer, how).sample("", 50, rng=Generator(1))
     assert tokenizer.ill_formed(made.ids[:-1]) <= 1
     assert len(made.text) == 50
@@ -141,7 +143,7 @@ def test_jamo_texts_are_well_formed() -> None:
 def test_jamo_leaves_the_prime_as_it_was_given() -> None:
     """A final letter after an open syllable would make another of it, and stand alone in what is written."""
     tokenizer = JamoTokenizer.learn(["가나다 한글!"])
-    sampler = Sampler(lstm(len(tokenizer)), tokenizer, Choosing(50.0))
+    sampler = Sampler(lstm(len(tokenizer)), tokenizer, DecodingConfig(50.0))
     for prime in ("가", "각", "가 ", ""):
         for seed in range(30):
             made = sampler.sample(prime, 3, rng=Generator(seed)).text

@@ -16,7 +16,7 @@ from tinygrad_seq.data.symbols import placed_label_of, readable
 from tinygrad_seq.data.tokenizers.base import ON_UNKNOWN
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.errors import explain
-from tinygrad_seq.sampling import Candidate, Choosing, Sample, Sampler, characters_of
+from tinygrad_seq.sampling import Candidate, DecodingConfig, Sample, Sampler, characters_of
 from tinygrad_seq.tape.row import width
 from tinygrad_seq.terminal import bare
 from tinygrad_seq.training import load_run
@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the prime and the text that the model continues it with."""
-    how = Choosing(args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty)
+    how = DecodingConfig(args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty)
     until = None if args.until is None else unescaped(args.until)
     trained = load_run(args.run, args.weights)
     # Corpora are in this form; some keyboards and file systems give the other.

@@ -3,14 +3,14 @@
 from tinygrad_seq.sampling.api import sample, sample_stream
 from tinygrad_seq.sampling.beam import Beam, beam_search
 from tinygrad_seq.sampling.characters import Character, characters_of
-from tinygrad_seq.sampling.decoding import Choosing, chances
+from tinygrad_seq.sampling.decoding import DecodingConfig, chances
 from tinygrad_seq.sampling.sampler import Candidate, Sample, Sampler, Token
 
 __all__ = [
     "Beam",
     "Candidate",
     "Character",
-    "Choosing",
+    "DecodingConfig",
     "Sample",
     "Sampler",
     "Token",

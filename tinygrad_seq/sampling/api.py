@@ -9,7 +9,7 @@ from tinygrad_seq.data import Tokenizer
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.models import NeuralModel
-from tinygrad_seq.sampling.decoding import Choosing
+from tinygrad_seq.sampling.decoding import DecodingConfig
 from tinygrad_seq.sampling.sampler import Sampler
 
 __all__ = ["sample", "sample_stream"]
@@ -26,7 +26,7 @@ def sample(
 ) -> str:
     """The `n` characters that a model writes after `prime`, which is not repeated; fewer where `until` comes.
 
-        P(next = v) = softmax(logits / temperature)[v], cut down as `Choosing` says
+        P(next = v) = softmax(logits / temperature)[v], cut down as `DecodingConfig` says
 
     Temperature 0 takes the likeliest character, 1 draws as the model has learnt, more is wilder. With no
     prime the model starts as after a newline, or after the first symbol where it knows no newline. Where the
@@ -62,7 +62,7 @@ def sample_stream(
     cached: bool = True,
 ) -> Iterator[str]:
     """What `sample` returns, character by character as it is drawn; errors of the arguments come at once."""
-    how = Choosing(temperature, top_k, top_p, min_p, repetition_penalty)
+    how = DecodingConfig(temperature, top_k, top_p, min_p, repetition_penalty)
     pieces = Sampler(model, vocabulary, how, cached=cached).text(
         prime, n, until=until, rng=rng, on_unknown=on_unknown
     )

@@ -14,14 +14,14 @@ from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.errors import ArgumentError, NonFiniteError
 from tinygrad_seq.runtime.arrays import mix
 
-__all__ = ["Choosing", "chances", "drawn", "log_chance", "uniform"]
+__all__ = ["DecodingConfig", "chances", "drawn", "log_chance", "uniform"]
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Choosing:
+class DecodingConfig:
     """How the next symbol is chosen from the logits x (V,).
 
     The steps are taken in this order:
@@ -44,7 +44,7 @@ class Choosing:
 
     Raises ArgumentError for a setting out of its range.
 
-    >>> chances(np.log([0.5, 0.3, 0.15, 0.05]), Choosing(temperature=1.0, top_p=0.7)).round(3)
+    >>> chances(np.log([0.5, 0.3, 0.15, 0.05]), DecodingConfig(temperature=1.0, top_p=0.7)).round(3)
     array([0.625, 0.375, 0.   , 0.   ])
     """
 
@@ -79,7 +79,7 @@ class Choosing:
 
 
 def weights(
-    logits: npt.NDArray[Any], how: Choosing, seen: Mask | None = None, allowed: Mask | None = None
+    logits: npt.NDArray[Any], how: DecodingConfig, seen: Mask | None = None, allowed: Mask | None = None
 ) -> Floats:
     """The probabilities of all symbols after step 2, up to a factor: the likeliest has 1; f64(V,).
 
@@ -114,7 +114,7 @@ def weights(
     return np.exp(x, out=x)
 
 
-def truncated(p: Floats, how: Choosing) -> Floats:
+def truncated(p: Floats, how: DecodingConfig) -> Floats:
     """The weights with those set to 0 that steps 3 to 5 exclude; f64(V,)."""
     kept = p
     if how.top_k or how.top_p < 1:
@@ -133,11 +133,11 @@ def truncated(p: Floats, how: Choosing) -> Floats:
 
 
 def chances(
-    logits: npt.ArrayLike, how: Choosing, seen: Mask | None = None, allowed: Mask | None = None
+    logits: npt.ArrayLike, how: DecodingConfig, seen: Mask | None = None, allowed: Mask | None = None
 ) -> Floats:
     """The probability with which each symbol is drawn, f64(V,), adding up to 1.
 
-    >>> chances([2.0, 1.0, 1.0, 0.0], Choosing(temperature=1.0, top_k=2)).round(3)
+    >>> chances([2.0, 1.0, 1.0, 0.0], DecodingConfig(temperature=1.0, top_k=2)).round(3)
     array([0.731, 0.269, 0.   , 0.   ])
     """
     p = truncated(weights(np.asarray(logits), how, seen, allowed), how)

@@ -18,7 +18,7 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or, stream
 from tinygrad_seq.errors import ArgumentError, DataError
 from tinygrad_seq.models import NeuralModel
-from tinygrad_seq.sampling.decoding import Choosing, drawn, log_chance, truncated, uniform, weights
+from tinygrad_seq.sampling.decoding import DecodingConfig, drawn, log_chance, truncated, uniform, weights
 from tinygrad_seq.sampling.stepper import Position, Stepper
 
 __all__ = ["Candidate", "Prime", "Sample", "Sampler", "Token"]
@@ -100,7 +100,7 @@ class Sampler:
     >>> from tinygrad_seq.data import Vocabulary
     >>> from tinygrad_seq.models import CharLM
     >>> vocabulary = Vocabulary("abc")
-    >>> sampler = Sampler(CharLM(3, 8, rng=Generator(0)), vocabulary, Choosing(temperature=0))
+    >>> sampler = Sampler(CharLM(3, 8, rng=Generator(0)), vocabulary, DecodingConfig(temperature=0))
     >>> sample = sampler.sample("ab", 5)
     >>> len(sample.text), len(sample.log_probs), sample.ended
     (5, 5, 'length')
@@ -110,12 +110,12 @@ class Sampler:
         self,
         model: NeuralModel,
         vocabulary: Tokenizer,
-        how: Choosing | None = None,
+        how: DecodingConfig | None = None,
         *,
         cached: bool = True,
     ):
         one_size(model, vocabulary)
-        self.model, self.vocabulary, self.how = model, vocabulary, how or Choosing()
+        self.model, self.vocabulary, self.how = model, vocabulary, how or DecodingConfig()
         self.stepper = Stepper(model, cached)
         self._pieces: dict[int, str] = {}
 
@@ -281,7 +281,7 @@ class Sampler:
         )
 
 
-_LEARNT = Choosing(temperature=1.0)
+_LEARNT = DecodingConfig(temperature=1.0)
 
 
 def one_size(model: NeuralModel, vocabulary: Tokenizer) -> None:

@@ -19,7 +19,7 @@ from tinygrad_seq.data import BPETokenizer, ByteTokenizer, JamoTokenizer, Tokeni
 from tinygrad_seq.data.symbols import label_of, placed_label_of
 from tinygrad_seq.errors import DataError
 from tinygrad_seq.models import CharLM
-from tinygrad_seq.sampling import Choosing, Sample, Sampler, characters_of
+from tinygrad_seq.sampling import DecodingConfig, Sample, Sampler, characters_of
 from tinygrad_seq.training import load_run
 
 KOREAN = '옛날 옛적에 "떡 하나" 주면 값닭, ㅋㅋ ㅠ! café 😀½\n'
@@ -89,7 +89,7 @@ def test_a_character_costs_what_its_letters_cost(tokenizer: Tokenizer) -> None:
     """log P of a syllable is the sum over its letters of what the model says of each given those before it."""
     with tgs.composed():
         model = CharLM(len(tokenizer), 6, rng=tgs.Generator(3)).double()
-        how = Choosing(temperature=1.0)
+        how = DecodingConfig(temperature=1.0)
         sample = Sampler(model, tokenizer, how).sample("옛날 ", 25, rng=tgs.Generator(1), explain=2)
         begun = tokenizer.encode("옛날 ")
         score = model.score(np.concatenate([begun, sample.ids]))[len(begun) :]
