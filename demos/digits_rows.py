@@ -97,10 +97,10 @@ def show(p: np.ndarray, images: np.ndarray, digits: np.ndarray) -> None:
     print(
         f"\nReading a {digits[n]}: the rows, and how likely the model holds each digit to be after each of them"
     )
-    for row, chances in zip(images[n], p[:, n], strict=True):
+    for row, probabilities in zip(images[n], p[:, n], strict=True):
         pixels = "".join(" .:*#"[min(4, int(5 * value))] * 2 for value in row)
-        best = chances.argsort()[::-1][:3]
-        print(f"  |{pixels}|  " + "  ".join(f"{k}: {chances[k]:4.0%}" for k in best))
+        best = probabilities.argsort()[::-1][:3]
+        print(f"  |{pixels}|  " + "  ".join(f"{k}: {probabilities[k]:4.0%}" for k in best))
     wrong = np.flatnonzero(p[-1].argmax(-1) != digits)
     pairs = ", ".join(f"{digits[i]} for {p[-1, i].argmax()}" for i in wrong[:20])
     print(f"Mistaken: {pairs or 'none'}{', ...' if len(wrong) > 20 else ''}")

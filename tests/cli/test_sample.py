@@ -135,7 +135,7 @@ def test_explain(tgs: Any) -> None:
 
 
 def test_explain_marks_what_was_drawn(tgs: Any) -> None:
-    """By a sign, among candidates in the order of their chances, also where it is none of the likeliest."""
+    """By a sign, among candidates in the order of their probabilities, also where it is none of the likeliest."""
     options = ("--temperature", "3", "-n", "12", "--seed", "3", "--prime", "to")
     drawn = json.loads(tgs("--json", "--explain", "2", *options)[1])["tokens"]
     _, out, _ = tgs("--explain", "2", *options)
@@ -143,8 +143,8 @@ def test_explain_marks_what_was_drawn(tgs: Any) -> None:
     assert len(lines) == len(drawn) == 12
     for line in lines:
         found = re.findall(r"([* ])('[^']*'|\"'\") [\d.]+%/([\d.]+)%", line)
-        chances = [float(chance) for _, _, chance in found]
-        assert chances == sorted(chances, reverse=True)
+        probabilities = [float(chance) for _, _, chance in found]
+        assert probabilities == sorted(probabilities, reverse=True)
         assert [text for sign, text, _ in found if sign == "*"] == re.findall(
             r"^ *\d+ +('[^']*'|\"'\") ", line
         )

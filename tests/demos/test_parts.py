@@ -255,8 +255,8 @@ def test_numbers_held_out():
     assert set(sino) == set(known[:50].tolist())
     assert len(sino) == pytest.approx(4500, abs=100)
     # The entropy of the two kinds and of the draw in each.
-    chances = np.concatenate([np.full(99_999, 0.9 / 99_999), np.full(99, 0.1 / 99)])
-    assert demo.floor() == pytest.approx(-(chances * np.log(chances)).sum())
+    probabilities = np.concatenate([np.full(99_999, 0.9 / 99_999), np.full(99, 0.1 / 99)])
+    assert demo.floor() == pytest.approx(-(probabilities * np.log(probabilities)).sum())
 
 
 class Reciter:

@@ -1,4 +1,4 @@
-"""Laws of the protocol, for every class behind it: chances add up to 1, and all ways of asking agree."""
+"""Laws of the protocol, for every class behind it: probabilities add up to 1, and all ways of asking agree."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class Echo(nn.Module):
 
 
 def large(model: NeuralModel) -> NeuralModel:
-    """The model with weights so large that its chances are far from even."""
+    """The model with weights so large that its probabilities are far from even."""
     for p in model.parameters():
         p.assign(p.numpy() * 3)
     return model
 
 
 def gpt(block: int, **settings: object) -> LanguageModel:
-    """A GPT with weights so large that its chances are far from even."""
+    """A GPT with weights so large that its probabilities are far from even."""
     net = GPT(3, block, layers=2, heads=2, width=8, tied=False, rng=Generator(5, "init"), **settings)
     for p in net.parameters():
         p.assign(p.numpy() * 20 if p.ndim > 1 else p.numpy())

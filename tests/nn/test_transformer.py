@@ -299,7 +299,7 @@ def test_a_long_text_at_once_is_the_text_symbol_by_symbol(positions, block, befo
 
 
 def test_a_gpt_stands_behind_the_protocol():
-    """The chances of all strings of length 4 over 3 symbols sum to 1; scores are those of the logits."""
+    """The probabilities of all strings of length 4 over 3 symbols sum to 1; scores are those of the logits."""
     tgs.manual_seed(0)
     model = moved(GPT(3, 3, 1, 1, 4))
     total = sum(np.exp(model.log_prob(s)) for s in itertools.product(range(3), repeat=4))

@@ -1,4 +1,4 @@
-"""Laws of choosing: each truncation against a plain reference, frequencies against chances, bad settings."""
+"""Laws of choosing: each truncation against a plain reference, frequencies against probabilities, bad settings."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.errors import ArgumentError, NonFiniteError
-from tinygrad_seq.sampling import DecodingConfig, chances
-from tinygrad_seq.sampling.decoding import drawn, log_chance, uniform
+from tinygrad_seq.sampling import DecodingConfig, probabilities
+from tinygrad_seq.sampling.decoding import drawn, log_prob, uniform
 
 LOGITS = np.array([1.5, -0.3, 0.2, 0.2, -2.0, 3.0, 0.0, -math.inf])
 
@@ -61,14 +61,14 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("how", SETTINGS, ids=str)
-def test_chances_are_those_of_the_plain_loop(how: DecodingConfig) -> None:
+def test_probabilities_are_those_of_the_plain_loop(how: DecodingConfig) -> None:
     """On a fixed row with ties and a -inf, and on 50 random rows, with symbols that have occurred."""
     rows = [LOGITS, *np.random.default_rng(0).normal(size=(50, 8)) * 2]
     for x in rows:
         for seen in ((), (5,), (0, 4, 5)):
             mask = np.zeros(8, bool)
             mask[list(seen)] = True
-            p = chances(x, how, mask)
+            p = probabilities(x, how, mask)
             np.testing.assert_allclose(p, reference(x, how, seen), rtol=1e-12, atol=1e-15)
             assert p.dtype == np.float64
             assert abs(p.sum() - 1) < 1e-12
@@ -77,26 +77,28 @@ def test_chances_are_those_of_the_plain_loop(how: DecodingConfig) -> None:
 def test_order_of_the_steps() -> None:
     """Temperature acts before top_p, top_k before top_p, and top_p before min_p."""
     x = np.log([0.4, 0.3, 0.2, 0.1])
-    assert (chances(x, DecodingConfig(1.0, top_p=0.6)) > 0).sum() == 2
-    assert (chances(x, DecodingConfig(0.25, top_p=0.6)) > 0).sum() == 1, "the tempered chances are sharper"
+    assert (probabilities(x, DecodingConfig(1.0, top_p=0.6)) > 0).sum() == 2
+    assert (probabilities(x, DecodingConfig(0.25, top_p=0.6)) > 0).sum() == 1, (
+        "the tempered probabilities are sharper"
+    )
     # Of the two likeliest the first has 4 / 7, so it reaches a half; of all it has 0.4 and does not.
-    assert (chances(x, DecodingConfig(1.0, top_p=0.5)) > 0).sum() == 2
-    assert (chances(x, DecodingConfig(1.0, top_k=2, top_p=0.5)) > 0).sum() == 1
+    assert (probabilities(x, DecodingConfig(1.0, top_p=0.5)) > 0).sum() == 2
+    assert (probabilities(x, DecodingConfig(1.0, top_k=2, top_p=0.5)) > 0).sum() == 1
 
 
 def test_ties_go_to_the_lower_id() -> None:
     """Greedy, top_k and top_p; min_p keeps all that are equal."""
     flat = np.zeros(5)
-    assert chances(flat, DecodingConfig(0.0)).tolist() == [1, 0, 0, 0, 0]
-    assert chances(flat, DecodingConfig(1.0, top_k=2)).tolist() == [0.5, 0.5, 0, 0, 0]
-    assert chances(flat, DecodingConfig(1.0, top_p=0.4)).tolist() == [0.5, 0.5, 0, 0, 0]
-    assert chances(flat, DecodingConfig(1.0, min_p=1.0)).tolist() == [0.2] * 5
+    assert probabilities(flat, DecodingConfig(0.0)).tolist() == [1, 0, 0, 0, 0]
+    assert probabilities(flat, DecodingConfig(1.0, top_k=2)).tolist() == [0.5, 0.5, 0, 0, 0]
+    assert probabilities(flat, DecodingConfig(1.0, top_p=0.4)).tolist() == [0.5, 0.5, 0, 0, 0]
+    assert probabilities(flat, DecodingConfig(1.0, min_p=1.0)).tolist() == [0.2] * 5
 
 
 def test_penalty_lowers_whatever_the_sign() -> None:
     """A logit of 2 becomes 1, one of -2 becomes -4, 0 and -inf stay."""
     x, seen = np.array([2.0, -2.0, 0.0, -math.inf, 1.0]), np.array([True, True, True, True, False])
-    p = chances(x, DecodingConfig(1.0, repetition_penalty=2.0), seen)
+    p = probabilities(x, DecodingConfig(1.0, repetition_penalty=2.0), seen)
     np.testing.assert_allclose(p, softmax([1.0, -4.0, 0.0, -math.inf, 1.0]), rtol=1e-14)
 
 
@@ -104,14 +106,14 @@ def test_what_is_not_allowed_is_never_chosen() -> None:
     """Not by any setting, and not as one of the k."""
     allowed = np.array([True] * 5 + [False] + [True] * 2)
     for how in SETTINGS:
-        assert chances(LOGITS, how, None, allowed)[5] == 0.0
-    assert chances(LOGITS, DecodingConfig(1.0, top_k=1), None, allowed)[0] == 1.0
+        assert probabilities(LOGITS, how, None, allowed)[5] == 0.0
+    assert probabilities(LOGITS, DecodingConfig(1.0, top_k=1), None, allowed)[0] == 1.0
 
 
 @pytest.mark.parametrize("how", SETTINGS[:11], ids=str)
-def test_frequencies_are_the_chances(how: DecodingConfig) -> None:
+def test_frequencies_are_the_probabilities(how: DecodingConfig) -> None:
     """Chi-square of 4,000 draws with a fixed seed stays below its 99.9 % point (24.3 for 7 degrees)."""
-    p, rng = chances(LOGITS, how), Generator(3)
+    p, rng = probabilities(LOGITS, how), Generator(3)
     found = np.bincount([drawn(p, uniform(rng)) for _ in range(4000)], minlength=8)
     assert found[p == 0].sum() == 0, "what was cut off is never drawn"
     live = p > 0
@@ -130,18 +132,18 @@ def test_extreme_temperatures_and_logits() -> None:
     """Limits instead of NaN: of tiny and huge temperatures, and of huge float32 logits."""
     x = np.array([0.0, 2.0, 1.0], np.float32)
     for small in (1e-3, 1e-30, 5e-324):
-        assert chances(x, DecodingConfig(small)).tolist() == [0, 1, 0]
-    np.testing.assert_allclose(chances(x, DecodingConfig(1e300)), 1 / 3)
-    assert chances(np.array([3e38, -3e38], np.float32), DecodingConfig(1.0)).tolist() == [1, 0]
-    assert chances(np.array([1.0]), DecodingConfig(1.0, 1, 0.1, 1.0, 2.0)).tolist() == [1]
+        assert probabilities(x, DecodingConfig(small)).tolist() == [0, 1, 0]
+    np.testing.assert_allclose(probabilities(x, DecodingConfig(1e300)), 1 / 3)
+    assert probabilities(np.array([3e38, -3e38], np.float32), DecodingConfig(1.0)).tolist() == [1, 0]
+    assert probabilities(np.array([1.0]), DecodingConfig(1.0, 1, 0.1, 1.0, 2.0)).tolist() == [1]
 
 
-def test_log_chance_is_of_the_model() -> None:
+def test_log_prob_is_of_the_model() -> None:
     """Without temperature; float32 logits are summed in float64."""
     x = LOGITS.astype(np.float32)
     for i in range(7):
-        assert log_chance(x, i) == pytest.approx(math.log(softmax(x.astype(float))[i]), abs=1e-12)
-    assert log_chance(x, 7) == -math.inf
+        assert log_prob(x, i) == pytest.approx(math.log(softmax(x.astype(float))[i]), abs=1e-12)
+    assert log_prob(x, 7) == -math.inf
 
 
 @pytest.mark.parametrize(
@@ -192,4 +194,4 @@ def test_logits_that_are_no_numbers_are_refused() -> None:
     """NaN anywhere, +inf, or nothing but -inf."""
     for bad in ([0.0, math.nan, 1.0], [0.0, math.inf], [-math.inf, -math.inf]):
         with pytest.raises(NonFiniteError, match="the model's logits are not finite"):
-            chances(bad, DecodingConfig(1.0))
+            probabilities(bad, DecodingConfig(1.0))

@@ -1,4 +1,4 @@
-"""Laws of sampling: the chances are those of the model, and the state is that of the whole text before."""
+"""Laws of sampling: the probabilities are those of the model, and the state is that of the whole text before."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def model_that_counts() -> CharLM:
     return model
 
 
-def test_chances_are_the_softmax() -> None:
+def test_probabilities_are_the_softmax() -> None:
     """In 3,000 draws no frequency is off by more than 4 standard errors, at temperatures 1, 0.5 and 2."""
     logits = [0.0, 1.0, -1.0, 0.5, -math.inf]
     for temperature in (1.0, 0.5, 2.0):

@@ -87,10 +87,10 @@ def test_with_a_state_and_without_the_choices_are_the_same(name: str, double: bo
     model.eval()
     rows = model(ids[:-1, None])[0].numpy()[:, 0]
     rng = Generator(5)
-    from tinygrad_seq.sampling.decoding import DecodingConfig, chances, drawn, uniform
+    from tinygrad_seq.sampling.decoding import DecodingConfig, drawn, probabilities, uniform
 
     how = DecodingConfig(1.0, top_p=0.98)
-    again = [drawn(chances(row, how), uniform(rng)) for row in rows[1:]]
+    again = [drawn(probabilities(row, how), uniform(rng)) for row in rows[1:]]
     assert VOCABULARY.decode(again) == cached
     # And the slow way itself, as far as it is quick.
     assert sample(model, VOCABULARY, "ab", 120, 1.0, Generator(5), top_p=0.98, cached=False) == cached[:120]

@@ -235,15 +235,16 @@ class Markov(SymbolModel):
             state = (*state, self._read_symbol(symbol))
             state = state[max(0, len(state) - self.order) :]
         symbols = np.arange(self.vocabulary_size)
-        chances = even = np.full(self.vocabulary_size, 1.0 / self.vocabulary_size)
+        probabilities = even = np.full(self.vocabulary_size, 1.0 / self.vocabulary_size)
         for j in range(len(state) + 1):
             context = self._node(state[len(state) - j :])
             table = (self._outer if j == len(state) else self._inner)[j]
             assert self._tree is not None
             child = self._tree.find(j + 1, np.full(len(symbols), context), symbols)
-            chances = table.mix(np.array(context), child, even if self.smoothing == "additive" else chances)
+            base = even if self.smoothing == "additive" else probabilities
+            probabilities = table.mix(np.array(context), child, base)
         with np.errstate(divide="ignore"):
-            return np.log(chances), state
+            return np.log(probabilities), state
 
     def _node(self, context: tuple[int, ...]) -> int:
         assert self._tree is not None
@@ -258,18 +259,18 @@ class Markov(SymbolModel):
         assert self._tree is not None
         ids = self._read("score", sequence)
         T = len(ids)
-        chances = np.full(T, 1.0 / self.vocabulary_size)
+        probabilities = np.full(T, 1.0 / self.vocabulary_size)
         context = np.zeros(T + 1, np.int64)  # the node of the j symbols from each place on
         for j in range(min(self.order, T - 1) + 1):
             context = context[: T - j]
             child = self._tree.find(j + 1, context, ids[j:])
-            lower = 1.0 / self.vocabulary_size if self.smoothing == "additive" else chances[j:]
+            lower = 1.0 / self.vocabulary_size if self.smoothing == "additive" else probabilities[j:]
             mixed = self._inner[j].mix(context, child, np.broadcast_to(lower, T - j))
             first = self._outer[j].mix(context[:1], child[:1], np.broadcast_to(lower, T - j)[:1])
-            chances[j:] = np.concatenate([first, mixed[1:]])
+            probabilities[j:] = np.concatenate([first, mixed[1:]])
             context = child
         with np.errstate(divide="ignore"):
-            return np.log(chances)  # type: ignore[no-any-return]
+            return np.log(probabilities)  # type: ignore[no-any-return]
 
 
 def pseudo_count(call: str, alpha: Any) -> float:

@@ -3,7 +3,7 @@
 from tinygrad_seq.sampling.api import sample, sample_stream
 from tinygrad_seq.sampling.beam import Beam, beam_search
 from tinygrad_seq.sampling.characters import Character, characters_of
-from tinygrad_seq.sampling.decoding import DecodingConfig, chances
+from tinygrad_seq.sampling.decoding import DecodingConfig, probabilities
 from tinygrad_seq.sampling.sampler import Candidate, Sample, Sampler, Token
 
 __all__ = [
@@ -15,8 +15,8 @@ __all__ = [
     "Sampler",
     "Token",
     "beam_search",
-    "chances",
     "characters_of",
+    "probabilities",
     "sample",
     "sample_stream",
 ]

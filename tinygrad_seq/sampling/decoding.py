@@ -14,7 +14,7 @@ from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.errors import ArgumentError, NonFiniteError
 from tinygrad_seq.runtime.arrays import mix
 
-__all__ = ["DecodingConfig", "chances", "drawn", "log_chance", "uniform"]
+__all__ = ["DecodingConfig", "drawn", "log_prob", "probabilities", "uniform"]
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -29,9 +29,9 @@ class DecodingConfig:
         1  repetition_penalty r   x_v / r where x_v > 0, x_v r elsewhere, for each v that has occurred
         2  temperature t          p = softmax(x / t); with t = 0 the likeliest symbol only
         3  top_k k                the k likeliest are kept
-        4  top_p                  of those, the fewest likeliest whose chances, made to add up to 1, reach top_p
+        4  top_p                  of those, the fewest likeliest whose probabilities, made to add up to 1, reach top_p
         5  min_p                  of those, every v with p_v >= min_p max(p)
-        6  draw                   from what is kept, its chances made to add up to 1
+        6  draw                   from what is kept, its probabilities made to add up to 1
 
     Sources: 1 Keskar et al. (2019), where a negative logit is multiplied for it to become less likely too; 3 Fan
     et al. (2018); 4 Holtzman et al. (2020); 5 Nguyen et al. (2024). What has occurred are the symbols of the prime
@@ -44,7 +44,7 @@ class DecodingConfig:
 
     Raises ArgumentError for a setting out of its range.
 
-    >>> chances(np.log([0.5, 0.3, 0.15, 0.05]), DecodingConfig(temperature=1.0, top_p=0.7)).round(3)
+    >>> probabilities(np.log([0.5, 0.3, 0.15, 0.05]), DecodingConfig(temperature=1.0, top_p=0.7)).round(3)
     array([0.625, 0.375, 0.   , 0.   ])
     """
 
@@ -132,12 +132,12 @@ def truncated(p: Floats, how: DecodingConfig) -> Floats:
     return kept
 
 
-def chances(
+def probabilities(
     logits: npt.ArrayLike, how: DecodingConfig, seen: Mask | None = None, allowed: Mask | None = None
 ) -> Floats:
     """The probability with which each symbol is drawn, f64(V,), adding up to 1.
 
-    >>> chances([2.0, 1.0, 1.0, 0.0], DecodingConfig(temperature=1.0, top_k=2)).round(3)
+    >>> probabilities([2.0, 1.0, 1.0, 0.0], DecodingConfig(temperature=1.0, top_k=2)).round(3)
     array([0.731, 0.269, 0.   , 0.   ])
     """
     p = truncated(weights(np.asarray(logits), how, seen, allowed), how)
@@ -154,7 +154,7 @@ def drawn(p: Floats, u: float) -> int:
     return i if i < len(p) and sums[i] < total else int(sums.searchsorted(total))
 
 
-def log_chance(logits: npt.NDArray[Any], i: int) -> float:
+def log_prob(logits: npt.NDArray[Any], i: int) -> float:
     """log P(i) under the model itself, in nats: no temperature, no truncation."""
     x = logits.astype(np.float64)
     top = x.max()

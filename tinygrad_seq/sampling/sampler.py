@@ -18,7 +18,7 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or, stream
 from tinygrad_seq.errors import ArgumentError, DataError
 from tinygrad_seq.models import NeuralModel
-from tinygrad_seq.sampling.decoding import DecodingConfig, drawn, log_chance, truncated, uniform, weights
+from tinygrad_seq.sampling.decoding import DecodingConfig, drawn, log_prob, truncated, uniform, weights
 from tinygrad_seq.sampling.stepper import Position, Stepper
 
 __all__ = ["Candidate", "Prime", "Sample", "Sampler", "Token"]
@@ -242,7 +242,7 @@ class Sampler:
                 if found >= 0:
                     text, left = text[: found + len(asked.until) - len(tail)], 0
                 tail = (tail + text)[-(len(asked.until) - 1) :] if len(asked.until) > 1 else ""
-            score = log_chance(logits, i) if scored else math.nan
+            score = log_prob(logits, i) if scored else math.nan
             yield Token(i, text, score, self._candidates(asked.explain, logits, p, kept, i))
             if left > 0:
                 read += 1

@@ -1,4 +1,4 @@
-"""What a GPT does on a text, seen from outside: chances, slopes, attention, and what its layers give."""
+"""What a GPT does on a text, seen from outside: probabilities, slopes, attention, and what its layers give."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ LONG = np.random.default_rng(0).integers(0, 7, 37)
 @pytest.mark.parametrize("T", [1, 9, 10, 11, 15, 16, 37])
 @pytest.mark.parametrize("block", [1, 2, 7, 10])
 def test_windows_are_those_of_the_model(T: int, block: int) -> None:
-    """Each symbol is new in one window, none is longer than the model sees, and the chances are the model's own."""
+    """Each symbol is new in one window, none is longer than the model sees; probabilities are its own."""
     one = gpt(block=block)
     windows = windows_of(one, T)
     assert [t for w in windows for t in range(w.first, w.stop)] == list(range(T))

@@ -142,8 +142,8 @@ def test_the_record_holds_what_the_model_computes() -> None:
     ids = LETTERS.encode(WORDS)
     np.testing.assert_allclose(record.log_p, one.score(ids), rtol=1e-12)
     for s, guesses in enumerate(record.likeliest):
-        chances = one.conditional(ids[:s])
-        assert [p for _, p in guesses] == pytest.approx(sorted(chances, reverse=True)[:5])
+        probabilities = one.conditional(ids[:s])
+        assert [p for _, p in guesses] == pytest.approx(sorted(probabilities, reverse=True)[:5])
     assert record.shown == ("saliency", "units", "gates", "health")
     assert record.left_out == {
         "attention": "This model is recurrent: what it keeps is a state, and it attends to nothing."
@@ -316,7 +316,7 @@ def test_a_long_text_is_cut_kindly() -> None:
 
 
 def test_a_gpt_reads_a_long_text_in_windows() -> None:
-    """The unit finder has enough of it; chances are the model's own; weights are kept by window, in JSON and page."""
+    """The unit finder has enough of it; probabilities are the model's; weights kept by window."""
     one = model("gpt")
     record = Report.of(one, LETTERS, WORDS * 9).record
     ids = LETTERS.encode(WORDS * 9)

@@ -72,10 +72,10 @@ def on_text(model: NeuralModel, ids: npt.ArrayLike) -> OnText:
     return OnText(known, chosen[np.arange(len(known)), known], entropy_of(chosen), parts)
 
 
-def entropy_of(log_chances: Array) -> Array:
-    """(T,): the entropy in nats of each row of log-chances, (T, V)."""
-    chances = np.exp(log_chances)
-    return np.asarray(-np.sum(chances * np.where(chances > 0, log_chances, 0.0), axis=1))
+def entropy_of(log_probs: Array) -> Array:
+    """(T,): the entropy in nats of each row of log-probabilities, (T, V)."""
+    probabilities = np.exp(log_probs)
+    return np.asarray(-np.sum(probabilities * np.where(probabilities > 0, log_probs, 0.0), axis=1))
 
 
 class Window(NamedTuple):
@@ -226,7 +226,7 @@ def _slopes(model: Any, read: Array, rows: Array, columns: Array, targets: Array
         else:
             h, _ = getattr(model, model._net)(model.embedding(read))
             logits = model.head(h[rows - 1, columns])
-        (slope,) = grad(_log_chances(logits, targets).sum(), [leaves[0]])
+        (slope,) = grad(_log_probs(logits, targets).sum(), [leaves[0]])
     g: Array = slope.numpy().astype(np.float64)
     return g if isinstance(model, GPT) else g.transpose(1, 0, 2)
 
@@ -244,6 +244,6 @@ def _leaves(embedding: Embedding) -> Iterator[list[Tensor]]:
         yield found
 
 
-def _log_chances(logits: Tensor, targets: Array) -> Tensor:
+def _log_probs(logits: Tensor, targets: Array) -> Tensor:
     rows: Tensor = F.log_softmax(logits, -1)
     return rows[np.arange(len(targets)), targets]

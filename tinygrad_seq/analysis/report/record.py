@@ -66,7 +66,7 @@ class Record:
     """What a model does on a text of T tokens; what was not asked for, or does not apply, is empty.
 
     `log_p[s]` and `entropy[s]` (T,) in nats, of token s given those before it; `likeliest[s]` the labels and
-    chances that the model thought likeliest there. `saliency` (T, T) is that of `probe.saliency`. `parts`
+    probabilities that the model thought likeliest there. `saliency` (T, T) is that of `probe.saliency`. `parts`
     are states and gates by unit, (T, H) each. `left_out` says why a section is missing, `cannot_tell` why the unit
     finder says nothing of a property. `starts[t]` is the first token of the window that token t was read in. `spans`
     are the tokens of each character, from first to last - 1; where one has several, `by_character` is the saliency
