@@ -19,7 +19,7 @@ from tinygrad_seq.models import GPT, CharLM
 from tinygrad_seq.training import Config, Evaluated, Flow, Step, train
 from tinygrad_seq.training import gradient_flow as module
 from tinygrad_seq.training.console import HEAD, TerminalLines, strip
-from tinygrad_seq.training.gradient_flow import Gauge
+from tinygrad_seq.training.gradient_flow import GradientMonitor
 from tinygrad_seq.training.metrics import as_json
 from tinygrad_seq.training.run_folder import Run, new_model
 from tinygrad_seq.training.step import Learner
@@ -58,10 +58,10 @@ def test_looking_changes_no_bit(composed: bool, optimizer: str, monkeypatch: pyt
     config = replace(TINY, dropout=0.2, optimizer=optimizer)
     with tgs.composed() if composed else tgs.scope("train"):
         seen, blind = learner(config), learner(config)
-        blind.gauge = Blind()  # type: ignore[assignment]
+        blind.monitor = Blind()  # type: ignore[assignment]
         for _ in range(10):
             assert seen.step() == blind.step()
-    assert seen.gauge.looks == 10
+    assert seen.monitor.looks == 10
     for p, q in zip(seen.parameters, blind.parameters, strict=True):
         np.testing.assert_array_equal(p.numpy(), q.numpy())
 
@@ -72,14 +72,14 @@ def test_norms_are_what_central_differences_say(cell: str, composed: bool) -> No
     """dL/dh_t, and dL/dc_t with h_t held fixed, in float64, to 1e-6: fused or not."""
     model = CharLM(5, 3, cell=cell, rng=tgs.Generator(1)).double()
     ids = np.random.default_rng(0).integers(0, 5, (7, 2))
-    gauge = Gauge(model, list(model.parameters()), 1.0, 6)
-    assert gauge.marks == set(range(6))
+    monitor = GradientMonitor(model, list(model.parameters()), 1.0, 6)
+    assert monitor.marks == set(range(6))
     with tgs.composed() if composed else tgs.scope("train"):
-        with gauge.looking(0):
+        with monitor.looking(0):
             loss, _ = model.loss(ids[:-1], ids[1:])
             loss.backward()
-        gauge.stepped(1.0)
-        norms = gauge.flow().norms
+        monitor.stepped(1.0)
+        norms = monitor.flow().norms
         net = getattr(model, cell)
         e = model.embedding(ids[:-1])
         kinds = net.cell_class.states
@@ -148,21 +148,21 @@ def test_update_ratio_and_clipping_by_hand() -> None:
     before = np.concatenate([p.numpy().ravel() for p in one.parameters])
     _, norm = one.step()
     after = np.concatenate([p.numpy().ravel() for p in one.parameters])
-    flow = one.gauge.flow()
+    flow = one.monitor.flow()
     assert flow.update == pytest.approx(np.linalg.norm(after - before) / np.linalg.norm(before), rel=1e-5)
     assert flow.clipped == float(norm > 0.5)
-    one.gauge.reset()
-    assert one.gauge.flow() == Flow(0.0, None, {}, 0)
+    one.monitor.reset()
+    assert one.monitor.flow() == Flow(0.0, None, {}, 0)
 
 
 def test_a_model_without_recurrence_has_the_rest() -> None:
     """No norms through time, but clipping and updates."""
     model = GPT(5, block=4, layers=1, heads=1, width=4, rng=tgs.Generator(0))
-    gauge = Gauge(model, list(model.parameters()), 1.0, 4)
-    with gauge.looking(0):
+    monitor = GradientMonitor(model, list(model.parameters()), 1.0, 4)
+    with monitor.looking(0):
         pass
-    gauge.stepped(2.0)
-    assert gauge.flow() == Flow(1.0, 0.0, {}, 1, looked=True)
+    monitor.stepped(2.0)
+    assert monitor.flow() == Flow(1.0, 0.0, {}, 1, looked=True)
 
 
 def test_numbers_that_are_not_finite_are_null() -> None:

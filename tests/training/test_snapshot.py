@@ -36,7 +36,7 @@ from tinygrad_seq.training import (
     train,
 )
 from tinygrad_seq.training.checkpoint import load_state, save_state
-from tinygrad_seq.training.gradient_flow import Gauge
+from tinygrad_seq.training.gradient_flow import GradientMonitor
 from tinygrad_seq.training.run_folder import RunFolder
 
 TIMES = ("seconds", "characters_per_second")
@@ -418,11 +418,11 @@ def test_second_interrupt_saves_nothing_half_done(tmp_path: Path, monkeypatch: p
         if isinstance(event, Step) and event.step == 2:
             break
 
-    def cut(self: Gauge) -> None:
+    def cut(self: GradientMonitor) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Gauge, "flow", cut)
+        patch.setattr(GradientMonitor, "flow", cut)
         with pytest.raises(KeyboardInterrupt):
             next(events)
     assert load_state(folder / "state.safetensors")[1]["learner"]["done"] == 0

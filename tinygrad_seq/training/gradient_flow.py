@@ -20,7 +20,7 @@ from tinygrad_seq.nn import Module
 from tinygrad_seq.nn.hooks import recurrent_layers, seeing
 from tinygrad_seq.runtime.arrays import Array
 
-__all__ = ["EVERY", "Flow", "Gauge"]
+__all__ = ["EVERY", "Flow", "GradientMonitor"]
 
 EVERY = 10  # steps of training from one measurement to the next
 MARKS = 8  # time steps of a window that are measured, the first and the last among them
@@ -57,7 +57,7 @@ class Flow:
         return {name: v if v is not None and math.isfinite(v) else None for name, v in values.items()}
 
 
-class Gauge:
+class GradientMonitor:
     """Reads the flow of the gradient of one model while it is trained; `flow` is what was read since `reset`."""
 
     def __init__(self, model: Module, parameters: Sequence[Tensor], clip: float, window: int):

@@ -83,7 +83,7 @@ class RunState:
         """Go on from a saved state; with `new_data` validations start anew."""
         self.losses, self.chores = list(facts["losses"]), list(facts["chores"])
         if facts["step"]:
-            self.step = Step(**facts["step"], flow=learner.gauge.flow())
+            self.step = Step(**facts["step"], flow=learner.monitor.flow())
         if not new_data:
             self.validation, self.best, self.error = (facts[k] for k in ("validation", "best", "error"))
             # Runs of earlier versions count from here on.
@@ -128,7 +128,7 @@ def learner_state(learner: Learner) -> tuple[Arrays, dict[str, Any]]:
         "base_lrs": learner.schedule.base_lrs,
         "batches": learner.batches.state_dict(),
         "dropout": learner.dropout.state_dict(),
-        "gauge": learner.gauge.state_dict(),
+        "gauge": learner.monitor.state_dict(),
         "carried": carried,
         "windows": windows,
     }
@@ -152,7 +152,7 @@ def restore_learner(
     learner.optimizer.load_state_dict({"state": moments, "param_groups": groups})
     learner.done = int(facts["done"])
     learner.dropout.load_state_dict(facts["dropout"])
-    learner.gauge.load_state_dict(facts["gauge"])
+    learner.monitor.load_state_dict(facts["gauge"])
     if new_data:
         return
     learner.batches.load_state_dict(facts["batches"])

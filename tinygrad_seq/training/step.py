@@ -24,7 +24,7 @@ from tinygrad_seq.errors import NonFiniteError, explain
 from tinygrad_seq.nn import detach
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.training.factory import new_optimizer, new_schedule
-from tinygrad_seq.training.gradient_flow import Gauge
+from tinygrad_seq.training.gradient_flow import GradientMonitor
 from tinygrad_seq.training.run_folder import Run
 
 __all__ = ["Learner", "Window", "unwarned", "why_not_finite"]
@@ -59,7 +59,7 @@ class Learner:
         self.optimizer = new_optimizer(run.model, config)
         self.schedule = new_schedule(self.optimizer, config, self.batches.batches_per_pass)
         self.clip, self.clip_value = config.clip or math.inf, config.clip_value
-        self.gauge = Gauge(self.model, self.parameters, self.clip, config.window)
+        self.monitor = GradientMonitor(self.model, self.parameters, self.clip, config.window)
         self.dropout = Generator(config.seed, "dropout")
         self.reach = config.reach or config.window
         self.carry = TruncatedBPTT(1, max(1, self.reach // config.window))
@@ -85,7 +85,7 @@ class Learner:
             self.windows.clear()
         window = Window([p.array for p in self.parameters], batch, begin, before)
         with unwarned():
-            with self.gauge.looking(self.done):
+            with self.monitor.looking(self.done):
                 loss, state = self._backward(batch, before)
             if self.clip_value:
                 optim.clip_grad_value_(self.parameters, self.clip_value)
@@ -99,7 +99,7 @@ class Learner:
                 why_not_finite(f"step {self.done + 1}", found, lambda: self._backward(batch, before))
             )
         self.optimizer.step()
-        self.gauge.stepped(norm)
+        self.monitor.stepped(norm)
         self.optimizer.zero_grad()
         self.windows.append(window)
         self.latest = batch, None if before is None else detach(before)

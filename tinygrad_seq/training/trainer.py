@@ -205,7 +205,7 @@ class Trainer:
                 rate=len(state.losses) * config.batch * config.window * self._width / max(self.seconds, 1e-9),
                 seconds=self.plan.elapsed(),
                 left=self.plan.seconds_left(n),
-                flow=learner.gauge.flow(),
+                flow=learner.monitor.flow(),
                 width=self._width,
                 left_range=self.plan.range_left(n),
                 note=self.threads.word(),
@@ -304,7 +304,7 @@ class Trainer:
         if self.folder:
             self.folder.add_metrics(self.rows[-1])
         self.state.losses.clear()
-        self.learner.gauge.reset()
+        self.learner.monitor.reset()
         self.seconds = 0.0
         if last:
             raise self.state.diverged(self.learner.loss_now(), self._path)
