@@ -31,18 +31,18 @@ def child() -> None:
     import runpy
 
     # The command imports it too, so that nothing is loaded that would not be.
-    from tinygrad_seq.training import step as learner
+    from tinygrad_seq.training import step as updater
 
-    step = learner.Learner.step
+    step = updater.Updater.step
 
-    def telling(self: learner.Learner) -> tuple[float, float]:
+    def telling(self: updater.Updater) -> tuple[float, float]:
         result = step(self)
         # The time of day, the one clock that two processes surely share.
         print(f"{MARK}{time.monotonic():.6f}", flush=True)
-        learner.Learner.step = step  # type: ignore[method-assign]
+        updater.Updater.step = step  # type: ignore[method-assign]
         return result
 
-    learner.Learner.step = telling  # type: ignore[method-assign]
+    updater.Updater.step = telling  # type: ignore[method-assign]
     runpy.run_module("tinygrad_seq", run_name="__main__", alter_sys=True)
 
 

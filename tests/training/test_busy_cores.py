@@ -21,7 +21,7 @@ from tinygrad_seq.training.estimate import Estimate
 from tinygrad_seq.training.factory import new_model
 from tinygrad_seq.training.metrics import as_json
 from tinygrad_seq.training.run_folder import Run
-from tinygrad_seq.training.step import Learner
+from tinygrad_seq.training.step import Updater
 
 TEXT = Corpus("the cat sat on the mat, a dog ran. " * 60)
 TINY = Config(hidden=6, batch=4, window=12, steps=40, eval_every=50, sample_every=0, lr=0.01)
@@ -170,16 +170,16 @@ def test_copies_are_compared_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None
     assert tried(run, ids).equal
     assert now == [2]
     assert all(np.array_equal(a, p.array) for a, p in zip(before, run.model.parameters(), strict=True))
-    step = Learner.step
+    step = Updater.step
 
-    def rounded(self: Learner) -> tuple[float, float]:
+    def rounded(self: Updater) -> tuple[float, float]:
         loss, norm = step(self)
         if now[0] == 1:
             last = self.parameters[-1].array
             last[-1] = np.nextafter(last[-1], np.float32(9))
         return loss, norm
 
-    monkeypatch.setattr(Learner, "step", rounded)
+    monkeypatch.setattr(Updater, "step", rounded)
     assert not tried(run, ids).equal
     assert now == [2]
 

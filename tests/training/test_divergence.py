@@ -25,7 +25,7 @@ from tinygrad_seq.errors import ArgumentError, DivergedError, NonFiniteError
 from tinygrad_seq.training import Config, Finished, Interrupted, Step, fit, resume, train
 from tinygrad_seq.training.divergence import REPORTS, TIMES, Divergence
 from tinygrad_seq.training.snapshot import RunState
-from tinygrad_seq.training.step import Learner
+from tinygrad_seq.training.step import Updater
 
 TEXT = Corpus("to be or not to be, that is the question:\n" * 40, "hamlet")
 V = len(set(TEXT.text))
@@ -41,14 +41,14 @@ def lossy(monkeypatch: pytest.MonkeyPatch) -> Callable[[Course], None]:
     """Sets what the steps of a run cost, by their numbers; after each step its batch costs what the next one does."""
 
     def set_course(course: Course) -> None:
-        true = Learner.step
+        true = Updater.step
 
-        def step(self: Learner) -> tuple[float, float]:
+        def step(self: Updater) -> tuple[float, float]:
             _, norm = true(self)
             return course(self.done), norm
 
-        monkeypatch.setattr(Learner, "step", step)
-        monkeypatch.setattr(Learner, "loss_now", lambda self: course(self.done + 1) if self.done else 0.0)
+        monkeypatch.setattr(Updater, "step", step)
+        monkeypatch.setattr(Updater, "loss_now", lambda self: course(self.done + 1) if self.done else 0.0)
 
     return set_course
 

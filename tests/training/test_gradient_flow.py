@@ -22,7 +22,7 @@ from tinygrad_seq.training.console import HEAD, TerminalLines, strip
 from tinygrad_seq.training.gradient_flow import GradientMonitor
 from tinygrad_seq.training.metrics import as_json
 from tinygrad_seq.training.run_folder import Run, new_model
-from tinygrad_seq.training.step import Learner
+from tinygrad_seq.training.step import Updater
 
 pytestmark = pytest.mark.laws
 
@@ -44,10 +44,10 @@ class Blind:
         """No note."""
 
 
-def learner(config: Config = TINY) -> Learner:
-    """A learner on the text."""
+def updater(config: Config = TINY) -> Updater:
+    """An updater on the text."""
     vocabulary = Vocabulary(TEXT.text)
-    return Learner(Run(new_model(vocabulary, config), vocabulary, config), vocabulary.encode(TEXT.text))
+    return Updater(Run(new_model(vocabulary, config), vocabulary, config), vocabulary.encode(TEXT.text))
 
 
 @pytest.mark.parametrize("composed", [False, True])
@@ -57,7 +57,7 @@ def test_looking_changes_no_bit(composed: bool, optimizer: str, monkeypatch: pyt
     monkeypatch.setattr(module, "EVERY", 1)
     config = replace(TINY, dropout=0.2, optimizer=optimizer)
     with tgs.composed() if composed else tgs.scope("train"):
-        seen, blind = learner(config), learner(config)
+        seen, blind = updater(config), updater(config)
         blind.monitor = Blind()  # type: ignore[assignment]
         for _ in range(10):
             assert seen.step() == blind.step()
@@ -144,7 +144,7 @@ def test_events_tell_what_is_new(tmp_path: Path) -> None:
 
 def test_update_ratio_and_clipping_by_hand() -> None:
     """The norm of what one step changed over that of the weights."""
-    one = learner(replace(TINY, optimizer="SGD", weight_decay=0.0))
+    one = updater(replace(TINY, optimizer="SGD", weight_decay=0.0))
     before = np.concatenate([p.numpy().ravel() for p in one.parameters])
     _, norm = one.step()
     after = np.concatenate([p.numpy().ravel() for p in one.parameters])

@@ -28,7 +28,7 @@ from tinygrad_seq.runtime import blas
 from tinygrad_seq.training.factory import new_model
 from tinygrad_seq.training.notebook import in_notebook
 from tinygrad_seq.training.run_folder import Run
-from tinygrad_seq.training.step import Learner
+from tinygrad_seq.training.step import Updater
 
 __all__ = ["ProductThreads", "Tried", "tried"]
 
@@ -180,7 +180,7 @@ def tried(run: Run, ids: Any, clock: Callable[[], float] = time.perf_counter) ->
     """Train two copies of a new run with these settings, on one thread and on as many as there are, by turns."""
     many = blas.threads() or 1
     copies = [
-        Learner(Run(new_model(run.vocabulary, run.config), run.vocabulary, run.config), ids[:_ENOUGH])
+        Updater(Run(new_model(run.vocabulary, run.config), run.vocabulary, run.config), ids[:_ENOUGH])
         for _ in range(2)
     ]
     found: tuple[list[object], list[object]] = ([], [])

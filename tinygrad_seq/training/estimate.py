@@ -19,7 +19,7 @@ from tinygrad_seq.training.pace import is_wide, span
 from tinygrad_seq.training.presets import pace
 from tinygrad_seq.training.run_folder import Run
 from tinygrad_seq.training.small_texts import suited, too_many_weights
-from tinygrad_seq.training.step import Learner
+from tinygrad_seq.training.step import Updater
 from tinygrad_seq.viz import draw
 
 __all__ = ["Estimate", "estimate"]
@@ -101,7 +101,7 @@ def estimate(config: Config, text: Corpus | Tokens) -> Estimate:
     model = new_model(tokens.tokenizer, config)
     run = Run(model, tokens.tokenizer, config)
     train = parts_of(tokens.ids, config.split, config.batch).train
-    per_pass = Learner(run, train).batches.batches_per_pass
+    per_pass = Updater(run, train).batches.batches_per_pass
     plan = Plan(config, time.perf_counter, per_pass)
     flops, saved = _cost(model, config)
     moments = {"SGD": 0, "RMSprop": 1, "Adagrad": 1}.get(config.optimizer, 2)

@@ -188,7 +188,7 @@ def _left_out(config: Config) -> str:
 
 
 def _ended(trainer: Trainer, folder: str | Path) -> str:
-    done, patience = trainer.learner.done, trainer.run.config.patience
+    done, patience = trainer.updater.done, trainer.run.config.patience
     found = {"steps": done}
     rule, more = f"expected more than {done:,} steps.", f"--steps {2 * done}"
     if trainer.spent:

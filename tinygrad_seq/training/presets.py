@@ -17,7 +17,7 @@ from tinygrad_seq.training.factory import new_model
 from tinygrad_seq.training.pace import Pace, pace_of
 from tinygrad_seq.training.run_folder import Run
 from tinygrad_seq.training.small_texts import made_smaller, suited
-from tinygrad_seq.training.step import Learner
+from tinygrad_seq.training.step import Updater
 
 __all__ = ["PRESETS", "Preset", "fitted", "pace", "preset"]
 
@@ -236,8 +236,8 @@ def pace(
     takes the time of some twenty steps more to find out.
     """
     run = Run(new_model(tokens.tokenizer, config), tokens.tokenizer, config)
-    learner = Learner(run, tokens.ids[:_IDS])
-    learner.step()  # compiles, reads weights into the cache
+    updater = Updater(run, tokens.ids[:_IDS])
+    updater.step()  # compiles, reads weights into the cache
     threads = ProductThreads(lambda: tried(run, tokens.ids), watched=2, first=0)
     begin, taken = clock(), list[tuple[bool, float]]()
     now = begin
@@ -246,7 +246,7 @@ def pace(
             threads.prepare()
         now, way = clock(), threads.next
         with threads.step() if choose else nullcontext():
-            learner.step()
+            updater.step()
         before, now = now, clock()
         taken.append((way, now - before))
     kept = [seconds for way, seconds in taken if way is threads.one]

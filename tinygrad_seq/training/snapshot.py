@@ -19,9 +19,9 @@ from tinygrad_seq.training.divergence import Divergence, diverged
 from tinygrad_seq.training.evaluation import Measured
 from tinygrad_seq.training.events import Step
 from tinygrad_seq.training.run_folder import BEST, LAST
-from tinygrad_seq.training.step import Learner, Window
+from tinygrad_seq.training.step import Updater, Window
 
-__all__ = ["Arrays", "RunState", "learner_state", "restore_learner", "restore_run", "saved_run"]
+__all__ = ["Arrays", "RunState", "restore_run", "restore_updater", "saved_run", "updater_state"]
 
 Arrays = dict[str, Array]
 _OF_THE_MOMENT = ("flow", "left_range", "note")  # of a step: made anew, or told when it was made
@@ -79,11 +79,11 @@ class RunState:
         plain = {name: getattr(self, name) for name in names}
         return plain | {"divergence": self.divergence.state_dict(), "step": step}
 
-    def load_state_dict(self, facts: Mapping[str, Any], learner: Learner, new_data: bool = False) -> None:
+    def load_state_dict(self, facts: Mapping[str, Any], updater: Updater, new_data: bool = False) -> None:
         """Go on from a saved state; with `new_data` validations start anew."""
         self.losses, self.chores = list(facts["losses"]), list(facts["chores"])
         if facts["step"]:
-            self.step = Step(**facts["step"], flow=learner.monitor.flow())
+            self.step = Step(**facts["step"], flow=updater.monitor.flow())
         if not new_data:
             self.validation, self.best, self.error = (facts[k] for k in ("validation", "best", "error"))
             # Runs of earlier versions count from here on.
@@ -92,75 +92,75 @@ class RunState:
             self.divergence.load_state_dict(facts["divergence"])
         else:  # a run of an earlier version: the first loss is that of its next step
             best = self.best_step
-            self.divergence.saved(best or learner.done, BEST if best else LAST)
+            self.divergence.saved(best or updater.done, BEST if best else LAST)
 
 
-def saved_run(state: RunState, learner: Learner, sampling: Generator) -> tuple[Arrays, dict[str, Any]]:
-    """A run as arrays and plain values: its learner, what was seen of it so far, and what is still to be done."""
-    arrays, learnt = learner_state(learner)
+def saved_run(state: RunState, updater: Updater, sampling: Generator) -> tuple[Arrays, dict[str, Any]]:
+    """A run as arrays and plain values: its updater, what was seen of it so far, and what is still to be done."""
+    arrays, learnt = updater_state(updater)
     return arrays, {"learner": learnt, "sampling": sampling.state_dict(), **state.state_dict()}
 
 
 def restore_run(
     state: RunState,
-    learner: Learner,
+    updater: Updater,
     sampling: Generator,
     arrays: Mapping[str, Array],
     facts: Mapping[str, Any],
     new_data: bool,
 ) -> None:
     """Make a new run of the same settings the one that was saved; with `new_data` at the start of its text."""
-    restore_learner(learner, arrays, facts["learner"], new_data)
+    restore_updater(updater, arrays, facts["learner"], new_data)
     sampling.load_state_dict(facts["sampling"])
-    state.load_state_dict(facts, learner, new_data)
+    state.load_state_dict(facts, updater, new_data)
 
 
-def learner_state(learner: Learner) -> tuple[Arrays, dict[str, Any]]:
+def updater_state(updater: Updater) -> tuple[Arrays, dict[str, Any]]:
     """Weights, moments, carried state and earlier windows as arrays; counts, draws and places as plain values."""
-    arrays: Arrays = {f"model.{name}": p.array for name, p in learner.model.state_dict().items()}
-    optimizer = learner.optimizer.state_dict()
+    arrays: Arrays = {f"model.{name}": p.array for name, p in updater.model.state_dict().items()}
+    optimizer = updater.optimizer.state_dict()
     for i, moments in optimizer["state"].items():
         arrays |= {f"optimiser.{i}.{name}": value for name, value in moments.items()}
-    carried = _flat("carried", learner.state, arrays)
-    windows = [_flat_window(f"window.{i}", one, i == 0, arrays) for i, one in enumerate(learner.windows)]
+    carried = _flat("carried", updater.state, arrays)
+    windows = [_flat_window(f"window.{i}", one, i == 0, arrays) for i, one in enumerate(updater.windows)]
     return arrays, {
-        "done": learner.done,
-        "base_lrs": learner.schedule.base_lrs,
-        "batches": learner.batches.state_dict(),
-        "dropout": learner.dropout.state_dict(),
-        "gauge": learner.monitor.state_dict(),
+        "done": updater.done,
+        "base_lrs": updater.schedule.base_lrs,
+        "batches": updater.batches.state_dict(),
+        "dropout": updater.dropout.state_dict(),
+        "gauge": updater.monitor.state_dict(),
         "carried": carried,
         "windows": windows,
     }
 
 
-def restore_learner(
-    learner: Learner, arrays: Mapping[str, Array], facts: Mapping[str, Any], new_data: bool = False
+def restore_updater(
+    updater: Updater, arrays: Mapping[str, Array], facts: Mapping[str, Any], new_data: bool = False
 ) -> None:
-    """Make a new learner of the same settings the one that was saved.
+    """Make a new updater of the same settings the one that was saved.
 
     With `new_data` its place in the text, and what it carries from there, stay as they are: at the start. Raises
     `CheckpointError` for weights or places that do not fit.
     """
-    learner.model.load_state_dict(dict(_under("model.", arrays)))
+    updater.model.load_state_dict(dict(_under("model.", arrays)))
     moments: dict[int, Arrays] = {}
     for name, value in _under("optimiser.", arrays):
         i, kind = name.split(".", 1)
         moments.setdefault(int(i), {})[kind] = value
     # Rates and other settings are those of the run's settings, which may have changed.
-    groups = learner.optimizer.state_dict()["param_groups"]
-    learner.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    learner.done = int(facts["done"])
-    learner.dropout.load_state_dict(facts["dropout"])
-    learner.monitor.load_state_dict(facts["gauge"])
+    groups = updater.optimizer.state_dict()["param_groups"]
+    updater.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    updater.done = int(facts["done"])
+    updater.dropout.load_state_dict(facts["dropout"])
+    updater.monitor.load_state_dict(facts["gauge"])
     if new_data:
         return
-    learner.batches.load_state_dict(facts["batches"])
+    updater.batches.load_state_dict(facts["batches"])
     for k, form in enumerate(facts["windows"]):
-        learner.run_again(_window(f"window.{k}", form, arrays))
-    learner.dropout.load_state_dict(facts["dropout"])
+        updater.run_again(_window(f"window.{k}", form, arrays))
+    updater.dropout.load_state_dict(facts["dropout"])
     if not facts["windows"]:
-        learner.state = _nested(facts["carried"], arrays)
+        updater.state = _nested(facts["carried"], arrays)
 
 
 def _under(prefix: str, arrays: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:

@@ -27,7 +27,7 @@ from tinygrad_seq.training.factory import new_optimizer, new_schedule
 from tinygrad_seq.training.gradient_flow import GradientMonitor
 from tinygrad_seq.training.run_folder import Run
 
-__all__ = ["Learner", "Window", "unwarned", "why_not_finite"]
+__all__ = ["Updater", "Window", "unwarned", "why_not_finite"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Window:
     before: Any
 
 
-class Learner:
+class Updater:
     """What changes from step to step. `done` counts the updates.
 
     Raises `DataError` if the ids are too few for the batch and window of the settings.

@@ -34,7 +34,7 @@ from tinygrad_seq.training.run_folder import Run, RunFolder
 from tinygrad_seq.training.signals import number_of, stoppable, undisturbed, uninterrupted
 from tinygrad_seq.training.small_texts import too_many_weights
 from tinygrad_seq.training.snapshot import Arrays, RunState, restore_run, saved_run
-from tinygrad_seq.training.step import Learner
+from tinygrad_seq.training.step import Updater
 
 __all__ = ["Trainer"]
 
@@ -65,7 +65,7 @@ class Trainer:
         config = run.config
         self.parts = parts_of(tokens.ids, config.split, config.batch)
         self.validation_size = run.vocabulary.measure(self.parts.validation)
-        self.learner = Learner(run, self.parts.train)
+        self.updater = Updater(run, self.parts.train)
         self.sampling = Stream(config.seed, "sampling")
         self.saved_at: tuple[int, tuple[str, ...]] | None = None
         self.state = RunState(Divergence(len(run.vocabulary)))
@@ -76,17 +76,17 @@ class Trainer:
         self.sizes: Mapping[str, int] | None = None
         used = 0.0
         if saved is not None:
-            restore_run(self.state, self.learner, self.sampling, *saved, new_data)
+            restore_run(self.state, self.updater, self.sampling, *saved, new_data)
             self.sizes, used = saved[1]["sizes"], lasted(saved[1]["seconds"])
-        self.plan = Plan(config, self.clock, self.learner.batches.batches_per_pass, used, self.learner.done)
+        self.plan = Plan(config, self.clock, self.updater.batches.batches_per_pass, used, self.updater.done)
         self.threads = ProductThreads(lambda: tried(run, self.parts.train))
-        self.resumed = self.learner.done if saved is not None else 0
+        self.resumed = self.updater.done if saved is not None else 0
 
     @property
     def over(self) -> bool:
         """Whether all planned steps are done or `patience` has ended the run; a last report may still be due."""
-        total = self.plan.total(self.learner.done)
-        return (total is not None and self.learner.done >= total) or self.spent
+        total = self.plan.total(self.updater.done)
+        return (total is not None and self.updater.done >= total) or self.spent
 
     @property
     def spent(self) -> bool:
@@ -110,7 +110,7 @@ class Trainer:
                 self._write_card()
             yield from saved
             seconds, number = self.plan.elapsed(), number_of(stop)
-            yield Interrupted(self.run, self.learner.done, seconds, self._path, number, *self._told)
+            yield Interrupted(self.run, self.updater.done, seconds, self._path, number, *self._told)
         except GeneratorExit:
             if self.whole:
                 with undisturbed():
@@ -135,9 +135,9 @@ class Trainer:
             yield from self._do_chores()
             last = last or self.spent
         if self.wild:  # no spike: the loss does not come down any more
-            raise self.state.diverged(self.learner.loss_now(), self._path)
+            raise self.state.diverged(self.updater.loss_now(), self._path)
         self._write_card()
-        state, done = self.state, self.learner.done
+        state, done = self.state, self.updater.done
         early = self.spent and done != self.plan.total(done)
         numbers = state.validation, state.best, self.plan.elapsed()
         found = state.rates(self.validation_size)
@@ -146,7 +146,7 @@ class Trainer:
     @property
     def wild(self) -> bool:
         """Whether its loss has diverged."""
-        return self.state.wild(self.learner.loss_now())
+        return self.state.wild(self.updater.loss_now())
 
     @contextmanager
     def _undivided(self) -> Iterator[None]:
@@ -167,7 +167,7 @@ class Trainer:
             folder.remove_card()
             folder.describe(self.run, start)
             folder.cut_back(self.sizes)
-            self.saved_at = self.learner.done, tuple(self.state.chores)
+            self.saved_at = self.updater.done, tuple(self.state.chores)
             return []
         folder.save_tokenizer(self.run)
         saved = list(self._save_now())
@@ -177,20 +177,20 @@ class Trainer:
     # ---- a step and what follows it --------------------------------------------------------------------
     def _advance(self) -> tuple[Step, bool]:
         """One update, and whether it was the last; what is to be done after it is noted."""
-        config, learner, state = self.run.config, self.learner, self.state
-        self.plan.adjust(learner.schedule, learner.done)
-        if learner.done % _HELD == 0:
+        config, updater, state = self.run.config, self.updater, self.state
+        self.plan.adjust(updater.schedule, updater.done)
+        if updater.done % _HELD == 0:
             let_go(self.parts.train)
-        lr = learner.schedule.get_last_lr()[0]
+        lr = updater.schedule.get_last_lr()[0]
         self.threads.prepare()
         begin = self.clock()
         with self._undivided():
             with self.threads.step():
-                loss, gradient = learner.step()
+                loss, gradient = updater.step()
             state.losses.append(loss)
             state.divergence.see(loss)
             self.seconds += self.plan.stepped(self.clock() - begin)
-            n, total = learner.done, self.plan.total(learner.done)
+            n, total = updater.done, self.plan.total(updater.done)
             last = total is not None and n >= total
             state.chores = self.plan.chores(n, last)
             state.step = Step(
@@ -205,7 +205,7 @@ class Trainer:
                 rate=len(state.losses) * config.batch * config.window * self._width / max(self.seconds, 1e-9),
                 seconds=self.plan.elapsed(),
                 left=self.plan.seconds_left(n),
-                flow=learner.monitor.flow(),
+                flow=updater.monitor.flow(),
                 width=self._width,
                 left_range=self.plan.range_left(n),
                 note=self.threads.word(),
@@ -277,24 +277,24 @@ class Trainer:
         """The run as it is now: the weights as the last ones and all that is needed to go on. Of a run that is wild
         nothing replaces what is good, except where it is stopped: then all but the weights is saved.
         """
-        now = self.learner.done, tuple(self.state.chores)
+        now = self.updater.done, tuple(self.state.chores)
         if not self.folder or self.saved_at == now:
             return
         path, wild = None, self.wild
         if wild and not stopped:
             return
         if not wild:
-            told = {"step": str(self.learner.done)}
+            told = {"step": str(self.updater.done)}
             if math.isfinite(self.state.validation):
                 told["validation"] = repr(self.state.validation)
             path = self.folder.save(self.run, told)
-            self.state.divergence.saved(self.learner.done, path.name)
-        arrays, facts = saved_run(self.state, self.learner, self.sampling)
+            self.state.divergence.saved(self.updater.done, path.name)
+        arrays, facts = saved_run(self.state, self.updater, self.sampling)
         facts |= {"sha256": self.text.sha256, "from": self.run_from, "seconds": self.plan.elapsed()}
         self.folder.save_state(arrays, facts | {"sizes": self.folder.sizes()})
         self.saved_at = now
         if path is not None:
-            yield Saved(self.learner.done, path)
+            yield Saved(self.updater.done, path)
 
     # ---- what is written down --------------------------------------------------------------------------
     def _report(self, step: Step, found: Measured | None = None) -> None:
@@ -304,10 +304,10 @@ class Trainer:
         if self.folder:
             self.folder.add_metrics(self.rows[-1])
         self.state.losses.clear()
-        self.learner.monitor.reset()
+        self.updater.monitor.reset()
         self.seconds = 0.0
         if last:
-            raise self.state.diverged(self.learner.loss_now(), self._path)
+            raise self.state.diverged(self.updater.loss_now(), self._path)
 
     @property
     def _path(self) -> Path | None:
@@ -315,7 +315,7 @@ class Trainer:
 
     def _write_card(self) -> None:
         if self.folder:
-            progress = self.learner.done, self.plan.elapsed()
+            progress = self.updater.done, self.plan.elapsed()
             describe(self.folder, self.run, self.text, *progress, self.state.rates(self.validation_size))
 
 
