@@ -33,7 +33,7 @@ from tinygrad_seq.analysis.doctor.judge import (
 )
 from tinygrad_seq.analysis.doctor.published import ELSEWHERE, TINY_SHAKESPEARE, published_for
 from tinygrad_seq.analysis.doctor.run import _gates_on, against_counting, against_published, gates
-from tinygrad_seq.analysis.probe import on_text
+from tinygrad_seq.analysis.probe import activations
 from tinygrad_seq.cli import main
 from tinygrad_seq.data import Corpus, split, tokenize
 from tinygrad_seq.engine.random import Generator
@@ -311,12 +311,12 @@ def test_saturated_gates_of_real_models(cell: str) -> None:
     """Weights a hundred times too large are found in every cell; those it begins with are in order."""
     ids = np.random.default_rng(0).integers(0, 5, 200)
     model = CharLM(5, 16, cell=cell, rng=Generator(0, "init"))
-    (before,) = gates(on_text(model, ids).parts)
+    (before,) = gates(activations(model, ids).parts)
     assert before.level == "ok"
     for name, p in model.named_parameters():
         if name.startswith(cell):
             p.assign(p * 100.0)
-    (after,) = gates(on_text(model, ids).parts)
+    (after,) = gates(activations(model, ids).parts)
     assert after.level == "problem"
     assert after.words.startswith("saturated: ")
 

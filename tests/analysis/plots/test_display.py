@@ -85,7 +85,7 @@ def test_without_matplotlib_readings_show_words(
 def test_what_is_made_of_arrays_prints_their_shapes() -> None:
     """All that the inspection of a model returns."""
     ids = np.arange(60) % 5
-    seen = probe.on_text(CharLM(5, 4), ids)
+    seen = probe.activations(CharLM(5, 4), ids)
     attended = probe.attention_on_text(GPT(5, block=60, layers=2, heads=2, width=4), ids)
     assert repr(probe.gates(seen.parts)[0]) == (
         "Gate(name='i_l0', shut=f64(4,), open=f64(4,), mean=f64(4,), memory=None)"

@@ -16,12 +16,12 @@ import tinygrad_seq as tgs
 from tinygrad_seq import bptt, nn
 from tinygrad_seq import functional as F
 from tinygrad_seq.analysis.probe import (
+    activations,
     attention_of,
     detectors,
     find_units,
     gates,
     health,
-    on_text,
     saliency,
     states_of,
     step_by_step,
@@ -561,7 +561,7 @@ def test_saliency_is_what_central_differences_say(cells: str, monkeypatch: pytes
 def test_on_text_is_what_the_model_computes() -> None:
     """Chances equal `score`; states equal those that the plain forward pass makes."""
     one = model()
-    seen = on_text(one, IDS)
+    seen = activations(one, IDS)
     np.testing.assert_allclose(seen.log_p, one.score(IDS), rtol=1e-12)
     with states_of(one) as found:
         one(IDS[:, None])
@@ -572,7 +572,7 @@ def test_on_text_is_what_the_model_computes() -> None:
     assert seen.entropy[0] == pytest.approx(np.log(7))
     assert vars(one.lstm)["kind"].states == ("h", "c"), "the network has its own recurrence back"
     with pytest.raises(ArgumentError, match="GPT has no gates"):
-        on_text(GPT(5, block=4, layers=1, heads=1, width=4), [1, 2])
+        activations(GPT(5, block=4, layers=1, heads=1, width=4), [1, 2])
     with pytest.raises(ArgumentError, match="no recurrent layer"):
         unrolled(GPT(5, block=4, layers=1, heads=1, width=4), [1, 2, 3])
     with pytest.raises(DataError):

@@ -9,15 +9,15 @@ import pytest
 
 import tinygrad_seq as tgs
 from tinygrad_seq.analysis.probe import (
+    activations,
     attention_in_windows,
     attention_on_text,
     cannot_tell,
     find_units,
     gates,
     health,
-    on_text,
+    log_probs,
     saliency,
-    told,
     windows_of,
 )
 from tinygrad_seq.errors import ArgumentError, RangeError
@@ -82,10 +82,10 @@ def test_saliency_of_a_gpt_is_what_central_differences_say(
 @pytest.mark.parametrize("one", [gpt(), CharLM(7, 5, cell="gru", rng=tgs.Generator(1))])
 def test_told_is_what_the_model_scores(one: Any) -> None:
     """Chances add up to 1, and those of the text are `score`; one symbol alone has nothing before it."""
-    found = told(one, IDS)
+    found = log_probs(one, IDS)
     np.testing.assert_allclose(np.exp(found).sum(1), 1.0, rtol=1e-6)
     np.testing.assert_allclose(found[np.arange(10), IDS], one.score(IDS), rtol=1e-6)
-    np.testing.assert_allclose(told(one, [2]), -np.log(7.0) * np.ones((1, 7)))
+    np.testing.assert_allclose(log_probs(one, [2]), -np.log(7.0) * np.ones((1, 7)))
 
 
 def test_attention_on_text_keeps_layers_and_weights() -> None:
@@ -120,7 +120,7 @@ def test_windows_are_those_of_the_model(T: int, block: int) -> None:
     )
     assert windows_of(CharLM(7, 4), T) == ((0, 0, T),)
     ids = LONG[:T]
-    found = told(one, ids, windows=True)
+    found = log_probs(one, ids, windows=True)
     np.testing.assert_allclose(found[np.arange(T), ids], one.score(ids), rtol=1e-9)
     for w in windows:
         logits = one(ids[w.start : w.stop, None])[0].numpy()[w.first - w.start :, 0]
@@ -236,7 +236,7 @@ def test_lifetime_of_a_gate() -> None:
 def test_refusals() -> None:
     """Each says what is wrong and what is expected."""
     short = gpt(block=4)
-    for call in (told, saliency, attention_on_text):
+    for call in (log_probs, saliency, attention_on_text):
         with pytest.raises(ArgumentError) as error:
             call(short, IDS)
         assert str(error.value) == (
@@ -250,7 +250,7 @@ def test_refusals() -> None:
         saliency(short, [1, 7])
     other = LanguageModel(CharLM(7, 4), 7)
     with pytest.raises(ArgumentError, match="LanguageModel has no gates to look at"):
-        on_text(other, IDS)
+        activations(other, IDS)
     with pytest.raises(ArgumentError) as error:
         saliency(other, IDS)
     assert str(error.value) == (

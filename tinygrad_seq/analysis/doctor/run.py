@@ -27,7 +27,7 @@ from tinygrad_seq.analysis.doctor.judge import (
     trend,
 )
 from tinygrad_seq.analysis.doctor.published import ELSEWHERE, published_for
-from tinygrad_seq.analysis.probe import health, on_text
+from tinygrad_seq.analysis.probe import activations, health
 from tinygrad_seq.errors import first_line
 from tinygrad_seq.training import load_run
 from tinygrad_seq.training.evaluation import Measured, difference, validate
@@ -121,7 +121,7 @@ def against_published(nats: float, sha256: str | None) -> Verdict:
 
 def _gates_on(model: NeuralModel, part: Array) -> list[Verdict]:
     try:
-        seen = on_text(model, np.asarray(part[:READ], np.int64))
+        seen = activations(model, np.asarray(part[:READ], np.int64))
     except ValueError:
         return []  # no recurrent layers, no gates
     return gates(seen.parts)
@@ -130,7 +130,7 @@ def _gates_on(model: NeuralModel, part: Array) -> list[Verdict]:
 def gates(parts: Mapping[str, Array]) -> list[Verdict]:
     """A verdict for each layer: gates always closed or open, units that never change, values that are not finite.
 
-    `parts` are those of `probe.on_text`, (T, H) each. An open forget gate remembers, which is no fault; the
+    `parts` are those of `probe.activations`, (T, H) each. An open forget gate remembers, which is no fault; the
     same holds for the update gate of a GRU.
     """
     found = []

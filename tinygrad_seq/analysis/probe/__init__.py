@@ -2,13 +2,14 @@
 
 from tinygrad_seq.analysis.probe.attention_maps import Attended, Attention, attention_of, attention_on_text
 from tinygrad_seq.analysis.probe.gate_health import Gate, LayerHealth, gates, health
-from tinygrad_seq.analysis.probe.text import OnText, Window, on_text, saliency, told, windows_of
+from tinygrad_seq.analysis.probe.text import Activations, Window, activations, log_probs, saliency, windows_of
 from tinygrad_seq.analysis.probe.units import Detected, cannot_tell, detectors, find_units
 from tinygrad_seq.analysis.probe.unrolled_graph import Unrolled, step_by_step, unrolled
 from tinygrad_seq.analysis.probe.windows import AttendedInWindows, Banded, attention_in_windows
 from tinygrad_seq.nn.hooks import recurrent_layers, seeing, states_of
 
 __all__ = [
+    "Activations",
     "Attended",
     "AttendedInWindows",
     "Attention",
@@ -16,9 +17,9 @@ __all__ = [
     "Detected",
     "Gate",
     "LayerHealth",
-    "OnText",
     "Unrolled",
     "Window",
+    "activations",
     "attention_in_windows",
     "attention_of",
     "attention_on_text",
@@ -27,13 +28,12 @@ __all__ = [
     "find_units",
     "gates",
     "health",
-    "on_text",
+    "log_probs",
     "recurrent_layers",
     "saliency",
     "seeing",
     "states_of",
     "step_by_step",
-    "told",
     "unrolled",
     "windows_of",
 ]

@@ -24,14 +24,14 @@ from tinygrad_seq.nn.basic_layers import Embedding
 from tinygrad_seq.nn.rnn.recurrent import Recurrent
 from tinygrad_seq.runtime.arrays import Array
 
-__all__ = ["OnText", "Window", "on_text", "saliency", "told", "windows_of"]
+__all__ = ["Activations", "Window", "activations", "log_probs", "saliency", "windows_of"]
 
 ROWS = 32  # losses that one backward pass takes together, each in a row of the batch of its own
 LOGITS = 1 << 24  # numbers in the logits of such a pass, at the most
 
 
 @dataclass(frozen=True, repr=False)
-class OnText(Shown):
+class Activations(Shown):
     """What a model of T symbols read: `parts["h_l0"][s]` (T, H) is the state after symbol s, gates likewise.
 
     `log_p[s]` is log P(x_s | x_1 .. x_{s-1}) in nats, `entropy[s]` that of the prediction it was drawn from;
@@ -49,27 +49,27 @@ def _net(model: NeuralModel) -> Recurrent | None:
     return net if isinstance(net, Recurrent) else None
 
 
-def on_text(model: NeuralModel, ids: npt.ArrayLike) -> OnText:
+def activations(model: NeuralModel, ids: npt.ArrayLike) -> Activations:
     """Read ids (T,) once, without dropout and off the tape, and keep all gates and states.
 
     Raises ArgumentError for a model that is not recurrent, DataError and RangeError for ids that are none.
 
     >>> from tinygrad_seq.models import CharLM
-    >>> seen = on_text(CharLM(5, 4), [0, 3, 1])
+    >>> seen = activations(CharLM(5, 4), [0, 3, 1])
     >>> sorted(seen.parts), seen.parts["f_l0"].shape
     (['c_l0', 'f_l0', 'g_l0', 'h_l0', 'i_l0', 'o_l0'], (3, 4))
     """
     char, net = cast(LatentAR, model), _net(model)
     if net is None:
         rule = "expected a CharLM or LatentAR of an RNN, GRU or LSTM."
-        raise ArgumentError(f"on_text: {type(model).__name__} has no gates to look at", None, rule)
-    known = read_ids("on_text", ids, model.vocabulary_size, 1)
+        raise ArgumentError(f"activations: {type(model).__name__} has no gates to look at", None, rule)
+    known = read_ids("activations", ids, model.vocabulary_size, 1)
     with evaluating(model):
         h, _, trace = net(char.embedding(known[:, None]), return_trace=True)
         after = log_softmax(char.head(h).numpy()[:, 0])
     chosen = np.concatenate([model.first()[None], after[:-1]])
     parts = {name: np.asarray(part.numpy()[:, 0], np.float64) for name, part in trace.items()}
-    return OnText(known, chosen[np.arange(len(known)), known], entropy_of(chosen), parts)
+    return Activations(known, chosen[np.arange(len(known)), known], entropy_of(chosen), parts)
 
 
 def entropy_of(log_probs: Array) -> Array:
@@ -103,7 +103,7 @@ def windows_of(model: NeuralModel, T: int) -> tuple[Window, ...]:
     return (Window(0, 0, block), *later)
 
 
-def told(model: NeuralModel, ids: npt.ArrayLike, *, windows: bool = False) -> Array:
+def log_probs(model: NeuralModel, ids: npt.ArrayLike, *, windows: bool = False) -> Array:
     """log P(x_s = v | x_1 .. x_{s-1}) for each s and v, (T, V), in nats, without dropout and off the tape.
 
     With `windows` a text may be longer than a GPT sees at once: it is read as in `windows_of`.
@@ -111,12 +111,12 @@ def told(model: NeuralModel, ids: npt.ArrayLike, *, windows: bool = False) -> Ar
     Raises DataError and RangeError for ids that are none, ArgumentError for more than the model sees.
 
     >>> from tinygrad_seq.models import CharLM
-    >>> told(CharLM(5, 4), [0, 3, 1]).shape
+    >>> log_probs(CharLM(5, 4), [0, 3, 1]).shape
     (3, 5)
     """
-    known = read_ids("told", ids, model.vocabulary_size, 1)
+    known = read_ids("log_probs", ids, model.vocabulary_size, 1)
     if not windows or model.block is None:
-        require_one_window("told", model, len(known))
+        require_one_window("log_probs", model, len(known))
     if len(known) == 1:
         return model.first()[None]
     with evaluating(model):

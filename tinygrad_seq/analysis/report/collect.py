@@ -59,25 +59,25 @@ def gathered(
         notes.append(_in_windows(windows))
     shown_text, tokens = tokens_of(tokenizer, ids)
     parts: Mapping[str, Array]
-    seen = probe.on_text(model, ids) if _net(model) else None
+    seen = probe.activations(model, ids) if _net(model) else None
     attended = probe.attention_in_windows(model, ids) if seen is None else None
     parts = seen.parts if seen is not None else attended.parts if attended is not None else {}
     gates = probe.gates(parts)
     left_out = _left_out(model, sections, bool(gates))
     shown = tuple(name for name in sections if name not in left_out)
-    told = probe.told(model, ids, windows=True)
+    log_probs = probe.log_probs(model, ids, windows=True)
     spans = tokenizer.spans(ids)
     found, cannot_tell = _found(parts, shown_text, tokens, notes) if "units" in shown else ([], {})
     return Record(
         title=title,
-        facts=_facts(model, tokenizer, tokens, told, ids, source),
+        facts=_facts(model, tokenizer, tokens, log_probs, ids, source),
         notes=notes,
         left_out=left_out,
         text=shown_text,
         tokens=tokens,
-        log_p=told[np.arange(len(ids)), ids],
-        entropy=entropy_of(told),
-        likeliest=_likeliest(tokenizer, told),
+        log_p=log_probs[np.arange(len(ids)), ids],
+        entropy=entropy_of(log_probs),
+        likeliest=_likeliest(tokenizer, log_probs),
         saliency=probe.saliency(model, ids, windows=True) if "saliency" in shown else None,
         parts=_kept(parts, shown, {g.name for g in gates}),
         found=found,
@@ -142,7 +142,7 @@ def _left_out(model: NeuralModel, sections: tuple[str, ...], has_gates: bool) ->
 
 
 def _facts(
-    model: NeuralModel, tokenizer: Tokenizer, tokens: list[Token], told: Array, ids: Array, source: str
+    model: NeuralModel, tokenizer: Tokenizer, tokens: list[Token], log_probs: Array, ids: Array, source: str
 ) -> dict[str, str]:
     weights = sum(p.size for p in model.parameters())
     net = _net(model)
@@ -151,7 +151,7 @@ def _facts(
     else:
         heads = [m.num_heads for m in model.modules() if isinstance(m, MultiheadAttention)]
         kind = f"GPT, {len(heads)} layers of {heads[0]} heads"
-    bits = -float(told[np.arange(len(ids)), ids][1:].mean()) / np.log(2)
+    bits = -float(log_probs[np.arange(len(ids)), ids][1:].mean()) / np.log(2)
     return {
         "Model": kind,
         "Weights": f"{weights:,}",
@@ -161,11 +161,12 @@ def _facts(
     }
 
 
-def _likeliest(tokenizer: Tokenizer, told: Array) -> list[list[list[Any]]]:
-    best = np.argsort(-told, axis=1, kind="stable")[:, :LIKELIEST]
+def _likeliest(tokenizer: Tokenizer, log_probs: Array) -> list[list[list[Any]]]:
+    best = np.argsort(-log_probs, axis=1, kind="stable")[:, :LIKELIEST]
     names = {int(i): placed_label_of(tokenizer, int(i)) for i in np.unique(best)}
     return [
-        [[names[int(i)], float(np.exp(row[i]))] for i in ids] for row, ids in zip(told, best, strict=True)
+        [[names[int(i)], float(np.exp(row[i]))] for i in ids]
+        for row, ids in zip(log_probs, best, strict=True)
     ]
 
 
