@@ -103,7 +103,7 @@ def test_what_prose_names_exists(path):
         ("runtime/arrays", True),
         ("viz/graph", True),
         ("tests/test_house.py", True),
-        ("probe.on_text", True),
+        ("probe.activations", True),
         ("tgs.analysis.plots", True),
         ("sums.BLOCK", True),
         ("x.exp", True),
