@@ -12,6 +12,7 @@ from tinygrad_seq import sampling as sampling
 from tinygrad_seq import training as training
 from tinygrad_seq import viz as viz
 from tinygrad_seq.engine.anomaly import detect_anomaly as detect_anomaly
+from tinygrad_seq.engine.checkpointing import checkpoint as checkpoint
 from tinygrad_seq.engine.creation import arange as arange
 from tinygrad_seq.engine.creation import eye as eye
 from tinygrad_seq.engine.creation import full as full
@@ -23,7 +24,6 @@ from tinygrad_seq.engine.creation import randn as randn
 from tinygrad_seq.engine.creation import tensor as tensor
 from tinygrad_seq.engine.creation import zeros as zeros
 from tinygrad_seq.engine.creation import zeros_like as zeros_like
-from tinygrad_seq.engine.derivatives import checkpoint as checkpoint
 from tinygrad_seq.engine.derivatives import grad as grad
 from tinygrad_seq.engine.derivatives import hvp as hvp
 from tinygrad_seq.engine.derivatives import jacobian as jacobian

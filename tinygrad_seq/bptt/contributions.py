@@ -12,10 +12,12 @@ import numpy as np
 from tinygrad_seq.bptt.partial import one
 from tinygrad_seq.bptt.reaching import norm_of
 from tinygrad_seq.bptt.summary import Fading, Reading
+from tinygrad_seq.engine.accumulate import unbroadcast
 from tinygrad_seq.engine.apply import WANTS
-from tinygrad_seq.engine.backward import CHECKPOINT, AnyNode, sum_to
+from tinygrad_seq.engine.checkpointing import CHECKPOINT
 from tinygrad_seq.engine.partial_backward import Route, node_of
 from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.traversal import AnyNode
 from tinygrad_seq.errors import GraphError
 from tinygrad_seq.runtime.arrays import Array
 
@@ -106,7 +108,7 @@ class Collector:
         if node.op is not None and node.op.part:
             index = node.settings[node.op.part]  # type: ignore[index]
         elif dx.shape != parent.shape:
-            dx = sum_to(dx, parent.shape)
+            dx = unbroadcast(dx, parent.shape)
         self.pieces.setdefault(node.place.step, []).append((parent, index, np.array(dx)))
 
 

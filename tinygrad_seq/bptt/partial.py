@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.engine.apply import WANTS
-from tinygrad_seq.engine.backward import AnyNode, reachable
 from tinygrad_seq.engine.partial_backward import Route
 from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.traversal import AnyNode, reachable
 from tinygrad_seq.errors import GraphError
 
 

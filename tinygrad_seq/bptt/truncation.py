@@ -17,12 +17,12 @@ import numpy as np
 from tinygrad_seq.arguments import count
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import WANTS
-from tinygrad_seq.engine.backward import reachable
 from tinygrad_seq.engine.messages import Made
 from tinygrad_seq.engine.node import STATE, At, Leaf, Node, next_index, time_step
 from tinygrad_seq.engine.place import Place
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor, as_tensor, wrap
+from tinygrad_seq.engine.traversal import reachable
 from tinygrad_seq.engine.tree import leaves, tree_map
 from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError, describe_shape
 from tinygrad_seq.runtime.malloc import collector_paused

@@ -1,4 +1,4 @@
-"""Gradient accumulation: contributions are summed as they come, those of slices at their place."""
+"""The gradients on their way: summed as they come, those of slices put where they belong."""
 
 from __future__ import annotations
 
@@ -10,114 +10,159 @@ from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import Recorded
 from tinygrad_seq.runtime.sums import BLOCK, matmul
 
-# Products wait until they have this many rows together: enough for a matrix library to be efficient.
+# Products wait until they have this many rows together: enough for a matrix library to be at its best.
 MOST_ROWS = 2048
-# How many rows of a part of an array make it worth a look at the whole: see `add_part`.
+# How many rows of a part of an array make it worth a look at the whole: see `Sum.add_slice`.
 SHARE = 16
 
 
-class Arrivals:
-    """The accumulated gradients, by node.
+def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
+    """`g` summed over the axes along which an array of `shape` was stretched: broadcasting undone."""
+    extra = len(g.shape) - len(shape)
+    if extra:
+        g = ops.sum_(g, axis=tuple(range(extra)), keepdims=False)
+    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1)
+    return ops.sum_(g, axis=stretched, keepdims=True) if stretched else g
 
-    Full contributions are summed as they come, from the second on in a buffer of our own. The gradient of a slice has
-    only a part of the elements: arrays are added to the buffer in place; Tensors wait in `parts` and become one
-    concat where they tile an axis. Otherwise a loop over `xs[t]` would make T arrays of full size.
 
-    No running sum takes more than `sums.BLOCK` of them: after so many it is put by in `heaps`, in float64, and
+class Pending:
+    """The gradients that have arrived so far, by node: the first contribution itself, from the second on a `Sum`.
+
+    `owned` are the nodes whose gradient is an array that nobody else holds.
+    """
+
+    __slots__ = ("by_node", "owned")
+
+    def __init__(self) -> None:
+        self.by_node: dict[Any, Any] = {}
+        self.owned: set[Any] = set()
+
+    def add(self, node: Any, g: Any, owned: bool = False) -> Any:
+        """Add a contribution, and return it in the node's shape; `owned` is an array that nobody else holds."""
+        if g.shape != node.shape:
+            g = unbroadcast(g, node.shape)
+        if owned or node in self.by_node:
+            self._sum(node).add(g, owned)
+        else:
+            self.by_node[node] = g
+        return g
+
+    def add_slice(self, node: Any, g: Any, index: Any) -> None:
+        """Add a contribution to the part of the node's value at `index`."""
+        self._sum(node).add_slice(g, index)
+
+    def add_product(self, node: Any, x: Any, g: Any) -> None:
+        """Add a contribution x^T g."""
+        self._sum(node).add_product(x, g)
+
+    def add_output(self, node: Any, i: int, g: Any) -> None:
+        """Add to the gradient of output i of an op with several outputs: they wait as one list."""
+        waiting = self.by_node.setdefault(node, [None] * len(node.shape))
+        waiting += [None] * (i + 1 - len(waiting))  # a fused op has outputs that only its gradient sees
+        waiting[i] = g if waiting[i] is None else waiting[i] + g
+
+    def pop(self, node: Any) -> Any:
+        """The whole gradient of a node, or None; it is forgotten here."""
+        g = self.by_node.pop(node, None)
+        if type(g) is not Sum:
+            return g
+        total = g.total()
+        if g.owned:
+            self.owned.add(node)
+        return total
+
+    def _sum(self, node: Any) -> Sum:
+        before = self.by_node.get(node)
+        if type(before) is Sum:
+            return before
+        made = self.by_node[node] = Sum(node, before)
+        return made
+
+
+class Sum:
+    """The contributions to one node.
+
+    Full contributions are summed as they come, from the second on in a buffer of our own. What comes through
+    a slice touches only a part: arrays are added to the buffer in place; Tensors wait in `parts` and become
+    one concat where they tile an axis. A loop over `xs[t]` would else make T arrays of full size.
+
+    No running sum takes more than `sums.BLOCK` of them: after so many it is put by in `heap`, in float64, and
     the next starts anew. A weight that is used in 100,000 steps would else lose half of its digits.
     """
 
-    __slots__ = ("counts", "heaps", "mine", "parts", "products", "rows", "sums")
+    __slots__ = ("count", "dtype", "heap", "owned", "parts", "products", "rows", "shape", "value")
 
-    def __init__(self) -> None:
-        self.sums: dict[Any, Any] = {}
-        self.mine: set[Any] = set()
-        self.parts: dict[Any, list[tuple[Any, Any]]] = {}
-        self.products: dict[Any, list[tuple[Any, Any]]] = {}
-        self.rows: dict[Any, int] = {}
-        self.counts: dict[Any, int] = {}
-        self.heaps: dict[Any, Any] = {}
+    def __init__(self, node: Any, value: Any):
+        self.shape, self.dtype = node.shape, node.dtype
+        self.value, self.owned, self.count = value, False, 0
+        self.heap: Any = None
+        self.parts: list[tuple[Any, Any]] = []
+        self.products: list[tuple[Any, Any]] = []
+        self.rows = 0
 
-    def add(self, node: Any, g: Any, fresh: bool = False) -> None:
-        """A contribution of full shape; a `fresh` array has no other owner."""
-        before = self.sums.get(node)
-        if before is None:
-            self.sums[node] = g
-            if fresh:
-                self.mine.add(node)
+    def add(self, g: Any, owned: bool = False) -> None:
+        """A contribution of full shape."""
+        if self.value is None:
+            self.value, self.owned = g, owned
             return
-        if node in self.mine:
-            np.add(before, g, out=before)
+        if self.owned:
+            np.add(self.value, g, out=self.value)
         else:
-            total = self.sums[node] = before + g
-            if type(total) is np.ndarray:
-                self.mine.add(node)
-        count = self.counts[node] = self.counts.get(node, 0) + 1
-        if count >= BLOCK:
-            self.put_by(node)
+            self.value = self.value + g
+            self.owned = type(self.value) is np.ndarray
+        self.count += 1
+        if self.count >= BLOCK:
+            self._put_by()
 
-    def put_by(self, node: Any) -> None:
-        """Move the sum so far to the heap, and start the next at 0."""
-        self.counts[node] = 0
-        heap, g = self.heaps.get(node), self.sums[node]
-        if not isinstance(g, Recorded):
-            g = np.asarray(g, np.float64)
-        self.heaps[node] = g if heap is None else heap + g
-        self.sums[node] = None
-        self.mine.discard(node)
+    def add_slice(self, g: Any, index: Any) -> None:
+        """A contribution to a part."""
+        if isinstance(g, Recorded):
+            self.parts.append((g, index))
+            return
+        if not self.owned:
+            self.value = np.zeros(self.shape, self.dtype) if self.value is None else np.array(self.value)
+            self.owned = True
+        self.value[index] += g
+        # Parts that tile the array are no long sum, and to look at the whole after each would take too long.
+        self.count += 1
+        if self.count >= BLOCK and self.count >= SHARE * (self.value.size // max(g.size, 1)):
+            self._put_by()
 
-    def gathered(self, node: Any, g: Any) -> Any:
-        """Remove and return the sum of a node's heap and its running sum, in the node's dtype."""
-        heap = self.heaps.pop(node)
-        total = heap if g is None else heap + g
-        if isinstance(total, Recorded):
-            return total
-        self.mine.add(node)
-        return np.array(total, node.dtype)
-
-    def add_product(self, node: Any, x: Any, g: Any) -> None:
+    def add_product(self, x: Any, g: Any) -> None:
         """A contribution x^T g: those of a weight that is used at every step become one product.
 
-        The sum of x_t^T g_t is X^T G with all rows below each other: the same numbers, in one large product that is
-        much faster than many small ones and their sums.
+        The sum of x_t^T g_t is X^T G with all rows laid below each other: the same numbers, in one large product
+        that is much quicker than many small ones and their sums.
         """
-        self.sums.setdefault(node, None)
-        self.products.setdefault(node, []).append((x, g))
-        self.rows[node] = self.rows.get(node, 0) + len(x)
-        if self.rows[node] >= MOST_ROWS:
-            self.multiply(node)
+        self.products.append((x, g))
+        self.rows += len(x)
+        if self.rows >= MOST_ROWS:
+            self._multiply()
 
-    def multiply(self, node: Any) -> None:
-        """Carry out the products that wait for a node."""
-        pairs = self.products.pop(node)
-        self.rows[node] = 0
+    def total(self) -> Any:
+        """The whole sum, in the node's dtype."""
+        if self.products:
+            self._multiply()
+        if self.parts:
+            for g in _laid_end_to_end(self.parts, self.shape):
+                self.add(g)
+        if self.heap is None:
+            return self.value
+        total = self.heap if self.value is None else self.heap + self.value
+        if isinstance(total, Recorded):
+            return total
+        self.owned = True
+        return np.array(total, self.dtype)
+
+    def _multiply(self) -> None:
+        pairs, self.products, self.rows = self.products, [], 0
         x, g = pairs[0] if len(pairs) == 1 else (np.concatenate(side) for side in zip(*pairs, strict=True))
-        self.add(node, matmul(x.T, g), True)
+        self.add(matmul(x.T, g), True)
 
-    def add_part(self, node: Any, g: Any, index: Any) -> None:
-        """A contribution to the part of the node's value at `index`."""
-        if isinstance(g, Recorded):
-            self.parts.setdefault(node, []).append((g, index))
-            self.sums.setdefault(node, None)
-            return
-        buffer = self.sums.get(node)
-        if node not in self.mine:
-            buffer = np.zeros(node.shape, node.dtype) if buffer is None else np.array(buffer)
-            self.sums[node] = buffer
-            self.mine.add(node)
-        buffer[index] += g  # type: ignore[index]
-        # Parts that tile the array are no long sum, and checking the whole array after each would take too long.
-        count = self.counts[node] = self.counts.get(node, 0) + 1
-        if count >= BLOCK and count >= SHARE * (buffer.size // max(g.size, 1)):  # type: ignore[union-attr]
-            self.put_by(node)
-
-    def take(self, node: Any) -> Any:
-        """Remove and return the whole gradient of a node, or None."""
-        if node in self.parts:
-            for g in _laid_end_to_end(self.parts.pop(node), node.shape):
-                self.add(node, g)
-        g = self.sums.pop(node, None)
-        return self.gathered(node, g) if node in self.heaps else g
+    def _put_by(self) -> None:
+        g = self.value if isinstance(self.value, Recorded) else np.asarray(self.value, np.float64)
+        self.heap = g if self.heap is None else self.heap + g
+        self.value, self.owned, self.count = None, False, 0
 
 
 def _laid_end_to_end(parts: list[tuple[Any, Any]], shape: tuple[int, ...]) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.engine.backward import CHECKPOINT
+from tinygrad_seq.engine.checkpointing import CHECKPOINT
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import PICK, STATE, Leaf, Node
 from tinygrad_seq.engine.op import Op

@@ -1,4 +1,4 @@
-"""Derivatives of any order: `grad value_and_grad vjp jvp jacobian hvp`, and `checkpoint`."""
+"""Derivatives of any order: `grad value_and_grad vjp jvp jacobian hvp`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.engine.apply import WANTS, leaf, picked
-from tinygrad_seq.engine.backward import CHECKPOINT, AnyNode, is_inside, reachable, walk
+from tinygrad_seq.engine.apply import WANTS, leaf
+from tinygrad_seq.engine.backward import run_backward
 from tinygrad_seq.engine.foreign_keywords import answer
-from tinygrad_seq.engine.inplace import alias
 from tinygrad_seq.engine.leaf_gradients import cotangent, own
-from tinygrad_seq.engine.node import STATE, Leaf, new_node, next_index, recording
-from tinygrad_seq.engine.random import noted
+from tinygrad_seq.engine.node import recording
 from tinygrad_seq.engine.tensor import Tensor, as_tensor, wrap
 from tinygrad_seq.errors import ArgumentError, GraphError, ShapeError
 
-__all__ = ["checkpoint", "grad", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
+__all__ = ["grad", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
 Function = Callable[..., Any]
 
@@ -57,7 +55,7 @@ def grad(
             raise GraphError("grad: an input does not want a gradient", {"input": x}, rule)
     seeds = [cotangent("grad", o, g) for o, g in zip(outs, given, strict=True)]
     keep = create_graph if retain_graph is None else retain_graph
-    found, mine = walk(outs, seeds, ins, create_graph=create_graph, release=not keep)
+    found, mine = run_backward(outs, seeds, ins, create_graph=create_graph, release=not keep)
     results = []
     for x in ins:
         node = x.node or leaf(x)
@@ -180,42 +178,6 @@ def hvp(fn: Function, inputs: Any, v: Any) -> tuple[Tensor, Any]:
             else tuple(wrap(np.zeros(x.shape, x.dtype)) for x in leaves)
         )
     return value.detach(), products[0] if single else products
-
-
-def checkpoint(fn: Function, *inputs: Any) -> Any:
-    """`fn(*inputs)` without saving the values inside; the backward pass runs `fn` again to compute them.
-
-    One more forward pass saves memory: T steps in segments of sqrt(T) need memory of order sqrt(T). Gradients
-    are bit-equal to those without it. Tensors that `fn` closes over (parameters) get theirs too. `fn` must
-    compute the same again: its random draws, of whatever generator, are repeated; more draws or fewer, and a
-    parameter that took a new value before the backward pass, are a GraphError.
-    """
-    tensors = [as_tensor(x) for x in inputs]
-    start = next_index()
-    with noted() as words:
-        value = fn(*map(alias, tensors))  # because fn may write x += y
-    outs = value if isinstance(value, tuple) else (value,)
-    if not any(o.mode & WANTS for o in outs):
-        return value
-    # The parents of the segment: its inputs, and all other older nodes or leaves that `fn` used.
-    inside = reachable([o.node for o in outs if o.node], since=start)
-    given = [t.node or leaf(t) for t in tensors]
-    outside = [n for n in inside if n.wants and not is_inside(n, start) and n not in given]
-    parents = (*given, *outside)
-    saved = (*(t.array for t in tensors), *(_value(n) for n in outside))
-    settings = {"fn": fn, "inputs": len(tensors), "words": words}
-    node = new_node(CHECKPOINT, parents, settings, saved, None, STATE.place, (), outs[0].dtype, True)
-    picks = picked(node, tuple(o.array for o in outs), WANTS)
-    results = tuple(p if o.mode & WANTS else o.detach() for p, o in zip(picks, outs, strict=True))
-    return results if isinstance(value, tuple) else results[0]
-
-
-def _value(node: AnyNode) -> Any:
-    """The value that a second run would read at this node, which `fn` closes over: a leaf's array may have been
-    replaced.
-    """
-    tensor = node.tensor() if isinstance(node, Leaf) else None
-    return node if tensor is None else tensor.array
 
 
 answer(globals())

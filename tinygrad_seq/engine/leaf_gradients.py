@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.engine.apply import WANTS, as_tensor, leaf, wrap
-from tinygrad_seq.engine.backward import AnyNode, walk
+from tinygrad_seq.engine.backward import run_backward
 from tinygrad_seq.engine.handles import Hooks, RemovableHandle
+from tinygrad_seq.engine.traversal import AnyNode
 from tinygrad_seq.errors import GraphError, ShapeError, describe_shape
 from tinygrad_seq.runtime.weakrefs import Held
 
@@ -46,7 +47,7 @@ def backward(self: Any, gradient: Any = None, retain_graph: bool = False, create
             "expected an output made from tensors with requires_grad=True, outside no_grad().",
         )
     seed = cotangent("backward", self, gradient)
-    found, mine = walk(
+    found, mine = run_backward(
         [self], [seed], None, create_graph=create_graph, release=not (retain_graph or create_graph)
     )
     for node, g in found.items():

@@ -147,7 +147,11 @@ def new_node(
     return node
 
 
-PICK = Op("pick", lambda outs, *, i: outs[i], "pick")
+def _to_the_list(run: Any, node: Node, g: Any, saved: Any, out: Any) -> None:
+    run.pending.add_output(node.parents[0], (node.settings or {})["i"], g)
+
+
+PICK = Op("pick", lambda outs, *, i: outs[i], "pick", propagate=_to_the_list)
 
 
 def _before(block: object, now: R) -> R:

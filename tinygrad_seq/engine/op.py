@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from tinygrad_seq.engine.propagate import by_rules, jointly
 from tinygrad_seq.errors import DTypeError
 
 Rule = Callable[..., Any]
@@ -46,12 +47,12 @@ class Op:
     """`traced_vjp(node, wanted, gs)`: the joint rule for Tensors where that is another; its result is recorded."""
     owned: bool = False
     """What `joint_vjp` returns are arrays that nobody else holds."""
+    propagate: Callable[..., None] = None  # type: ignore[assignment]
+    """How the backward pass sends a gradient on: one of `engine.propagate`, by the rules where there are any."""
     always_recorded: bool = False
     """On the tape though no gradient flows."""
     part: str = ""
     """The setting that says which part of its one input the result is: that part's gradient is g itself."""
-    product: bool = False
-    """The gradient of input 1 is x^T g, so that the sum of many of them is one product."""
 
     # ---- recording -----------------------------------------------------------------------------------------
     floating: bool = False
@@ -89,6 +90,8 @@ class Op:
     def __post_init__(self) -> None:
         rules = tuple((i, rule) for i, rule in enumerate(self.rules) if rule)
         object.__setattr__(self, "active", rules)
+        if self.propagate is None:
+            object.__setattr__(self, "propagate", by_rules if rules else jointly)
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
         """The op's value; recorded where an input is of a type that records itself."""

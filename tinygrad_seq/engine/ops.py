@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.engine.op import Op, define
+from tinygrad_seq.engine.propagate import by_products, to_part
 from tinygrad_seq.runtime import arrays, special, sums
 from tinygrad_seq.runtime.arrays import Array
 
@@ -246,6 +247,7 @@ slice_ = define(
     "move",
     lambda g, out, x, *, index: pad(g, index=index, shape=x.shape),
     part="index",
+    propagate=to_part,
     views=True,
     moves=True,
     own_columns=True,
@@ -308,7 +310,7 @@ matmul: Op = define(
     lambda g, out, x, y: matmul(g, _swap(y)),
     lambda g, out, x, y: matmul(_swap(x), g),
     reads="y | x",
-    product=True,
+    propagate=by_products,
     fusible=False,
 )
 uniform = define(

@@ -6,16 +6,13 @@ Unlike `backward` and `grad` this touches no `.grad`, keeps the graph, and may e
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from operator import attrgetter
 from typing import Any
 
-import numpy as np
-
-from tinygrad_seq.engine.accumulate import Arrivals
 from tinygrad_seq.engine.apply import leaf
-from tinygrad_seq.engine.backward import AnyNode, Walk
-from tinygrad_seq.engine.node import STATE, At, Watch, recording
+from tinygrad_seq.engine.backward import BackwardPass
+from tinygrad_seq.engine.node import STATE, Watch
 from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.traversal import AnyNode, between
 
 _RETAIN = "retain_grad"
 
@@ -33,44 +30,22 @@ class Route:
 
     def __init__(self, roots: Sequence[AnyNode], ends: Collection[AnyNode], closed: Collection[AnyNode] = ()):
         self.roots, self.ends = list(roots), set(ends)
-        seen: set[AnyNode] = {r for r in roots if r.wants}
-        todo = list(seen)
-        while todo:
-            node = todo.pop()
-            if node in closed:
-                continue
-            for p in node.parents:
-                if p.wants and p not in seen:
-                    seen.add(p)
-                    todo.append(p)
-        self.useful: set[AnyNode] = set()
-        for node in sorted(seen, key=attrgetter("index")):
-            passed = node not in closed and any(p in self.useful for p in node.parents)
-            if node in self.ends or passed:
-                self.useful.add(node)
-        self.order = sorted(self.useful, key=attrgetter("index"))
+        self.order = between(self.roots, self.ends, closed)
+        self.useful = set(self.order)
 
     def pull(
         self, seeds: Sequence[Any], *, create_graph: bool = False, watch: Watch | None = None
     ) -> dict[AnyNode, Any]:
         """The gradients at the ends by node, where a path leads: arrays, or Tensors with `create_graph`."""
-        arrivals = Arrivals()
-        for root, seed in zip(self.roots, seeds, strict=True):
-            if root in self.useful and seed is not None:
-                arrivals.add(root, seed)
         kept = [(n.hooks, n.hooks.pop(_RETAIN)) for n in self.order if n.hooks and _RETAIN in n.hooks]
-        before = STATE.watch
-        STATE.watch = watch
+        before, STATE.watch = STATE.watch, watch
         try:
-            # A copy: a checkpointed segment adds its own nodes.
-            trip = Walk(set(self.roots), self.ends, set(self.useful), arrivals, create_graph, False)
-            with recording(create_graph), At(STATE.place), np.errstate(all="ignore"):
-                trip.visit(self.order)
+            found = BackwardPass(self.roots, seeds, self.order, self.ends, create_graph=create_graph).run()
         finally:
             STATE.watch = before
             for hooks, hook in kept:
                 hooks[_RETAIN] = hook
-        return {node: g for node, g in trip.found.items() if node in self.ends}
+        return {node: g for node, g in found.items() if node in self.ends}
 
 
 class Independent:

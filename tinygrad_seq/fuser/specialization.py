@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tinygrad_seq.engine.accumulate import unbroadcast
 from tinygrad_seq.engine.apply import WANTS, leaf, picked
-from tinygrad_seq.engine.backward import at_node, sum_to
+from tinygrad_seq.engine.backward import at_node
 from tinygrad_seq.engine.node import PICK, STATE, Node, new_node
 from tinygrad_seq.engine.op import Op
 from tinygrad_seq.engine.tensor import Tensor, wrap
@@ -141,7 +142,7 @@ class Specialization:
             if want and slot is not None and g is not None:
                 own = next(mine).reshape(shape)
                 if own.shape != g.shape:
-                    own = sum_to(own, g.shape)
+                    own = unbroadcast(own, g.shape)
                 if not alike(own, g):
                     rule = "expected the gradient of its composition."
                     hint = "Please report it; tgs.composed() runs the composition."

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_seq.engine.apply import TRACED, WANTS
-from tinygrad_seq.engine.backward import CHECKPOINT
+from tinygrad_seq.engine.checkpointing import CHECKPOINT
 from tinygrad_seq.engine.handles import HOOK_CALLS
 from tinygrad_seq.engine.node import PICK, STATE, Node, next_index, recording
 from tinygrad_seq.engine.random import noted

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.engine.apply import leaf
-from tinygrad_seq.engine.backward import reachable
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import Leaf, Node
 from tinygrad_seq.engine.tensor import Tensor
+from tinygrad_seq.engine.traversal import reachable
 from tinygrad_seq.errors import DTypeError, GraphError
 from tinygrad_seq.runtime.malloc import collector_paused
 from tinygrad_seq.tape import check as tape_check

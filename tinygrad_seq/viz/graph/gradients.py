@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.engine.apply import WANTS
-from tinygrad_seq.engine.backward import reachable, walk
+from tinygrad_seq.engine.backward import run_backward
 from tinygrad_seq.engine.derivatives import grad
 from tinygrad_seq.engine.node import STATE, Leaf
 from tinygrad_seq.engine.node import Node as Live
 from tinygrad_seq.engine.partial_backward import Independent
 from tinygrad_seq.engine.tensor import Tensor, wrap
+from tinygrad_seq.engine.traversal import reachable
 from tinygrad_seq.errors import GraphError
 from tinygrad_seq.viz.graph import fingerprints
 from tinygrad_seq.viz.graph.cuts import GROUND
@@ -71,7 +72,7 @@ def add_norms(
     before, STATE.watch = STATE.watch, watch
     try:
         with _unhooked(wanting), np.errstate(all="ignore"):
-            walk(wanting, [_ones(o) for o in wanting], None, release=False)
+            run_backward(wanting, [_ones(o) for o in wanting], None, release=False)
     finally:
         STATE.watch = before
     slopes = {slot: watch.whole[node] for slot, node in nodes.items() if whole and node in watch.whole}

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.engine.apply import WANTS, record
-from tinygrad_seq.engine.backward import CHECKPOINT, AnyNode, reachable
+from tinygrad_seq.engine.checkpointing import CHECKPOINT
 from tinygrad_seq.engine.node import PICK, At, Leaf, Node, changed_since, recording
 from tinygrad_seq.engine.partial_backward import node_of
 from tinygrad_seq.engine.tensor import Tensor, wrap
+from tinygrad_seq.engine.traversal import AnyNode, reachable
 from tinygrad_seq.errors import GraphError
 
 _HINT = "Draw before backward(), or call backward(retain_graph=True)."
