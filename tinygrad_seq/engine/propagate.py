@@ -20,9 +20,15 @@ def by_rules(run: Any, node: Any, g: Any, saved: Any, out: Any) -> None:
         if p not in useful:
             continue
         dx = rule(g, out, *saved, **settings) if settings else rule(g, out, *saved)
-        dx = pending.add(p, dx)
+        dx = pending.add(p, dx)  # as `_send` does
         if run.watch is not None:
             run.watch.sent(node, p, g, dx)
+
+
+def _send(run: Any, node: Any, p: Any, g: Any, dx: Any, owned: bool = False) -> None:
+    dx = run.pending.add(p, dx, owned)
+    if run.watch is not None:
+        run.watch.sent(node, p, g, dx)
 
 
 def jointly(run: Any, node: Any, g: Any, saved: Any, out: Any) -> None:
@@ -36,9 +42,7 @@ def jointly(run: Any, node: Any, g: Any, saved: Any, out: Any) -> None:
     owned = op.owned and not run.create_graph and _are_apart(found)
     for p, want, dx in zip(node.parents, wanted, found, strict=True):
         if want and dx is not None:
-            dx = run.pending.add(p, dx, owned)
-            if run.watch is not None:
-                run.watch.sent(node, p, g, dx)
+            _send(run, node, p, g, dx, owned)
 
 
 def _are_apart(found: Any) -> bool:
@@ -64,9 +68,7 @@ def by_products(run: Any, node: Any, g: Any, saved: Any, out: Any) -> None:
         return
     (_, rule_x), (_, rule_w) = node.op.active
     if px in run.useful:
-        dx = run.pending.add(px, rule_x(g, out, *saved))
-        if run.watch is not None:
-            run.watch.sent(node, px, g, dx)
+        _send(run, node, px, g, rule_x(g, out, *saved))
     if run.watch is not None:
         run.watch.sent(node, pw, g, rule_w(g, out, *saved))  # only to be looked at
     run.pending.add_product(pw, x, g)
