@@ -22,7 +22,7 @@ MODULES = folders.modules()
 EDGES = folders.graph()
 FILES = [path for name, path in MODULES.items() if name != "tinygrad_seq"]
 # Measures of the house. They may go down; who raises one has a reason, and says it in the commit.
-LINES = 45_290
+LINES = 45_340
 READ = {  # what a backward pass through an LSTM stands on, and the engine alone: files and lines
     ("nn.rnn.recurrent", "engine.tensor", "engine.backward"): (97, 15_690),
     ("engine.tensor", "engine.backward"): (51, 7_770),
