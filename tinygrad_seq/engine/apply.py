@@ -317,11 +317,11 @@ def finish(op: Op, tensors: list[Any], out: Any, settings: dict[str, Any]) -> An
 def picked(node: Node | None, outs: tuple[Array, ...], mode: int) -> tuple[Any, ...]:
     """The outputs of an op that has several, each on the tape as a `pick` of the op's node."""
     if node is None:
-        return tuple(wrap(o) for o in outs)
-    node.shape = tuple(o.shape for o in outs)
-    node.dtype = tuple(o.dtype for o in outs)  # type: ignore[assignment]
-    picks = (
-        new_node(PICK, (node,), {"i": i}, (node,), None, node.place, o.shape, o.dtype, node.wants)
-        for i, o in enumerate(outs)
-    )
-    return tuple(wrap(o, pick, mode) for o, pick in zip(outs, picks, strict=True))
+        return tuple([wrap(o) for o in outs])
+    node.shape = tuple([o.shape for o in outs])
+    node.dtype = tuple([o.dtype for o in outs])  # type: ignore[assignment]
+    made: list[Any] = []  # a loop, for each generator would take as long as a node
+    for i, o in enumerate(outs):
+        pick = new_node(PICK, (node,), {"i": i}, (node,), None, node.place, o.shape, o.dtype, node.wants)
+        made.append(wrap(o, pick, mode))
+    return tuple(made)

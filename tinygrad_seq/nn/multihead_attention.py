@@ -17,7 +17,7 @@ from tinygrad_seq.engine.tensor import Tensor, concat, input_tensor, where, wrap
 from tinygrad_seq.errors import ArgumentError, ShapeError
 from tinygrad_seq.functional.attention import attend, one_family
 from tinygrad_seq.nn.basic_layers import Linear, uniform_parameter
-from tinygrad_seq.nn.masks import counted, masks_of
+from tinygrad_seq.nn.masks import Masks, counted, masks_of
 from tinygrad_seq.nn.module import Module, Parameter
 from tinygrad_seq.nn.positions import ALiBi, RotaryPositions
 
@@ -142,7 +142,7 @@ class MultiheadAttention(Module):
         one_family("MultiheadAttention", theirs, ours)
         q, k, v, single = self._operands(query, key, value)
         same = q is k and projected is None
-        self._check(q, k, v, theirs | ours, cache, projected)
+        self._check(q, k, v, lengths, cache, projected)
         inside = None
         if lengths is not None:
             at = 0 if self.batch_first else 1
@@ -151,7 +151,9 @@ class MultiheadAttention(Module):
             kept = where(inside, k, 0.0)
             q, k, v = (kept if same else q), kept, (kept if v is k else where(inside, v, 0.0))
         qs, ks, vs = self._placed(q, k, v, cache, projected)
-        out, weights = self._attended(qs, ks, vs, theirs, ours)
+        batch, heads, length, _ = qs.shape
+        masks = masks_of("MultiheadAttention", (batch, heads, length, ks.shape[-2]), theirs, ours)
+        out, weights = self._attended(qs, ks, vs, masks)
         out = self.out_proj(out)
         if inside is not None and same:
             out = where(inside, out, 0.0)
@@ -163,7 +165,7 @@ class MultiheadAttention(Module):
     def project(self, key: Any, value: Any = None) -> Cache:
         """Keys and values (B, H, S, D) of each head, to be handed over as `projected` again and again."""
         _, k, v, _ = self._operands(key, key, value)
-        self._check(None, k, v, {}, None, None)
+        self._check(None, k, v, None, None, None)
         _, ks, vs = self._projected(None, k, v)
         return (self.positions(ks), vs) if isinstance(self.positions, RotaryPositions) else (ks, vs)
 
@@ -220,13 +222,10 @@ class MultiheadAttention(Module):
             return (*qs, *self._part(k, 1, 3))
         return (*qs, *self._part(k, 1, 2), *self._part(v, 2, 3))
 
-    def _attended(
-        self, q: Tensor, k: Tensor, v: Tensor, theirs: dict[str, Any], ours: dict[str, Any]
-    ) -> tuple[Tensor, Tensor]:
+    def _attended(self, q: Tensor, k: Tensor, v: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
         """The heads' results side by side, in the layout of the input, and the weights (B, H, L, S)."""
         batch, heads, length, _ = q.shape
         steps = k.shape[-2]
-        masks = masks_of("MultiheadAttention", (batch, heads, length, steps), theirs, ours)
         if isinstance(self.positions, ALiBi):
             far = self.positions(length, steps, dtype=q.dtype)
             masks = masks._replace(bias=far if masks.bias is None else masks.bias + far)
@@ -251,7 +250,7 @@ class MultiheadAttention(Module):
         q: Tensor | None,
         k: Tensor,
         v: Tensor,
-        masks: dict[str, Any],
+        lengths: Any,
         cache: Cache | None,
         projected: Cache | None,
     ) -> None:
@@ -270,10 +269,10 @@ class MultiheadAttention(Module):
         if len(sizes) > 1 or (not projected and k.shape[:2] != v.shape[:2]):
             rule = "expected one number of sequences throughout, and as many values as keys."
             raise ShapeError(f"{call}: query, key and value do not fit each other", named, rule)
-        if cache is not None and (projected or q is not k or v is not k or masks["lengths"] is not None):
+        if cache is not None and (projected or q is not k or v is not k or lengths is not None):
             rule = "expected queries that are the keys, and allow= or causal= rather than lengths=."
             raise ArgumentError(f"{call}: a cache is for self-attention", None, rule)
-        if projected and masks["lengths"] is not None:
+        if projected and lengths is not None:
             rule = "expected allow=, for the keys that were projected before."
             raise ArgumentError(f"{call}: lengths beside projected keys", None, rule)
         for name, pair in (("cache", cache), ("projected", projected)):
