@@ -130,12 +130,12 @@ class MultiheadAttention(Module):
         PyTorch's masks: `attn_mask` (L, S) or (B H, L, S) and `key_padding_mask` (B, S), True where blocked, or
         floats to be added; `is_causal` only says that `attn_mask` is causal. Our own: `allow` (L, S), (B, L, S)
         or (B, H, L, S), True where a query may attend; `bias`, floats of such a shape to be added; `causal`,
-        the last query sees the last key; `lengths` (B,), how many keys count: the others do not matter, be
-        they NaN, and where queries are keys, outputs beyond them are zero. Both families at once are an error.
+        the last query sees the last key; `lengths` (B,), how many keys count: the others are ignored, even NaN, and
+        where queries are keys, outputs beyond them are zero. Both families at once are an error.
 
         `cache` holds the keys and values (B, H, t, D) of t steps before these, or is () before the first; the
         new one holds these too. With `causal` the results equal those of the whole sequence at once.
-        `projected` stands for key and value, as `project` made them: those of a decoder's memory, once for all.
+        `projected` replaces key and value by the result of `project`, computed once for a decoder's memory.
         """
         ours = {"allow": allow, "bias": bias, "causal": causal, "lengths": lengths}
         theirs = {"attn_mask": attn_mask, "key_padding_mask": key_padding_mask, "is_causal": is_causal}
@@ -163,7 +163,7 @@ class MultiheadAttention(Module):
         return (out, shown) if cache is None else (out, shown, (ks, vs))
 
     def project(self, key: Any, value: Any = None) -> Cache:
-        """Keys and values (B, H, S, D) of each head, to be handed over as `projected` again and again."""
+        """Keys and values (B, H, S, D) of each head, for any number of calls with `projected`."""
         _, k, v, _ = self._operands(key, key, value)
         self._check(None, k, v, None, None, None)
         _, ks, vs = self._projected(None, k, v)
@@ -172,7 +172,7 @@ class MultiheadAttention(Module):
     def _operands(self, query: Any, key: Any, value: Any) -> tuple[Tensor, Tensor, Tensor, bool]:
         """Query, key and value with an axis of sequences, and whether it is new.
 
-        What was given twice is one tensor: its projections are one product.
+        An argument given twice is one tensor: its projections are one product.
         """
         q = input_tensor("MultiheadAttention", query)
         single = q.ndim == 2
@@ -188,7 +188,7 @@ class MultiheadAttention(Module):
     def _placed(
         self, q: Tensor, k: Tensor, v: Tensor, cache: Cache | None, projected: Cache | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The heads' queries, keys and values, turned by their positions, behind those of the cache."""
+        """The heads' queries, keys and values, rotated by their positions, after those of the cache."""
         if projected is not None:
             (qs,), (ks, vs) = self._part(q, 0, 1), projected
         else:

@@ -1,1 +1,1 @@
-"""Recurrent layers: gates, cells, the loop over time, and the states that are carried through it."""
+"""Recurrent layers: cells, layers, the loop over time, states and initial weights."""

@@ -1,4 +1,6 @@
-"""What every recurrent cell has: parameters, the input's product for all steps at once, and a formula for one."""
+"""The base of the recurrent cells: parameters, the input product of all steps at once, and the formula of one
+step.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ _SYMBOLS = {"h": "h", "c": "C"}  # as pictures write the states
 
 
 class Fixed(NamedTuple):
-    """What all steps of one sequence share, made once: transposed weights, a mask, what is asked for.
+    """The values shared by all steps of one sequence, computed once: transposed weights, a dropout mask, options.
 
     `u` is W_hh^T (P, G H), `gain` that of its normalised product, `mask` (B, P) what h meets on its way into it;
     `own` is what one kind of cell reads beside them.
@@ -40,14 +42,14 @@ class Fixed(NamedTuple):
 
 
 def described(module: Any, **usual: Any) -> str:
-    """Sizes, and the settings that are not as usual."""
+    """Sizes, and the settings that differ from the defaults."""
     there = {name: getattr(module, name, usual[name]) for name in usual}
     extras = "".join(f", {name}={value}" for name, value in there.items() if value != usual[name])
     return f"{module.input_size}, {module.hidden_size}{extras}"
 
 
 def product(h: Tensor, u: Tensor, gain: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-    """W h (B, G H), of a dropped-out h (B, P) and normalised, where that is wanted."""
+    """W h (B, G H), with dropout on h (B, P) and normalised where these are set."""
     hu = (h if mask is None else h * mask) @ u
     return hu if gain is None else F.layer_norm(hu, hu.shape[-1], gain, eps=EPS)
 
@@ -58,8 +60,8 @@ class Cell(Module, ABC):
     x (B, I), or (I,) for a single row; each state (B, H), or (H,); None is zeros. `zoneout`, `layer_norm`,
     `init`, `rng` and `dropout_rng` are those of the layers (`Recurrent`).
 
-    The three cells say what differs: `gates`, the blocks of H rows in each weight; `states`, what is carried
-    on; `settings`, their own attributes; `shapes`; and `_step`, the formula. They change nothing of what stands here.
+    The three cells define the differences: `gates`, the blocks of H rows in each weight; `states`, the names of the
+    carried state; `settings`, their own attributes; `shapes`; and `_step`, the formula. They override nothing else.
     """
 
     gates: ClassVar[str]
@@ -138,21 +140,21 @@ class Cell(Module, ABC):
 
     @abstractmethod
     def _fixed(self, mask: Tensor | None = None, traced: bool = False) -> Fixed:
-        """What the steps of one sequence share; h meets `mask` (B, P) on its way into the recurrent product."""
+        """The values shared by the steps of one sequence; the recurrent product is that of h * `mask` (B, P)."""
 
     @abstractmethod
     def _step(self, fixed: Fixed, xw: Tensor, state: State) -> Any:
         """The formula: (out, state) from xw (B, G H), what the input brings, and (out, state, trace) where traced."""
 
     def _project(self, x: Tensor) -> Tensor:
-        """What the inputs bring to the steps, W_ih x + biases (..., G H), for x (..., I): all steps at once."""
+        """The input's part of the gates, W_ih x + biases (..., G H), for x (..., I): all steps at once."""
         xw = x @ self.weight_ih.T
         if self.layer_norm:
             xw = F.layer_norm(xw, xw.shape[-1], self.gain_ih, eps=EPS)
         return xw + self._input_bias() if self.bias else xw
 
     def _stepped(self, fixed: Fixed, new: State, old: State, *gates: Tensor) -> Any:
-        """What `_step` returns: the new state after zoneout, and where traced all gates and states by name."""
+        """The result of `_step`: the new state after zoneout, and where traced all gates and states by name."""
         if self.zoneout:
             parts = zip(self.states, new, old, self.zoneout, strict=True)
             new = tuple(
@@ -178,7 +180,7 @@ class Cell(Module, ABC):
         )
 
     def prepare(self, xs: Tensor, state: Any, traced: bool) -> tuple[Tensor, Step, State]:
-        """What `unroll` runs: the input's product of all steps (T, B, G H), the step and the state it starts from."""
+        """The parts that `unroll` runs: the input product of all steps (T, B, G H), the step, and the first state."""
         if xs.ndim != 3 or xs.shape[-1] != self.input_size:
             rule = f"expected (T, B, {self.input_size})."
             raise ShapeError(f"{type(self).__name__}: the input does not fit", {"xs": xs}, rule)
@@ -202,7 +204,7 @@ class Cell(Module, ABC):
         return self.shown(zero_state(like if dtype is None else like.to(dtype), (rows,), self.widths))
 
     def shown(self, state: State) -> Any:
-        """A state as it is handed out: h, or (h, c)."""
+        """A state in the form that the user gets: h, or (h, c)."""
         return state if len(state) > 1 else state[0]
 
     def _started(self, x: Tensor, state: Any, rows: tuple[int, ...]) -> State:

@@ -1,7 +1,7 @@
 """RNNCell, LSTMCell and GRUCell, with PyTorch's names: the formula of one step, its shapes and its kernels.
 
-Between its matrix products a step is one kernel forward and one backward. `xw` is what the input brings to it, W_ih x
-with the biases; `hu` what the state brings, W_hh h.
+Between its matrix products a step is one kernel forward and one backward. `xw` is the input's part, W_ih x with the
+biases; `hu` the state's part, W_hh h.
 """
 
 from __future__ import annotations

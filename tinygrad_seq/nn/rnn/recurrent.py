@@ -23,7 +23,7 @@ from tinygrad_seq.nn.step_hooks import SteppedModule
 
 
 class Recurrent(SteppedModule):
-    """What RNN, LSTM and GRU have in common; each of them says what runs in a step.
+    """The base class of RNN, LSTM and GRU, which define the step.
 
     With T steps, B sequences, I inputs, H units, L layers, D directions, and an output of P numbers a step and
     direction (H, or the LSTM's `proj_size`):
@@ -44,7 +44,7 @@ class Recurrent(SteppedModule):
         init                `torch`, `orthogonal` or `identity`, see `set_weights`
         rng, dropout_rng    where weights and masks are drawn from; else the streams `init` and `dropout`
 
-    `dropout` acts on the outputs of all layers but the last, afresh for each element and step.
+    `dropout` acts on the outputs of all layers but the last, with a new mask for each step.
     """
 
     cell_class: ClassVar[type[Cell]]
@@ -106,7 +106,7 @@ class Recurrent(SteppedModule):
         """All outputs of the last layer, and the state after the last step.
 
         `lengths` (B,), in any order, 0 .. T, or one number for a single sequence: row b has the first lengths[b]
-        steps only. What stands behind them is never read, not even NaN; the output is 0 there; the last state
+        steps only. Later steps are never read, not even NaN; the output is 0 there; the last state
         is the row's own, and its first state where it has no steps; the other direction begins at its own end.
 
         With `return_trace` also a dict of all gates and states of all steps, of `i_l0` or `h_l1_reverse`:
@@ -154,7 +154,7 @@ class Recurrent(SteppedModule):
         return (laid(x), state, {k: laid(v) for k, v in trace.items()}) if return_trace else (laid(x), state)
 
     def _recurrent_mask(self, h: Tensor) -> Tensor | None:
-        """What h (B, P) meets on its way into W_hh in all steps, while training."""
+        """The mask on h (B, P) before W_hh in all steps, in training."""
         p, (rows, width) = self.recurrent_dropout, h.shape
         return sequence_mask(rows, width, p, h.dtype, self.dropout_rng) if p and self.training else None
 

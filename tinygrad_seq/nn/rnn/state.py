@@ -1,4 +1,4 @@
-"""What enters and leaves a recurrent layer: the input with time first, the states; zoneout."""
+"""Inputs, outputs and states of a recurrent layer: time first, zero states, checks; zoneout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tinygrad_seq.fuser.decorator import fused
 
 
 def time_first(call: str, x: Any, inputs: int, batch_first: bool) -> tuple[Tensor, str]:
-    """The input as (T, B, I), and how it was laid out: "time", "batch", or "alone" for a single sequence."""
+    """The input as (T, B, I), and its layout: "time", "batch", or "alone" for a single sequence."""
     x = input_tensor(call, x)
     if x.ndim not in (2, 3) or x.shape[-1] != inputs:
         axes = "B, T" if batch_first else "T, B"
@@ -33,7 +33,7 @@ def time_first(call: str, x: Any, inputs: int, batch_first: bool) -> tuple[Tenso
 
 
 def laid_out(out: Tensor, layout: str) -> Tensor:
-    """An output (T, B, P) as the input lay."""
+    """An output (T, B, P) in the layout of the input."""
     return out.squeeze(1) if layout == "alone" else out.transpose(0, 1) if layout == "batch" else out
 
 
@@ -47,7 +47,7 @@ def zero_state(like: Tensor, rows: tuple[int, ...], widths: dict[str, int]) -> t
 def given_state(
     call: str, x: Tensor, state: Any, widths: dict[str, int], rows: tuple[int, ...]
 ) -> tuple[Tensor, ...]:
-    """A state that was handed in, one tensor or a pair by kind, as a tuple of tensors of the right shapes."""
+    """A state given by the user, one tensor or a pair by kind, as a tuple of tensors, with the shapes checked."""
     parts, names = (state,), list(widths)
     if len(names) > 1:
         if not isinstance(state, (tuple, list)) or len(state) != len(names):
@@ -66,7 +66,7 @@ def given_state(
 
 
 def _listed(state: Any) -> dict[str, Any]:
-    """A state as an error shows it: tensors one by one."""
+    """A state in an error text: its tensors one by one."""
     if isinstance(state, (tuple, list)) and any(isinstance(s, (Recorded, np.ndarray)) for s in state):
         return {f"state[{i}]": s for i, s in enumerate(state)}
     return {"state": state}
@@ -86,7 +86,9 @@ def first_state(
 
 
 def last_state(lasts: list[tuple[Tensor, ...]], layout: str) -> Any:
-    """The states after the last step, stacked over layers and directions, as the layer's kind hands them out."""
+    """The states after the last step, stacked over layers and directions: one tensor or a pair by the layer's
+    kind.
+    """
     found = tuple([stack(parts) for parts in zip(*lasts, strict=True)])
     if layout == "alone":
         found = tuple([s.squeeze(1) for s in found])
@@ -100,7 +102,7 @@ def zoneout(new: Any, old: Any, p: float, training: bool = True, rng: Generator 
         training:      where(chance < p, old, new), drawn afresh at each call
         else:          p old + (1 - p) new
 
-    Two tensors, or two states made alike of tuples. Draws from `rng`, or from the stream `dropout`.
+    Two tensors, or two trees of the same form. Draws from `rng`, or from the stream `dropout`.
 
     >>> from tinygrad_seq import zeros, ones
     >>> zoneout(ones(2), zeros(2), 0.25, training=False)
@@ -130,7 +132,7 @@ def _mean_zoned(new: Tensor, old: Tensor, *, p: float) -> Tensor:
 def sequence_mask(rows: int, size: int, p: float, dtype: Any, rng: Generator | None = None) -> Tensor:
     """A dropout mask (rows, size) for all steps of a sequence: 0 with probability p, else 1 / (1 - p).
 
-    Multiply the state by it on its way into the recurrent product (Gal and Ghahramani, 2016).
+    Multiply the state by it before the recurrent product (Gal and Ghahramani, 2016).
     """
     return F.dropout(wrap(np.ones((rows, size), dtype)), p, True, rng)
 

@@ -1,6 +1,7 @@
-"""The loop over time: forwards and backwards, for rows of different lengths. Its tape is the whole program.
+"""The loop over time: forwards and backwards, for rows of different lengths.
 
-BPTT is nothing extra. The loop knows nothing of layers: any function of (x_t, state) runs through it.
+The tape of the loop is the unrolled network, so its backward pass is BPTT. Any function of (x_t, state) can
+be unrolled.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ def unroll(
     (B, ...). `cell` is a function of your own, or an `RNNCell`, `LSTMCell` or `GRUCell`, whose input product is
     then taken for all t at once, and whose state None is zeros. Ops made in step t carry t as their time mark.
 
-    `lengths` (B,), in any order, 0 .. T: row b has the steps below lengths[b] only. What stands in xs behind
-    them is never read, not even NaN; outs are 0 there; the state stays as it was (and is first changed at step
-    lengths[b] - 1 with `reverse`), so that each row gives what it gives alone.
+    `lengths` (B,), in any order, 0 .. T: row b has the steps below lengths[b] only. Later steps of xs are never
+    read, not even NaN; outs are 0 there; the state stays as it was (and is first changed at step lengths[b] - 1
+    with `reverse`), so that each row has the result that it has alone.
 
-    `step_hook(t, state)` is called after each step with the state that goes on from it; what it returns goes on in
-    its place, unless None. The outs are those of the cell, whatever it returns.
+    `step_hook(t, state)` is called after each step with the new state; a result other than None replaces the state.
+    The outs are always those of the cell.
 
     With `return_trace` the cell returns a dict of tensors as a third value (ours do: gates and states), and so
     does `unroll`: each of them stacked as outs are.
@@ -128,10 +129,10 @@ def run(
 
 
 def _guarded(cell: Any, first: Any, lengths: Lengths | None, reverse: bool) -> Step:
-    """A user's cell whose rows, once they have ended, go on from where they began.
+    """A user's cell whose ended rows get their first state again.
 
-    Nothing that they make there is used; but where a slope is infinite at the state they ended in, 0 times
-    that slope would be a NaN in the gradient of the steps before.
+    Their results are not used; but where a derivative is infinite at their last state, 0 times infinity would
+    be a NaN in the gradient of the earlier steps.
     """
     if lengths is None or reverse or first is None:
         return cell  # type: ignore[no-any-return]
@@ -163,7 +164,7 @@ def _no_pair(made: Any, count: int) -> DTypeError:
 
 
 class Lengths:
-    """How many steps each row of a batch has, and what follows from it: rows in any order, 0 steps included."""
+    """The number of steps of each row of a batch, in any order, 0 included, and the masks made from it."""
 
     def __init__(self, call: str, lengths: Any, steps: int, rows: int | None):
         given = lengths.array if isinstance(lengths, Tensor) else np.asarray(lengths)
@@ -191,10 +192,9 @@ class Lengths:
         return wrap(mask.reshape(*mask.shape, *(1,) * (ndim - 2)))
 
     def fill(self, xs: Tensor) -> Tensor:
-        """The steps that some row has, each row going on as it began: what stood there is out of the way.
+        """The steps that some row has; the padding of each row is replaced by its first step.
 
-        A row's own first step rather than 0, which a cell might take the logarithm of; a row that has none
-        borrows one.
+        Not by 0, because a cell might take its logarithm; a row without steps gets that of another row.
         """
         xs = xs if self.longest == xs.shape[0] else xs[: self.longest]
         if self.shortest >= self.longest:
@@ -211,7 +211,7 @@ class Lengths:
         return where(self._mask(outs.ndim), outs, np.zeros((), outs.dtype))
 
     def pad(self, outs: Tensor, steps: int) -> Tensor:
-        """As many steps as there were, those that no row has being 0."""
+        """All steps of the input; those that no row has are 0."""
         if outs.shape[0] == steps:
             return outs
         return concat([outs, wrap(np.zeros((steps - outs.shape[0], *outs.shape[1:]), outs.dtype))])
@@ -232,7 +232,7 @@ def held(alive: Array, new: Any, old: Any) -> Any:
 
 
 def _alike(rows: int, *states: Any) -> bool:
-    """True where they go through one kernel: two new matrices and two old ones, of one shape."""
+    """True where one kernel can do it: two new matrices and two old ones, of one shape."""
     if len(states) != 4 or not all(isinstance(s, Tensor) for s in states):
         return False
     shapes = {s.array.shape for s in states}

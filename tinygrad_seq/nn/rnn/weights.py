@@ -1,4 +1,4 @@
-"""With what numbers a recurrent layer starts, and what of its settings is refused."""
+"""The initial weights of a recurrent layer, and checks of its settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def zone_of(call: str, value: Any, states: tuple[str, ...]) -> tuple[float, ...]:
-    """A probability of zoneout for each state, from one for all or one for each; nothing where all are 0."""
+    """A probability of zoneout for each state, from one for all or one for each; empty where all are 0."""
     given = value if isinstance(value, (tuple, list)) else (value,) * len(states)
     if len(given) != len(states):
         rule = f"expected one probability, or one for each of {', '.join(states)}."
@@ -56,7 +56,7 @@ def set_weights(
 
 
 def checked_start(call: str, init: Any, forget_bias: Any, has_cell: bool, bias: bool) -> None:
-    """Refuse an `init` that is none, and a forget bias where there is nothing to hold it."""
+    """Refuse an unknown `init`, and a forget bias without biases."""
     choice(f"{call}: no such init", "init", init, ("torch", "orthogonal", "identity"))
     if forget_bias is None:
         return
@@ -84,7 +84,7 @@ def _blocks(gates: int, rows: int, columns: int, init: str, rng: Generator | Non
 
 
 def _orthogonal(rows: int, columns: int, rng: Generator | None) -> Array:
-    """Columns (or rows, if these are fewer) of length 1 at right angles, all directions equally likely."""
+    """Orthonormal columns (or rows, if these are fewer), uniformly distributed."""
     drawn = given_or(rng, "init").randn(max(rows, columns), min(rows, columns), dtype=np.float64)
     q, r = np.linalg.qr(drawn.numpy())
     q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)  # without this, QR prefers some directions
