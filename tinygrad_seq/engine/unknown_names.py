@@ -15,7 +15,10 @@ _INSTEAD = {
     "pictures": "It is tgs.viz now.",
     "report": "It is tgs.analysis.report now.",
     # PyTorch and NumPy.
-    "autograd": "grad, jacobian, hvp and the like stand in tinygrad_seq itself; a tensor needs no Variable.",
+    "autograd": (
+        "grad, jacobian, hvp and the like stand in tinygrad_seq itself; a tensor needs no Variable. "
+        "For a Function of your own: tinygrad_seq.engine.extend.new_op."
+    ),
     "Variable": "A tensor with requires_grad=True needs no Variable around it.",
     "DataLoader": "tgs.data has batches of text; any iterable of tensors serves a loop of your own.",
     "save": (
