@@ -184,5 +184,9 @@ def test_the_picture_of_the_folders_is_of_todays_imports():
     renew = "renew it: python docs/folders.py docs/pictures/folders.svg"
     assert sorted(boxes) == sorted(folders.ORDER[1:]), renew
     assert sorted(lines) == sorted(folders.flows()), renew
+    least = int(re.search(r"min-width: (\d+)px", svg)[1])
+    assert least <= 344, (
+        "too wide for a telephone of 360 pixels: other words or other ranks in docs/folders.py"
+    )
     for said in re.findall(r'">([^<]+)</font>|label=" ([^"]+)"', folders.drawn()):
         assert "".join(said) in html.unescape(words).replace("\u00a0", " "), renew
