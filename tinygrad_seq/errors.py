@@ -7,6 +7,8 @@ there is one, `origin` are read from any operand.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -127,6 +129,7 @@ class BusyError(CheckpointError):
     """A run folder in which another process trains."""
 
 
+_OURS = __name__.partition(".")[0] + "."
 _SHORT = {"float": "f", "int": "i", "uint": "u", "complex": "c"}
 
 
@@ -191,3 +194,11 @@ def explain(
     lines += [f"  {name}: {describe(value)}" for name, value in (operands or {}).items()]
     lines += [f"  {line}" for line in (expected, hint) if line]
     return visible("\n".join(lines))  # names and contents of files stand in it
+
+
+def warn(text: str) -> None:
+    """A UserWarning at the line of the user's that called the package, however many frames of ours lie between."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, UserWarning, stacklevel=level)

@@ -306,10 +306,11 @@ def test_a_masked_row_passes_no_nan_back():
 
 
 # ---- randomised -----------------------------------------------------------------------------------------
-class Scripted:
+class Scripted(tgs.Generator):
     """A generator that says whether each edge closes."""
 
     def __init__(self, closes):
+        super().__init__(0)
         self.draws = iter(closes)
 
     def rand(self, *_, **__):

@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad_seq as tgs
 
-HERE = Path(__file__).parent / "campaigns"
+HERE = Path(__file__).parent
 
 
 def run(program: str, *arguments: str) -> str:

@@ -51,9 +51,9 @@ def test_layer_norm_has_one_pass_less():
 def test_it_equals_the_composition(function, dtype):
     """Value and gradients."""
     shapes = {
-        "normalised": [(6, 9), (9,), (9,)],
+        "normalized": [(6, 9), (9,), (9,)],
         "waiting": [(6, 9), (9,)],
-        "centred": [(6, 9)],
+        "centered": [(6, 9)],
         "moved": [(6, 9), (6, 1)],
     }
     inputs = tensors(shapes[function.__name__], dtype)

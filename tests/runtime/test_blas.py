@@ -64,7 +64,7 @@ def test_another_library_is_left_alone(another, library):
 # ---- under which conditions the tests run -------------------------------------------------------------------------
 CORE = """
 import ctypes
-from tinygrad_seq import blas
+from tinygrad_seq.runtime import blas
 name = blas._function("get_corename")
 name.restype = ctypes.c_char_p
 print(name().decode())

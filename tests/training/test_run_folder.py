@@ -111,7 +111,7 @@ def test_unknown_setting_is_refused_with_the_nearest() -> None:
     """A misspelt setting would otherwise silently have its default."""
     known = (
         "corpus, split, tokenizer, encoding, bad_bytes, max_size, ext, model, hidden, layers, heads, embedding, "
-        "dropout, init, forget_bias, batch, window, reach, reading, steps, epochs, minutes, patience, optimiser, lr, "
+        "dropout, init, forget_bias, batch, window, reach, reading, steps, epochs, minutes, patience, optimizer, lr, "
         "min_lr, schedule, warmup, decay, decay_every, decay_after, beta1, beta2, alpha, clip, clip_value, "
         "weight_decay, report_every, eval_every, eval_tokens, save_every, sample_every, sample_length, "
         "temperature, seed"

@@ -45,9 +45,9 @@ class Reading(Shown):
         """What a notebook shows: the words, and the chart where matplotlib is installed."""
         words = f"<p>{html.escape(str(self))}</p>"
         # Imported here by its name: the plots are in a higher folder, and need matplotlib.
-        charts = import_module(f"{__name__.partition('.')[0]}.charts")
+        plots = import_module(f"{__name__.partition('.')[0]}.analysis.plots")
         try:
-            picture = getattr(charts, self.chart)(self)
+            picture = getattr(plots, self.chart)(self)
         except RenderError as error:
             return {"text/plain": repr(self), "text/html": f"{words}<pre>{html.escape(str(error))}</pre>"}
         return {"text/plain": repr(self), "text/html": words + picture.image(self.words)}

@@ -221,7 +221,7 @@ def set_by_words(words: Iterable[str]) -> dict[str, Any]:
 
     Raises `ArgumentError` for a word that is none, and for an unknown setting.
 
-    >>> set_by_words(["hidden=64", "optimiser=RMSprop"])
+    >>> set_by_words(["hidden=64", "optimizer=RMSprop"])
     {'hidden': 64, 'optimizer': 'RMSprop'}
     """
     found = {}

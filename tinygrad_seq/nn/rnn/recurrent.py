@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from typing import Any, ClassVar
 
@@ -12,7 +11,7 @@ from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import scope
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.engine.tensor import Tensor, concat
-from tinygrad_seq.errors import explain
+from tinygrad_seq.errors import explain, warn
 from tinygrad_seq.functional.layers import say_wide
 from tinygrad_seq.nn.rnn.base_cell import Cell, described
 from tinygrad_seq.nn.rnn.cells import NONLINEARITIES, GRUCell, LSTMCell, RNNCell
@@ -83,8 +82,7 @@ class Recurrent(SteppedModule):
         if dropout and num_layers == 1:
             rule = "expected num_layers of 2 or more, or dropout=0.0."
             what = f"{call}: dropout acts between layers, and there is one"
-            # Beyond RNN() and two frames of `answer`.
-            warnings.warn(explain(what, {"dropout": dropout}, rule), UserWarning, stacklevel=5)
+            warn(explain(what, {"dropout": dropout}, rule))
         cell = kind.of(self)
         for layer in range(num_layers):
             inputs = input_size if layer == 0 else cell.widths["h"] * self.directions
