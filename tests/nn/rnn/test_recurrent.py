@@ -659,7 +659,7 @@ REFUSED = {
     ),
     "zoneout": (
         lambda: nn.zoneout(x_(1), x_(1), 1.5),
-        "zoneout: p out of range.\n  p: 1.5\n  expected a probability from 0 to 1.",
+        "zoneout: p out of range.\n  expected a probability from 0 to 1, got 1.5.",
     ),
     "init": (
         lambda: nn.GRU(2, 3, init="xavier"),

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import functional as F
+from tinygrad_seq.arguments import probability
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import FLOAT32, Recorded
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor, as_tensor, input_tensor, stack, where, wrap
 from tinygrad_seq.engine.tree import paired
-from tinygrad_seq.errors import ArgumentError, ShapeError, describe_shape
+from tinygrad_seq.errors import ShapeError, describe_shape
 from tinygrad_seq.fuser.decorator import fused
 
 
@@ -108,8 +109,7 @@ def zoneout(new: Any, old: Any, p: float, training: bool = True, rng: Generator 
     >>> zoneout(ones(2), zeros(2), 0.25, training=False)
     Tensor([0.75, 0.75], f32(2,))
     """
-    if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0.0 <= p <= 1.0:
-        raise ArgumentError("zoneout: p out of range", {"p": p}, "expected a probability from 0 to 1.")
+    p = probability("zoneout", "p", p)
     if p == 0.0:
         return new
     if training:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.arguments import choice, probability, size
+from tinygrad_seq.arguments import choice, is_number, is_whole, probability, size
 from tinygrad_seq.engine.dtypes import float_dtype
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.errors import ArgumentError, DTypeError
@@ -60,7 +60,7 @@ def checked_start(call: str, init: Any, forget_bias: Any, has_cell: bool, bias: 
     choice(f"{call}: no such init", "init", init, ("torch", "orthogonal", "identity"))
     if forget_bias is None:
         return
-    if isinstance(forget_bias, bool) or not isinstance(forget_bias, (int, float)):
+    if not is_number(forget_bias):
         named = {"forget_bias": forget_bias}
         raise DTypeError(f"{call}: forget_bias is no number", named, "expected a number or None.")
     if not (has_cell and bias):
@@ -71,10 +71,10 @@ def checked_start(call: str, init: Any, forget_bias: Any, has_cell: bool, bias: 
 def checked_projection(call: str, proj_size: Any, hidden_size: Any) -> int:
     """`proj_size`, where it is one: a whole number below `hidden_size`."""
     size(call, "hidden_size", hidden_size)
-    if isinstance(proj_size, bool) or not isinstance(proj_size, int) or not 0 <= proj_size < hidden_size:
+    if not is_whole(proj_size) or not 0 <= proj_size < hidden_size:
         rule = f"expected 0 for none, or a whole number below hidden_size, {hidden_size}."
         raise ArgumentError(f"{call}: proj_size out of range", {"proj_size": proj_size}, rule)
-    return proj_size
+    return int(proj_size)
 
 
 def _blocks(gates: int, rows: int, columns: int, init: str, rng: Generator | None) -> Array:
