@@ -44,6 +44,14 @@ SCOPES = {"a/b", "lstm/gates", "lstm/layer0"}  # paths of scopes on a tape
 NAMED = re.compile(r"`((?:[a-z_0-9]+/)*[a-z_]+(?:[./][A-Za-z_0-9]+)+)(?:\([^`]*\))?`")
 
 
+# Household words and turns that a reader looks up in vain; the field has a word for each.
+HOUSEHOLD = re.compile(
+    r"\b(whoever|nobody|is had|had back|it is said|became of|lest|trips?|arrivals|nests?|(?<!os\.)walk(s|ed|ing)?)\b"
+    r"(?![`_(])",
+    re.IGNORECASE,
+)
+
+
 def prose(source):
     """The docstrings and comments of a file."""
     for node in ast.walk(ast.parse(source)):
@@ -121,3 +129,19 @@ def test_the_search_finds(name, there):
     """The rule itself: what exists, what was moved, what never was."""
     assert exists(name) is there
     assert NAMED.findall(f"as `{name}` does") == [name]
+
+
+@pytest.mark.parametrize("path", [*MODULES.values()], ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_prose_has_the_words_of_the_field(path):
+    """No docstring and no comment speaks of walks, nests or trips where the field has a term."""
+    for text in prose(path.read_text(encoding="utf-8")):
+        assert not HOUSEHOLD.search(re.sub(r"`[^`]*`", "", text)), text
+
+
+def test_the_search_finds_household_words():
+    """The rule itself: as words, not inside others or in code."""
+    found = ["the walk stops", "Whoever reads it", "one nest", "what became of it"]
+    assert all(HOUSEHOLD.search(text) for text in found)
+    assert not any(
+        HOUSEHOLD.search(text) for text in ("honest", "os.walk", "the sidewalks", "a backward pass")
+    )

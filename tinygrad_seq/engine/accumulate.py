@@ -28,7 +28,7 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
 class Pending:
     """The gradients that have arrived so far, by node: the first contribution itself, from the second on a `Sum`.
 
-    `owned` are the nodes whose gradient is an array that nobody else holds.
+    `owned` are the nodes whose gradient is an array without another owner.
     """
 
     __slots__ = ("by_node", "owned")
@@ -38,7 +38,7 @@ class Pending:
         self.owned: set[Any] = set()
 
     def add(self, node: Any, g: Any, owned: bool = False) -> Any:
-        """Add a contribution, and return it in the node's shape; `owned` is an array that nobody else holds."""
+        """Add a contribution, and return it in the node's shape; an `owned` array has no other owner."""
         if g.shape != node.shape:
             g = unbroadcast(g, node.shape)
         if owned or node in self.by_node:

@@ -184,7 +184,7 @@ def size_of(array: Array) -> float:
 
 
 class _Told:
-    """An operand as an error text shows it: dtype, shape and a remark."""
+    """An operand in an error text: dtype, shape and a remark."""
 
     def __init__(self, value: Any, remark: str):
         self.shape, self.dtype, self.origin = value.shape, value.dtype, remark

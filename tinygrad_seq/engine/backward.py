@@ -36,7 +36,7 @@ def run_backward(
 ) -> tuple[dict[AnyNode, Any], set[AnyNode]]:
     """The gradients at the targets (at every leaf that wants one, where None), as arrays or as Tensors.
 
-    Also returns the nodes whose array nobody else holds. With `release` a node lets go of what it saved as
+    Also returns the nodes whose array has no other owner. With `release` a node lets go of what it saved as
     soon as it has been used.
     """
     roots = [t.node or leaf(t) for t in outputs]

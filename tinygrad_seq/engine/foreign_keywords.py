@@ -105,7 +105,7 @@ def answering(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _of_one(function: Callable[[Any], Any]) -> Callable[..., Any]:
-    """The same for `x.tanh()` and its kin, where the way round costs half."""
+    """The same for `x.tanh()` and other methods, where the indirect call would cost half."""
 
     @functools.wraps(function)
     def answered(x: Any = _MISSING, /, *args: Any, **settings: Any) -> Any:

@@ -34,7 +34,7 @@ def gradcheck(
     """True where the gradient of `fn` at `inputs` agrees with finite differences; else raises GradientError.
 
     The outputs, one tensor or a tuple, are reduced to one number by fixed random weights w, S = sum of w f(x). For
-    each input that wants a gradient, and one random direction v, so that every entry counts at constant cost,
+    each input that requires a gradient, and one random direction v, so that every entry is tested at constant cost,
 
         numeric  = (S(x + eps v) - S(x - eps v)) / (2 eps)
         analytic = sum of v dS/dx

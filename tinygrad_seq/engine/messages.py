@@ -194,7 +194,7 @@ def refuse_foreign(*operands: Any, lists: bool = False) -> None:
             raise foreign(x)
 
 
-# ---- what the walk refuses ---------------------------------------------------------------------------------
+# ---- what backward refuses ----------------------------------------------------------------------------------
 def released(node: Node, is_root: bool) -> GraphError:
     """The error for a backward pass that reaches a graph that an earlier one released."""
     if is_root:

@@ -107,7 +107,7 @@ class Op:
             raise DTypeError(f"{self.name}: the arguments do not fit", operands, rule) from None
 
     def plan(self, wants: tuple[bool, ...]) -> Plan:
-        """For inputs that want a gradient or not: (places the rules read, does any gradient flow)."""
+        """For inputs that require a gradient or not: (places the rules read, whether any gradient flows)."""
         answer = self.plans.get(wants)
         if answer is None:
             if self.joint_vjp is not None:

@@ -14,7 +14,7 @@ _by_index = attrgetter("index")
 def reachable(roots: Sequence[AnyNode], *, wanting: bool = False, since: int = -1) -> list[AnyNode]:
     """The nodes that lead to `roots`, oldest first: the tape.
 
-    With `wanting`, only through parents that want a gradient; nodes made before `since` are not looked past.
+    With `wanting`, only through parents that require a gradient; the search stops at nodes made before `since`.
     """
     seen: set[AnyNode] = set(roots)
     todo = list(seen)

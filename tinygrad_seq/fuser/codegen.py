@@ -78,7 +78,7 @@ class Emitter(Formulas):
         return self.long and row.op != "max" and str(row.dtype) == "float32"
 
     def told(self, slot: int) -> bool:
-        """Write the sum of a row in which one number stands among zeros without a loop; False for any other."""
+        """Write the sum of a row with a single nonzero number without a loop; False for any other row."""
         sign, place = "", self.tape[slot].args[0]
         while self.tape[place].op == "neg" and place not in self.inputs:
             sign, place = "" if sign else "-", self.tape[place].args[0]

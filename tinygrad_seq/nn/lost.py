@@ -132,7 +132,9 @@ def two_values_for_one(own: Mapping[str, Any], arrays: Mapping[str, Array]) -> l
 
 
 def refuse_strays(levels: Iterable[tuple[str, Any, Any, Any]], known: set[int], kinds: Kinds) -> None:
-    """Raise where a module holds a parameter, a module or a tensor that wants a gradient, and it is not known."""
+    """Raise where a module holds a parameter, a module or a tensor that requires a gradient in a place that is not
+    searched.
+    """
     classes = set()
     for path, module, _, others in levels:
         for name, value in others:
@@ -159,7 +161,7 @@ def refuse_strays(levels: Iterable[tuple[str, Any, Any, Any]], known: set[int], 
 
 
 def _was_given(module: Any, t: Tensor) -> bool:
-    """True for what the module's last call was handed: a batch that wants a gradient, kept to look at later."""
+    """True for an argument of the module's last call: a batch that requires a gradient, stored for later use."""
     return any(given() is t for given in vars(module).get("_given", ()))
 
 

@@ -57,7 +57,7 @@ class Mismatch(NamedTuple):
 
 
 class Module(FamiliarModule):
-    """A layer or a model. Parameters and modules are found by walking attributes, in the order of definition.
+    """A layer or a model. Parameters and modules are found among the attributes, in the order of definition.
 
     They may stand in lists, tuples and dicts to any depth; what stands where it is not found (a set, a closure, an
     object of another class, a slot, the class itself) is refused when parameters are asked for. Tensors that are no

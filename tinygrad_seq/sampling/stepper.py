@@ -160,7 +160,7 @@ class Stepper:
     def _compare(self, flat: Flat, made: Record) -> None:
         """Where the last two records are of sizes one apart, make of them the record for all sizes.
 
-        Only for models with a window: of others nobody says up to where a step is like the one before.
+        Only for models with a window: of others it is not known up to which size all steps are alike.
         """
         last, self.last = self.last, (flat, made)
         if last is None or self.model.block is None or self.general is not None:

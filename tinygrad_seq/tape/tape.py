@@ -35,7 +35,7 @@ class Tape:
     """The rows that lead to some outputs, oldest first; `outputs` are slots.
 
     Ops stand in the order in which they ran, each leaf just before its first use. Two tapes are equal where
-    they are the same program: ops, arguments, settings, shapes, dtypes, constants, and what wants a gradient.
+    they are the same program: ops, arguments, settings, shapes, dtypes, constants, and requires_grad of each leaf.
     Names, scopes, steps and passes are labels and are not compared.
 
     >>> import tinygrad_seq as tgs

@@ -23,7 +23,7 @@ def describe(
     seconds: float,
     found: tuple[Rates, Rates, Rates],
 ) -> None:
-    """Write what the folder of a run is for whoever finds it; `found`: validation, lowest, error."""
+    """Write the README of a run's folder; `found`: validation, lowest, error."""
     last, _, error = found
     folder.write_card(card(run, text, step, seconds, folder.path, last, error.bits_per_character))
 

@@ -24,7 +24,7 @@ from tinygrad_seq.training.step import Updater, Window
 __all__ = ["Arrays", "RunState", "restore_run", "restore_updater", "saved_run", "updater_state"]
 
 Arrays = dict[str, Array]
-_OF_THE_MOMENT = ("flow", "left_range", "note")  # of a step: made anew, or told when it was made
+_OF_THE_MOMENT = ("flow", "left_range", "note")  # of a step: computed anew, or sent already
 
 
 @dataclass
@@ -184,7 +184,7 @@ def _window(name: str, form: Mapping[str, Any], arrays: Mapping[str, Array]) -> 
 
 
 def _flat(name: str, state: Any, arrays: Arrays) -> Any:
-    """The form of a nest of tensors as JSON has it, whose leaves are the names of their arrays."""
+    """The form of a tree of tensors in JSON, with the names of the arrays as leaves."""
     if isinstance(state, Tensor):
         arrays[name] = state.array
         return name

@@ -60,7 +60,7 @@ def add_norms(
 
     At a state of several parts, such as the h and C of an LSTM, the norm without the paths through the other parts is
     noted too. Returns the gradients themselves by slot if the `whole` of them is wanted; without `norms` none is
-    written. Neither `.grad` nor the graph changes. Raises GraphError where nothing wants a gradient.
+    written. Neither `.grad` nor the graph changes. Raises GraphError where nothing requires a gradient.
     """
     wanting = _wanting(outputs)
     wiring = Wiring(graph)
