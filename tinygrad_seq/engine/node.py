@@ -26,7 +26,7 @@ from tinygrad_seq.engine.origins import Origin, origin_of
 from tinygrad_seq.engine.place import Marks, Place
 from tinygrad_seq.runtime.arrays import Array
 from tinygrad_seq.runtime.locks import Lock
-from tinygrad_seq.runtime.weakrefs import Held, Memory, forgotten_with
+from tinygrad_seq.runtime.weakrefs import Held, Memory, forgotten_with, owner_of
 
 
 class Watch(Protocol):
@@ -269,17 +269,11 @@ _RANGES = 64
 _marking = Lock()
 
 
-def _owner(array: Array) -> Array:
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
-
-
 def mark_changed(array: Array) -> None:
     """Note that the memory of `array` was written to; tapes that hold it refuse to use it."""
     if not array.size:
         return
-    owner = _owner(array)
+    owner = owner_of(array)
     key, written = id(owner), byte_bounds(array)
     with _marking:
         entry = _changed.get(key)
@@ -298,7 +292,7 @@ def changed_since(array: object, index: int) -> bool:
     """True where `array`, from its first byte to its last, was written to after the creation index `index`."""
     if not _changed or not isinstance(array, np.ndarray) or not array.size:
         return False
-    owner = _owner(array)
+    owner = owner_of(array)
     entry = _changed.get(id(owner))
     if entry is None or entry[0]() is not owner:
         return False

@@ -9,12 +9,11 @@ from __future__ import annotations
 import weakref
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from tinygrad_seq.engine.place import Place
 from tinygrad_seq.runtime.arrays import Array
-from tinygrad_seq.runtime.weakrefs import forgotten_with
+from tinygrad_seq.runtime.weakrefs import forgotten_with, owner_of
 
 
 class Origin(NamedTuple):
@@ -30,15 +29,9 @@ _RANGES = 64
 _WHOLE = (0, -1)  # of the owner itself, because finding an array's bytes takes longer than all the rest
 
 
-def _owner(array: Array) -> Array:
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
-
-
 def note(array: Array, node: Any) -> None:
     """Note that `array`, now off the tape, is the result of `node`."""
-    owner = _owner(array)
+    owner = owner_of(array)
     key = id(owner)
     entry = _notes.get(key)
     if entry is None or entry[0]() is not owner:
@@ -52,7 +45,7 @@ def origin_of(array: Array) -> Origin | None:
     """The origin of a detached array, or of the array that it is a part of; None where there is no note."""
     if not _notes or not array.size:
         return None
-    owner = _owner(array)
+    owner = owner_of(array)
     entry = _notes.get(id(owner))
     if entry is None or entry[0]() is not owner:
         return None

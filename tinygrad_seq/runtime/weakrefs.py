@@ -14,9 +14,16 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-__all__ = ["Held", "Memory", "WeakMap", "forgotten_with"]
+__all__ = ["Held", "Memory", "WeakMap", "forgotten_with", "owner_of"]
 
 V = TypeVar("V")
+
+
+def owner_of(array: Any) -> Any:
+    """The array whose memory a view shows: its own where it is none. What is known of memory is kept under it."""
+    while isinstance(base := array.base, np.ndarray):
+        array = base
+    return array
 
 
 def forgotten_with(owner: Any, table: dict[int, Any]) -> weakref.ref[Any]:
@@ -83,9 +90,7 @@ class Memory:
     __slots__ = ("_held", "_layout")
 
     def __init__(self, array: Any):
-        owner = array
-        while isinstance(owner.base, np.ndarray):
-            owner = owner.base
+        owner = owner_of(array)
         self._layout: tuple[Any, ...] | None = None
         self._held: Any
         if owner.nbytes <= self.KEPT and owner.base is None:  # what has a base of another kind may be a file

@@ -14,6 +14,7 @@ from tinygrad_seq import nn
 from tinygrad_seq.engine import origins
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.models import CharLM
+from tinygrad_seq.runtime.weakrefs import owner_of
 from tinygrad_seq.viz import Picture, draw
 
 
@@ -105,7 +106,7 @@ def test_a_note_goes_with_the_memory_and_keeps_nothing() -> None:
         h = (w * 2).tanh()
     behind, index = weakref.ref(h.node), h.node.index
     state = h.detach()
-    noted = id(origins._owner(state[1].array))
+    noted = id(owner_of(state[1].array))
     del h
     gc.collect()
     assert behind() is None
@@ -129,7 +130,7 @@ def test_notes_do_not_pile_up() -> None:
     assert len(origins._notes) <= before + 1
     whole = (tgs.ones(200, 3) @ w).tanh()
     rows = [whole[i].detach() for i in range(200)]
-    assert len(origins._notes[id(origins._owner(rows[0].array))][1]) <= 64
+    assert len(origins._notes[id(owner_of(rows[0].array))][1]) <= 64
     assert origins.origin_of(rows[-1].array) is not None
 
 

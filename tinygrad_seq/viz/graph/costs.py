@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygrad_seq.engine.node import Leaf, Node
 from tinygrad_seq.engine.op import OPS
+from tinygrad_seq.runtime.weakrefs import owner_of
 from tinygrad_seq.tape.row import Row
 
 
@@ -54,29 +55,23 @@ def saved_by(rows: Sequence[Row], nodes: Mapping[int, Node | Leaf]) -> dict[int,
     for node in nodes.values():
         tensor = node.tensor() if isinstance(node, Leaf) else None
         if tensor is not None:
-            owned.add(id(_owner(tensor.array)))
+            owned.add(id(owner_of(tensor.array)))
     found: dict[int, int] = {}
     for row in rows:
         node = nodes[row.slot]
         if not isinstance(node, Node):
             continue
         for slot, value in zip(row.args, node.saved or (), strict=False):
-            if isinstance(value, np.ndarray) and id(owner := _owner(value)) not in owned:
+            if isinstance(value, np.ndarray) and id(owner := owner_of(value)) not in owned:
                 slot = _origin(rows, slot)
                 if not rows[slot].is_leaf:
                     owned.add(id(owner))
                     found[slot] = found.get(slot, 0) + owner.nbytes
         for value in node.out if isinstance(node.out, tuple) else (node.out,):
-            if isinstance(value, np.ndarray) and id(owner := _owner(value)) not in owned:
+            if isinstance(value, np.ndarray) and id(owner := owner_of(value)) not in owned:
                 owned.add(id(owner))
                 found[row.slot] = found.get(row.slot, 0) + owner.nbytes
     return found
-
-
-def _owner(array: Any) -> Any:
-    while isinstance(base := array.base, np.ndarray):
-        array = base
-    return array
 
 
 def _is_view(row: Row) -> bool:
