@@ -6,8 +6,10 @@ Axis 0 of a number, which has no axes, is refused everywhere, as in NumPy.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
+import os
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from tinygrad_seq.errors import (
     RangeError,
     Refusal,
     ShapeError,
+    TooLargeError,
     describe_shape,
     short_dtype,
 )
@@ -101,6 +104,13 @@ def flag(call: str, name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise DTypeError(f"{call}: {name} is no flag", {name: value}, "expected True or False.")
     return bool(value)
+
+
+def function_of(call: str, name: str, value: Any) -> Any:
+    """`value` where it can be called; DTypeError for anything else."""
+    if not callable(value):
+        raise DTypeError(f"{call}: {name} is no function", {name: value}, "expected a function or a module.")
+    return value
 
 
 def choice(problem: str, name: str, value: Any, words: tuple[str, ...]) -> str:
@@ -190,11 +200,28 @@ def sizes_of(sizes: tuple[Any, ...], call: str = "shape", low: int = -1) -> tupl
     return sizes
 
 
-def too_large(call: str, sizes: tuple[int, ...]) -> ShapeError:
+@functools.cache
+def installed() -> int:
+    """Bytes of memory that this machine has; where the system does not tell, more than any has."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 2**44
+
+
+def room(call: str, count: int, itemsize: int = 4) -> None:
+    """TooLargeError for more numbers than this machine has memory for, before any is asked for."""
+    if count * itemsize > installed():
+        told = f"{count:,}" if count < 10**30 else "more than 10^30"
+        rule = f"{told} elements of {itemsize} bytes each are more than this machine holds."
+        raise TooLargeError(f"{call}: there is no memory for so many elements", None, rule)
+
+
+def too_large(call: str, sizes: tuple[int, ...]) -> TooLargeError:
     """The error for an array that there is no memory for."""
     count = math.prod(sizes)
     rule = f"{describe_shape(sizes)} has {count:,} elements."
-    return ShapeError(f"{call}: there is no memory for so many elements", None, rule)
+    return TooLargeError(f"{call}: there is no memory for so many elements", None, rule)
 
 
 # ---- axes --------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_seq.bptt.partial import one, refuse_parts
 from tinygrad_seq.bptt.summary import Reading, counted
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.partial_backward import Route, node_of
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.engine.tree import leaves
@@ -53,7 +54,7 @@ def truncation_bias(
     `TruncatedBPTT(k1, k2)` sums up to without updates in between; by default every loss looks back k2 steps exactly.
     Raises ShapeError where losses and states differ in number, ArgumentError for k2 < k1 or k1 < 1.
     """
-    if not losses or len(losses) != len(states):
+    if len(losses) == 0 or len(losses) != len(states):
         rule = f"expected one of each for every step, got {len(losses)} and {len(states)}."
         raise ShapeError("truncation_bias: losses and states differ in number", None, rule)
     spans = [int(k2)] if isinstance(k2, (int, np.integer)) else list(k2)
@@ -62,6 +63,9 @@ def truncation_bias(
         raise ArgumentError("truncation_bias: windows out of range", None, rule)
     refuse_parts("truncation_bias", [[node_of(t) for t in leaves(s)] for s in states])
     params = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    if not params:
+        rule = "expected at least one."
+        raise ArgumentError("truncation_bias: no parameters", {"parameters": parameters}, rule)
     whole = _gradient(losses, params, [])
     norm = np.linalg.norm(whole)
     rows = []
@@ -84,3 +88,6 @@ def _gradient(losses: Sequence[Tensor], params: Sequence[Tensor], closed: Sequen
     found = route.pull([one(loss) for loss in losses])
     pieces = [found.get(e, np.zeros(p.shape)) for e, p in zip(ends, params, strict=True)]
     return np.concatenate([np.asarray(g, np.float64).ravel() for g in pieces])
+
+
+answer(globals(), "truncation_bias")

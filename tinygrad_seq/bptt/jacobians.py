@@ -13,6 +13,7 @@ from tinygrad_seq.bptt.partial import Apart, one, refuse_parts, refuse_side_bran
 from tinygrad_seq.bptt.reaching import norm_of
 from tinygrad_seq.bptt.summary import Reading, counted
 from tinygrad_seq.engine.apply import WANTS
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.partial_backward import Independent, Route, node_of
 from tinygrad_seq.engine.tensor import Tensor, wrap
 from tinygrad_seq.engine.tree import leaves
@@ -256,3 +257,6 @@ def lstm_paths(loss: Tensor, states: Sequence[tuple[Tensor, Tensor]]) -> LSTMPat
         direct.append(direct[-1] * gate)
     straight = np.array(direct[::-1])
     return LSTMPaths(straight, np.array(totals) - straight, np.array(gates))
+
+
+answer(globals(), "jacobian_product", "lstm_paths")

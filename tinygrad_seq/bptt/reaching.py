@@ -12,6 +12,7 @@ import numpy as np
 from tinygrad_seq.bptt.partial import one, refuse_side_branches
 from tinygrad_seq.bptt.summary import Fading, Reading
 from tinygrad_seq.engine.apply import WANTS
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.partial_backward import Independent, Route, node_of
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.engine.tree import leaves
@@ -96,3 +97,6 @@ def norm_of(arrays: Sequence[Any]) -> float:
     """The norm of all elements of these arrays together, in float64."""
     flat = [np.asarray(a, np.float64).ravel() for a in arrays]
     return float(np.linalg.norm(np.concatenate(flat))) if flat else 0.0
+
+
+answer(globals(), "reach")

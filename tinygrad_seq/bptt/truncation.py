@@ -17,6 +17,7 @@ import numpy as np
 from tinygrad_seq.arguments import count
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import WANTS
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.messages import Made
 from tinygrad_seq.engine.node import STATE, At, Leaf, Node, next_index, time_step
 from tinygrad_seq.engine.place import Place
@@ -279,3 +280,6 @@ def _sever(node: Node) -> None:
     node.op, node.settings, node.wants = ops.cut, None, False
     node.parents = (Leaf(stub, False, ""),)
     node.saved, node.out, node.hooks = node.parents, None, None
+
+
+answer(globals(), "TruncatedBPTT", "cut")

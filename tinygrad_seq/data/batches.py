@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_seq.data.splitting import Ids, counted, row_of
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.errors import CheckpointError, DataError, explain
 
@@ -234,3 +235,6 @@ def _too_short(row: Ids, batch: int, window: int) -> str:
         f"expected at least {batch:,} * ({window:,} + 1) = {need:,} ids, got {total:,}.",
         hint,
     )
+
+
+answer(globals(), "RandomWindows", "Streams", "windows")

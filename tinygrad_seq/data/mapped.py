@@ -8,6 +8,8 @@ import mmap
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_seq.engine.foreign_keywords import answer
+
 __all__ = ["let_go"]
 
 
@@ -27,3 +29,6 @@ def let_go(ids: npt.ArrayLike) -> None:
         with contextlib.suppress(OSError, ValueError):
             if memoryview(base).readonly:
                 base.madvise(mmap.MADV_DONTNEED)
+
+
+answer(globals(), "let_go")

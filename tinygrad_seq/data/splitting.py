@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_seq.arguments import count
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import DataError, DTypeError, ShapeError
 
 __all__ = ["Ids", "Splits", "counted", "row_of", "split", "split_columns"]
@@ -77,7 +78,10 @@ def split_columns(ids: npt.ArrayLike, rows: int, fractions: Sequence[float]) -> 
     [[0, 1, 2, 5, 6, 7], [3, 4, 8, 9], []]
     """
     row = row_of("split_columns", ids)
-    length = len(row) // counted("split_columns", "rows", rows)
+    rows = min(
+        counted("split_columns", "rows", rows), len(row) + 1
+    )  # with more rows than ids each is empty too
+    length = len(row) // rows
     table = row[: rows * length].reshape(rows, length)
     sizes = [len(part) for part in split(table[0] if rows * length else row, fractions)]
     train, validation, test = np.split(table, [sizes[0], sizes[0] + sizes[1]], axis=1)
@@ -99,3 +103,6 @@ def row_of(caller: str, ids: npt.ArrayLike) -> Ids:
 def counted(caller: str, name: str, value: object) -> int:
     """A whole number from 1 upwards. Raises `DataError` for anything else."""
     return count(caller, name, value, 1, "is no count", DataError)
+
+
+answer(globals(), "split", "split_columns")

@@ -15,6 +15,7 @@ from tinygrad_seq.engine.op import Op
 from tinygrad_seq.engine.random import drawn_again, noted
 from tinygrad_seq.engine.tensor import as_tensor
 from tinygrad_seq.engine.traversal import AnyNode, is_inside, reachable
+from tinygrad_seq.errors import DTypeError
 
 __all__ = ["checkpoint"]
 
@@ -32,6 +33,9 @@ def checkpoint(fn: Callable[..., Any], *inputs: Any) -> Any:
     with noted() as words:
         value = fn(*map(alias, tensors))  # because fn may write x += y
     outs = value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(o, Recorded) for o in outs):
+        rule = "expected a function that returns a tensor or a tuple of tensors."
+        raise DTypeError("checkpoint: the function gave no tensor", {"result": value}, rule)
     if not any(o.mode & WANTS for o in outs):
         return value
     # The parents of the segment: its inputs, and all other older nodes or leaves that `fn` used.

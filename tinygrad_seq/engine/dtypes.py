@@ -112,7 +112,7 @@ def dtype_of(call: str, given: Any, x: Any = None) -> np.dtype[Any]:
     name = str(given)
     try:
         word = name.removeprefix("torch.")
-        if isinstance(given, str) and not _NUMBERS.fullmatch(word):
+        if isinstance(given, bytes) or (isinstance(given, str) and not _NUMBERS.fullmatch(word)):
             raise TypeError
         found = np.dtype(word if name.startswith("torch.") else given)
     except (TypeError, ValueError):

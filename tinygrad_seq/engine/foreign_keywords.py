@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any
 
+from tinygrad_seq.engine.argument_kinds import unfit
 from tinygrad_seq.engine.dtypes import check_device, device
-from tinygrad_seq.errors import BeyondError, SignatureError, TooLargeError, explain
+from tinygrad_seq.errors import BeyondError, Refusal, SignatureError, TooLargeError, explain
 
 # Keywords of PyTorch and NumPy, and the values that mean what is done here anyway.
 _NOTHING_ASKED: dict[str, tuple[Any, ...]] = {
@@ -98,10 +99,51 @@ def answering(function: Callable[..., Any]) -> Callable[..., Any]:
             if settings:
                 return function(*args, **settings)
             return function(args[0]) if len(args) == 1 else function(*args)
-        except (TypeError, MemoryError, OverflowError) as error:
-            return _answered(function, args, settings, error)
+        except Exception as error:
+            settings = _after(error, function, args, settings)
+        return answered(*args, **settings)
 
-    return answered
+    return _told_by_steps(function, answered) if inspect.isgeneratorfunction(function) else answered
+
+
+def _told_by_steps(function: Callable[..., Any], answered: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for what makes a generator, whose errors come when it is gone through."""
+
+    @functools.wraps(function)
+    def begun(*args: Any, **settings: Any) -> Any:
+        return steps(answered(*args, **settings), args, settings)
+
+    def steps(made: Any, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+        try:
+            return (yield from made)
+        except Exception as error:
+            _after(error, function, args, settings)
+            raise
+
+    return begun
+
+
+def _after(
+    error: Exception, function: Callable[..., Any], args: tuple[Any, ...], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What to call the function with again; else raises the error, or one of ours that says what is wrong."""
+    if isinstance(error, Refusal):
+        raise error
+    if isinstance(error, (MemoryError, OverflowError)):
+        raise _beyond(_name(function, args), error) from error
+    kept = fitting(function, args, settings) if type(error) is TypeError else dict(settings)
+    if len(kept) < len(settings):
+        return kept
+    name = _name(function, args)  # what is the package's own leaves it to its caller to say what was given
+    known = isinstance(error, _FROM_INSIDE) and not name.startswith("_")
+    told = unfit(function, name, args, settings) if known else None
+    if told is None:
+        raise error
+    raise told from error
+
+
+# What Python and NumPy raise where an argument is of another kind than they can work with.
+_FROM_INSIDE = (TypeError, AttributeError, ValueError, LookupError, ArithmeticError)
 
 
 def _of_one(function: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -113,30 +155,18 @@ def _of_one(function: Callable[[Any], Any]) -> Callable[..., Any]:
             if args or settings or x is _MISSING:
                 raise TypeError
             return function(x)
-        except (TypeError, MemoryError, OverflowError) as error:
-            return _answered(function, () if x is _MISSING else (x, *args), settings, error)
+        except Exception as error:
+            args = () if x is _MISSING else (x, *args)
+            settings = _after(error, function, args, settings)
+        return function(*args, **settings)
 
     return answered
-
-
-def _answered(
-    function: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any], error: Exception
-) -> Any:
-    """What a call that failed comes to: the same without words that ask for nothing, or an error of ours."""
-    if isinstance(error, TypeError):
-        if type(error) is not TypeError:
-            raise error
-        return function(*args, **fitting(function, args, settings, error))
-    if isinstance(error, (TooLargeError, BeyondError)):
-        raise error
-    raise _beyond(_name(function, args), error) from error
 
 
 def fitting(
     function: Callable[..., Any],
     args: tuple[Any, ...],
     settings: Mapping[str, Any],
-    error: TypeError | None = None,
 ) -> dict[str, Any]:
     """The settings that the function knows; SignatureError where the others ask for something, or more is wrong."""
     signature = inspect.signature(function)
@@ -158,8 +188,6 @@ def fitting(
         form = signature.replace(parameters=parameters, return_annotation=signature.empty)
         rule = f"expected {call}{form}."
         raise SignatureError(f"{call}: {unfit}", None, rule) from None
-    if error is not None and not unknown:
-        raise error  # from inside the function
     return kept
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.arguments import real, whole
 from tinygrad_seq.engine.derivatives import grad
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import recording
@@ -50,8 +52,10 @@ def gradcheck(
     >>> gradcheck(lambda x: x.log() * x, x, order=2)
     True
     """
-    if order < 1:
-        raise ArgumentError("gradcheck: no such order", {"order": order}, "expected 1 or more.")
+    order, eps = whole("gradcheck", "order", order, 1, 10), real("gradcheck", "eps", eps, positive=True)
+    rtol = real("gradcheck", "rtol", rtol, positive=True)
+    if eps == math.inf:
+        raise ArgumentError("gradcheck: eps out of range", None, "expected a finite number above 0.")
     given = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     wanting = _wanting(given)
     rng = Generator(seed, "gradcheck")

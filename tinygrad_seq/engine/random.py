@@ -6,6 +6,7 @@ the next draws of the training. A `with` block of this file affects only its own
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import zlib
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.arguments import sizes_of
+from tinygrad_seq.arguments import room, sizes_of
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.apply import FLOAT32, wrap
 from tinygrad_seq.engine.dtypes import dtype_of
@@ -65,6 +66,7 @@ class Generator:
         """Numbers uniform on [0, 1)."""
         shape = sizes_of(shape, "rand", 0)
         dtype = dtype_of("rand", dtype)
+        room("rand", math.prod(shape), dtype.itemsize)
         return ops.uniform(self.next_key(), shape=shape, dtype=dtype)
 
     def uniform(self, low: float, high: float, shape: tuple[int, ...], dtype: Any = FLOAT32) -> Any:

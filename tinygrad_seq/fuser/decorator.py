@@ -89,7 +89,9 @@ class Fused:
         # Written for speed: in a step of a small model this takes as long as the kernel.
         if not self.least <= len(inputs) <= self.most or not settings.keys() <= self.known:
             settings = fitting(self.fn, inputs, settings)
-        if settings and any(isinstance(v, (Recorded, np.ndarray)) for v in settings.values()):
+        if settings and (
+            len(inputs) < self.least or any(isinstance(v, (Recorded, np.ndarray)) for v in settings.values())
+        ):
             inputs, settings = self._by_place(inputs, settings)
         state = STATE
         if state.composed or state.tracing or state.watch is not None or not kernels_wanted():
@@ -134,7 +136,8 @@ class Fused:
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Tensors that were given as keywords, as positional inputs."""
         names = list(inspect.signature(self.fn).parameters)[len(inputs) :]
-        given = [n for n in names if isinstance(settings.get(n), (Recorded, np.ndarray))]
+        needed = names[: max(0, self.least - len(inputs))]
+        given = [n for n in names if n in needed or isinstance(settings.get(n), (Recorded, np.ndarray))]
         if given != names[: len(given)]:
             rule = f"expected them by place, in the order {', '.join(names)}."
             raise ArgumentError(f"{self.fn.__name__}: tensors given by name leave a gap", None, rule)

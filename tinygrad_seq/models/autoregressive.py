@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_seq.arguments import count
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.engine.tensor import Tensor, wrap
-from tinygrad_seq.errors import ArgumentError, DataError
+from tinygrad_seq.errors import ArgumentError, DataError, DTypeError, ShapeError
 from tinygrad_seq.models.counts import Markov
 from tinygrad_seq.models.neural import NeuralModel, evaluating, last_symbols
 from tinygrad_seq.models.protocol import Floats, Normal, SeriesModel, log_density, read_series
@@ -259,6 +260,8 @@ def select_order(
         rule = "expected a number between 0 and 1."
         raise ArgumentError("select_order: held_out is no part", {"held_out": held_out}, rule)
     data = np.asarray(sequence)
+    if data.ndim != 1:
+        raise ShapeError("select_order: not one sequence", {"sequence": data}, "expected one axis.")
     make = make or _usual_model(data)
     fitted, asked = data, data
     if criterion == "held-out":
@@ -269,7 +272,12 @@ def select_order(
         raise DataError("select_order: the sequence is too short for these orders", None, rule)
     values = {}
     for k in tried:
-        model = make(k).fit(fitted)
+        model = make(k)
+        if not (hasattr(model, "fit") and hasattr(model, "score")):
+            raise DTypeError(
+                "select_order: make gave no model", {"model": model}, "expected one with `fit` and `score`."
+            )
+        model = model.fit(fitted)
         told = model.score(asked)[tried[-1] :]
         if criterion == "held-out":
             values[k] = -float(told.mean())
@@ -306,3 +314,6 @@ def _require_fitted(call: str, fitted: bool) -> None:
     if not fitted:
         hint = f"Call fit() first: {call}(...).fit(series)."
         raise DataError(f"{call}: not fitted yet", None, "expected a series to learn from.", hint)
+
+
+answer(globals(), "LinearAR", "MLPAR", "SymbolAR", "select_order")

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_seq.arguments import choice, count, is_number
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import ArgumentError, DataError
 from tinygrad_seq.models.protocol import Floats, Ids, SymbolModel, read_sequences
 
@@ -285,3 +286,6 @@ def _require_fitted(call: str, fitted: bool) -> None:
     if not fitted:
         rule, hint = "expected sequences to count.", f"Call fit() first: {call}(...).fit(ids)."
         raise DataError(f"{call}: nothing has been counted yet", None, rule, hint)
+
+
+answer(globals(), "Markov", "Naive")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_seq.arguments import count
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError
@@ -44,6 +45,9 @@ class LatentAR(NeuralModel):
         if wrong:
             rule = "expected a net that runs from the first symbol to the last, time on the first axis."
             raise ArgumentError("LatentAR: this net cannot tell what comes next", wrong, rule)
+        if not (hasattr(net, "input_size") and hasattr(net, "hidden_size")):
+            rule = "expected a recurrent layer, such as nn.GRU(E, H)."
+            raise ArgumentError("LatentAR: this net keeps no state", {"net": type(net).__name__}, rule)
         inputs, hidden = (int(getattr(net, name)) for name in ("input_size", "hidden_size"))
         self.embedding = Embedding(self.vocabulary_size, inputs, rng=rng)
         self.net = net
@@ -74,3 +78,6 @@ class LanguageModel(NeuralModel):
     def forward(self, ids: Any, state: Any = None) -> tuple[Tensor, Any]:
         """The logits and state of the module."""
         return self.net(ids, state)  # type: ignore[no-any-return]
+
+
+answer(globals(), "LanguageModel", "LatentAR")

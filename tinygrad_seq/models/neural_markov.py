@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from tinygrad_seq import functional as F
 from tinygrad_seq.arguments import count
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator
 from tinygrad_seq.engine.tensor import Tensor
 from tinygrad_seq.errors import ArgumentError
@@ -38,7 +39,8 @@ class NeuralMarkov(NeuralModel):
     ):
         self.vocabulary_size = V = count("NeuralMarkov", "vocabulary_size", vocabulary_size, 1)
         self.order = count("NeuralMarkov", "order", order, 0)
-        weights = (V + 1) ** self.order * V
+        # A power of a huge order is not worked out: 64 of 2 are beyond any table.
+        weights = (V + 1) ** min(self.order, 64) * V
         if weights > MOST_WEIGHTS:
             what = f"NeuralMarkov: a table of (V + 1)^order * V = {weights:,} weights is too large"
             rule = f"expected at most {MOST_WEIGHTS:,} weights."
@@ -97,3 +99,6 @@ class NeuralMarkov(NeuralModel):
             whole = np.arange(len(row)) >= j
             np.add.at(came, ((seen * self._places()).sum(-1)[whole], row[whole]), 1.0)
         return came
+
+
+answer(globals(), "NeuralMarkov")

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_seq.arguments import count
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import DataError, DTypeError, RangeError, ShapeError
 
 __all__ = ["Normal", "SequenceModel", "SeriesModel", "SymbolModel"]
@@ -229,3 +230,6 @@ def _one_row(call: str, values: Any, least: int, name: str) -> npt.NDArray[Any]:
 
 def _not_one_row(call: str, operands: dict[str, Any], rule: str, hint: str = "") -> NoReturn:
     raise ShapeError(f"{call}: this is not one sequence", operands, rule, hint) from None
+
+
+answer(globals(), "Normal")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq import functional as F
-from tinygrad_seq.arguments import flag, probability, real, size
+from tinygrad_seq.arguments import flag, probability, real, room, size
 from tinygrad_seq.engine.dtypes import float_dtype
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
@@ -126,6 +126,7 @@ class LayerNorm(Module):
         shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         elementwise_affine = flag("LayerNorm", "elementwise_affine", elementwise_affine)
         self.normalized_shape = tuple(size("LayerNorm", "normalized_shape", n) for n in shape)
+        room("LayerNorm", math.prod(self.normalized_shape))
         self.eps, bias = real("LayerNorm", "eps", eps), flag("LayerNorm", "bias", bias)
         kind = float_dtype("LayerNorm", dtype)
         self.weight = Parameter(np.ones(self.normalized_shape, kind)) if elementwise_affine else None
@@ -158,6 +159,7 @@ class RMSNorm(Module):
         elementwise_affine = flag("RMSNorm", "elementwise_affine", elementwise_affine)
         self.normalized_shape = tuple(size("RMSNorm", "normalized_shape", n) for n in shape)
         self.eps = None if eps is None else real("RMSNorm", "eps", eps)
+        room("RMSNorm", math.prod(self.normalized_shape))
         ones = np.ones(self.normalized_shape, float_dtype("RMSNorm", dtype))
         self.weight = Parameter(ones) if elementwise_affine else None
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.arguments import real
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import recording
 from tinygrad_seq.engine.random import Generator, given_or
@@ -60,6 +61,10 @@ def trunc_normal_(
     generator: Any = None,
 ) -> Tensor:
     """N(mean, std^2) within [a, b]: numbers outside are drawn again."""
+    mean, std, a, b = (
+        real("trunc_normal_", name, value)
+        for name, value in (("mean", mean), ("std", std), ("a", a), ("b", b))
+    )
     if not a < b or std <= 0:
         rule = f"expected a below b and std above 0, got {a}, {b} and {std}."
         raise ArgumentError("trunc_normal_: no such distribution", None, rule)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_seq.arguments import room, whole
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.dtypes import float_dtype
 from tinygrad_seq.engine.foreign_keywords import answer
@@ -48,6 +49,8 @@ def generate_square_subsequent_mask(sz: int, dtype: Any = None) -> Tensor:
     Tensor([[  0., -inf],
             [  0.,   0.]], f32(2, 2))
     """
+    sz = whole("generate_square_subsequent_mask", "sz", sz, 0)
+    room("generate_square_subsequent_mask", sz * sz)
     return wrap(np.triu(np.full((sz, sz), -np.inf, float_dtype("generate_square_subsequent_mask", dtype)), 1))
 
 

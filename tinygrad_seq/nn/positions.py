@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.arguments import count, size
+from tinygrad_seq.arguments import count, real, room, size, whole
 from tinygrad_seq.engine.apply import FLOAT32
 from tinygrad_seq.engine.dtypes import float_dtype
 from tinygrad_seq.engine.foreign_keywords import answer
@@ -44,7 +44,10 @@ def sinusoidal(
             [0.84147096, 0.5403023 ]], f32(2, 2))
     """
     offset = count("sinusoidal", "offset", offset, 0, "is no position")
-    angles = _angles(steps, offset, size("sinusoidal", "width", width), base)
+    width, steps = size("sinusoidal", "width", width), whole("sinusoidal", "steps", steps, 0)
+    base = real("sinusoidal", "base", base, positive=True)
+    room("sinusoidal", steps * width, 8)
+    angles = _angles(steps, offset, width, base)
     out = np.empty((steps, width), np.float64)
     out[:, 0::2] = np.sin(angles)
     out[:, 1::2] = np.cos(angles)[:, : width // 2]
@@ -187,6 +190,7 @@ class ALiBi(Module):
 
     def __init__(self, heads: int):
         self.heads = size("ALiBi", "heads", heads)
+        room("ALiBi", self.heads, 64)
         power = 2 ** math.floor(math.log2(self.heads))
         slopes = [2.0 ** (-8.0 * k / power) for k in range(1, power + 1)]
         slopes += [2.0 ** (-4.0 * k / power) for k in range(1, 2 * power, 2)]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinygrad_seq.arguments import size
+from tinygrad_seq.arguments import room, size
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator, given_or
 from tinygrad_seq.engine.tensor import Tensor, as_tensor, input_tensor, where, wrap
@@ -35,6 +35,7 @@ def stacked(call: str, layer: Layers, count: int, rng: Generator | None = None) 
         raise ArgumentError(
             f"{call}: {type(layer).__name__} cannot make others like itself", None, rule, hint
         )
+    room(call, count * max(1, layer.count()))
     fresh: Callable[..., Module] = getattr(layer, "fresh")  # noqa: B009
     return [copy.deepcopy(layer), *(fresh(rng) for _ in range(count - 1))]
 

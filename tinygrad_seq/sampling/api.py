@@ -69,4 +69,4 @@ def sample_stream(
     return (character for piece in pieces for character in piece)
 
 
-answer(globals(), "sample")
+answer(globals(), "sample", "sample_stream")

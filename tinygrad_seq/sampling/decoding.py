@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_seq.arguments import is_number, is_whole
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.random import Generator
-from tinygrad_seq.errors import ArgumentError, NonFiniteError
+from tinygrad_seq.errors import ArgumentError, DTypeError, NonFiniteError
 from tinygrad_seq.runtime.arrays import mix
 
 __all__ = ["DecodingConfig", "drawn", "log_prob", "probabilities", "uniform"]
@@ -57,7 +59,9 @@ class DecodingConfig:
     def __post_init__(self) -> None:
         rule = "expected a finite number from 0 upwards; 0 takes the likeliest character."
         t, k = self.temperature, self.top_k
-        _require(is_number(t) and 0 <= t < math.inf, "temperature out of range", "temperature", t, rule)
+        _require(
+            is_number(t) and 0 <= t <= sys.float_info.max, "temperature out of range", "temperature", t, rule
+        )
         rule = "expected a whole number from 1 upwards, or None or 0 to keep all."
         _require(k is None or (is_whole(k) and k >= 0), "top_k is no count", "top_k", k, rule)
         rule = "expected a number above 0 and up to 1; 1 keeps all."
@@ -69,7 +73,7 @@ class DecodingConfig:
             is_number(self.min_p) and 0 <= self.min_p <= 1, "min_p out of range", "min_p", self.min_p, rule
         )
         rule, r = "expected a finite number above 0; 1 penalises nothing.", self.repetition_penalty
-        fits = is_number(r) and 0 < r < math.inf
+        fits = is_number(r) and 0 < r <= sys.float_info.max
         _require(fits, "repetition_penalty out of range", "repetition_penalty", r, rule)
 
     @property
@@ -140,7 +144,14 @@ def probabilities(
     >>> probabilities([2.0, 1.0, 1.0, 0.0], DecodingConfig(temperature=1.0, top_k=2)).round(3)
     array([0.731, 0.269, 0.   , 0.   ])
     """
-    p = truncated(weights(np.asarray(logits), how, seen, allowed), how)
+    found = np.asarray(logits)
+    if found.ndim != 1 or not found.size or found.dtype.kind not in "fiub":
+        raise DTypeError("chances: logits are no row of numbers", {"logits": logits}, "expected (V,) floats.")
+    for name, mask in (("seen", seen), ("allowed", allowed)):
+        if mask is not None and (np.shape(mask) != found.shape or np.asarray(mask).dtype.kind != "b"):
+            rule = f"expected booleans {found.shape}."
+            raise DTypeError(f"chances: {name} is no row of booleans", {name: mask}, rule)
+    p = truncated(weights(found, how, seen, allowed), how)
     p /= p.sum()
     return p
 
@@ -174,3 +185,6 @@ def uniform(rng: Generator) -> float:
 def _require(holds: bool, what: str, name: str, value: object, rule: str) -> None:
     if not holds:
         raise ArgumentError(f"sample: {what}", {name: value}, rule)
+
+
+answer(globals(), "DecodingConfig", "chances")

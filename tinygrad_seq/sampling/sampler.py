@@ -116,7 +116,7 @@ class Sampler:
     ):
         one_size(model, vocabulary)
         self.model, self.vocabulary, self.how = model, vocabulary, how or DecodingConfig()
-        self.stepper = Stepper(model, cached)
+        self.stepper = Stepper(model, arguments.flag("Sampler", "cached", cached))
         self._pieces: dict[int, str] = {}
 
     def tokens(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tinygrad_seq import functional as F
 from tinygrad_seq.arguments import count
 from tinygrad_seq.data import Rates, Splits, TextSize, rates, split, split_columns, windows
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import ArgumentError, NonFiniteError
 from tinygrad_seq.models.neural import NeuralModel, evaluating
 from tinygrad_seq.models.protocol import SymbolModel
@@ -316,3 +317,6 @@ class _Tally:
         error = batch_means(means, self.sizes)
         accuracy = self.hits / self.total if counted else None
         return Measured(nats, error, self.total, of, accuracy, means, self.sizes)
+
+
+answer(globals(), "bits", "evaluate", "measure")

@@ -239,4 +239,4 @@ def text_of(config: Config, progress: Report | None = None, run: str | Path | No
     return stored_tokens(source, kind, progress=progress, **how)
 
 
-answer(globals(), "train", "resume")
+answer(globals(), "resume", "train")

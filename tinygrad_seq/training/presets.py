@@ -10,6 +10,7 @@ from typing import Any
 
 from tinygrad_seq.data import Tokens, tokenize
 from tinygrad_seq.data.nearest import nearest
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import ArgumentError
 from tinygrad_seq.training.busy_cores import ProductThreads, tried
 from tinygrad_seq.training.config import Config
@@ -251,3 +252,6 @@ def pace(
         taken.append((way, now - before))
     kept = [seconds for way, seconds in taken if way is threads.one]
     return pace_of(kept), threads.word()
+
+
+answer(globals(), "preset")

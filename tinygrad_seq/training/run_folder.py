@@ -302,4 +302,4 @@ def _no_run(folder: Path, name: str) -> str:
     return explain(what, None, "expected a folder that tgs train has made.", hint)
 
 
-answer(globals(), "load_run")
+answer(globals(), "free_folder", "load_run", "usual_name")

@@ -10,11 +10,13 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tinygrad_seq.arguments import whole
 from tinygrad_seq.data.nearest import shorten
 from tinygrad_seq.data.sources.builtin import PREFIX, builtin_text, joined
 from tinygrad_seq.data.sources.decode import CHUNK, Decoding
 from tinygrad_seq.data.sources.paths import STANDARD_INPUT, files_of, texts_of
 from tinygrad_seq.data.unicode import composed
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import DataError, DTypeError
 
 __all__ = [
@@ -118,7 +120,7 @@ def stream_text(
     >>> sum(map(len, stream_text("builtin:topics"))) == len(read_text("builtin:topics").text)
     True
     """
-    sources = listed(source, ext)
+    sources, chunk = listed(source, ext), whole("stream_text", "chunk", chunk, 1, 2**31)
     return not_empty(
         text_pieces(sources, Decoding(encoding, bad_bytes, max_size=max_size), chunk), name_of(sources)
     )
@@ -214,3 +216,6 @@ def not_empty(pieces: Iterable[str], name: str) -> Iterator[str]:
             expected="expected at least one character.",
             hint="Give a file that is not empty. Without a file: builtin:topics or builtin:stdlib.",
         )
+
+
+answer(globals(), "Corpus", "from_texts", "read_text", "stream_text")

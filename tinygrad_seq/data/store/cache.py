@@ -32,6 +32,7 @@ from tinygrad_seq.data.store.cache_folder import take_name, temporary, written
 from tinygrad_seq.data.store.tokens import Encoding, Tokens
 from tinygrad_seq.data.tokenizers.base import TextSize, Tokenizer, checked_on_unknown
 from tinygrad_seq.data.tokenizers.registry import checked_spec, learn_tokenizer, load_tokenizer
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import DataError
 from tinygrad_seq.runtime.kernel_cache import folder_name
 
@@ -122,6 +123,8 @@ def stored_texts(
 
 
 def _folder(folder: Source | None) -> Path:
+    if "\0" in str(folder):
+        raise DataError("data: no name of a folder", {"folder": folder}, "expected one without zeros.")
     return Path(folder) if folder is not None else folder_name() / "tokens"
 
 
@@ -320,3 +323,6 @@ def _write_header(file: BinaryIO, dtype: Any, count: int) -> None:
 def _tell(progress: Report | None, stage: str, done: int, total: int | None) -> None:
     if progress is not None:
         progress(Progress(stage, done, total))
+
+
+answer(globals(), "is_large", "stored_texts", "stored_tokens")

@@ -17,6 +17,7 @@ from tinygrad_seq.data.sources.corpus import HEAD, Corpus
 from tinygrad_seq.data.tokenizers.base import Ids, TextSize, Tokenizer
 from tinygrad_seq.data.tokenizers.registry import learn_tokenizer
 from tinygrad_seq.data.unicode import composed
+from tinygrad_seq.engine.foreign_keywords import answer
 
 __all__ = ["Encoding", "Tokens", "smallest_dtype", "tokenize"]
 
@@ -133,3 +134,6 @@ def smallest_dtype(size: int) -> npt.DTypeLike:
     """
     found: np.dtype[Any] = np.min_scalar_type(max(size - 1, 0))
     return found
+
+
+answer(globals(), "tokenize")

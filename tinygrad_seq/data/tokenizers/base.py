@@ -18,6 +18,7 @@ import numpy.typing as npt
 from tinygrad_seq.data.mapped import let_go
 from tinygrad_seq.data.nearest import nearest
 from tinygrad_seq.data.unicode import stands_alone
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import ArgumentError, DataError, DTypeError, ShapeError
 from tinygrad_seq.runtime.files import atomic_write_text
 
@@ -281,3 +282,6 @@ def require_text(caller: str, text: object) -> None:
     """Raise `DTypeError` for anything but a str."""
     if not isinstance(text, str):
         raise DTypeError(f"{caller}: this is not text", {"text": text}, "expected a str.")
+
+
+answer(globals(), "rates")

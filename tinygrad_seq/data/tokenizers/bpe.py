@@ -26,6 +26,7 @@ from tinygrad_seq.data.tokenizers.base import (
     require_text,
     text_of_bytes,
 )
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import ArgumentError, CheckpointError, DataError
 
 __all__ = ["BPETokenizer", "bpe_package"]
@@ -194,3 +195,6 @@ def bpe_package() -> ModuleType:
         ) from error
     package: ModuleType = tokenizers
     return package
+
+
+answer(globals(), "BPETokenizer")

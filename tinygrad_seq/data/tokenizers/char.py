@@ -27,6 +27,7 @@ from tinygrad_seq.data.tokenizers.base import (
     require_text,
 )
 from tinygrad_seq.data.unicode import composed
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import CheckpointError, DataError, explain, few
 from tinygrad_seq.runtime.files import atomic_write_text
 from tinygrad_seq.runtime.untrusted_files import LARGEST_TOKENIZER, read_file, reason_of
@@ -265,3 +266,6 @@ def _not_loaded(name: str, what: str) -> str:
         expected=f"expected a JSON file that Vocabulary.save wrote, version {_VERSION} of the format.",
         hint="Give the file that belongs to the model, or copy it anew from where the model was trained.",
     )
+
+
+answer(globals(), "Vocabulary")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tinygrad_seq.data.tokenizers.base import Ids, Tokenizer, require_text
 from tinygrad_seq.data.tokenizers.char import Vocabulary, distinct
 from tinygrad_seq.data.unicode import composed
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import DataError
 
 __all__ = ["JamoTokenizer"]
@@ -163,3 +164,6 @@ class JamoTokenizer(Tokenizer):
         """Which ids can stand at the end of a text, bool(V,)."""
         ends: npt.NDArray[np.bool_] = self._classes != _LEAD
         return ends
+
+
+answer(globals(), "JamoTokenizer")

@@ -13,6 +13,7 @@ from tinygrad_seq.data.tokenizers.bpe import BPETokenizer, bpe_package
 from tinygrad_seq.data.tokenizers.byte import ByteTokenizer
 from tinygrad_seq.data.tokenizers.char import Vocabulary
 from tinygrad_seq.data.tokenizers.jamo import JamoTokenizer
+from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.errors import ArgumentError, CheckpointError, explain
 from tinygrad_seq.runtime.untrusted_files import LARGEST_TOKENIZER, read_file
 
@@ -130,3 +131,6 @@ def _refusal(name: str, what: str) -> str:
         expected=f"expected a JSON file that a tokenizer's save wrote, version {VERSION} of the format.",
         hint="Give the file that belongs to the model, or copy it anew from where the model was trained.",
     )
+
+
+answer(globals(), "learn_tokenizer", "load_tokenizer")

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from tinygrad_seq import functional as F
-from tinygrad_seq.arguments import choice, flag, probability, size
+from tinygrad_seq.arguments import (choice, flag, probability, room, size)
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import scope
 from tinygrad_seq.engine.random import Generator
@@ -84,7 +84,8 @@ class Recurrent(SteppedModule):
             what = f"{call}: dropout acts between layers, and there is one"
             warn(explain(what, {"dropout": dropout}, rule))
         cell = kind.of(self)
-        for layer in range(num_layers):
+        room(call, self.num_layers * self.directions * self.hidden_size * (self.hidden_size + 1))
+        for layer in range(self.num_layers):
             inputs = input_size if layer == 0 else cell.widths["h"] * self.directions
             for suffix in self._suffixes(layer):
                 shapes = cell.shapes(inputs)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.arguments import function_of
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.inplace import alias
 from tinygrad_seq.engine.node import STATE, At, scope
@@ -82,7 +83,7 @@ def unroll(
         rule = "expected a cell, or a function of (x_t, state): a layer runs over time by itself."
         raise ArgumentError("unroll: this is no cell", {"cell": cell}, rule)
     else:
-        step = _guarded(cell, state, rows, reverse)
+        step = _guarded(function_of("unroll", "cell", cell), state, rows, reverse)
         outs, last, trace = run(step, xs, state, rows, reverse, return_trace, step_hook, True)
     if rows is not None:
         outs, trace = rows.pad(outs, steps), {k: rows.pad(v, steps) for k, v in trace.items()}
