@@ -61,7 +61,7 @@ _GROUPS: dict[str, dict[str, str]] = {
         "seed": "the same seed and settings give the same run",
     },
     "looking": {
-        "eval_every": "steps from one validation to the next; unless it is given, ten passes over a small text",
+        "eval_every": "steps from one validation to the next (default 250, for a small text ten passes over it)",
         "save_every": "steps from one saving to the next, 0 for at validations",
         "sample_every": "steps from one sample to the next, 0 for none",
     },

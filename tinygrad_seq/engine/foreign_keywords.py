@@ -89,8 +89,6 @@ _made_of_nothing.__name__ = "__init__"
 
 def answering(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function; it is called again without keywords that change nothing, or raises for unknown ones."""
-    if inspect.signature(function).parameters.keys() in ({"self"}, {"x"}):
-        return _of_one(function)
 
     @functools.wraps(function)
     def answered(*args: Any, **settings: Any) -> Any:
@@ -103,7 +101,10 @@ def answering(function: Callable[..., Any]) -> Callable[..., Any]:
             settings = _after(error, function, args, settings)
         return answered(*args, **settings)
 
-    return _told_by_steps(function, answered) if inspect.isgeneratorfunction(function) else answered
+    if inspect.isgeneratorfunction(function):
+        return _told_by_steps(function, answered)
+    one = inspect.signature(function).parameters.keys() in ({"self"}, {"x"})
+    return _of_one(function, answered) if one else answered
 
 
 def _told_by_steps(function: Callable[..., Any], answered: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,19 +147,18 @@ def _after(
 _FROM_INSIDE = (TypeError, AttributeError, ValueError, LookupError, ArithmeticError)
 
 
-def _of_one(function: Callable[[Any], Any]) -> Callable[..., Any]:
+def _of_one(function: Callable[[Any], Any], general: Callable[..., Any]) -> Callable[..., Any]:
     """The same for `x.tanh()` and other methods, where the indirect call would cost half."""
 
     @functools.wraps(function)
     def answered(x: Any = _MISSING, /, *args: Any, **settings: Any) -> Any:
+        if args or settings or x is _MISSING:
+            return general(*(() if x is _MISSING else (x, *args)), **settings)
         try:
-            if args or settings or x is _MISSING:
-                raise TypeError
             return function(x)
         except Exception as error:
-            args = () if x is _MISSING else (x, *args)
-            settings = _after(error, function, args, settings)
-        return function(*args, **settings)
+            _after(error, function, (x,), {})
+            raise
 
     return answered
 

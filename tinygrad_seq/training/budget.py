@@ -14,6 +14,7 @@ __all__ = ["Plan", "lasted", "never_back"]
 
 _MEASURED = 5  # steps until the measured rate is reliable
 _RECENT = 64  # steps from which the current rate is measured
+_USUAL = 250  # steps from one validation to the next
 _PASSES, _SOONEST = 10, 25  # over the text, and steps, from one validation to the next
 _FAR = 10**9  # a total so large that the cosine stays at its top
 
@@ -72,12 +73,12 @@ class Plan:
         self.steps = min([*by_epochs, *([] if config.steps is None else [config.steps])], default=None)
 
     def validates(self, done: int) -> bool:
-        """Whether validation is due after so many steps: every `eval_every` of them; where that is the usual number,
-        also after each ten passes over the text, because a small text is soon memorised.
+        """Whether validation is due after so many steps: every `eval_every` of them; where that is not given, every
+        250, and also after each ten passes over the text, because a small text is soon memorised.
         """
         every = self.config.eval_every
-        if every == Config.eval_every:
-            every = min(every, max(_SOONEST, _PASSES * self.per_pass))
+        if every is None:
+            every = min(_USUAL, max(_SOONEST, _PASSES * self.per_pass))
         return done % every == 0
 
     def chores(self, done: int, last: bool) -> list[str]:

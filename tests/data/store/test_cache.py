@@ -136,6 +136,21 @@ def test_tokenizer_that_there_is(kind: str) -> None:
     assert len(entries()) == 2
 
 
+@pytest.mark.parametrize("kind", ["char", "jamo"])
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
+def test_the_place_of_an_unknown_character_counts_from_the_start(kind: str, chunk: int) -> None:
+    """However the text is cut into pieces, and whether it is in memory: as `str.index` says."""
+    text = "한글 ab\n" * 3000 + "닭é☃" + "한글" * 50
+    tokenizer = learn_tokenizer(kind, "한글 ab\n닭é")
+    Path("place.txt").write_text(text, encoding="utf-8")
+    rest = f"\n  position of the first: {text.index('☃')}\n"
+    assert rest in message(
+        DataError, stored_tokens, "place.txt", tokenizer, folder=Path("cache"), chunk=chunk
+    )
+    assert rest in message(DataError, tokenize, text, tokenizer)
+    assert rest in message(DataError, tokenizer.encode, text)
+
+
 def test_unknown_characters() -> None:
     """Listed with the first of them; skipped or replaced on demand, each in an entry of its own."""
     tokenizer = learn_tokenizer("char", READ.replace("é", "").replace("닭", "") + "?")

@@ -97,10 +97,10 @@ class Encoding:
             held += piece
             cut = self.tokenizer.cut(held)
             if cut:
-                yield self._encoded(held[:cut])
+                yield self._encoded(held[:cut], self.characters - len(held))
                 held = held[cut:]
         if held:
-            yield self._encoded(held)
+            yield self._encoded(held, self.characters - len(held))
 
     @property
     def size(self) -> TextSize:
@@ -112,8 +112,8 @@ class Encoding:
         """The fingerprint of the text so far."""
         return self._digest.hexdigest()
 
-    def _encoded(self, text: str) -> Ids:
-        ids = self.tokenizer.encode(text, self.on_unknown).astype(self.dtype)
+    def _encoded(self, text: str, before: int) -> Ids:
+        ids = self.tokenizer.encode_piece(text, self.on_unknown, before).astype(self.dtype)
         self.tokens += len(ids)
         return ids
 

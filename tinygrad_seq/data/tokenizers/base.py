@@ -81,6 +81,10 @@ class Tokenizer(ABC):
     def encode(self, text: str, on_unknown: str = "error") -> npt.NDArray[np.int64]:
         """Ids of a text, i64(T,)."""
 
+    def encode_piece(self, text: str, on_unknown: str, before: int) -> npt.NDArray[np.int64]:
+        """Ids of a piece of a text that has so many characters before it: positions in errors count those too."""
+        return self.encode(text, on_unknown)
+
     @abstractmethod
     def decode(self, ids: npt.ArrayLike) -> str:
         """Text of a row of ids, i64(T,)."""

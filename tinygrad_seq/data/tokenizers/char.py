@@ -106,6 +106,10 @@ class Vocabulary(Tokenizer):
         >>> Vocabulary("abc").encode("cxab", on_unknown="skip")
         array([2, 0, 1])
         """
+        return self.encode_piece(text, on_unknown, 0)
+
+    def encode_piece(self, text: str, on_unknown: str, before: int) -> npt.NDArray[np.int64]:
+        """Ids of a piece of a text that has so many characters before it."""
         require_text("encode", text)
         checked_on_unknown(on_unknown)
         text = unicodedata.normalize("NFC", text) if self.form == "NFC" else text
@@ -114,7 +118,7 @@ class Vocabulary(Tokenizer):
         ids: npt.NDArray[np.int64] = self._table.take(codes, mode="clip")
         if ids.size and ids.min() < 0:
             if on_unknown == "error":
-                raise DataError(self.refusal(text))
+                raise DataError(self.refusal(text, before=before))
             return ids[ids >= 0] if on_unknown == "skip" else np.where(ids < 0, self._replacement(), ids)
         return ids
 
@@ -209,9 +213,9 @@ class Vocabulary(Tokenizer):
             "Skip them: on_unknown 'skip' (--on-unknown skip).",
         )
 
-    def refusal(self, text: str, form: Literal["NFD"] | None = None) -> str:
-        """Why a text with unknown characters cannot be encoded; with `form`, each is looked at in this Unicode form,
-        where it may be several symbols.
+    def refusal(self, text: str, form: Literal["NFD"] | None = None, before: int = 0) -> str:
+        """Why a text with unknown characters, `before` of it so many others, cannot be encoded; with `form`, each is
+        looked at in this Unicode form, where it may be several symbols.
         """
         symbols = set(self.symbols)
         unknown = [
@@ -219,7 +223,7 @@ class Vocabulary(Tokenizer):
             for one in dict.fromkeys(text)
             if not symbols.issuperset(unicodedata.normalize(form, one) if form else one)
         ]
-        first = text.index(unknown[0])
+        first = before + text.index(unknown[0])
         shown = few([repr(one) for one in unknown], 10)
         hint = (
             "Leave them out or replace them: on_unknown 'skip' or 'replace' (--on-unknown). "

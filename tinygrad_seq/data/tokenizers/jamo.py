@@ -76,6 +76,10 @@ class JamoTokenizer(Tokenizer):
 
         Raises `DataError` for unknown characters, which are listed as they are in form NFC and counted so.
         """
+        return self.encode_piece(text, on_unknown, 0)
+
+    def encode_piece(self, text: str, on_unknown: str, before: int) -> npt.NDArray[np.int64]:
+        """Ids of a piece of a text that has so many characters, in form NFC, before it."""
         require_text("encode", text)
         letters = normalize("NFD", text)
         try:
@@ -83,7 +87,7 @@ class JamoTokenizer(Tokenizer):
         except DataError:
             if on_unknown != "error":
                 raise  # nothing can replace them
-            raise DataError(self.vocabulary.refusal(normalize("NFC", text), "NFD")) from None
+            raise DataError(self.vocabulary.refusal(normalize("NFC", text), "NFD", before)) from None
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """Text of a row of ids, composed: form NFC.
