@@ -67,9 +67,9 @@ class Config:
     *Ending early.* With `patience` N a run ends after N validations in a row that were no better than the best
     before, with 0 never; the best weights are kept.
 
-    *Looking.* Validation comes after every `eval_every` steps; where that is not given after every 250, and as often as
-    the text has been read ten times, at least 25 steps apart. It reads `eval_tokens` tokens at most, spread over the
-    part. `save_every` 0 saves at every validation and at the end; `sample_every` 0 draws no samples.
+    *Looking.* Validation comes after every `eval_every` steps; where that is not given after every 250, and as often
+    as the text has been read ten times, at least 25 steps apart. It reads `eval_tokens` tokens at most, spread over
+    the part. `save_every` 0 saves at every validation and at the end; `sample_every` 0 draws no samples.
 
     Raises `ArgumentError` for a value outside what is allowed.
 
