@@ -519,3 +519,27 @@ def test_numba_may_keep_its_files_elsewhere(tmp_path: Path) -> None:
     assert run(**variables).stdout == "0.0 2.0 4.0 False\n"
     assert kept.stat().st_size > 0
     assert run(**variables).stderr == ""
+
+
+@COMPILER
+def test_every_set_of_dtypes_is_compiled_alike(folder: Path) -> None:
+    """Whichever comes first: the same instructions for f32 after f64 as for f32 alone, and the other way round."""
+
+    def instructions(kernel: Any, dtype: str) -> list[str]:
+        found = next(text for key, text in kernel.run.inspect_asm().items() if dtype in str(key[0]))
+        words = [line.split()[0] for line in found.splitlines() if line.startswith("\t")]
+        return [word for word in words if not word.startswith(".")]
+
+    source = SOURCE.replace("x[i] * 2.0", "np.exp(x[i]) * x[i]").replace(
+        "def kernel", "import numpy as np\n\n\ndef kernel"
+    )
+    made = {}
+    for order in (("float32", "float64"), ("float64", "float32")):
+        kernel = jit.build(f"{source}\n# {order}\n", vectors=4)
+        for dtype in order:
+            x = np.linspace(0.0, 1.0, 64, dtype=dtype)
+            kernel(x, np.empty_like(x))
+        made[order] = {dtype: instructions(kernel, dtype) for dtype in order}
+    one, other = made.values()
+    assert one == other
+    assert len(one["float32"]) > 20

@@ -25,6 +25,7 @@ _FEW = 29
 # again.
 MOST_SPECIALIZATIONS = 1024  # of all functions together
 MOST_PLANS = 256  # of one function, because some are traced for each width
+_NOT_YET: Any = object()
 _remembered: deque[tuple[dict[Any, Any], Any]] = deque()
 
 Signs = tuple[Any, ...]
@@ -72,9 +73,8 @@ class KernelCache:
     def bound(self, arrays: Sequence[Array], settings: dict[str, Any]) -> BoundKernel | None:
         """The kernel for the value alone of arrays like these; None where the composition must run."""
         signs = signs_of(arrays, settings)
-        if signs in self.specializations:
-            found = self.specializations[signs]
-        else:
+        found = self.specializations.get(signs, _NOT_YET)  # in one look: another thread may forget it after
+        if found is _NOT_YET:
             found = self.specialize(signs, arrays, settings, False)
         return None if found is None else found.plain
 
@@ -103,13 +103,13 @@ class KernelCache:
         few = tuple([min(n, _FEW) for n in widths])
         ways = [(pattern, few)] if len(wide) <= 1 else []
         for key, sizes in (*ways, ((*pattern, widths), widths)):
-            if key not in self.plans:
+            plan = self.plans.get(key, _NOT_YET)
+            if plan is _NOT_YET:
                 if len(self.plans) >= MOST_PLANS:
                     self.plans.pop(next(iter(list(self.plans))), None)
-                self.plans[key] = self._planned(
+                plan = self.plans[key] = self._planned(
                     arrays, layout, sizes, settings, key is pattern and bool(wide), records
                 )
-            plan = self.plans[key]
             if plan:
                 return Specialization(self, plan, layout, arrays, max(widths))
         return None
@@ -162,8 +162,9 @@ class KernelCache:
         if which not in ("forward", "backward"):
             rule = "expected 'forward' or 'backward'."
             raise ArgumentError("source: no such kernel", {"which": which}, rule)
-        if which not in self.last:
+        last = self.last.get(which)
+        if last is None:
             rule = f"expected a call of {self.name} before{' and a gradient' * (which == 'backward')}."
             hint = f"Its composition runs instead: {self.reason}." if self.reason else ""
             raise ArgumentError(f"source: no {which} kernel has run yet", None, rule, hint)
-        return self.last[which].kernel.source
+        return last.kernel.source

@@ -20,7 +20,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,7 @@ def build(
         source,
         function,
         *flags,
-        f"{parallel} {vectors} noalias exact",
+        f"{parallel} {vectors} noalias exact, every signature alike",
         _texts_behind(source),
         _surroundings(),
     )
@@ -161,11 +161,13 @@ def build(
     text.exec_module(module)
     for callee in ("over_rows", "kernel"):
         if callee != function and hasattr(module, callee):
-            vars(module)[callee] = _compiled(vars(module)[callee], flags)
+            vars(module)[callee] = _compiled(vars(module)[callee], flags, vectors=vectors)
     return _Kernel(getattr(module, function), source, path, flags, parallel, vectors)
 
 
-def _compiled(function: Callable[..., Any], flags: tuple[str, ...], parallel: bool = False) -> Any:
+def _compiled(
+    function: Callable[..., Any], flags: tuple[str, ...], parallel: bool = False, vectors: int = 1
+) -> Any:
     import numba
 
     return numba.njit(
@@ -173,7 +175,7 @@ def _compiled(function: Callable[..., Any], flags: tuple[str, ...], parallel: bo
         error_model="numpy",
         nogil=True,
         parallel=parallel,
-        pipeline_class=noalias.compiler(),
+        pipeline_class=noalias.compiler(vectors),
     )(function)
 
 
@@ -190,28 +192,6 @@ def build_function(function: Callable[..., Any], flags: tuple[str, ...] = ()) ->
         f'"""`{function.__name__}` of {function.__module__}."""\n\nfrom __future__ import annotations\n\n\n'
     )
     return build(title + text, function.__name__, flags)
-
-
-@contextlib.contextmanager
-def _side_by_side(vectors: int) -> Iterator[None]:
-    """Loops compiled inside work on this many vectors at a time; LLVM itself would do so for short loops only.
-
-    The options are LLVM's own and hold for all that is compiled, so they are set while numba's compiler is ours,
-    and unset after.
-    """
-    import llvmlite.binding
-    from numba.core.compiler_lock import global_compiler_lock
-
-    with global_compiler_lock:
-        # A row read from six arrays and written to three takes more tests for overlap than LLVM likes to make, and
-        # one scalar loop costs more than all of them.
-        for option in (f"-force-vector-interleave={vectors}", "-runtime-memory-check-threshold=128"):
-            llvmlite.binding.set_option("", option)
-        try:
-            yield
-        finally:
-            for option in ("-force-vector-interleave=0", "-runtime-memory-check-threshold=8"):
-                llvmlite.binding.set_option("", option)
 
 
 class _Text(importlib.abc.ExecutionLoader):
@@ -297,11 +277,10 @@ class _Kernel:
 
     def _attempt(self, arguments: tuple[Any, ...], path: Path | None) -> Any:
         start = time.perf_counter()
-        compiled = _compiled(self.function, self.flags, self.parallel)
+        compiled = _compiled(self.function, self.flags, self.parallel, self.vectors)
         if path is not None:
             enable_checked_cache(compiled)
-        with _side_by_side(self.vectors):
-            result = compiled(*arguments)
+        result = compiled(*arguments)
         seconds = time.perf_counter() - start
         self.run = compiled
         if path is not None and not compiled.stats.cache_hits:
