@@ -213,6 +213,27 @@ def test_command_says_it_in_one_error_and_the_doctor_too(
     assert "loss       problem  diverged: the loss was 4e+37 nats per token" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("loss", [1e5, math.inf, math.nan])
+def test_doctor_sees_what_the_very_last_update_has_spoilt(
+    tmp_path: Path, lossy: Callable[[Course], None], loss: float
+) -> None:
+    """Every report is fine: the run's last line says what that update did to its own batch."""
+    lossy(wild_from(13, loss))
+    folder = tmp_path / "run"
+    with pytest.raises(DivergedError):
+        list(train(replace(SMALL, steps=12), corpus=TEXT, folder=folder))
+    verdict = diverged(read_record(folder))
+    assert verdict is not None
+    now = "1e+05 nats per token" if math.isfinite(loss) else "no finite number"
+    assert verdict.words == (
+        f"diverged: the last update, step 12, made the loss of its own batch {now}, above {HIGHEST:.4g}, 10 times "
+        "the larger of its first value and ln V. The weights saved before are kept. Train again with a lower lr."
+    )
+    lossy(wild_from(100, loss))
+    list(train(replace(SMALL, steps=12), corpus=TEXT, folder=tmp_path / "good"))
+    assert diverged(read_record(tmp_path / "good")) is None
+
+
 def test_doctor_of_a_run_that_noted_nothing() -> None:
     """By an earlier version: beside its first report and ln V where that is known. A spike before the end is none."""
 

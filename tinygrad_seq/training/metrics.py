@@ -20,10 +20,11 @@ __all__ = ["as_json", "metrics_of", "start_of"]
 
 
 def metrics_of(
-    step: Step, found: Measured | None, size: TextSize, divergence: Divergence
+    step: Step, found: Measured | None, size: TextSize, divergence: Divergence, after: float = 0.0
 ) -> dict[str, float | bool | None]:
     """The line of the metrics about a step, and about its validation, whose text has this size. Where the loss has
-    diverged, the line has the bound too.
+    diverged, the line has the bound too; and where the last update of all has done it, the loss of that update's own
+    batch `after` it, which no later report would show.
     """
     values: dict[str, float | bool | None] = {
         "step": step.step,
@@ -35,7 +36,9 @@ def metrics_of(
         "seconds": round(step.seconds, 3),
     }
     values |= step.flow.scalars() if step.flow else {}
-    values |= {"highest_loss": divergence.highest} if divergence.count else {}
+    gone = divergence.above(after)
+    values |= {"highest_loss": divergence.highest} if divergence.count or gone else {}
+    values |= {"loss_after": after if math.isfinite(after) else None} if gone else {}
     if found is not None:
         error = found.error if math.isfinite(found.error) else None
         values |= {"validation": found.nats, "validation_bits": bits(found.nats)}

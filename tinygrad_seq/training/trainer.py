@@ -230,7 +230,8 @@ class Trainer:
             self.plan.closing = self.clock() - begin
 
     def _evaluate(self, step: Step) -> Iterator[Event]:
-        found, state = self._measured(step), self.state
+        found = validated(self.run.model, self.run.config, self.parts.validation, step.step)
+        state = self.state
         with self._undivided():
             better = state.see(found, step.step)
             self._report(step, found)  # first: no weights are in the folder whose line is not
@@ -245,9 +246,6 @@ class Trainer:
         yield Evaluated(step, found.nats, better, per, errors, found.whole, **seen)
         if path:
             yield Saved(step.step, path)
-
-    def _measured(self, step: Step) -> Measured:
-        return validated(self.run.model, self.run.config, self.parts.validation, step.step)
 
     def _record(self, step: Step) -> Iterator[Event]:
         with self._undivided():
@@ -300,7 +298,8 @@ class Trainer:
     def _report(self, step: Step, found: Measured | None = None) -> None:
         """A line of the metrics; the means start anew."""
         last = self.state.divergence.report(step.recent)
-        self.rows.append(metrics_of(step, found, self.validation_size, self.state.divergence))
+        after = self.learner.loss_now() if found is not None and self.over else 0.0
+        self.rows.append(metrics_of(step, found, self.validation_size, self.state.divergence, after))
         if self.folder:
             self.folder.add_metrics(self.rows[-1])
         self.state.losses.clear()

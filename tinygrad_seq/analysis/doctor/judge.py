@@ -71,6 +71,8 @@ def finite(record: Record) -> Verdict | None:
 
 def diverged(record: Record) -> Verdict | None:
     """Whether the loss has diverged at the last report, and since when."""
+    if record.rows and "loss_after" in record.rows[-1]:
+        return _gone_at_the_end(record)
     loss, step, noted = (record.column(name) for name in ("loss", "step", "highest_loss"))
     seen = np.isfinite(loss)
     loss, step, noted = loss[seen], step[seen], noted[seen]
@@ -89,6 +91,19 @@ def diverged(record: Record) -> Verdict | None:
         f"diverged: the loss was {loss[-1]:.4g} nats per token at step {step[-1]:,.0f}, and above {high:.4g} in the "
         f"last {last}, {TIMES:g} times the larger of its first value and ln V, which is what knowing nothing costs. "
         "The weights saved before are kept. Train again with a lower lr."
+    )
+    return Verdict("loss", "problem", words)
+
+
+def _gone_at_the_end(record: Record) -> Verdict:
+    """The last update of all has spoilt the weights: the report before it shows nothing."""
+    row = record.rows[-1]
+    after = row["loss_after"]
+    now = "no finite number" if after is None else f"{after:.4g} nats per token"
+    words = (
+        f"diverged: the last update, step {int(row['step']):,}, made the loss of its own batch {now}, above "
+        f"{row['highest_loss']:.4g}, {TIMES:g} times the larger of its first value and ln V. The weights saved "
+        "before are kept. Train again with a lower lr."
     )
     return Verdict("loss", "problem", words)
 
