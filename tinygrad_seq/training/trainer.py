@@ -230,8 +230,7 @@ class Trainer:
             self.plan.closing = self.clock() - begin
 
     def _evaluate(self, step: Step) -> Iterator[Event]:
-        found = validated(self.run.model, self.run.config, self.parts.validation, step.step)
-        state = self.state
+        found, state = self._measured(step), self.state
         with self._undivided():
             better = state.see(found, step.step)
             self._report(step, found)  # first: no weights are in the folder whose line is not
@@ -246,6 +245,9 @@ class Trainer:
         yield Evaluated(step, found.nats, better, per, errors, found.whole, **seen)
         if path:
             yield Saved(step.step, path)
+
+    def _measured(self, step: Step) -> Measured:
+        return validated(self.run.model, self.run.config, self.parts.validation, step.step)
 
     def _record(self, step: Step) -> Iterator[Event]:
         with self._undivided():

@@ -123,7 +123,7 @@ def stored_texts(
 
 
 def _folder(folder: Source | None) -> Path:
-    if "\0" in str(folder):
+    if "\0" in f"{folder}":
         raise DataError("data: no name of a folder", {"folder": folder}, "expected one without zeros.")
     return Path(folder) if folder is not None else folder_name() / "tokens"
 
