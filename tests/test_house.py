@@ -22,15 +22,16 @@ MODULES = folders.modules()
 EDGES = folders.graph()
 FILES = [path for name, path in MODULES.items() if name != "tinygrad_seq"]
 # Measures of the house. They may go down; who raises one has a reason, and says it in the commit.
-LINES = 45_340
+LINES = 45_720
 READ = {  # what a backward pass through an LSTM stands on, and the engine alone: files and lines
     ("nn.rnn.recurrent", "engine.tensor", "engine.backward"): (97, 15_690),
     ("engine.tensor", "engine.backward"): (51, 7_770),
 }
 # Texts of errors, and a watch that is off: nothing that is computed needs them.
-UNREAD = {f"tinygrad_seq.{name}" for name in ("errors", "engine.messages", "engine.anomaly")} | {
-    "tinygrad_seq"
-}
+UNREAD = {
+    f"tinygrad_seq.{name}"
+    for name in ("errors", "engine.messages", "engine.anomaly", "engine.argument_kinds")
+} | {"tinygrad_seq"}
 
 # Folders of tests that are about something else than a folder of the package.
 OTHER_TESTS = {"parity", "browser", "campaigns", "demos", "docs", "ported"}

@@ -103,7 +103,8 @@ RUNS: dict[str, Callable[[], dict[str, Any]]] = {
         "vocabulary": vocabulary(), "how": None, "cached": True},
     "sampling.beam_search": lambda: {"model": language_model(), "vocabulary": vocabulary(), "prime": "to",
         "width": 2, "length": 2, "length_penalty": 0.0, "until": None},
-    "sampling.chances": lambda: {"logits": np.ones(3), "how": sampling.DecodingConfig(), "seen": None, "allowed": None},
+    "sampling.probabilities": lambda: {"logits": np.ones(3),
+        "how": sampling.DecodingConfig(), "seen": None, "allowed": None},
     "viz.draw": lambda: {"_": (t(2, wants=True).sum(),), "level": "op", "view": "auto", "expand": (),
         "collapse": (), "color": "kind", "which": "forward", "values": False, "names": None},
 }  # fmt: skip

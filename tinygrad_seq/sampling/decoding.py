@@ -146,11 +146,13 @@ def probabilities(
     """
     found = np.asarray(logits)
     if found.ndim != 1 or not found.size or found.dtype.kind not in "fiub":
-        raise DTypeError("chances: logits are no row of numbers", {"logits": logits}, "expected (V,) floats.")
+        raise DTypeError(
+            "probabilities: logits are no row of numbers", {"logits": logits}, "expected (V,) floats."
+        )
     for name, mask in (("seen", seen), ("allowed", allowed)):
         if mask is not None and (np.shape(mask) != found.shape or np.asarray(mask).dtype.kind != "b"):
             rule = f"expected booleans {found.shape}."
-            raise DTypeError(f"chances: {name} is no row of booleans", {name: mask}, rule)
+            raise DTypeError(f"probabilities: {name} is no row of booleans", {name: mask}, rule)
     p = truncated(weights(found, how, seen, allowed), how)
     p /= p.sum()
     return p
@@ -187,4 +189,4 @@ def _require(holds: bool, what: str, name: str, value: object, rule: str) -> Non
         raise ArgumentError(f"sample: {what}", {name: value}, rule)
 
 
-answer(globals(), "DecodingConfig", "chances")
+answer(globals(), "DecodingConfig", "probabilities")

@@ -300,7 +300,7 @@ class Trainer:
     def _report(self, step: Step, found: Measured | None = None) -> None:
         """A line of the metrics; the means start anew."""
         last = self.state.divergence.report(step.recent)
-        after = self.learner.loss_now() if found is not None and self.over else 0.0
+        after = self.updater.loss_now() if found is not None and self.over else 0.0
         self.rows.append(metrics_of(step, found, self.validation_size, self.state.divergence, after))
         if self.folder:
             self.folder.add_metrics(self.rows[-1])
