@@ -22,10 +22,10 @@ MODULES = folders.modules()
 EDGES = folders.graph()
 FILES = [path for name, path in MODULES.items() if name != "tinygrad_seq"]
 # Measures of the house. They may go down; who raises one has a reason, and says it in the commit.
-LINES = 45_720
+LINES = 45_730
 READ = {  # what a backward pass through an LSTM stands on, and the engine alone: files and lines
-    ("nn.rnn.recurrent", "engine.tensor", "engine.backward"): (97, 15_690),
-    ("engine.tensor", "engine.backward"): (51, 7_770),
+    ("nn.rnn.recurrent", "engine.tensor", "engine.backward"): (97, 15_770),
+    ("engine.tensor", "engine.backward"): (51, 7_830),
 }
 # Texts of errors, and a watch that is off: nothing that is computed needs them.
 UNREAD = {

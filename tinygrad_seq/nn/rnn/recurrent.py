@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from tinygrad_seq import functional as F
-from tinygrad_seq.arguments import (choice, flag, probability, room, size)
+from tinygrad_seq.arguments import choice, flag, probability, room, size
 from tinygrad_seq.engine.foreign_keywords import answer
 from tinygrad_seq.engine.node import scope
 from tinygrad_seq.engine.random import Generator
