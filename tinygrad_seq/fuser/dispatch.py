@@ -146,7 +146,7 @@ class KernelCache:
                 small = Specialization(self, plan, layout, trial, width)
                 # Only the kernel that is needed now: each takes a moment to build.
                 mine = (small.keeping if records else small.plain)(trial)[: len(theirs)]
-        except TraceError:
+        except (TraceError, NameError):
             raise
         except Exception as error:  # a user's function may raise anything here
             self.reason = f"over rows and columns it raises {type(error).__name__}"

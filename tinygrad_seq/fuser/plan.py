@@ -116,6 +116,8 @@ def _wider(
     """The program for twice as many columns; None where the function has none for so many."""
     try:
         return taken_apart(trace(fn, kinds, [2 * n if n > 1 else n for n in widths], dtypes, choose))
+    except NameError:  # no function that ran before raises it: a slip in this package, which must be heard
+        raise
     except Exception:  # a user's function may raise anything; then the plan is for its own widths only
         return None
 
