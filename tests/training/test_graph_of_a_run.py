@@ -37,7 +37,7 @@ def test_a_failing_picture_costs_no_run(
     def fail(*_: Any, **__: Any) -> Any:
         raise error
 
-    monkeypatch.setattr("tinygrad_seq.draw", fail)
+    monkeypatch.setattr("tinygrad_seq.viz.draw", fail)
     assert trained(text, text.parent / "run") == 0
     assert "no graph was drawn: " in capsys.readouterr().out
     assert (text.parent / "run" / "last.safetensors").exists()

@@ -128,19 +128,25 @@ def _after(
     error: Exception, function: Callable[..., Any], args: tuple[Any, ...], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What to call the function with again; else raises the error, or one of ours that says what is wrong."""
-    if isinstance(error, Refusal):
-        raise error
-    if isinstance(error, (MemoryError, OverflowError)):
-        raise _beyond(_name(function, args), error) from error
-    kept = fitting(function, args, settings) if type(error) is TypeError else dict(settings)
-    if len(kept) < len(settings):
-        return kept
-    name = _name(function, args)  # what is the package's own leaves it to its caller to say what was given
-    known = isinstance(error, _FROM_INSIDE) and not name.startswith("_")
-    told = unfit(function, name, args, settings) if known else None
-    if told is None:
-        raise error
-    raise told from error
+    told: Exception | None = None
+    try:
+        if isinstance(error, Refusal):
+            raise error
+        if isinstance(error, (MemoryError, OverflowError)):
+            raise _beyond(_name(function, args), error) from error
+        kept = fitting(function, args, settings) if type(error) is TypeError else dict(settings)
+        if len(kept) < len(settings):
+            return kept
+        name = _name(
+            function, args
+        )  # what is the package's own leaves it to its caller to say what was given
+        known = isinstance(error, _FROM_INSIDE) and not name.startswith("_")
+        told = unfit(function, name, args, settings) if known else None
+        if told is None:
+            raise error
+        raise told from error
+    finally:
+        del error, told  # this frame stands in their tracebacks: a circle that only the collector would find
 
 
 # What Python and NumPy raise where an argument is of another kind than they can work with.

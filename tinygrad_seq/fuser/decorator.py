@@ -136,7 +136,8 @@ class Fused:
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Tensors that were given as keywords, as positional inputs."""
         names = list(inspect.signature(self.fn).parameters)[len(inputs) :]
-        needed = names[: max(0, self.least - len(inputs))]
+        # Without a positional argument the first one is the tensor, even as a list; any other may be a setting.
+        needed = [] if inputs else names[:1]
         given = [n for n in names if n in needed or isinstance(settings.get(n), (Recorded, np.ndarray))]
         if given != names[: len(given)]:
             rule = f"expected them by place, in the order {', '.join(names)}."
