@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from traceback import walk_tb
 from typing import Any
 
 from tinygrad_seq.terminal import visible
@@ -202,3 +203,9 @@ def warn(text: str) -> None:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
         frame, level = frame.f_back, level + 1
     warnings.warn(text, UserWarning, stacklevel=level)
+
+
+def is_slip(error: BaseException) -> bool:
+    """True for a name that is missing in a file of this package: no matter of the user's function."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return isinstance(error, NameError) and frame.f_globals.get("__name__", "").startswith(_OURS)

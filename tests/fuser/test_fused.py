@@ -1,5 +1,7 @@
 """Derived kernels against their compositions: values, gradients, higher orders, and what cannot be fused."""
 
+from types import FunctionType
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from tinygrad_seq import functional as F
 from tinygrad_seq.engine import ops
 from tinygrad_seq.engine.creation import iota
 from tinygrad_seq.engine.node import STATE
+from tinygrad_seq.fuser import plan
 from tinygrad_seq.fuser.decorator import composed, fused, kernels_wanted
 
 pytestmark = [
@@ -331,6 +334,21 @@ def test_settings_are_told_apart_by_kind():
     assert g(x, p=1).numpy()[0, 0] == 3.0
     assert g(x, p=True).numpy()[0, 0] == 2.0
     assert g(x, p=[1]).numpy()[0, 0] == 3.0
+
+
+@fused
+def missing_a_name_when_wide(x):
+    return x * 2.0 if x.shape[-1] <= 4 else undefined_here(x)  # noqa: F821
+
+
+def test_a_slip_in_planning_is_heard_and_one_of_a_users_function_is_its_own(monkeypatch):
+    """Another width that the function cannot do is no matter of this call; a name that a file of ours lacks is."""
+    x = tgs.tensor(np.ones((2, 4)))
+    np.testing.assert_array_equal(missing_a_name_when_wide(x).numpy(), np.full((2, 4), 2.0))
+    ours = {"__name__": "tinygrad_seq.fuser.plan"}
+    monkeypatch.setattr(plan, "taken_apart", FunctionType((lambda *_: not_there).__code__, ours))  # noqa: F821
+    with pytest.raises(NameError, match="not_there"):
+        fused(lambda x: x * 3.0)(x)
 
 
 def test_small_integers_and_comparisons_run_composed():

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.errors import ArgumentError, TraceError
+from tinygrad_seq.errors import ArgumentError, TraceError, is_slip
 from tinygrad_seq.fuser.launch import BoundKernel, CompiledKernel
 from tinygrad_seq.fuser.plan import Plan
 from tinygrad_seq.fuser.specialization import Specialization
@@ -146,9 +146,11 @@ class KernelCache:
                 small = Specialization(self, plan, layout, trial, width)
                 # Only the kernel that is needed now: each takes a moment to build.
                 mine = (small.keeping if records else small.plain)(trial)[: len(theirs)]
-        except (TraceError, NameError):
+        except TraceError:
             raise
         except Exception as error:  # a user's function may raise anything here
+            if is_slip(error):
+                raise
             self.reason = f"over rows and columns it raises {type(error).__name__}"
             return None
         if len(mine) == len(theirs) and all(alike(m, t) for m, t in zip(mine, theirs, strict=True)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinygrad_seq.errors import TraceError
+from tinygrad_seq.errors import TraceError, is_slip
 from tinygrad_seq.fuser.codegen import emit
 from tinygrad_seq.fuser.launch import CompiledKernel, Traced
 from tinygrad_seq.fuser.reassociate import taken_apart
@@ -116,9 +116,11 @@ def _wider(
     """The program for twice as many columns; None where the function has none for so many."""
     try:
         return taken_apart(trace(fn, kinds, [2 * n if n > 1 else n for n in widths], dtypes, choose))
-    except NameError:  # no function that ran before raises it: a slip in this package, which must be heard
-        raise
-    except Exception:  # a user's function may raise anything; then the plan is for its own widths only
+    except (
+        Exception
+    ) as error:  # a user's function may raise anything; then the plan is for its own widths only
+        if is_slip(error):
+            raise
         return None
 
 
